@@ -1,0 +1,41 @@
+// Durable writes, limits and errors of the file helpers.
+#include "stella/base/file.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+namespace stella {
+namespace {
+
+std::string temp_dir() {
+  char name[] = "/tmp/stella-file-test-XXXXXX";
+  return ::mkdtemp(name);
+}
+
+TEST(File, DurableWriteReplacesWhole) {
+  const std::string path = temp_dir() + "/x";
+  ASSERT_TRUE(write_file_durable(path, "one"));
+  ASSERT_TRUE(write_file_durable(path, "two"));
+  EXPECT_EQ(read_file(path, 10).value(), "two");
+}
+
+TEST(File, ErrorsNameThePathAndTheReason) {
+  const auto missing = read_file("/nonexistent/x", 10);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code(), base_errors::kNotFound);
+  EXPECT_EQ(missing.error().field("path"), "/nonexistent/x");
+  const std::string path = temp_dir() + "/x";
+  ASSERT_TRUE(write_file_durable(path, "12345"));
+  EXPECT_TRUE(read_file(path, 5));
+  EXPECT_EQ(read_file(path, 4).error().code(), base_errors::kLimit);
+}
+
+TEST(File, MakesDirectories) {
+  const std::string path = temp_dir() + "/a/b/c";
+  ASSERT_TRUE(make_dirs(path));
+  ASSERT_TRUE(make_dirs(path));
+  EXPECT_TRUE(write_file_durable(path + "/f", ""));
+}
+
+}  // namespace
+}  // namespace stella
