@@ -1,0 +1,103 @@
+// HTTP/1.1 server: asynchronous Beast edge, blocking handlers on a bounded worker pool. The only code that touches Beast.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/base/file.h"
+#include "stella/base/result.h"
+#include "stella/base/time.h"
+
+namespace stella::http {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;  // names lower case
+
+struct Request {
+  std::string method;   // "GET"
+  std::string target;   // raw, path and query
+  std::string path;     // percent-decoded path without query; refused where it holds NUL or '..' segments
+  std::string query;    // raw query string, without '?'
+  Headers headers;
+  std::string body;     // small bodies (≤ Limits::memory_body_bytes), content decoding already undone
+  Fd body_file;         // larger ones: an unlinked temporary file, positioned at 0; `body` is empty then
+  std::uint64_t body_size = 0;
+  std::string remote;   // peer address; PII: never log it
+  Deadline deadline = Deadline::after(std::chrono::seconds(30));
+
+  std::string_view header(std::string_view lower_name) const;
+  // First value of a query parameter, decoded; "" where absent.
+  std::string query_param(std::string_view name) const;
+  std::vector<std::string> query_params(std::string_view name) const;
+  // Whole body as text whichever form it has; kLimit over max_bytes.
+  Result<std::string> body_text(std::uint64_t max_bytes);
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;          // content-length, date, connection are set by the server
+  std::string content_type = "application/json";
+  std::string body;
+  Fd body_file;             // streamed where set, `body_file_size` bytes
+  std::uint64_t body_file_size = 0;
+
+  static Response json(int status, std::string body);
+  Response& header(std::string name, std::string value);
+};
+
+struct Limits {
+  std::size_t header_bytes = 16 << 10;                       // 431
+  std::uint64_t body_bytes = 1 << 20;                        // default per request, after content decoding; 413
+  std::size_t memory_body_bytes = 1 << 20;                   // beyond it the body goes to a temporary file
+  std::chrono::seconds header_timeout{10};                   // slow clients
+  std::chrono::seconds body_idle_timeout{30};
+  std::chrono::seconds keep_alive{60};
+  std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
+  std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
+};
+
+struct ServerOptions {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 0;         // 0: any free one, see Server::port()
+  int io_threads = 1;
+  int workers = 8;
+  std::string temp_dir = "/tmp";  // for large bodies
+  Limits limits;
+};
+
+// The application's side. Called on a worker thread, must return a response (errors are responses, too); never throws.
+using Handler = std::function<Response(Request&)>;
+// Asked after the headers, before the body is read: how many bytes this request may carry (after decoding), and whether to go on.
+using BodyLimit = std::function<std::uint64_t(const Request& head)>;
+// Makes problem+json for what the server itself refuses (400, 408, 413, 431, 503): so that every error has one shape.
+using Refusal = std::function<Response(int status, Literal detail, const Request* head)>;
+
+struct ServerStats {
+  std::uint64_t requests = 0;
+  std::uint64_t open_connections = 0;
+  std::uint64_t queued = 0;
+  std::uint64_t refused = 0;
+};
+
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> start(ServerOptions options, Handler handler, BodyLimit body_limit, Refusal refusal);
+  ~Server();
+  std::uint16_t port() const;
+  ServerStats stats() const;
+  // Graceful drain: stop accepting, answer what is in flight with `Connection: close`, then return; kept connections are closed at the deadline.
+  void drain(Deadline deadline);
+
+  struct Impl;
+
+ private:
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace stella::http

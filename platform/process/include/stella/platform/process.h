@@ -1,0 +1,92 @@
+// Child processes: spawn, supervise, drop privileges, wait; and the program's own signals. Thread-safe unless said otherwise.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "stella/base/file.h"
+#include "stella/base/result.h"
+#include "stella/base/time.h"
+
+namespace stella::process {
+
+struct User {
+  unsigned uid = 0;
+  unsigned gid = 0;
+};
+Result<User> find_user(const std::string& name);  // kNotFound
+
+struct SpawnOptions {
+  std::vector<std::string> argv;                              // argv[0] is a path
+  std::vector<std::pair<std::string, std::string>> environment;  // exactly these; nothing is inherited
+  std::string directory = "/";
+  std::optional<User> user;                                   // setgroups, setgid, setuid before exec (needs root)
+  std::string stdout_path;                                    // appended; "" inherits
+  std::string stderr_path;
+  std::vector<std::pair<int, int>> fds;                       // {ours, number in the child}; everything else is closed
+  bool die_with_parent = true;                                // PR_SET_PDEATHSIG SIGKILL
+  bool new_session = false;
+};
+
+// A running child; the destructor neither kills nor waits.
+class Child {
+ public:
+  static Result<Child> spawn(const SpawnOptions& options);
+  int pid() const { return pid_; }
+  // Exit status once it ended (exit code, or 128 + signal); nullopt while it runs or where the deadline passed.
+  std::optional<int> try_wait();
+  std::optional<int> wait(Deadline deadline);
+  // SIGTERM, then SIGKILL at the deadline; returns the status.
+  int stop(Deadline deadline);
+  void signal(int number);
+
+ private:
+  explicit Child(int pid) : pid_(pid) {}
+  int pid_ = -1;
+  std::optional<int> status_;
+};
+
+// Keeps children alive: restarts what dies with growing delay (100 ms … 5 s), until stop(). Runs in its own thread.
+struct Service {
+  std::string name;
+  SpawnOptions options;
+  std::function<bool()> ready;   // polled until true or `ready_timeout`; null: ready at once
+  std::chrono::milliseconds ready_timeout{30000};
+  std::chrono::milliseconds stop_timeout{10000};
+  int stop_signal = 15;
+};
+class Supervisor {
+ public:
+  Supervisor();
+  ~Supervisor();  // stops everything, newest first
+  // Starts and waits until it is ready; kUnavailable with part=<name> and the last lines of its log otherwise.
+  Result<void> start(Service service);
+  void stop_all();
+  // name, pid, restarts
+  struct Status {
+    std::string name;
+    int pid = 0;
+    int restarts = 0;
+  };
+  std::vector<Status> status() const;
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// SIGTERM and SIGINT become a flag and wake wait_for_stop(). Call once, first thing in main.
+void install_stop_signals();
+bool stop_requested();
+// True where a stop was requested before the deadline.
+bool wait_for_stop(Deadline deadline);
+
+// flock on a file; kConflict with field holder=<pid> where another process holds it.
+Result<Fd> lock_file(const std::string& path);
+
+}  // namespace stella::process
