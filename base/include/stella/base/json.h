@@ -133,6 +133,7 @@ class Writer {
   Writer& key(std::string_view name);
   Writer& value(std::string_view text);
   Writer& value(const char* text) { return value(std::string_view(text)); }
+  Writer& value(const std::string& text) { return value(std::string_view(text)); }
   Writer& value(bool b);
   Writer& value(std::int64_t i);
   Writer& value(int i) { return value(static_cast<std::int64_t>(i)); }
