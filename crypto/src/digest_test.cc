@@ -6,6 +6,7 @@
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
 #include "stella/base/json.h"
+#include "stella/crypto/digest_batch.h"
 #include "stella/testing/shared_data.h"
 
 namespace stella::crypto {
@@ -61,6 +62,30 @@ TEST(Digest, FileDigestCountsAndRefuses) {
   const auto missing = sha256_file(path);
   ASSERT_FALSE(missing.has_value());
   EXPECT_EQ(missing.error().code(), base_errors::kNotFound);
+}
+
+TEST(DigestBatch, EverySizeAndCountEqualsTheStream) {
+  std::string items(40 * 301, '\0');
+  for (std::size_t i = 0; i < items.size(); ++i) items[i] = static_cast<char>(i * 131 + i / 251);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(items.data());
+  for (std::size_t size = 0; size <= 300; ++size) {
+    for (const std::size_t count : {0u, 1u, 2u, 7u}) {
+      std::vector<Sha256> fast(count), portable(count);
+      sha256_prefixed(0x01, bytes, size, count, fast.data());
+      detail::sha256_prefixed_portable(0x01, bytes, size, count, portable.data());
+      ASSERT_EQ(fast, portable) << size << " x " << count;
+      for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(fast[i], sha256(std::string("\x01") + items.substr(i * size, size)));
+    }
+  }
+}
+
+TEST(DigestBatch, OutputMayOverwriteItsItems) {
+  std::vector<Sha256> level(9);
+  for (std::size_t i = 0; i < level.size(); ++i) level[i] = sha256(std::to_string(i));
+  const std::vector<Sha256> before = level;
+  sha256_prefixed(0x01, level[0].bytes().data(), 64, 4, level.data());
+  for (std::size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(level[i], sha256("\x01" + std::string(before[2 * i].view()) + std::string(before[2 * i + 1].view()))) << i;
 }
 
 TEST(Digest, EqualConstantTime) {
