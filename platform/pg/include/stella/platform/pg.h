@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "stella/base/ids.h"
@@ -47,6 +48,8 @@ class Param {
   // text[] in array-literal form.
   static Param text_array(std::span<const std::string> items);
   static Param uuid_array(std::span<const std::string> items);
+  // bytea[]; each item is raw bytes.
+  static Param bytes_array(std::span<const std::string> items);
 
   bool is_null() const { return !text_.has_value(); }
   bool binary() const { return binary_; }
@@ -89,7 +92,9 @@ struct PoolOptions {
   std::string application_name = "stella";
   int max_connections = 8;
   std::chrono::milliseconds acquire_timeout{2000};   // then kUnavailable (503)
-  std::chrono::milliseconds statement_timeout{30000};
+  std::chrono::milliseconds statement_timeout{30000};  // of one statement, by the server; the client bounds the whole pipeline
+  std::chrono::milliseconds lock_timeout{10000};
+  bool generic_plans = true;                  // plan_cache_mode: our statements differ by text where their plans must differ
 };
 
 // Connections of one login. Thread-safe. A lost server gives kUnavailable with part=postgresql and heals by itself.
@@ -99,8 +104,10 @@ class Pool {
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
-  // One round trip; for /readyz.
+  // One round trip; for /readyz. kUnavailable where the server is away.
   Result<void> ping();
+  // Connections that are out at this moment; for metrics and tests.
+  int in_use() const;
   struct Impl;
   Impl& impl() { return *impl_; }
 
@@ -119,11 +126,17 @@ class Tx {
   // with retry=yes, kInternal otherwise. Never carries parameter values.
   Result<Rows> query(std::string_view sql, std::initializer_list<Param> params = {});
   Result<Rows> query(std::string_view sql, std::span<const Param> params);
+  // A statement whose result nobody needs: travels with the next query() or with commit(), in order, and fails there.
+  // A transaction that only defers costs one round trip in total. `sql` as for query().
+  void defer(std::string_view sql, std::initializer_list<Param> params);
+  void defer(std::string_view sql, std::vector<Param> params);
   // Same statement for many parameter rows in one pipeline; number of rows affected in total.
   Result<std::int64_t> query_many(std::string_view sql, std::span<const std::vector<Param>> rows);
   // COPY … FROM STDIN of tab-free prepared text rows (only into temporary tables under RLS; quality.md §1).
   Result<void> copy_in(std::string_view copy_sql, std::string_view data);
+  // Sends what is deferred and COMMIT in one pipeline. Where the connection is lost meanwhile the error has outcome=unknown.
   Result<void> commit();
+  // Idempotent; also the destructor's work.
   void rollback();
   // Runs after a successful commit, in order; for wake-ups. Must not throw or block.
   void on_commit(std::function<void()> action);
@@ -131,7 +144,10 @@ class Tx {
  protected:
   struct State;
   explicit Tx(std::unique_ptr<State> state);
-  static Result<std::unique_ptr<State>> begin(Pool& pool, std::string_view settings_sql, std::string_view setting);
+  // `settings_sql` with `setting` as $1 runs first in the transaction; empty for none.
+  static Result<Tx> begin(Pool& pool, std::string_view settings_sql, std::string_view setting);
+
+ private:
   std::unique_ptr<State> state_;
 };
 
@@ -141,12 +157,12 @@ class TenantTx : public Tx {
   static Result<TenantTx> open(Pool& web_pool, const TenantScope& scope);
   const TenantId& tenant() const { return tenant_; }
   const std::string& actor() const { return actor_; }
-  // A read in one round trip: settings, query and sync in a single pipeline, implicit transaction.
+  // A read in one round trip: settings, query and sync in a single pipeline, implicit transaction, read-only by the server.
   static Result<Rows> read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::initializer_list<Param> params);
   static Result<Rows> read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::span<const Param> params);
 
  private:
-  TenantTx(std::unique_ptr<State> state, TenantId tenant, std::string actor);
+  TenantTx(Tx tx, TenantId tenant, std::string actor) : Tx(std::move(tx)), tenant_(std::move(tenant)), actor_(std::move(actor)) {}
   TenantId tenant_;
   std::string actor_;
 };
@@ -173,17 +189,30 @@ template <class Role>
 class SystemTx : public Tx {
  public:
   static Result<SystemTx> open(SystemPool<Role>& pool) {
-    auto state = Tx::begin(pool.pool(), {}, {});
-    if (!state) return std::move(state.error());
-    return SystemTx(std::move(*state));
+    auto tx = Tx::begin(pool.pool(), {}, {});
+    if (!tx) return std::move(tx.error());
+    return SystemTx(std::move(*tx));
   }
 
  private:
-  explicit SystemTx(std::unique_ptr<State> state) : Tx(std::move(state)) {}
+  explicit SystemTx(Tx tx) : Tx(std::move(tx)) {}
 };
 
+// Every login of the platform, the owner first. None is superuser, none bypasses row-level security.
+std::span<const std::string_view> logins();
+// Creates the logins (or sets their passwords and takes away rights they must not have) and the database, owned by
+// `stella_owner`. Idempotent. `superuser` needs a superuser or a CREATEROLE CREATEDB role and any existing database;
+// `passwords` has login → password, each of logins() exactly once. Passwords travel as SCRAM verifiers only.
+Result<void> bootstrap(const PoolOptions& superuser, std::span<const std::pair<std::string, std::string>> passwords,
+                       std::string_view database = "stella");
+
+// Runs a script (several statements, no parameters) as an administrator; the first column of its last row, "" where none.
+// For fixtures, doctor and maintenance tools, never with anything that came from outside.
+Result<std::string> run_script(const PoolOptions& administrator, std::string_view script);
+
 // Applies db/migrations/*.sql (embedded at build time; forward only, each in one transaction, digest recorded and compared).
-// Runs as the owner `stella_owner`; idempotent; a changed old migration is kInternal with its name.
+// Runs as the owner `stella_owner`; idempotent, one at a time by an advisory lock; a changed or unknown old migration is
+// kInternal with its name.
 struct MigrationReport {
   int applied = 0;
   int present = 0;

@@ -1,0 +1,78 @@
+// Migrations: once each, never changed, one at a time; bootstrap: logins without rights they must not have.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "stella/base/sync.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::pg {
+namespace {
+
+using testing::Postgres;
+
+TEST(Migrate, AppliesOnceAndThenFindsThemPresent) {
+  testing::TestDatabase db;
+  auto again = migrate(db.options("stella_owner"));
+  ASSERT_TRUE(again.has_value()) << again.error().describe();
+  EXPECT_EQ(again->applied, 0);
+  EXPECT_GE(again->present, 3);
+}
+
+TEST(Migrate, FreshDatabaseByTwoMigratorsAtOnce) {
+  Postgres& cluster = Postgres::shared();
+  cluster.sql("CREATE DATABASE twice OWNER stella_owner TEMPLATE template0", "postgres");
+  int applied = 0;
+  Mutex mutex;
+  auto work = [&] {
+    auto report = migrate(cluster.options("stella_owner", "twice"));
+    ASSERT_TRUE(report.has_value()) << report.error().describe();
+    Lock lock(mutex);
+    applied += report->applied;
+  };
+  std::thread a(work), b(work);
+  a.join();
+  b.join();
+  EXPECT_EQ(std::to_string(applied), cluster.sql("SELECT count(*) FROM schema_migrations", "twice"));
+}
+
+TEST(Migrate, RefusesAChangedOrUnknownOne) {
+  testing::TestDatabase db;
+  db.sql("UPDATE schema_migrations SET sha256 = 'x' WHERE name = '0002_isolation'");
+  auto changed = migrate(db.options("stella_owner"));
+  ASSERT_FALSE(changed.has_value());
+  EXPECT_EQ(changed.error().field("migration"), "0002_isolation");
+  testing::TestDatabase newer;
+  newer.sql("INSERT INTO schema_migrations VALUES ('9999_future', 'x')");
+  auto unknown = migrate(newer.options("stella_owner"));
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_EQ(unknown.error().field("migration"), "9999_future");
+}
+
+TEST(Bootstrap, TakesAwayRightsThatALoginMustNotHave) {
+  Postgres& cluster = Postgres::shared();
+  cluster.sql("ALTER ROLE stella_web BYPASSRLS CREATEROLE", "postgres");
+  std::vector<std::pair<std::string, std::string>> passwords;
+  for (auto login : logins()) passwords.emplace_back(login, cluster.password(login));
+  auto made = bootstrap(cluster.options(Postgres::superuser(), "postgres"), passwords);
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  EXPECT_EQ(cluster.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'stella\\_%' AND rolname <> 'stella_super'"
+                        " AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)", "postgres"), "0");
+  // Verifiers only: the server never saw a password.
+  EXPECT_EQ(cluster.sql("SELECT count(*) FROM pg_authid WHERE rolname LIKE 'stella\\_%' AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'", "postgres"), "0");
+  passwords.pop_back();
+  EXPECT_FALSE(bootstrap(cluster.options(Postgres::superuser(), "postgres"), passwords).has_value());
+}
+
+TEST(Bootstrap, WrongPasswordIsUnavailableAndSaysNothing) {
+  PoolOptions o = Postgres::shared().options("stella_web");
+  o.password = "hunter2-canary";
+  Pool pool(o);
+  auto pinged = pool.ping();
+  ASSERT_FALSE(pinged.has_value());
+  EXPECT_EQ(pinged.error().code().value, 10);
+  EXPECT_EQ(pinged.error().describe().find("hunter2"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace stella::pg

@@ -1,0 +1,187 @@
+// Transactions: BEGIN and the settings travel with the first statement, deferred statements with the next one or with COMMIT.
+#include <algorithm>
+#include <cassert>
+
+#include "codes.h"
+#include "pool.h"
+#include "stella/platform/pg.h"
+
+namespace stella::pg {
+namespace {
+
+constexpr std::string_view kBegin = "BEGIN";
+constexpr std::string_view kCommit = "COMMIT";
+constexpr std::string_view kRollback = "ROLLBACK";
+constexpr std::string_view kSetTenant = "SELECT set_config('stella.tenant', $1, true)";
+constexpr std::string_view kSetTenantRead =
+    "SELECT set_config('stella.tenant', $1, true), set_config('transaction_read_only', 'on', true)";
+
+bool is_lost(const Error& error) { return error.code() == kUnavailable || error.code() == kTimeout; }
+
+}  // namespace
+
+struct Tx::State {
+  struct Deferred {
+    std::string sql;
+    std::vector<Param> params;
+  };
+
+  explicit State(Pool::Impl& p) : pool(p) {}
+
+  // BEGIN and settings where due, what is deferred, then `statement`; the result of the last one.
+  Result<Rows> run(std::optional<Statement> statement);
+  Result<Rows> run_once(const std::vector<Statement>& statements);
+  std::vector<Statement> opening() const;
+  void give_back();
+
+  Pool::Impl& pool;
+  std::unique_ptr<Connection> connection;
+  std::string_view settings_sql;
+  std::vector<Param> settings;
+  std::vector<Deferred> deferred;
+  std::vector<std::function<void()>> actions;
+  bool begun = false;
+  bool failed = false;
+  bool done = false;
+};
+
+std::vector<Statement> Tx::State::opening() const {
+  std::vector<Statement> statements;
+  if (!begun) {
+    statements.push_back({kBegin, {}});
+    if (!settings_sql.empty()) statements.push_back({settings_sql, settings});
+  }
+  for (const auto& d : deferred) statements.push_back({d.sql, d.params});
+  return statements;
+}
+
+Result<Rows> Tx::State::run_once(const std::vector<Statement>& statements) {
+  auto rows = connection->run(statements, pool.deadline(statements.size()));
+  if (!rows) return std::move(rows.error());
+  if (rows->empty()) return Rows();
+  return std::move(rows->back());
+}
+
+Result<Rows> Tx::State::run(std::optional<Statement> statement) {
+  if (done || failed) return Error(base_errors::kInternal, "the transaction has already ended or failed");
+  auto statements = opening();
+  if (statement) statements.push_back(*statement);
+  const bool first = !begun;
+  const bool commits = statement && statement->sql == kCommit;
+  begun = true;
+  auto rows = run_once(statements);
+  if (!rows && first && !commits && connection->lost()) {
+    // Nothing of this transaction can have been committed: once more on a new connection.
+    connection.reset();
+    pool.release(nullptr);
+    auto fresh = pool.acquire();
+    if (!fresh) {
+      done = true;
+      return std::move(fresh.error());
+    }
+    connection = std::move(*fresh);
+    rows = run_once(statements);
+  }
+  deferred.clear();
+  if (!rows) failed = true;
+  return rows;
+}
+
+void Tx::State::give_back() {
+  done = true;
+  pool.release(std::move(connection));
+}
+
+Tx::Tx(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Tx::Tx(Tx&&) noexcept = default;
+Tx::~Tx() {
+  if (state_) rollback();
+}
+
+Result<Tx> Tx::begin(Pool& pool, std::string_view settings_sql, std::string_view setting) {
+  auto state = std::make_unique<State>(pool.impl());
+  state->connection = STELLA_TRY(pool.impl().acquire());
+  state->settings_sql = settings_sql;
+  if (!settings_sql.empty()) state->settings.emplace_back(setting);
+  return Tx(std::move(state));
+}
+
+Result<Rows> Tx::query(std::string_view sql, std::initializer_list<Param> params) {
+  return query(sql, std::span<const Param>(params.begin(), params.size()));
+}
+Result<Rows> Tx::query(std::string_view sql, std::span<const Param> params) { return state_->run(Statement{sql, params}); }
+
+void Tx::defer(std::string_view sql, std::initializer_list<Param> params) { defer(sql, std::vector<Param>(params)); }
+void Tx::defer(std::string_view sql, std::vector<Param> params) { state_->deferred.push_back({std::string(sql), std::move(params)}); }
+
+Result<std::int64_t> Tx::query_many(std::string_view sql, std::span<const std::vector<Param>> rows) {
+  if (!state_->begun || !state_->deferred.empty()) STELLA_TRY_VOID(state_->run(std::nullopt));
+  if (state_->failed || state_->done) return Error(base_errors::kInternal, "the transaction has already ended or failed");
+  auto affected = state_->connection->run_many(sql, rows, state_->pool.deadline(rows.size()));
+  if (!affected) state_->failed = true;
+  return affected;
+}
+
+Result<void> Tx::copy_in(std::string_view copy_sql, std::string_view data) {
+  if (!state_->begun || !state_->deferred.empty()) STELLA_TRY_VOID(state_->run(std::nullopt));
+  if (state_->failed || state_->done) return Error(base_errors::kInternal, "the transaction has already ended or failed");
+  auto copied = state_->connection->copy_in(copy_sql, data, state_->pool.deadline(4));
+  if (!copied) state_->failed = true;
+  return copied;
+}
+
+Result<void> Tx::commit() {
+  State& state = *state_;
+  if (state.done || state.failed) return Error(base_errors::kInternal, "the transaction has already ended or failed");
+  if (state.begun || !state.deferred.empty()) {
+    auto ended = state.run(Statement{kCommit, {}});
+    if (!ended) {
+      const bool unknown = is_lost(ended.error()) && state.connection->lost();
+      rollback();
+      if (unknown) ended.error().add("outcome", "unknown");
+      return std::move(ended.error());
+    }
+  }
+  state.give_back();
+  for (auto& action : state.actions) action();
+  return {};
+}
+
+void Tx::rollback() {
+  State& state = *state_;
+  if (state.done) return;
+  if (state.begun && !state.connection->lost()) {
+    const Statement undo{kRollback, {}};
+    // A connection that does not answer is not reusable: the pool drops it, and the server rolls back.
+    (void)state.connection->run({&undo, 1}, Deadline::after(std::chrono::seconds(5)));
+  }
+  state.give_back();
+}
+
+void Tx::on_commit(std::function<void()> action) { state_->actions.push_back(std::move(action)); }
+
+Result<TenantTx> TenantTx::open(Pool& web_pool, const TenantScope& scope) {
+  auto tx = STELLA_TRY(begin(web_pool, kSetTenant, scope.tenant().str()));
+  return TenantTx(std::move(tx), scope.tenant(), scope.actor());
+}
+
+Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::initializer_list<Param> params) {
+  return read(web_pool, scope, sql, std::span<const Param>(params.begin(), params.size()));
+}
+
+Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::span<const Param> params) {
+  Pool::Impl& pool = web_pool.impl();
+  const Param tenant(scope.tenant());
+  const std::vector<Statement> statements = {{kSetTenantRead, {&tenant, 1}}, {sql, params}};
+  for (int attempt = 0;; ++attempt) {
+    auto connection = STELLA_TRY(pool.acquire());
+    auto rows = connection->run(statements, pool.deadline(1));
+    const bool again = !rows && connection->lost() && attempt == 0;  // a read may be repeated
+    pool.release(std::move(connection));
+    if (again) continue;
+    if (!rows) return std::move(rows.error());
+    return std::move(rows->back());
+  }
+}
+
+}  // namespace stella::pg

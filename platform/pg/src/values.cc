@@ -1,0 +1,127 @@
+// Parameters and result rows: between C++ values and PostgreSQL's text and binary forms.
+#include <libpq-fe.h>
+
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "stella/base/encoding.h"
+#include "stella/platform/pg.h"
+
+namespace stella::pg {
+namespace {
+
+PGresult* as_result(void* p) { return static_cast<PGresult*>(p); }
+
+std::string array_literal(std::span<const std::string> items) {
+  std::string out = "{";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    out += '"';
+    for (char c : item) {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+    out += '"';
+  }
+  return out + "}";
+}
+
+}  // namespace
+
+Param::Param(double d) {
+  if (std::isnan(d)) {
+    text_ = "NaN";
+  } else if (std::isinf(d)) {
+    text_ = d > 0 ? "Infinity" : "-Infinity";
+  } else {
+    char buffer[32];
+    const auto end = std::to_chars(buffer, buffer + sizeof buffer, d);
+    text_ = std::string(buffer, end.ptr);
+  }
+}
+
+Param Param::bytes(std::string_view raw) {
+  Param p{raw};
+  p.binary_ = true;
+  return p;
+}
+
+Param Param::text_array(std::span<const std::string> items) { return Param(array_literal(items)); }
+Param Param::uuid_array(std::span<const std::string> items) { return Param(array_literal(items)); }
+Param Param::bytes_array(std::span<const std::string> items) {
+  std::string out = "{";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    out += "\"\\\\x" + hex_encode(item) + '"';
+  }
+  return Param(out + "}");
+}
+
+Rows::Rows() = default;
+Rows::Rows(void* pg_result) : result_(pg_result) {}
+Rows::Rows(Rows&& other) noexcept : result_(std::exchange(other.result_, nullptr)) {}
+Rows& Rows::operator=(Rows&& other) noexcept {
+  if (this != &other) {
+    PQclear(as_result(result_));
+    result_ = std::exchange(other.result_, nullptr);
+  }
+  return *this;
+}
+Rows::~Rows() { PQclear(as_result(result_)); }
+
+int Rows::size() const { return result_ == nullptr ? 0 : PQntuples(as_result(result_)); }
+int Rows::columns() const { return result_ == nullptr ? 0 : PQnfields(as_result(result_)); }
+bool Rows::is_null(int row, int column) const { return PQgetisnull(as_result(result_), row, column) != 0; }
+
+std::string_view Rows::text(int row, int column) const {
+  if (row >= size() || column >= columns()) return {};
+  return {PQgetvalue(as_result(result_), row, column), static_cast<std::size_t>(PQgetlength(as_result(result_), row, column))};
+}
+
+std::int64_t Rows::integer(int row, int column) const {
+  const auto t = text(row, column);
+  std::int64_t value = 0;
+  std::from_chars(t.data(), t.data() + t.size(), value);
+  return value;
+}
+
+double Rows::number(int row, int column) const {
+  const auto t = text(row, column);
+  if (t == "NaN") return std::nan("");
+  double value = 0;
+  std::from_chars(t.data(), t.data() + t.size(), value);
+  return value;
+}
+
+bool Rows::boolean(int row, int column) const { return text(row, column) == "t"; }
+
+std::string Rows::bytes(int row, int column) const {
+  auto t = text(row, column);
+  if (!t.starts_with("\\x")) return {};
+  auto raw = hex_decode(t.substr(2));
+  return raw ? std::move(*raw) : std::string();
+}
+
+Result<Sha256> Rows::sha256(int row, int column) const { return Sha256::from_bytes(bytes(row, column)); }
+
+Timestamp Rows::timestamp(int row, int column) const {
+  std::string t(text(row, column));  // "2026-11-24 17:07:00.123456+00"
+  if (t.size() < 22 || t[10] != ' ' || !t.ends_with("+00")) return {};
+  t[10] = 'T';
+  t.resize(t.size() - 3);
+  t += 'Z';
+  auto parsed = Timestamp::parse(t);
+  return parsed ? *parsed : Timestamp();
+}
+
+std::int64_t Rows::affected() const {
+  if (result_ == nullptr) return 0;
+  const char* text = PQcmdTuples(as_result(result_));
+  std::int64_t value = 0;
+  std::from_chars(text, text + std::strlen(text), value);
+  return value;
+}
+
+}  // namespace stella::pg

@@ -1,0 +1,60 @@
+// Values survive the way to the server and back; run against a real server.
+#include <gtest/gtest.h>
+
+#include "stella/testing/postgres.h"
+
+namespace stella::pg {
+namespace {
+
+struct Values : ::testing::Test {
+  Pool pool{testing::Postgres::shared().options("stella_web")};
+  TenantScope scope = testing::TestScope::make("acme");
+  Rows read(std::string_view sql, std::initializer_list<Param> params) {
+    auto rows = TenantTx::read(pool, scope, sql, params);
+    EXPECT_TRUE(rows.has_value()) << rows.error().describe();
+    return rows ? std::move(*rows) : Rows();
+  }
+};
+
+TEST_F(Values, RoundTrip) {
+  const std::string raw("\0\x01\xff'\\", 5);
+  const auto digest = Sha256::parse(std::string(64, 'a'));
+  const auto id = EventId::generate();
+  const auto now = Timestamp::now();
+  const Rows rows = read("SELECT $1::text, $2::bigint, $3::float8, $4::bool, $5::bytea, $6::bytea, $7::uuid, $8::timestamptz, $9::text, $10::text",
+                         {"ä'\"", std::int64_t{-9'007'199'254'740'993}, 0.1, true, Param::bytes(raw), *digest, id, now, nullptr,
+                          std::optional<std::string>()});
+  ASSERT_EQ(rows.size(), 1);
+  EXPECT_EQ(rows.text(0, 0), "ä'\"");
+  EXPECT_EQ(rows.integer(0, 1), -9'007'199'254'740'993);
+  EXPECT_EQ(rows.number(0, 2), 0.1);
+  EXPECT_TRUE(rows.boolean(0, 3));
+  EXPECT_EQ(rows.bytes(0, 4), raw);
+  EXPECT_EQ(rows.sha256(0, 5)->hex(), digest->hex());
+  EXPECT_EQ(rows.text(0, 6), id.str());
+  EXPECT_EQ(rows.timestamp(0, 7), now);
+  EXPECT_TRUE(rows.is_null(0, 8));
+  EXPECT_TRUE(rows.is_null(0, 9));
+}
+
+TEST_F(Values, Arrays) {
+  const std::vector<std::string> texts = {"a,b", "c\"d\\e", "", "NULL", "{}"};
+  const std::vector<std::string> raws = {std::string("\0\\\"", 3), "x"};
+  const Rows rows = read("SELECT cardinality($1::text[]), ($1::text[])[2], ($1::text[])[4], ($2::bytea[])[1], cardinality($3::text[])",
+                         {Param::text_array(texts), Param::bytes_array(raws), Param::text_array({})});
+  EXPECT_EQ(rows.integer(0, 0), 5);
+  EXPECT_EQ(rows.text(0, 1), texts[1]);
+  EXPECT_EQ(rows.text(0, 2), "NULL");
+  EXPECT_EQ(rows.bytes(0, 3), raws[0]);
+  EXPECT_EQ(rows.integer(0, 4), 0);
+}
+
+TEST_F(Values, TimestampsWithoutFractionAndNull) {
+  const Rows rows = read("SELECT '2026-11-24 17:07:00+00'::timestamptz, NULL::timestamptz, 'infinity'::timestamptz", {});
+  EXPECT_EQ(rows.timestamp(0, 0).rfc3339_seconds(), "2026-11-24T17:07:00Z");
+  EXPECT_EQ(rows.timestamp(0, 1), Timestamp());
+  EXPECT_EQ(rows.timestamp(0, 2), Timestamp());
+}
+
+}  // namespace
+}  // namespace stella::pg
