@@ -25,7 +25,8 @@ struct Message {
   std::uint64_t deliveries = 1;
 };
 
-// What was fetched; ack()/nak() at most once. Unacked messages are delivered again after ack_wait.
+// What was fetched; ack() or nak() at most once (the second is kInvalid). Unacked messages are delivered again after ack_wait.
+// Independent of the consumer it came from; must not outlive the connection. One thread at a time.
 class Delivery {
  public:
   struct Impl;
@@ -35,6 +36,9 @@ class Delivery {
   ~Delivery();
   const Message& message() const;
   Result<void> ack();
+  // Deliver again, after `delay`.
+  Result<void> nak(std::chrono::milliseconds delay);
+  // Starts ack_wait anew; any number of times before ack() or nak().
   Result<void> in_progress();
 
  private:
@@ -42,10 +46,11 @@ class Delivery {
 };
 
 struct ConnectOptions {
-  std::string url;       // nats://127.0.0.1:port, no credentials inside
+  std::string url;       // nats://127.0.0.1:port, several comma separated, no credentials inside
   std::string user;
   std::string password;
-  std::string name;
+  std::string name;       // shown by the server's monitoring
+  std::string api_prefix; // "": $JS.API; see bus_topology.h, whose login() fills it
   std::chrono::milliseconds timeout{2000};
 };
 
@@ -65,7 +70,9 @@ struct ConsumerSpec {
   int max_ack_pending = 256;
 };
 
-// A connection; reconnects forever. Errors: kUnavailable with part=nats.
+// A connection; reconnects forever. Errors: kUnavailable with part=nats and reason (disconnected, timeout, no_stream, auth, refused);
+// kForbidden where the server refused the subject to this user; kLimit over the server's message size.
+// Replies arrive below `_inbox.<user>.`, which the server's permissions reserve for that user.
 class Connection {
  public:
   static Result<std::unique_ptr<Connection>> connect(const ConnectOptions& options);
@@ -74,18 +81,21 @@ class Connection {
   // JetStream publish that returns after the ack. `message_id` is Nats-Msg-Id (dedupe), "" for none.
   Result<void> publish(std::string_view subject, std::string_view payload, const Headers& headers, std::string_view message_id,
                        Deadline deadline);
-  // Many messages, acks awaited together, in order.
+  // Many messages, sent in order, acks awaited together. On an error some may be stored: send all again. A message id travels
+  // as the header Nats-Msg-Id.
   Result<void> publish_batch(const std::vector<Message>& messages, Deadline deadline);
   // Core NATS, no ack: hints only.
   void tell(std::string_view subject, std::string_view payload);
-  // Core subscription for hints; the callback runs on a library thread and must not block.
+  // Core subscription for hints; the callback runs on a library thread and must not block. Once the handle is gone no callback
+  // runs or starts (so never drop the handle inside the callback).
   Result<std::shared_ptr<void>> listen(std::string_view subject, std::function<void()> on_message);
-  // Creates or updates the stream / the durable consumer (owner of the stream only).
+  // Creates or updates the stream / the durable consumer (owner of the stream only). A stream also gets probe_subject().
   Result<void> ensure_stream(const StreamSpec& spec);
   Result<void> ensure_consumer(const ConsumerSpec& spec);
   // Deletes stream and consumer, adds them again and counts stella_bus_rebuilt_total: the only thing that heals a deleted store.
   Result<void> rebuild(const StreamSpec& stream, const std::vector<ConsumerSpec>& consumers);
-  // End-to-end probe: publishes on `probe_subject` of the stream and sees it arrive on a temporary consumer. Needs the owner's rights.
+  // End-to-end probe: publishes on `probe_subject` of the stream ("": its own, see bus_topology.h) and sees it arrive on a temporary
+  // consumer. Needs the owner's rights.
   Result<void> probe(const StreamSpec& stream, std::string_view probe_subject, Deadline deadline);
 
   struct Impl;
@@ -97,6 +107,7 @@ class Connection {
 };
 
 // Pull subscription bound to an existing durable consumer (so.Stream/so.Consumer: unsubscribing never deletes it).
+// Concurrent fetches of one object wait for each other; several objects on one durable share its messages.
 class PullConsumer {
  public:
   static Result<std::unique_ptr<PullConsumer>> bind(Connection& connection, std::string stream, std::string durable);
