@@ -29,13 +29,16 @@ struct SpawnOptions {
   std::string stdout_path;                                    // appended; "" inherits
   std::string stderr_path;
   std::vector<std::pair<int, int>> fds;                       // {ours, number in the child}; everything else is closed
-  bool die_with_parent = true;                                // PR_SET_PDEATHSIG SIGKILL
+  // PR_SET_PDEATHSIG SIGKILL. The kernel's "parent" is the calling thread: spawn from one that lives as long as the child should (Supervisor does).
+  bool die_with_parent = true;
   bool new_session = false;
 };
 
 // A running child; the destructor neither kills nor waits.
 class Child {
  public:
+  // Returns once the program runs. kIo with program, step (program, directory, setuid, …) and errno where it cannot be started; kInvalid for
+  // an empty argv or NUL inside. Thread-safe; a Child itself belongs to one thread at a time.
   static Result<Child> spawn(const SpawnOptions& options);
   int pid() const { return pid_; }
   // Exit status once it ended (exit code, or 128 + signal); nullopt while it runs or where the deadline passed.
@@ -59,13 +62,17 @@ struct Service {
   std::chrono::milliseconds ready_timeout{30000};
   std::chrono::milliseconds stop_timeout{10000};
   int stop_signal = 15;
+  std::function<void(int status)> on_exit;  // told (from the supervisor's thread) whenever it ended without being asked to; must not call back
 };
 class Supervisor {
  public:
   Supervisor();
   ~Supervisor();  // stops everything, newest first
-  // Starts and waits until it is ready; kUnavailable with part=<name> and the last lines of its log otherwise.
+  // Starts and waits until it is ready; kUnavailable with part=<name>, cause, and log=<last lines it wrote> otherwise (and it is stopped).
+  // A service that ends before it was ready is not tried again. kConflict where one of this name exists.
   Result<void> start(Service service);
+  // Stops one: its signal, then SIGKILL after its stop_timeout. kNotFound.
+  Result<void> stop(const std::string& name);
   void stop_all();
   // name, pid, restarts
   struct Status {

@@ -1,0 +1,134 @@
+// The supervisor with real programs: readiness, failures with their log, restarts, order of stopping.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "stella/contracts/errors.h"
+#include "stella/platform/process.h"
+
+namespace stella::process {
+namespace {
+
+std::string temp_dir() {
+  char name[] = "/tmp/stella-supervisor-test-XXXXXX";
+  return ::mkdtemp(name);
+}
+
+bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+Service shell(std::string name, const std::string& script, const std::string& log) {
+  Service service;
+  service.name = std::move(name);
+  service.options.argv = {"/bin/sh", "-c", script};
+  service.options.environment = {{"PATH", "/usr/bin:/bin"}};
+  service.options.stdout_path = log;
+  service.options.stderr_path = log;
+  return service;
+}
+
+TEST(Supervisor, StartReturnsWhenReady) {
+  const std::string dir = temp_dir();
+  Supervisor supervisor;
+  auto service = shell("db", "touch " + dir + "/up; exec sleep 1000", dir + "/log");
+  service.ready = [&] { return exists(dir + "/up"); };
+  ASSERT_TRUE(supervisor.start(std::move(service)));
+  EXPECT_TRUE(exists(dir + "/up"));
+  const auto status = supervisor.status();
+  ASSERT_EQ(status.size(), 1u);
+  EXPECT_EQ(status[0].name, "db");
+  EXPECT_EQ(::kill(status[0].pid, 0), 0);
+  supervisor.stop_all();
+  EXPECT_NE(::kill(status[0].pid, 0), 0) << "ended and reaped";
+}
+
+TEST(Supervisor, EndBeforeReadyIsAnErrorWithTheNewLogLines) {
+  const std::string dir = temp_dir();
+  ASSERT_TRUE(write_file_durable(dir + "/log", "from an earlier run\n"));
+  Supervisor supervisor;
+  auto service = shell("db", "echo 'FATAL: port in use' >&2; exit 3", dir + "/log");
+  service.ready = [] { return false; };
+  const auto started = supervisor.start(std::move(service));
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code(), contracts::errors::kUnavailable);
+  EXPECT_EQ(started.error().field("part"), "db");
+  EXPECT_EQ(started.error().field("cause"), "it ended with status 3");
+  EXPECT_EQ(started.error().field("log"), "FATAL: port in use\n");
+  EXPECT_TRUE(supervisor.status().empty());
+}
+
+TEST(Supervisor, NeverReadyIsStoppedAtTheTimeout) {
+  Supervisor supervisor;
+  const std::string dir = temp_dir();
+  auto service = shell("slow", "echo $$ > " + dir + "/pid; exec sleep 1000", dir + "/log");
+  service.ready = [] { return false; };
+  service.ready_timeout = std::chrono::milliseconds(50);
+  const auto started = supervisor.start(std::move(service));
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().field("cause"), "it was not ready in time");
+  EXPECT_TRUE(supervisor.status().empty());
+}
+
+TEST(Supervisor, MissingProgramIsAnErrorAtOnce) {
+  Supervisor supervisor;
+  Service service;
+  service.name = "ghost";
+  service.options.argv = {"/nonexistent/program"};
+  const auto started = supervisor.start(std::move(service));
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code(), contracts::errors::kUnavailable);
+  EXPECT_NE(started.error().field("cause").find("No such file"), std::string_view::npos) << started.error().describe();
+}
+
+TEST(Supervisor, WhatDiesComesBackAndTellsWhy) {
+  const std::string dir = temp_dir();
+  std::atomic<int> told{0};
+  Supervisor supervisor;
+  auto service = shell("worker", "echo started >> " + dir + "/starts; exec sleep 1000", dir + "/log");
+  service.on_exit = [&](int status) { told = status; };
+  ASSERT_TRUE(supervisor.start(std::move(service)));
+  const int first = supervisor.status()[0].pid;
+  ::kill(first, SIGKILL);
+  int second = 0;
+  while (second == 0 || second == first) {
+    std::this_thread::yield();
+    second = supervisor.status()[0].pid;
+  }
+  EXPECT_EQ(::kill(second, 0), 0);
+  EXPECT_EQ(supervisor.status()[0].restarts, 1);
+  EXPECT_EQ(told, 128 + SIGKILL);
+}
+
+TEST(Supervisor, StopsTheNewestFirstAndDoesNotRestart) {
+  const std::string dir = temp_dir();
+  {
+    Supervisor supervisor;
+    for (const std::string name : {"first", "second", "third"}) {
+      auto service = shell(name, "sleep 1000 & trap 'echo " + name + " >> " + dir + "/order; kill $!; exit' TERM; touch " + dir + "/" + name + "; wait", dir + "/log");
+      service.ready = [path = dir + "/" + name] { return exists(path); };
+      ASSERT_TRUE(supervisor.start(std::move(service)));
+    }
+    EXPECT_EQ(supervisor.start(shell("second", "true", "")).error().code(), contracts::errors::kConflict);
+    ASSERT_TRUE(supervisor.stop("second"));
+    EXPECT_EQ(supervisor.stop("second").error().code(), base_errors::kNotFound);
+  }
+  EXPECT_EQ(read_file(dir + "/order", 1000).value(), "second\nthird\nfirst\n");
+}
+
+TEST(Supervisor, KillsWhatIgnoresItsStopSignal) {
+  const std::string dir = temp_dir();
+  Supervisor supervisor;
+  auto service = shell("stubborn", "trap '' TERM; touch " + dir + "/up; exec sleep 1000", dir + "/log");
+  service.ready = [&] { return exists(dir + "/up"); };
+  service.stop_timeout = std::chrono::milliseconds(50);
+  ASSERT_TRUE(supervisor.start(std::move(service)));
+  const int pid = supervisor.status()[0].pid;
+  supervisor.stop_all();
+  EXPECT_NE(::kill(pid, 0), 0);
+}
+
+}  // namespace
+}  // namespace stella::process
