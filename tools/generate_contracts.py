@@ -138,6 +138,26 @@ def jobs():
     return rows
 
 
+FIELD_TYPES = {"string", "int", "bool", "duration_us", "uuid", "sha256", "timestamp", "trace_id", "span_id", "error", "pii", "path"}
+ID_TYPE = re.compile(r"(id|text_id):[A-Z][A-Za-z]+")
+
+
+def fields():
+    rows = load("fields")["fields"]
+    unique(rows, "name", "fields.json")
+    unique(rows, "key", "fields.json")
+    for row in rows:
+        name = row["name"]
+        need(row["type"] in FIELD_TYPES or ID_TYPE.fullmatch(row["type"]), f"fields.json: {name}: type {row['type']}")
+        need(row["pii"] in ("none", "internal", "pii"), f"fields.json: {name}: pii class {row['pii']}")
+        need((row["pii"] == "pii") == (row["type"] == "pii"), f"fields.json: {name}: class pii and type pii go together")
+        need(row["source"] in ("resource", "context", "call"), f"fields.json: {name}: source")
+        for key in ("signals", "when", "example", "description", "reviewed"):
+            need(row.get(key), f"fields.json: {name}: {key} is missing")
+    need(len(rows) < 256, "fields.json: more than 255 rows")
+    return rows
+
+
 # ---- C++ ------------------------------------------------------------------------------------------------------------------
 
 def header(source, includes, body):
@@ -267,6 +287,220 @@ CPP = {"stella/contracts/errors.h": cpp_errors, "stella/contracts/events.h": cpp
        "contracts_tables.cc": cpp_tables}
 
 
+def field_maker(row, order):
+    """One constructor f::<name>(value); returns (parameter, expression, template line or None)."""
+    key, t = q(row["key"]), row["type"]
+    make = f"telemetry::detail::FieldMaker::{{}}({key}, {order}, telemetry::Field::Kind::{{}}, {{}})"
+    if t == "string":
+        return "std::string_view v", make.format("text", "kText", "v"), None
+    if t == "path":
+        return "std::string_view v", make.format("text", "kPath", "v"), None
+    if t == "pii":
+        return "const Pii<std::string>& v", make.format("text", "kPii", "v.expose()"), None
+    if t == "int":
+        return "T v", make.format("integer", "kInt", "static_cast<std::int64_t>(v)"), "template <std::integral T>"
+    if t == "bool":
+        return "std::same_as<bool> auto v", make.format("integer", "kBool", "v"), None
+    if t == "duration_us":
+        return ("std::chrono::duration<Rep, Period> v",
+                make.format("integer", "kInt", "std::chrono::duration_cast<std::chrono::microseconds>(v).count()"),
+                "template <class Rep, class Period>")
+    if t == "uuid":
+        return "const Uuid& v", make.format("raw", "kUuid", "v.bytes()"), None
+    if t == "sha256":
+        return "const Sha256& v", make.format("raw", "kSha256", "v.bytes()"), None
+    if t == "trace_id":
+        return "const TraceId& v", make.format("raw", "kTraceId", "v.bytes()"), None
+    if t == "span_id":
+        return "const SpanId& v", make.format("raw", "kSpanId", "v.bytes()"), None
+    kind, name = t.split(":")
+    if kind == "id":
+        return f"const {name}& v", make.format("raw", "kUuid", "v.uuid().bytes()"), None
+    return f"const {name}& v", make.format("text", "kText", "v.str()"), None
+
+
+def cpp_fields():
+    rows = fields()
+    order = {r["name"]: i for i, r in enumerate(rows)}
+    body = ["namespace stella::telemetry::detail {", "// Places in a line that the encoder needs to know."]
+    for name in ("trace_id", "error_code", "module", "detail", "stack"):
+        body.append(f"inline constexpr std::uint8_t kOrder{camel(name)} = {order[name]};")
+    body += ["}  // namespace stella::telemetry::detail", "", "namespace stella::f {", "",
+             "// Given a Secret (or, for a field of another class than pii, a Pii), these do not compile and say why."]
+    for r in rows:
+        if r["source"] != "call" or r["name"] == "error_message":
+            continue
+        i = order[r["name"]]
+        body.append(f"// {r['description']} Example: {r['example']}")
+        if r["name"] == "error_code":
+            body.append("// error_code, error_message, and the error's own fields under details.error.")
+            body.append(f"inline telemetry::Field error(const Error& v) {{ return telemetry::detail::FieldMaker::error(\"error_code\", {i}, v); }}")
+            refused, name = ["Secret", "Pii"], "error"
+        else:
+            parameter, expression, template = field_maker(r, i)
+            if template:
+                body.append(template)
+            body.append(f"inline telemetry::Field {r['name']}({parameter}) {{ return {expression}; }}")
+            refused, name = (["Secret"] if r["type"] == "pii" else ["Secret", "Pii"]), r["name"]
+        for wrapper in refused:
+            body.append(f"template <class T>\ntelemetry::Field {name}(const {wrapper}<T>&) {{ return telemetry::detail::refuse_{wrapper.lower()}<T>(); }}")
+    body += ["", "}  // namespace stella::f"]
+    return header("fields.json", ["<chrono>", "<concepts>", "<cstdint>", "<string>", "<string_view>", "", '"stella/base/ids.h"',
+                                  '"stella/telemetry/field.h"', '"stella/telemetry/secret.h"'], body)
+
+
+# ---- the log line's schema -------------------------------------------------------------------------------------------------
+
+def schema_of(row):
+    t = row["type"]
+    if t in ("int", "duration_us"):
+        return {"type": "integer"}
+    if t == "bool":
+        return {"type": "boolean"}
+    if t == "timestamp":
+        return {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"}
+    if t == "trace_id":
+        return {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    if t == "span_id":
+        return {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+    if t == "sha256":
+        return {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    if t == "uuid" or t.startswith("id:"):
+        return {"type": "string", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"}
+    if t == "pii":
+        return {"type": "string", "pattern": r"^\[[a-z_]+:[0-9a-f]{8}\]$"}
+    if row["name"] == "level":
+        return {"enum": ["trace", "debug", "info", "warn", "error"]}
+    if row["name"] == "error_code":
+        return {"enum": [e["wire"] for e in errors()]}
+    return {"type": "string"}
+
+
+def log_line_schema():
+    properties, details = {}, {"error": {"type": "object", "additionalProperties": {"type": "string"}}}
+    for r in fields():
+        if "log" not in r["signals"]:
+            continue
+        if r["key"].startswith("details."):
+            details[r["key"].removeprefix("details.")] = {**schema_of(r), "description": r["description"]}
+        else:
+            properties[r["key"]] = {**schema_of(r), "description": r["description"]}
+    properties["details"] = {"type": "object", "properties": details, "additionalProperties": False}
+    properties["truncated"] = {"const": True, "description": "Something was cut to keep the line within 64 KiB."}
+    always = [r["key"] for r in fields() if r["when"] == "always" and "log" in r["signals"]]
+    doc = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "StellaOps log line",
+           "$comment": "Generated from contracts/fields.json by tools/generate_contracts.py. Do not edit.",
+           "type": "object", "required": always, "anyOf": [{"required": ["request_id"]}, {"required": ["job_id"]}],
+           "dependentRequired": {"error_code": ["error_message"], "run_id": ["job_id"]},
+           "properties": properties, "additionalProperties": False}
+    return json.dumps(doc, indent=2, ensure_ascii=False) + "\n"
+
+
+# ---- reference pages -------------------------------------------------------------------------------------------------------
+
+def cell(text):
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def code(text):
+    return f"`{cell(text)}`" if str(text) else ""
+
+
+def table(heads, rows):
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    return lines + ["| " + " | ".join(r) + " |" for r in rows]
+
+
+def page(title, source, intro, lines):
+    return "\n".join([BANNER, "", f"# {title}", "", f"<!-- Generated from {source} by tools/generate_contracts.py docs. Do not edit. -->", "",
+                      *intro, "", *lines]) + "\n"
+
+
+def doc_errors():
+    rows = [[code(r["wire"]), str(r["number"]), str(r["http"]), cell(r["title"]), cell(r["remedy"]), "yes" if r["retry"] else ""] for r in errors()]
+    return page("Errors", "contracts/errors.json",
+                ["Every error reply is `application/problem+json` with the stable `code` below and the `trace_id`. `stella` prints the same code;",
+                 "log lines carry it as `error_code`. Codes and numbers never change once released."],
+                table(["code", "number", "HTTP", "meaning", "what to do", "Retry-After"], rows))
+
+
+def doc_events():
+    doc = events()
+    lines = ["## In every kind", "", *table(["detail", "type", "PII", "meaning"],
+             [[code(d["name"]), d["type"], d["pii"], cell(d["description"])] for d in doc["common"]]), ""]
+    for r in doc["events"]:
+        outside = " May be sent through `POST /timeline`." if r["external"] else ""
+        lines += [f"## {r['kind']}", "", f"{r['description']} Resource: {', '.join(code(x) for x in r['resource_types'])}.{outside}", ""]
+        if r["details"]:
+            lines += table(["detail", "type", "required", "PII", "meaning"],
+                           [[code(d["name"]), d["type"], "yes" if d["required"] else "", d["pii"], cell(d["description"])] for d in r["details"]]) + [""]
+    return page("Timeline events", "contracts/events.json",
+                ["The closed catalogue of event kinds. An event is `event_id, ts, tenant_id, project_id, kind, actor, resource_type, resource_id,",
+                 "trace_id, details{}` as RFC 8785 JSON of at most 65,535 bytes. Details outside a kind's schema are refused."], lines[:-1])
+
+
+def doc_scopes():
+    rows = [[code("stella:" + r["name"]), cell(r["description"]),
+             ", ".join(x for x, on in (("`#tenant/<id>`", r["tenant"]), ("`#platform`", r["platform"])) if on)] for r in scopes()]
+    return page("Scopes", "contracts/scopes.json",
+                ["A token carries scopes as `stella:<service>:<action>#tenant/<id>` or `…#platform`. They match exactly; `*` never matches."],
+                table(["scope", "allows", "granted as"], rows))
+
+
+def doc_settings():
+    rows = []
+    for r in settings():
+        span = f"{r['min']} – {r['max']}" if r["max"] else ""
+        env = "STELLA_" + r["name"].upper().replace(".", "_")
+        rows.append([code(r["name"]), r["type"], code(r["default"]), span, cell(r["description"]), code(env), "restart" if r["restart"] else "at once"])
+    return page("Settings", "contracts/settings.json",
+                ["Values come from the defaults, then one YAML file, then the environment. An unknown key is an error. Ranges of durations are in",
+                 "milliseconds, of sizes in bytes."],
+                table(["setting", "type", "default", "range", "meaning", "environment", "takes effect"], rows))
+
+
+def doc_metrics():
+    rows = []
+    for r in metrics():
+        labels = "; ".join(f"`{x['name']}`: " + (", ".join(x["values"]) if x["kind"] == "enum" else f"{x['of']} (at most {x['max']})") for x in r["labels"])
+        name = r["name"] + ("_total" if r["type"] == "counter" else "")
+        buckets = ", ".join(f"{x:g}" for x in r.get("buckets", []))
+        rows.append([code(name), r["type"], r["unit"], cell(r["help"]), cell(labels), buckets])
+    return page("Metrics", "contracts/metrics.json",
+                ["Served as OpenMetrics 1.0 at `/metrics`, with exemplars that carry `trace_id` and `span_id`. A label is an enum or a bounded set."],
+                table(["metric", "type", "unit", "meaning", "labels", "buckets"], rows))
+
+
+def doc_fields():
+    rows = [[code(r["key"]), r["type"], r["pii"], r["source"], " ".join(r["signals"]), cell(r["when"]), cell(r["description"]), code(r["example"])]
+            for r in fields()]
+    return page("Fields of log lines and spans", "contracts/fields.json",
+                ["Log lines are newline-delimited JSON, fields always in this order; [log-line.schema.json](log-line.schema.json) is their schema.",
+                 "PII classes: `none`; `internal` is shown to the tenant alone; `pii` is masked by the library, e.g. `[email:7f3a91c2]`. A call site",
+                 "gives a field as `f::<name>(value)`; tenant, trace, route and job come from the ambient context."],
+                table(["field", "type", "PII", "source", "signals", "there", "meaning", "example"], rows))
+
+
+def doc_jobs():
+    rows = [[code(r["kind"]), cell(r["description"]), code(r["span"]), " ".join(code(x) for x in r["params"]), " ".join(code(x) for x in r["inputs"]),
+             " ".join(code(x) for x in r["outputs"]), f"{r['cpu_ms'] // 1000} s / {r['wall_ms'] // 1000} s", f"{r['memory_bytes'] >> 20} MiB"]
+            for r in jobs()]
+    return page("Job kinds", "contracts/jobs.json",
+                ["Every job is a pure function over content-addressed objects, run in a sandboxed child with these limits."],
+                table(["kind", "does", "span", "parameters", "inputs", "outputs", "CPU / wall", "memory"], rows))
+
+
+def doc_field_reviews():
+    rows = [[code(r["key"]), r["pii"], cell(r["reviewed"])] for r in fields()]
+    return page("Field reviews", "contracts/fields.json", ["Every telemetry field, its PII class, and who looked at it."],
+                table(["field", "PII", "review"], rows))
+
+
+DOCS = {"reference/errors.md": doc_errors, "reference/events.md": doc_events, "reference/scopes.md": doc_scopes,
+        "reference/settings.md": doc_settings, "reference/metrics.md": doc_metrics, "reference/fields.md": doc_fields,
+        "reference/jobs.md": doc_jobs, "reference/log-line.schema.json": log_line_schema, "security/field-reviews.md": doc_field_reviews}
+
+
 # ---- main -----------------------------------------------------------------------------------------------------------------
 
 def write(path, text):
@@ -281,6 +515,19 @@ def main(argv):
         for name, make in CPP.items():
             write(pathlib.Path(argv[2]) / name, make())
         return 0
+    if len(argv) == 3 and argv[1] == "fields":
+        write(pathlib.Path(argv[2]) / "stella/telemetry/fields.h", cpp_fields())
+        return 0
+    if len(argv) == 2 and argv[1] == "docs":
+        for name, make in DOCS.items():
+            write(ROOT / "docs" / name, make())
+        return 0
+    if len(argv) == 2 and argv[1] == "check":
+        stale = [name for name, make in DOCS.items()
+                 if not (ROOT / "docs" / name).exists() or (ROOT / "docs" / name).read_text(encoding="utf-8") != make()]
+        for name in stale:
+            print(f"docs/{name} does not fit contracts/: run tools/generate_contracts.py docs", file=sys.stderr)
+        return 1 if stale else 0
     print(__doc__, file=sys.stderr)
     return 2
 

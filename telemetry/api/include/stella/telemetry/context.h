@@ -1,0 +1,97 @@
+// The ambient context of a thread (who and what the current work is for) and its W3C wire form.
+//
+// For diagnostics only: it is never an input to authorization.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/base/ids.h"
+
+namespace stella::telemetry {
+
+// W3C Trace Context §3.2.
+struct TraceParent {
+  static constexpr std::uint8_t kSampled = 1;
+  static constexpr std::uint8_t kRandom = 2;
+  TraceId trace_id;
+  SpanId span_id;
+  std::uint8_t flags = kSampled;  // only the two known bits
+};
+
+// Value of one `traceparent` header. nullopt for everything that §3.2 says to ignore; versions above 00 by their first fields.
+// Leading and trailing blanks are allowed.
+std::optional<TraceParent> parse_traceparent(std::string_view text);
+// Always version 00.
+std::string format_traceparent(const TraceParent& parent);
+
+// W3C Trace Context §3.3: members in order, at most 32.
+class TraceState {
+ public:
+  // All `tracestate` values of a message, in order. nullopt where any member is malformed or there are more than 32: drop it whole.
+  static std::optional<TraceState> parse(std::span<const std::string_view> values);
+  bool empty() const { return members_.empty(); }
+  const std::vector<std::pair<std::string, std::string>>& members() const { return members_; }
+  // Puts or moves `key` to the front. Precondition: key and value are well-formed.
+  void put_front(std::string_view key, std::string_view value);
+  // At most 512 characters: whole members go, those over 128 characters first, then from the right.
+  std::string str() const;
+
+ private:
+  std::vector<std::pair<std::string, std::string>> members_;
+};
+
+// What a caller sent: parent and state.
+struct RemoteContext {
+  TraceParent parent;
+  std::string tracestate;  // normalised, "" where absent or malformed
+};
+// From the headers of a message (names in any case). nullopt where traceparent is absent, malformed or there twice: start a new trace.
+std::optional<RemoteContext> extract(std::span<const std::pair<std::string_view, std::string_view>> headers);
+
+// The ambient values that every log line and span carries. Empty values are left out of the line.
+struct Context {
+  TraceId trace_id;
+  SpanId span_id;         // of the innermost open span
+  SpanId parent_span_id;  // of that span
+  std::uint8_t flags = TraceParent::kSampled;
+  std::string tracestate;
+  TenantId tenant_id;     // empty: platform
+  ProjectId project_id;
+  std::string actor;      // opaque id ("user:<uuid>"), never a name
+  std::string route;      // template ("/sboms/:id")
+  std::string method;
+  RequestId request_id;
+  JobId job_id;
+  RunId run_id;
+
+  // The ambient context of this thread.
+  static const Context& current();
+  // For what becomes known on the way (tenant and actor after authentication). Ends with the enclosing ContextScope.
+  static Context& edit();
+
+  // A child of a remote span: same trace, its span id as parent of the next Span.
+  static Context continue_from(const RemoteContext& remote);
+  // The wire form for a call from here: current trace and span. All-zero ids where no span is open: call only inside a Span.
+  TraceParent parent() const { return {trace_id, span_id, flags}; }
+  std::string traceparent() const { return format_traceparent(parent()); }
+};
+
+// Makes `context` ambient for this thread until the end of the scope. Scopes nest; they end in reverse order on their thread.
+class ContextScope {
+ public:
+  explicit ContextScope(Context context);
+  ~ContextScope();
+  ContextScope(const ContextScope&) = delete;
+  ContextScope& operator=(const ContextScope&) = delete;
+
+ private:
+  Context saved_;
+};
+
+}  // namespace stella::telemetry
