@@ -380,9 +380,11 @@ CREATE TABLE timeline_heads (             -- state of each tenant's log
   size bigint NOT NULL DEFAULT 0,
   tree bytea NOT NULL DEFAULT '',         -- compact range of the RFC 6962 tree
   root bytea NOT NULL,
-  published bigint NOT NULL DEFAULT 0,    -- log indexes below this are on the bus
+  published bigint NOT NULL DEFAULT 0,    -- log indexes below this were acknowledged by the bus
+  confirmed bigint NOT NULL DEFAULT 0,    -- and below this a later probe of the stream succeeded: a rebuilt stream is filled from here
   updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX timeline_heads_shard ON timeline_heads (shard);
 CREATE TABLE timeline_log (
   tenant_id text NOT NULL,
   log_index bigint NOT NULL,

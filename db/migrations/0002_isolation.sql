@@ -42,7 +42,7 @@ GRANT SELECT ON runs, advisory_observations, advisory_current, advisory_segments
   findings, timeline_log, timeline_events, timeline_event_resources, timeline_heads, evidence_bundles, attestations, attestation_facts,
   telemetry_spans, telemetry_logs, signing_keys TO stella_web;
 GRANT INSERT ON timeline_outbox TO stella_web;
-GRANT SELECT (tenant_id, event_id) ON timeline_outbox TO stella_web;
+GRANT SELECT (tenant_id, event_id, ts, entry) ON timeline_outbox TO stella_web;  -- own rows: repeats of POST /timeline, events not indexed yet
 GRANT UPDATE (state, display_name, secret_hash) ON principals TO stella_web;
 GRANT DELETE ON principal_scopes TO stella_web;
 GRANT UPDATE (revoked_at) ON tokens TO stella_web;

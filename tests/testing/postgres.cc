@@ -204,8 +204,9 @@ pg::PoolOptions Postgres::options(std::string_view login, std::string_view datab
 std::string Postgres::create_database() {
   const std::string name = "t" + std::to_string(getpid()) + "_" + std::to_string(++databases_);
   sql("CREATE DATABASE " + name + " TEMPLATE " + template_ + " OWNER stella_owner", "postgres");
-  sql("REVOKE ALL ON DATABASE " + name + " FROM PUBLIC", "postgres");
-  for (auto login : pg::logins()) sql("GRANT CONNECT, TEMPORARY ON DATABASE " + name + " TO " + std::string(login), "postgres");
+  std::string grants = "REVOKE ALL ON DATABASE " + name + " FROM PUBLIC;";
+  for (auto login : pg::logins()) grants += "GRANT CONNECT, TEMPORARY ON DATABASE " + name + " TO " + std::string(login) + ";";
+  sql(grants, "postgres");
   return name;
 }
 
