@@ -19,10 +19,12 @@ struct ClientRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   std::string body_path;                           // sends this file instead of `body`
-  std::string save_to;                             // writes the response body to this file (durable on success) instead of memory
-  std::uint64_t max_response_bytes = 64u << 20;    // kLimit beyond
+  std::string save_to;                             // writes the body of a 2xx answer to this file (whole and durable, or not at all) instead of memory
+  std::uint64_t max_response_bytes = 64u << 20;    // kLimit beyond; applies to save_to, too
   std::chrono::milliseconds connect_timeout{3000};
-  std::chrono::milliseconds timeout{60000};
+  std::chrono::milliseconds timeout{60000};        // for the whole exchange
+  int max_redirects = 0;                           // followed for GET and HEAD only, http and https only
+  std::string ca_file;                             // PEM; "" is the system's trust store
   std::function<void(std::uint64_t sent, std::uint64_t total)> on_upload;
 };
 
@@ -33,7 +35,9 @@ struct ClientResponse {
   std::string_view header(std::string_view lower_name) const;
 };
 
-// kUnavailable with part=<host:port> where nothing answers; any HTTP status is a response.
+// Any HTTP status is a response. kUnavailable with part=<host:port> and cause where nothing answers, the answer breaks off or the timeout
+// passes; kLimit for an answer over max_response_bytes; kInvalid for a URL or method that cannot be sent; kIo for the local files.
+// The URL never stands in an error: it may hold a signature.
 Result<ClientResponse> fetch(const ClientRequest& request);
 
 }  // namespace stella::http

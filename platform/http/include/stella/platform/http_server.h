@@ -56,7 +56,9 @@ struct Limits {
   std::size_t memory_body_bytes = 1 << 20;                   // beyond it the body goes to a temporary file
   std::chrono::seconds header_timeout{10};                   // slow clients
   std::chrono::seconds body_idle_timeout{30};
+  std::uint64_t body_min_bytes_per_second = 512;             // average over a body that takes longer than body_idle_timeout; below it: 408
   std::chrono::seconds keep_alive{60};
+  std::chrono::seconds request_timeout{30};                  // Request::deadline, counted from the moment the request is complete
   std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
   std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
 };
@@ -72,9 +74,11 @@ struct ServerOptions {
 
 // The application's side. Called on a worker thread, must return a response (errors are responses, too); never throws.
 using Handler = std::function<Response(Request&)>;
-// Asked after the headers, before the body is read: how many bytes this request may carry (after decoding), and whether to go on.
+// Asked after the headers of a request that announces a body, before it is read: how many bytes it may carry (after decoding); 0 refuses
+// any (413). Runs on an I/O thread: it must not block. Null: Limits::body_bytes for every request.
 using BodyLimit = std::function<std::uint64_t(const Request& head)>;
-// Makes problem+json for what the server itself refuses (400, 408, 413, 431, 503): so that every error has one shape.
+// Makes problem+json for what the server itself refuses (400, 408, 413, 415, 417, 431, 500, 503): so that every error has one shape. `head` is
+// null where the headers could not be read. Runs on an I/O thread: it must not block. The server adds Retry-After to 503 where it is missing.
 using Refusal = std::function<Response(int status, Literal detail, const Request* head)>;
 
 struct ServerStats {
@@ -86,11 +90,13 @@ struct ServerStats {
 
 class Server {
  public:
+  // Listens when it returns. kInvalid for a bad address, kIo (address, port, errno text) where it cannot listen.
   static Result<std::unique_ptr<Server>> start(ServerOptions options, Handler handler, BodyLimit body_limit, Refusal refusal);
-  ~Server();
+  ~Server();  // closes what is open, waits for handlers that run
   std::uint16_t port() const;
   ServerStats stats() const;
-  // Graceful drain: stop accepting, answer what is in flight with `Connection: close`, then return; kept connections are closed at the deadline.
+  // Graceful drain: stop accepting, close idle connections, answer what is in flight with `Connection: close`, then return; what is left
+  // at the deadline is closed. A drained server stays drained.
   void drain(Deadline deadline);
 
   struct Impl;

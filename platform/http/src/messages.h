@@ -1,0 +1,22 @@
+// The request target: what a raw request line means, and what is refused before any handler sees it.
+#pragma once
+
+#include <string_view>
+
+#include "stella/base/result.h"
+#include "stella/platform/http_server.h"
+
+namespace stella::http {
+
+// Fills path and query of `request` from its target (origin-form, absolute-form, or "*"). kMalformed for targets without a path, broken
+// escapes, NUL, text that is no UTF-8, and '..' or '.' segments, also where they were escaped.
+Result<void> parse_target(Request& request);
+
+// The reason phrase of a status line ("OK").
+std::string_view reason_phrase(int status);
+
+// Status line and header section, complete with the final empty line. Values that could split the response are cut at the first CR, LF or NUL.
+// `with_length` false for 1xx, 204 and 304, which carry no Content-Length.
+std::string response_head(const Response& response, std::uint64_t body_bytes, bool keep_alive, std::string_view date);
+
+}  // namespace stella::http

@@ -1,0 +1,61 @@
+// The worker loop.
+#include "worker_pool.h"
+
+#include <pthread.h>
+
+namespace stella::http {
+
+WorkerPool::WorkerPool(int workers, std::size_t queue) : capacity_(queue) {
+  for (int i = 0; i < (workers < 1 ? 1 : workers); ++i) {
+    threads_.emplace_back([this] { run(); });
+    ::pthread_setname_np(threads_.back().native_handle(), "http-worker");
+  }
+}
+
+WorkerPool::~WorkerPool() { stop(); }
+
+bool WorkerPool::try_push(std::function<void()> job) {
+  {
+    Lock lock(mutex_);
+    // A job for which a worker is free does not wait, so it does not count as queued.
+    if (stopping_ || queue_.size() >= capacity_ + idle_) return false;
+    queue_.push_back(std::move(job));
+  }
+  work_.notify_one();
+  return true;
+}
+
+std::size_t WorkerPool::queued() const {
+  Lock lock(mutex_);
+  return queue_.size();
+}
+
+void WorkerPool::run() {
+  for (;;) {
+    std::function<void()> job;
+    {
+      Lock lock(mutex_);
+      ++idle_;
+      while (queue_.empty() && !stopping_) work_.wait_until(mutex_, Deadline::after(std::chrono::hours(1)));
+      --idle_;
+      if (stopping_) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    job();
+  }
+}
+
+void WorkerPool::stop() {
+  std::deque<std::function<void()>> dropped;
+  {
+    Lock lock(mutex_);
+    stopping_ = true;
+    dropped.swap(queue_);
+  }
+  work_.notify_all();
+  for (auto& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+}  // namespace stella::http
