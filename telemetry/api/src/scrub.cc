@@ -113,7 +113,7 @@ constexpr std::array<std::string_view, 17> kSecretNames{
     "password", "passwd", "pwd", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "accesskey",
     "private_key", "credential", "authorization", "x-amz-signature", "signature", "sig"};
 
-Hit key_value(std::string_view text) {
+Hit key_value(std::string_view text, char previous) {
   for (const std::string_view name : kSecretNames) {
     if (!starts_with_nocase(text, name)) continue;
     std::size_t i = name.size();
@@ -121,6 +121,7 @@ Hit key_value(std::string_view text) {
     if (i < text.size() && (text[i] == '"' || text[i] == '\'')) ++i;
     const std::size_t separator = i + run(text, i, [](char c) { return c == ' '; });
     if (separator >= text.size() || (text[separator] != '=' && text[separator] != ':')) continue;
+    if (name.starts_with("sig") && (text[separator] != '=' || is_alnum(previous))) continue;  // a URL's parameter; not "signature: valid"
     std::size_t begin = separator + 1;
     begin += run(text, begin, [](char c) { return c == ' '; });
     if (begin < text.size() && (starts_with_nocase(text.substr(begin), "bearer ") || starts_with_nocase(text.substr(begin), "basic "))) {
@@ -156,11 +157,22 @@ std::size_t email_domain(std::string_view text, std::size_t at) {
 
 bool is_email_local(char c) { return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-'; }
 
-Hit rules(std::string_view text, bool word_start) {
+// A mask of ours, as it comes back from a child process: `[kind:7f3a91c2]`. Its size, or 0.
+std::size_t own_mask(std::string_view text) {
+  const std::size_t kind = run(text, 1, [](char c) { return is_lower(c) || c == '_'; });
+  const std::size_t end = 1 + kind + 1 + 8;
+  if (kind == 0 || kind > 32 || end >= text.size() || text[1 + kind] != ':' || text[end] != ']') return 0;
+  return run(text, kind + 2, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }) == 8 ? end + 1 : 0;
+}
+
+// `previous` is the character before `text`. Rules that run over a whole word ask for its beginning: else they would be quadratic.
+Hit rules(std::string_view text, char previous) {
+  const bool word_start = !is_word(previous);
   switch (text.front()) {
     case '-': return private_key(text);
     case ':': return url_credentials(text);
     case 'e':
+      if (is_b64url(previous)) break;
       if (Hit hit = jwt(text)) return hit;
       break;
     default: break;
@@ -170,7 +182,7 @@ Hit rules(std::string_view text, bool word_start) {
     if (Hit hit = issued_key(text)) return hit;
     if (Hit hit = authorization(text)) return hit;
   }
-  return key_value(text);
+  return key_value(text, previous);
 }
 
 std::string valid_utf8(std::string_view text) {
@@ -245,8 +257,16 @@ std::string scrub(std::string_view raw) {
   bool package_url = false;    // inside a purl: its version follows an at sign
   while (i < text.size()) {
     const char c = text[i];
-    const bool word_start = i == 0 || !is_word(text[i - 1]);
-    if (Hit hit = rules(text.substr(i), word_start)) {
+    const char previous = i == 0 ? ' ' : text[i - 1];
+    if (c == '[') {
+      if (const std::size_t size = own_mask(text.substr(i)); size != 0) {
+        out.append(text.substr(i, size));
+        i += size;
+        local = out.size();
+        continue;
+      }
+    }
+    if (Hit hit = rules(text.substr(i), previous)) {
       out.append(text.substr(i, hit.keep));
       out += mask(hit.kind, text.substr(i + hit.keep, hit.size));
       kMasked.add(1, "secret");
@@ -254,7 +274,7 @@ std::string scrub(std::string_view raw) {
       local = out.size();
       continue;
     }
-    if (word_start && text.substr(i).starts_with("pkg:")) package_url = true;
+    if (!is_word(previous) && text.substr(i).starts_with("pkg:")) package_url = true;
     if (c == ' ' || c == '\n' || c == '\t' || c == '"') package_url = false;
     if (c == '@' && !package_url && local < out.size()) {
       if (const std::size_t end = email_domain(text, i); end != 0) {

@@ -1,0 +1,131 @@
+// W3C Trace Context against the table of the public conformance tests, restated.
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "stella/base/file.h"
+#include "stella/base/json.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/sink.h"
+#include "stella/telemetry/span.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::telemetry {
+namespace {
+
+using Header = std::pair<std::string_view, std::string_view>;
+
+TEST(TraceParent, FormatsWhatItParses) {
+  const std::string text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+  const auto parent = parse_traceparent(text);
+  ASSERT_TRUE(parent);
+  EXPECT_EQ(format_traceparent(*parent), text);
+  EXPECT_EQ(parse_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-ff")->flags, 3);
+  EXPECT_FALSE(parse_traceparent("00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03"));
+  EXPECT_FALSE(parse_traceparent(""));
+}
+
+TEST(TraceState, SendsAtMost512CharactersAndNeverHalfAMember) {
+  TraceState state;
+  for (int i = 0; i < 8; ++i) state.put_front("k" + std::to_string(i), std::string(60, 'v'));
+  state.put_front("long", std::string(200, 'v'));
+  const std::string text = state.str();
+  EXPECT_LE(text.size(), 512u);
+  EXPECT_EQ(text.find("long="), std::string::npos);  // the long one goes first
+  const std::string_view view = text;
+  const auto again = TraceState::parse(std::span(&view, 1));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->members().front().first, "k7");
+  EXPECT_EQ(again->members().size(), 8u);
+}
+
+// One row of the table: incoming headers and what the outgoing request must look like.
+class Cases : public ::testing::Test {
+ protected:
+  static std::vector<std::map<std::string, std::string>> rows(const std::string& path) {
+    std::vector<std::map<std::string, std::string>> out;
+    std::istringstream lines(*read_file(path, 1 << 20));
+    std::vector<std::string> names;
+    for (std::string line; std::getline(lines, line);) {
+      std::vector<std::string> cells;
+      std::istringstream cell_stream(line + "\t");
+      for (std::string cell; std::getline(cell_stream, cell, '\t');) cells.push_back(cell);
+      if (names.empty()) {
+        names = cells;
+        continue;
+      }
+      auto& row = out.emplace_back();
+      for (std::size_t i = 0; i < names.size() && i < cells.size(); ++i) row[names[i]] = cells[i];
+    }
+    return out;
+  }
+};
+
+TEST_F(Cases, EveryRowOfThePublicSuite) {
+  const auto table = rows(STELLA_SHARED_OR_SKIP("vectors/trace-context/cases.tsv"));
+  ASSERT_EQ(table.size(), 83u);
+  class Quiet final : public Sink {
+    void log(LogRecord&&) noexcept override {}
+    void span(SpanRecord&&) noexcept override {}
+  };
+  const auto previous = install_sink(std::make_shared<Quiet>());
+  for (auto row : table) {
+    SCOPED_TRACE(row["id"]);
+    const json::Value headers_json = *json::parse(row["headers"]);
+    std::vector<Header> headers;
+    for (const json::Value& pair : headers_json.as_array()) {
+      headers.emplace_back(pair.as_array()[0].as_string(), pair.as_array()[1].as_string());
+    }
+    const auto remote = extract(headers);
+    ContextScope scope(remote ? Context::continue_from(*remote) : Context());
+    Span span("unit", SpanKind::kServer);
+    // What we would send on.
+    const auto out = parse_traceparent(Context::current().traceparent());
+    ASSERT_TRUE(out);
+    EXPECT_EQ(out->trace_id, Context::current().trace_id);
+    if (row["trace"] == "same") {
+      EXPECT_EQ(out->trace_id.hex(), row["same_trace_id"]);
+      ASSERT_TRUE(remote);
+      EXPECT_NE(out->span_id, remote->parent.span_id);
+    }
+    if (row["trace"] == "new") {
+      EXPECT_FALSE(remote);
+    }
+    const json::Value forbidden = *json::parse(row["forbidden_trace_ids"]);
+    for (const json::Value& id : forbidden.as_array()) EXPECT_NE(out->trace_id.hex(), id.as_string());
+
+    const std::string_view text = Context::current().tracestate;
+    const auto state = TraceState::parse(std::span(&text, 1));
+    ASSERT_TRUE(state);
+    std::map<std::string, std::string> members(state->members().begin(), state->members().end());
+    std::vector<std::string> order;
+    for (const auto& m : state->members()) order.push_back(m.first);
+    const json::Value has = *json::parse(row["tracestate_has"]);
+    for (const auto& [key, value] : has.as_object()) EXPECT_EQ(members[key], value.as_string()) << key;
+    const json::Value lacks = *json::parse(row["tracestate_lacks"]);
+    for (const json::Value& key : lacks.as_array()) EXPECT_FALSE(members.contains(key.as_string())) << key.as_string();
+    std::vector<std::string> expected_order;
+    const json::Value order_json = *json::parse(row["tracestate_order"]);
+    for (const json::Value& key : order_json.as_array()) expected_order.push_back(key.as_string());
+    if (!expected_order.empty()) {
+      EXPECT_EQ(order, expected_order);
+    }
+    if (!row["tracestate_count"].empty()) {
+      EXPECT_EQ(state->members().size(), std::stoul(row["tracestate_count"]));
+    }
+    const json::Value any_of = *json::parse(row["tracestate_any_of"]);
+    if (!any_of.as_array().empty()) {
+      bool any = false;
+      for (const json::Value& one : any_of.as_array()) any = any || text.find(one.as_string()) != text.npos;
+      EXPECT_TRUE(any) << text;
+    }
+    if (!row["flags"].empty()) {
+      const int mask = std::stoi(row["flags"].substr(1, 2), nullptr, 16), want = std::stoi(row["flags"].substr(4, 2), nullptr, 16);
+      EXPECT_EQ(out->flags & mask, want);
+    }
+  }
+  install_sink(previous);
+}
+
+}  // namespace
+}  // namespace stella::telemetry
