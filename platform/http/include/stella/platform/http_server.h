@@ -54,11 +54,11 @@ struct Limits {
   std::size_t header_bytes = 16 << 10;                       // 431
   std::uint64_t body_bytes = 1 << 20;                        // default per request, after content decoding; 413
   std::size_t memory_body_bytes = 1 << 20;                   // beyond it the body goes to a temporary file
-  std::chrono::seconds header_timeout{10};                   // slow clients
-  std::chrono::seconds body_idle_timeout{30};
+  std::chrono::milliseconds header_timeout{10000};                 // slow clients
+  std::chrono::milliseconds body_idle_timeout{30000};
   std::uint64_t body_min_bytes_per_second = 512;             // average over a body that takes longer than body_idle_timeout; below it: 408
-  std::chrono::seconds keep_alive{60};
-  std::chrono::seconds request_timeout{30};                  // Request::deadline, counted from the moment the request is complete
+  std::chrono::milliseconds keep_alive{60000};
+  std::chrono::milliseconds request_timeout{30000};                // Request::deadline, counted from the moment the request is complete
   std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
   std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
 };
