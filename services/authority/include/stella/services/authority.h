@@ -1,0 +1,155 @@
+// Authority: who is calling, may they, and the record of that decision. The only maker of a TenantScope.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/base/time.h"
+#include "stella/crypto/keys.h"
+#include "stella/platform/pg.h"
+#include "stella/tenancy/scope.h"
+
+namespace stella::authority {
+
+// "stella:<name>#tenant/<id>" and "stella:<name>#platform"; `name` as in contracts/scopes.json ("sbom:read").
+std::string tenant_scope_text(std::string_view name, const TenantId& tenant);
+std::string platform_scope_text(std::string_view name);
+
+// Somebody whose token verified. Scopes are exact texts; nothing matches by pattern.
+struct Principal {
+  TenantId tenant;
+  PrincipalId id;
+  std::string actor;  // "user:<uuid>" or "service:<uuid>"
+  Uuid token_id;
+  std::vector<std::string> scopes;  // sorted
+  bool has(std::string_view scope_text) const;
+};
+
+// What a route asks for.
+struct Demand {
+  std::string_view scope;      // name, e.g. "sbom:read"; "" = any valid token
+  bool platform = false;       // the #platform form is demanded
+  bool knowledge_base = false; // platform demand whose TenantScope is the tenant `global`
+  std::string_view route;      // template, e.g. "/sboms/:sbom_id"
+  std::string_view method;
+  std::string_view asked_tenant;  // tenant the caller named explicitly, "" = that of the token
+  TraceId trace;
+};
+
+// The record of one authorisation: OPA's fields plus ours. Never holds names, addresses or parameters.
+struct AuthzDecision {
+  DecisionId id;
+  Timestamp ts;
+  TenantId tenant;
+  std::string actor;
+  std::string route;
+  std::string method;
+  std::string scope;   // the full text that was demanded
+  std::string effect;  // "allow" or "deny"
+  std::string reason;  // "scope granted", "missing scope", "token of another tenant"
+  TraceId trace;
+  json::Value record() const;
+};
+
+struct Grant {
+  TenantScope scope;
+  AuthzDecision decision;  // to be written with record() in the request's first transaction
+};
+struct Denial {
+  AuthzDecision decision;  // already written, with an authz.denied event
+  std::string missing_scope;
+};
+
+struct IssuedToken {
+  std::string token;
+  std::chrono::seconds expires_in{0};
+  Principal principal;
+};
+
+struct Options {
+  std::string issuer;  // URL under which this deployment is reached; also the audience
+  std::chrono::seconds token_ttl{8 * 3600};
+};
+
+// Thread-safe.
+class Authority {
+ public:
+  Authority(pg::SystemPool<pg::AuthorityRole>& pool, std::shared_ptr<const crypto::Signer> signer, Options options);
+
+  // Password login of a user or client credentials of a service account: the same check. kUnauthenticated for every kind of mismatch
+  // (same work, same answer), kRateLimited after ten failures of one login within a minute.
+  Result<IssuedToken> login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace);
+
+  // The bearer token's principal; kUnauthenticated where it is malformed, expired, of another issuer or revoked.
+  Result<Principal> authenticate(std::string_view bearer);
+
+  // Exact scope match. A denial is recorded before this returns; an error means that it could not be recorded (503, never access).
+  Result<std::variant<Grant, Denial>> authorize(const Principal& principal, const Demand& demand);
+
+  // Writes an allowed decision into the request's own transaction.
+  static Result<void> record(pg::TenantTx& tx, const AuthzDecision& decision);
+
+  // Revocation of a token of `scope`'s tenant; kNotFound where there is none. In force at once here, within 5 s on other processes.
+  Result<void> revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId trace);
+
+  // OpenID Connect Discovery 1.0 §3 and RFC 7517.
+  json::Value openid_configuration() const;
+  json::Value jwks() const;
+
+ private:
+  Result<bool> revoked(const Uuid& token_id);
+  bool throttled(const std::string& login);
+  void note_failure(const std::string& login);
+
+  pg::SystemPool<pg::AuthorityRole>& pool_;
+  std::shared_ptr<const crypto::Signer> signer_;
+  Options options_;
+  Mutex mutex_;
+  std::vector<Uuid> revoked_ STELLA_GUARDED_BY(mutex_);  // sorted
+  std::optional<Deadline> revoked_until_ STELLA_GUARDED_BY(mutex_);
+  struct Failures {
+    std::string login;
+    std::vector<Timestamp> at;
+  };
+  std::vector<Failures> failures_ STELLA_GUARDED_BY(mutex_);
+};
+
+// ── Provisioning: tenants, projects, principals. Each call is one transaction with its event. ──
+
+struct NewPrincipal {
+  std::string kind;    // "user" or "service"
+  std::string login;   // [a-z0-9][a-z0-9._@-]{0,126}; unique in the deployment
+  std::string display_name;
+  std::string secret;  // at least 12 characters
+  std::vector<std::string> scopes;  // names of contracts/scopes.json: granted for the tenant
+  std::vector<std::string> platform_scopes;
+};
+
+class Provisioner {
+ public:
+  explicit Provisioner(pg::SystemPool<pg::AuthorityRole>& pool) : pool_(pool) {}
+  // With its project `default`. kConflict where it exists, kInvalid for reserved ids.
+  Result<void> create_tenant(const TenantId& tenant, std::string_view display_name, std::string_view actor, TraceId trace);
+  Result<PrincipalId> create_principal(const TenantId& tenant, const NewPrincipal& principal, std::string_view actor, TraceId trace);
+  Result<ProjectId> create_project(const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace);
+  // Names the public half of a signing key (idempotent).
+  Result<void> introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace);
+
+ private:
+  pg::SystemPool<pg::AuthorityRole>& pool_;
+};
+
+// Every scope name that an operator of a tenant holds (all tenant scopes of contracts/scopes.json), and the platform ones.
+std::vector<std::string> all_tenant_scopes();
+std::vector<std::string> all_platform_scopes();
+
+}  // namespace stella::authority

@@ -1,0 +1,266 @@
+// Sign-in, token verification and the authorisation decision.
+#include "stella/services/authority.h"
+
+#include <algorithm>
+
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/crypto/jws.h"
+#include "stella/crypto/password.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::authority {
+namespace {
+
+namespace errors = contracts::errors;
+
+constexpr std::size_t kFailuresPerMinute = 10;
+constexpr std::chrono::seconds kRevocationRefresh{5};
+
+// Checked where the login is unknown, so that a wrong name costs as much time as a wrong secret.
+const std::string& decoy_hash() {
+  static const std::string hash = crypto::password_hash("no secret matches this").value_or("");
+  return hash;
+}
+
+Error bad_credentials() { return Error(errors::kUnauthenticated, "login and secret do not match"); }
+Error bad_token(std::string reason) { return Error(errors::kUnauthenticated, "the token is not valid").with("reason", std::move(reason)); }
+
+json::Array scope_array(const std::vector<std::string>& scopes) { return json::Array(scopes.begin(), scopes.end()); }
+
+std::string joined(const std::vector<std::string>& scopes) {
+  std::string out;
+  for (const std::string& s : scopes) out.append(out.empty() ? "" : " ").append(s);
+  return out;
+}
+
+std::vector<std::string> split_scopes(std::string_view text) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    if (space > 0) out.emplace_back(text.substr(0, space));
+    text.remove_prefix(std::min(space + 1, text.size()));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+constexpr std::string_view kInsertDecision =
+    "INSERT INTO decisions (tenant_id, decision_id, ts, kind, decision_effect, decision_reason, actor, route, scope, trace_id, record) "
+    "VALUES ($1, $2, $3, 'authz', $4, $5, $6, $7, $8, $9, $10)";
+
+Result<void> insert_decision(pg::Tx& tx, const AuthzDecision& d) {
+  STELLA_TRY_VOID(tx.query(kInsertDecision, {d.tenant, d.id, d.ts, d.effect, d.reason, d.actor, d.route, d.scope, d.trace.hex(), json::dump(d.record())}));
+  return {};
+}
+
+}  // namespace
+
+// The one place where a TenantScope comes into being.
+class ScopeMaker {
+ public:
+  static TenantScope make(TenantId tenant, std::string actor, DecisionId decision) { return {std::move(tenant), std::move(actor), decision}; }
+};
+
+std::string tenant_scope_text(std::string_view name, const TenantId& tenant) {
+  return std::string("stella:").append(name).append("#tenant/").append(tenant.str());
+}
+std::string platform_scope_text(std::string_view name) { return std::string("stella:").append(name).append("#platform"); }
+
+bool Principal::has(std::string_view scope_text) const { return std::binary_search(scopes.begin(), scopes.end(), scope_text); }
+
+json::Value AuthzDecision::record() const {
+  return json::Value::object({{"decision_id", id.str()},
+                              {"timestamp", ts.rfc3339()},
+                              {"path", "stella/authz"},
+                              {"input", json::Value::object({{"route", route}, {"method", method}, {"scope", scope}, {"tenant_id", tenant.str()}})},
+                              {"result", effect},
+                              {"decision_effect", effect},
+                              {"decision_reason", reason},
+                              {"requested_by", actor},
+                              {"engine_version", STELLA_VERSION},
+                              {"trace_id", trace.hex()}});
+}
+
+Authority::Authority(pg::SystemPool<pg::AuthorityRole>& pool, std::shared_ptr<const crypto::Signer> signer, Options options)
+    : pool_(pool), signer_(std::move(signer)), options_(std::move(options)) {}
+
+bool Authority::throttled(const std::string& login) {
+  const Timestamp horizon = Timestamp::now() - std::chrono::minutes(1);
+  const Lock lock(mutex_);
+  std::erase_if(failures_, [&](const Failures& f) { return f.at.back() < horizon; });
+  const auto it = std::find_if(failures_.begin(), failures_.end(), [&](const Failures& f) { return f.login == login; });
+  if (it == failures_.end()) return false;
+  std::erase_if(it->at, [&](Timestamp t) { return t < horizon; });
+  return it->at.size() >= kFailuresPerMinute;
+}
+
+void Authority::note_failure(const std::string& login) {
+  const Lock lock(mutex_);
+  const auto it = std::find_if(failures_.begin(), failures_.end(), [&](const Failures& f) { return f.login == login; });
+  if (it != failures_.end()) it->at.push_back(Timestamp::now());
+  else if (failures_.size() < 10'000) failures_.push_back({login, {Timestamp::now()}});
+}
+
+Result<IssuedToken> Authority::login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace) {
+  const std::string name(login.substr(0, 128));
+  if (throttled(name)) return Error(errors::kRateLimited, "too many failed logins").with("retry_after", 60);
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
+  const auto rows = STELLA_TRY(tx.query(
+      "SELECT p.tenant_id, p.principal_id, p.kind, p.secret_hash, p.state = 'active' AND t.state = 'active', "
+      "coalesce((SELECT string_agg(s.scope, ' ') FROM principal_scopes s WHERE s.tenant_id = p.tenant_id AND s.principal_id = p.principal_id), '') "
+      "FROM principals p JOIN tenants t USING (tenant_id) WHERE p.login = $1",
+      {name}));
+  const std::string hash = rows.empty() ? decoy_hash() : std::string(rows.text(0, 3));
+  const bool matches = STELLA_TRY(crypto::password_verify(secret, hash));
+  if (rows.empty() || !matches || !rows.boolean(0, 4)) {
+    note_failure(name);
+    return bad_credentials();
+  }
+  IssuedToken out;
+  out.expires_in = options_.token_ttl;
+  Principal& p = out.principal;
+  p.tenant = STELLA_TRY(TenantId::parse(rows.text(0, 0)));
+  p.id = STELLA_TRY(PrincipalId::parse(rows.text(0, 1)));
+  p.actor = std::string(rows.text(0, 2)).append(":").append(p.id.str());
+  p.token_id = Uuid::v7();
+  p.scopes = split_scopes(rows.text(0, 5));
+  const Timestamp now = Timestamp::now();
+  const Timestamp expires = now + options_.token_ttl;
+  json::Value claims = json::Value::object({{"iss", options_.issuer}, {"aud", options_.issuer}, {"sub", p.actor}, {"jti", p.token_id.str()},
+                                            {"iat", now.seconds()}, {"exp", expires.seconds()}, {"kind", "tenant"},
+                                            {"tenant", p.tenant.str()}, {"scope", joined(p.scopes)}});
+  out.token = STELLA_TRY(crypto::jwt_sign(*signer_, claims));
+  STELLA_TRY_VOID(tx.query("INSERT INTO tokens (tenant_id, token_id, principal_id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+                           {p.tenant, p.token_id.str(), p.id, now, expires}));
+  timeline::Event event;
+  event.kind = contracts::events::kTokenIssued;
+  event.actor = p.actor;
+  event.resource_type = "token";
+  event.resource_id = p.token_id.str();
+  event.trace = trace;
+  event.details = json::Value::object({{"token_id", p.token_id.str()}, {"principal_id", p.id.str()}, {"grant", grant},
+                                       {"scopes", scope_array(p.scopes)}, {"until", expires.rfc3339()}});
+  STELLA_TRY_VOID(timeline::emit(tx, p.tenant, std::move(event)));
+  STELLA_TRY_VOID(tx.commit());
+  return out;
+}
+
+Result<bool> Authority::revoked(const Uuid& token_id) {
+  {
+    const Lock lock(mutex_);
+    if (revoked_until_ && !revoked_until_->passed()) return std::binary_search(revoked_.begin(), revoked_.end(), token_id);
+  }
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("SELECT token_id FROM tokens WHERE revoked_at IS NOT NULL AND expires_at > now() ORDER BY token_id"));
+  STELLA_TRY_VOID(tx.commit());
+  std::vector<Uuid> ids;
+  for (int i = 0; i < rows.size(); ++i) ids.push_back(STELLA_TRY(Uuid::parse(rows.text(i, 0))));
+  std::sort(ids.begin(), ids.end());
+  const Lock lock(mutex_);
+  revoked_ = std::move(ids);
+  revoked_until_ = Deadline::after(kRevocationRefresh);
+  return std::binary_search(revoked_.begin(), revoked_.end(), token_id);
+}
+
+Result<Principal> Authority::authenticate(std::string_view bearer) {
+  const crypto::PublicKey keys[] = {signer_->public_key()};
+  auto claims = crypto::jwt_verify(bearer, keys);
+  if (!claims) return bad_token("signature");
+  crypto::ClaimExpectation expected;
+  expected.issuer = options_.issuer;
+  expected.audience = options_.issuer;
+  expected.now = Timestamp::now();
+  if (auto checked = crypto::jwt_check_claims(*claims, expected); !checked) return bad_token(std::string(checked.error().field("field")));
+  auto tenant = TenantId::parse(claims->str("tenant"));
+  auto token_id = Uuid::parse(claims->str("jti"));
+  const std::string_view subject = claims->str("sub");
+  const std::size_t colon = subject.find(':');
+  auto id = PrincipalId::parse(colon == std::string_view::npos ? subject : subject.substr(colon + 1));
+  if (!tenant || !token_id || !id) return bad_token("claims");
+  Principal p;
+  p.tenant = std::move(*tenant);
+  p.id = *id;
+  p.actor = std::string(subject);
+  p.token_id = *token_id;
+  p.scopes = split_scopes(claims->str("scope"));
+  const bool gone = STELLA_TRY(revoked(p.token_id));
+  if (gone) return bad_token("revoked");
+  return p;
+}
+
+Result<std::variant<Grant, Denial>> Authority::authorize(const Principal& principal, const Demand& demand) {
+  const bool other_tenant = !demand.asked_tenant.empty() && demand.asked_tenant != principal.tenant.str();
+  const std::string wanted = demand.scope.empty() ? "" : demand.platform ? platform_scope_text(demand.scope) : tenant_scope_text(demand.scope, principal.tenant);
+  AuthzDecision d;
+  d.id = DecisionId::generate();
+  d.ts = Timestamp::now();
+  d.tenant = principal.tenant;
+  d.actor = principal.actor;
+  d.route = std::string(demand.route);
+  d.method = std::string(demand.method);
+  d.scope = wanted;
+  d.trace = demand.trace;
+  if (!other_tenant && (wanted.empty() || principal.has(wanted))) {
+    d.effect = "allow";
+    d.reason = wanted.empty() ? "valid token" : "scope granted";
+    if (demand.knowledge_base) d.tenant = STELLA_TRY(TenantId::parse(kGlobalTenant));
+    TenantScope scope = ScopeMaker::make(d.tenant, principal.actor, d.id);
+    return std::variant<Grant, Denial>(Grant{std::move(scope), std::move(d)});
+  }
+  d.effect = "deny";
+  d.reason = other_tenant ? "token of another tenant" : "missing scope";
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
+  STELLA_TRY_VOID(insert_decision(tx, d));
+  timeline::Event event;
+  event.kind = contracts::events::kAuthzDenied;
+  event.actor = d.actor;
+  event.resource_type = "route";
+  event.resource_id = d.route;
+  event.trace = d.trace;
+  event.details = json::Value::object({{"decision_id", d.id.str()}, {"route", d.route}, {"method", d.method}, {"reason", d.reason}});
+  if (!other_tenant) event.details.set("missing_scope", wanted);
+  STELLA_TRY_VOID(timeline::emit(tx, principal.tenant, std::move(event)));
+  STELLA_TRY_VOID(tx.commit());
+  return std::variant<Grant, Denial>(Denial{std::move(d), other_tenant ? "" : wanted});
+}
+
+Result<void> Authority::record(pg::TenantTx& tx, const AuthzDecision& decision) { return insert_decision(tx, decision); }
+
+Result<void> Authority::revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId trace) {
+  const auto rows = STELLA_TRY(tx.query("UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND token_id = $2 AND revoked_at IS NULL RETURNING principal_id",
+                                        {tx.tenant(), token_id.str()}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such token");
+  timeline::Event event;
+  event.kind = contracts::events::kTokenRevoked;
+  event.actor = tx.actor();
+  event.resource_type = "token";
+  event.resource_id = token_id.str();
+  event.trace = trace;
+  event.details = json::Value::object({{"token_id", token_id.str()}, {"principal_id", rows.text(0, 0)}});
+  STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
+  tx.on_commit([this] {
+    const Lock lock(mutex_);
+    revoked_until_.reset();
+  });
+  return {};
+}
+
+json::Value Authority::openid_configuration() const {
+  return json::Value::object({{"issuer", options_.issuer},
+                              {"token_endpoint", options_.issuer + "/tokens"},
+                              {"jwks_uri", options_.issuer + "/.well-known/jwks.json"},
+                              {"grant_types_supported", json::Value::array({"password", "client_credentials"})},
+                              {"response_types_supported", json::Value::array({"token"})},
+                              {"subject_types_supported", json::Value::array({"public"})},
+                              {"id_token_signing_alg_values_supported", json::Value::array({"ES256"})},
+                              {"token_endpoint_auth_methods_supported", json::Value::array({"client_secret_post"})},
+                              {"claims_supported", json::Value::array({"iss", "aud", "sub", "jti", "iat", "exp", "tenant", "kind", "scope"})}});
+}
+
+json::Value Authority::jwks() const {
+  const crypto::PublicKey keys[] = {signer_->public_key()};
+  return crypto::jwk_set(keys);
+}
+
+}  // namespace stella::authority

@@ -1,0 +1,137 @@
+// Tenants, projects and principals: each call one transaction with its timeline event.
+#include <algorithm>
+
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/contracts/scopes.h"
+#include "stella/crypto/password.h"
+#include "stella/services/authority.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::authority {
+namespace {
+
+using Tx = pg::SystemTx<pg::AuthorityRole>;
+constexpr std::size_t kSecretCharacters = 12;
+
+Error invalid(Literal message, std::string field, std::string expected) {
+  return Error(base_errors::kInvalid, message).with("field", std::move(field)).with("expected", std::move(expected));
+}
+
+bool valid_slug(std::string_view s) { return TenantIdTag::valid(s); }
+
+bool valid_login(std::string_view s) {
+  if (s.empty() || s.size() > 127) return false;
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return alnum(s.front()) && std::all_of(s.begin(), s.end(), [&](char c) { return alnum(c) || c == '.' || c == '_' || c == '@' || c == '-'; });
+}
+
+timeline::Event event_of(std::string_view kind, std::string_view actor, std::string type, std::string id, TraceId trace, json::Value details) {
+  timeline::Event event;
+  event.kind = kind;
+  event.actor = std::string(actor);
+  event.resource_type = std::move(type);
+  event.resource_id = std::move(id);
+  event.trace = trace;
+  event.details = std::move(details);
+  return event;
+}
+
+Result<ProjectId> insert_project(Tx& tx, const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace) {
+  const ProjectId id = ProjectId::generate();
+  STELLA_TRY_VOID(tx.query("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ($1, $2, $3, $4)", {tenant, id, slug, name}));
+  timeline::Event event = event_of(contracts::events::kProjectCreated, actor, "project", id.str(), trace,
+                                   json::Value::object({{"project_id", id.str()}, {"name", name}}));
+  event.project = id;
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+  return id;
+}
+
+Result<std::vector<std::string>> scope_texts(const TenantId& tenant, const NewPrincipal& p) {
+  std::vector<std::string> out;
+  const auto tenant_names = all_tenant_scopes();
+  const auto platform_names = all_platform_scopes();
+  for (const std::string& name : p.scopes) {
+    if (std::find(tenant_names.begin(), tenant_names.end(), name) == tenant_names.end())
+      return invalid("no such tenant scope", "scopes", "a name of the scope list");
+    out.push_back(tenant_scope_text(name, tenant));
+  }
+  for (const std::string& name : p.platform_scopes) {
+    if (std::find(platform_names.begin(), platform_names.end(), name) == platform_names.end())
+      return invalid("no such platform scope", "platform_scopes", "a name of the scope list");
+    out.push_back(platform_scope_text(name));
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::string> all_tenant_scopes() {
+  std::vector<std::string> out;
+  for (const auto& scope : contracts::kScopes)
+    if (scope.tenant) out.emplace_back(scope.name);
+  return out;
+}
+
+std::vector<std::string> all_platform_scopes() {
+  std::vector<std::string> out;
+  for (const auto& scope : contracts::kScopes)
+    if (scope.platform) out.emplace_back(scope.name);
+  return out;
+}
+
+Result<void> Provisioner::create_tenant(const TenantId& tenant, std::string_view display_name, std::string_view actor, TraceId trace) {
+  if (is_reserved_tenant(tenant.str())) return invalid("the tenant id is reserved", "tenant_id", "another id than global or platform");
+  if (display_name.size() > 200) return invalid("the display name is too long", "display_name", "at most 200 bytes");
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  STELLA_TRY_VOID(tx.query("INSERT INTO tenants (tenant_id, display_name) VALUES ($1, $2)", {tenant, display_name}));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(contracts::events::kTenantCreated, actor, "tenant", tenant.str(), trace,
+                                                      json::Value::object({{"display_name", display_name}}))));
+  STELLA_TRY_VOID(insert_project(tx, tenant, "default", "Default project", actor, trace));
+  return tx.commit();
+}
+
+Result<ProjectId> Provisioner::create_project(const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace) {
+  if (!valid_slug(slug)) return invalid("not a project slug", "slug", std::string(TenantIdTag::kPattern));
+  if (name.size() > 200) return invalid("the name is too long", "name", "at most 200 bytes");
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  auto id = STELLA_TRY(insert_project(tx, tenant, slug, name, actor, trace));
+  STELLA_TRY_VOID(tx.commit());
+  return id;
+}
+
+Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const NewPrincipal& p, std::string_view actor, TraceId trace) {
+  if (p.kind != "user" && p.kind != "service") return invalid("not a kind of principal", "kind", "user or service");
+  if (!valid_login(p.login)) return invalid("not a login", "login", "[a-z0-9][a-z0-9._@-]{0,126}");
+  if (p.secret.size() < kSecretCharacters) return invalid("the secret is too short", "secret", "at least 12 characters");
+  const auto scopes = STELLA_TRY(scope_texts(tenant, p));
+  const auto hash = STELLA_TRY(crypto::password_hash(p.secret));
+  const PrincipalId id = PrincipalId::generate();
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  STELLA_TRY_VOID(tx.query("INSERT INTO principals (tenant_id, principal_id, kind, login, display_name, secret_hash) VALUES ($1, $2, $3, $4, $5, $6)",
+                           {tenant, id, p.kind, p.login, p.display_name, hash}));
+  for (const std::string& scope : scopes)
+    STELLA_TRY_VOID(tx.query("INSERT INTO principal_scopes (tenant_id, principal_id, scope) VALUES ($1, $2, $3)", {tenant, id, scope}));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(contracts::events::kPrincipalCreated, actor, "principal", id.str(), trace,
+                                                      json::Value::object({{"principal_id", id.str()}, {"principal_kind", p.kind},
+                                                                           {"scopes", json::Array(scopes.begin(), scopes.end())}}))));
+  STELLA_TRY_VOID(tx.commit());
+  return id;
+}
+
+Result<void> Provisioner::introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ($1, $2, 'ecdsa-p256-sha256', $3) "
+                                        "ON CONFLICT (key_id) DO NOTHING RETURNING key_id",
+                                        {key.id().str(), purpose, key.pem()}));
+  if (!rows.empty()) {
+    const auto platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
+    STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyIntroduced, "system:authority", "key", key.id().str(), trace,
+                                                          json::Value::object({{"key_id", key.id().str()}, {"algorithm", "ecdsa-p256-sha256"}, {"purpose", purpose}}))));
+  }
+  return tx.commit();
+}
+
+}  // namespace stella::authority

@@ -1,0 +1,313 @@
+// Advisory and VEX documents: kept byte for byte, one revision per change, never merged, never mutated (AOC).
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "common.h"
+#include "stella/base/tar.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/contracts/job_kinds.h"
+#include "stella/crypto/digest.h"
+
+namespace stella::ledger {
+namespace {
+
+constexpr std::size_t kRejectedShown = 100;  // rejected documents kept in the row
+
+bool valid_source(std::string_view id) {
+  return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
+std::string_view kind_name(DocumentKind kind) { return kind == DocumentKind::kAdvisory ? "advisory" : "vex"; }
+
+}  // namespace
+
+Result<ReceivedBatch> receive_batch(pg::TenantTx& tx, objects::Store& store, DocumentKind kind, std::string_view source_id, std::string_view bytes,
+                                    bool is_tar, const Trace& trace) {
+  if (!valid_source(source_id)) return Error(base_errors::kInvalid, "not a source id").with("field", "source").with("expected", "[A-Za-z0-9._-]{1,64}");
+  std::string made;
+  if (!is_tar) {
+    append_tar(made, "document.json", bytes);
+    append_tar_end(made);
+    bytes = made;
+  }
+  TarReadLimits tar_limits;
+  tar_limits.max_files = limits::kIngestBatchDocuments;
+  tar_limits.max_file_bytes = kind == DocumentKind::kAdvisory ? limits::kAdvisoryBytes : limits::kVexBytes;
+  const auto files = STELLA_TRY(read_tar(bytes, tar_limits));
+  if (files.empty()) return Error(base_errors::kInvalid, "the archive holds no document").with("field", "body").with("expected", "at least one file");
+  const Sha256 tar_digest = crypto::sha256(bytes);
+  std::vector<std::pair<std::string, std::string_view>> objects;
+  std::vector<std::vector<pg::Param>> documents;
+  ReceivedBatch out;
+  out.id = Uuid::v7();
+  out.documents = static_cast<int>(files.size());
+  objects.emplace_back(object_key::object(tx.tenant(), tar_digest), bytes);
+  for (const TarFile& f : files) {
+    const Sha256 digest = crypto::sha256(f.bytes);
+    objects.emplace_back(object_key::object(tx.tenant(), digest), f.bytes);
+    documents.push_back({tx.tenant(), digest, kind_name(kind), source_id, "application/json", f.bytes.size(), out.id.str()});
+  }
+  STELLA_TRY_VOID(store.put_many(objects));
+  STELLA_TRY_VOID(tx.query("INSERT INTO ingest_batches (tenant_id, batch_id, kind, source_id, sha256, size, documents, state, received_by, trace_id) "
+                           "VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $9)",
+                           {tx.tenant(), out.id.str(), kind_name(kind), source_id, tar_digest, bytes.size(), out.documents, tx.actor(), trace.id.hex()}));
+  STELLA_TRY_VOID(tx.query_many("INSERT INTO source_documents (tenant_id, sha256, kind, source_id, media_type, size, first_batch) VALUES ($1, $2, $3, $4, $5, $6, $7) "
+                                "ON CONFLICT DO NOTHING",
+                                documents));
+  jobs::Spec spec;
+  spec.kind = std::string(kind == DocumentKind::kAdvisory ? contracts::job_kinds::kAdvisoryIngest : contracts::job_kinds::kVexIngest);
+  spec.params = json::Value::object({{"source_id", source_id}});
+  spec.inputs.push_back({"batch.tar", tar_digest, tx.tenant()});
+  spec.resource_type = "batch";
+  spec.resource_id = out.id.str();
+  spec.requested_by = tx.actor();
+  spec.traceparent = trace.traceparent;
+  spec.trace = trace.id;
+  const jobs::Scheduled job = STELLA_TRY(jobs::schedule(tx, spec));
+  STELLA_TRY_VOID(tx.query("UPDATE ingest_batches SET job_id = $3 WHERE tenant_id = $1 AND batch_id = $2", {tx.tenant(), out.id.str(), job.job_id}));
+  timeline::Event event = make_event(contracts::events::kSourceFetched, tx.actor(), "source", std::string(source_id), trace,
+                                     json::Value::object({{"sha256", tar_digest.hex()}, {"bytes", bytes.size()}, {"document_count", out.documents}, {"status", "received"},
+                                                          {"outputs", json::Value::array({digest_entry("batch.tar", tar_digest)})}}));
+  event.resources.emplace_back("batch", out.id.str());
+  STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
+  return out;
+}
+
+namespace {
+
+// One parsed document of a batch, as the job observed it.
+struct Observation {
+  std::string path;
+  Sha256 sha256;
+  std::string id;
+  json::Value line;
+};
+
+struct Counts {
+  int fresh = 0, revised = 0, unchanged = 0, withdrawn = 0, rejected = 0, statements = 0;
+  json::Value json() const {
+    return json::Value::object({{"new", fresh}, {"revised", revised}, {"unchanged", unchanged}, {"withdrawn", withdrawn}, {"rejected", rejected}});
+  }
+};
+
+std::vector<std::string> strings(const json::Value& line, std::string_view name) {
+  std::vector<std::string> out;
+  for (const json::Value& v : line.items(name))
+    if (v.is_string()) out.push_back(v.as_string());
+  return out;
+}
+
+struct Batch {
+  std::string source_id;
+  std::vector<Observation> parsed;
+  json::Array rejected;
+  Counts counts;
+};
+
+Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob& job) {
+  Batch out;
+  out.source_id = STELLA_TRY(job.params.require_string("source_id"));
+  std::map<std::string, std::size_t> by_id;  // a document that stands twice in one batch: the later one counts
+  while (!ndjson.empty()) {
+    const std::size_t end = std::min(ndjson.find('\n'), ndjson.size());
+    json::Value line = STELLA_TRY(json::parse(ndjson.substr(0, end)));
+    ndjson.remove_prefix(std::min(end + 1, ndjson.size()));
+    if (line.str("status") != "parsed") {
+      ++out.counts.rejected;
+      if (out.rejected.size() < kRejectedShown) {
+        const json::Value* error = line.find("error");
+        out.rejected.push_back(json::Value::object({{"path", line.str("path")}, {"sha256", line.str("sha256")}, {"error", error != nullptr ? *error : json::Value()}}));
+      }
+      continue;
+    }
+    Observation o;
+    o.path = std::string(line.str("path"));
+    o.sha256 = STELLA_TRY(Sha256::parse(line.str("sha256")));
+    o.id = STELLA_TRY(line.require_string("id"));
+    o.line = std::move(line);
+    auto [it, fresh] = by_id.try_emplace(o.id, out.parsed.size());
+    if (fresh) out.parsed.push_back(std::move(o));
+    else out.parsed[it->second] = std::move(o);
+  }
+  std::sort(out.parsed.begin(), out.parsed.end(), [](const Observation& a, const Observation& b) { return a.id < b.id; });
+  return out;
+}
+
+struct Current {
+  int revision = 0;
+  Sha256 sha256;
+};
+
+// The revisions in force of these ids, locked in id order so that two batches of one source cannot deadlock.
+Result<std::map<std::string, Current>> current_revisions(OrchestratorTx& tx, std::string_view table, const jobs::FinishedJob& job, const Batch& batch) {
+  std::vector<std::string> ids;
+  for (const Observation& o : batch.parsed) ids.push_back(o.id);
+  // One batch of a source at a time: revisions are numbered without gaps.
+  STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", {std::string(table) + "/" + job.tenant.str() + "/" + batch.source_id}));
+  const auto rows = STELLA_TRY(tx.query(std::string("SELECT native_id, revision_no, doc_sha256 FROM ").append(table).append(
+                                            " WHERE tenant_id = $1 AND source_id = $2 AND native_id = ANY($3::text[])"),
+                                        {job.tenant, batch.source_id, pg::Param::text_array(ids)}));
+  std::map<std::string, Current> out;
+  for (int i = 0; i < rows.size(); ++i) {
+    Current c;
+    c.revision = static_cast<int>(rows.integer(i, 1));
+    c.sha256 = STELLA_TRY(rows.sha256(i, 2));
+    out.emplace(rows.text(i, 0), c);
+  }
+  return out;
+}
+
+Result<void> close_batch(OrchestratorTx& tx, const jobs::FinishedJob& job, const Batch& batch) {
+  STELLA_TRY_VOID(tx.query("UPDATE ingest_batches SET state = 'ingested', counts = $3, rejected = $4, error = NULL, finished_at = now() WHERE tenant_id = $1 AND batch_id = $2",
+                           {job.tenant, job.resource_id, json::dump(batch.counts.json()), json::dump(json::Value(batch.rejected))}));
+  return {};
+}
+
+json::Value ingested_details(const jobs::FinishedJob& job, const Batch& batch) {
+  return json::Value::object({{"source_id", batch.source_id}, {"document_count", static_cast<std::int64_t>(batch.parsed.size()) + batch.counts.rejected},
+                              {"new_count", batch.counts.fresh}, {"revised_count", batch.counts.revised}, {"unchanged_count", batch.counts.unchanged},
+                              {"rejected_count", batch.counts.rejected}, {"global", job.tenant.str() == kGlobalTenant},
+                              {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
+}
+
+Result<void> fail_batch(OrchestratorTx& tx, const jobs::FailedJob& job) {
+  STELLA_TRY_VOID(tx.query("UPDATE ingest_batches SET state = 'rejected', error = $3, finished_at = now() WHERE tenant_id = $1 AND batch_id = $2",
+                           {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+  return {};
+}
+
+class AdvisoryIngest final : public jobs::KindHandler {
+ public:
+  explicit AdvisoryIngest(objects::Store& store) : store_(store) {}
+
+  Result<void> on_finished(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
+    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job));
+    const auto current = STELLA_TRY(current_revisions(tx, "advisory_current", job, batch));
+    std::vector<std::vector<pg::Param>> observations;
+    std::vector<std::vector<pg::Param>> in_force;
+    std::vector<timeline::Event> changes;
+    for (const Observation& o : batch.parsed) {
+      const auto it = current.find(o.id);
+      if (it != current.end() && it->second.sha256 == o.sha256) {
+        ++batch.counts.unchanged;
+        continue;
+      }
+      const int revision = it == current.end() ? 1 : it->second.revision + 1;
+      const auto aliases = strings(o.line, "aliases");
+      const auto ecosystems = strings(o.line, "ecosystems");
+      const bool withdrawn = !o.line.str("withdrawn").empty();
+      observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("modified"), o.line.str("withdrawn"),
+                              pg::Param::text_array(aliases), pg::Param::text_array(ecosystems), o.path, job.resource_id});
+      in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
+      ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);
+      if (withdrawn) ++batch.counts.withdrawn;
+      if (it != current.end()) changes.push_back(revised_event(job, batch, o, it->second.sha256, revision));
+      if (it != current.end() && withdrawn) changes.push_back(withdrawn_event(job, batch, o));
+    }
+    STELLA_TRY_VOID(tx.query_many("INSERT INTO advisory_observations (tenant_id, source_id, native_id, revision_no, doc_sha256, modified, withdrawn, aliases, ecosystems, path, batch_id) "
+                                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                  observations));
+    STELLA_TRY_VOID(tx.query_many("INSERT INTO advisory_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
+                                  "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
+                                  in_force));
+    json::Array ecosystems;
+    for (const jobs::OutputRef& out : job.outputs) {
+      if (out.name.rfind("segment-", 0) != 0) continue;
+      // The name carries the ecosystem's slug; the segment itself says which ecosystem it is for when it is loaded.
+      const std::string slug = out.name.substr(8, out.name.size() - 8 - 4);
+      ecosystems.push_back(slug);
+      STELLA_TRY_VOID(tx.query("INSERT INTO advisory_segments (tenant_id, sha256, ecosystem, batch_id, size) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                               {job.tenant, out.sha256, slug, job.resource_id, out.size}));
+    }
+    STELLA_TRY_VOID(close_batch(tx, job, batch));
+    for (timeline::Event& event : changes) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+    json::Value details = ingested_details(job, batch);
+    details.set("withdrawn_count", batch.counts.withdrawn);
+    details.set("ecosystems", std::move(ecosystems));
+    timeline::Event event = make_event(contracts::events::kAdvisoryIngested, job, "source", batch.source_id, std::move(details));
+    event.resources.emplace_back("batch", job.resource_id);
+    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+    return {};
+  }
+
+  Result<void> on_failed(OrchestratorTx& tx, const jobs::FailedJob& job) override { return fail_batch(tx, job); }
+
+ private:
+  static timeline::Event revised_event(const jobs::FinishedJob& job, const Batch& batch, const Observation& o, const Sha256& before, int revision) {
+    json::Value details = json::Value::object({{"advisory_id", o.id}, {"source_id", batch.source_id}, {"sha256", o.sha256.hex()}, {"previous_sha256", before.hex()}, {"revision", revision}});
+    timeline::Event event = make_event(contracts::events::kAdvisoryRevised, job, "advisory", o.id, std::move(details));
+    event.details.as_object().erase("job_id");
+    return event;
+  }
+  static timeline::Event withdrawn_event(const jobs::FinishedJob& job, const Batch& batch, const Observation& o) {
+    json::Value details = json::Value::object({{"advisory_id", o.id}, {"source_id", batch.source_id}, {"sha256", o.sha256.hex()}, {"withdrawn", o.line.str("withdrawn")}});
+    timeline::Event event = make_event(contracts::events::kAdvisoryWithdrawn, job, "advisory", o.id, std::move(details));
+    event.details.as_object().erase("job_id");
+    return event;
+  }
+  objects::Store& store_;
+};
+
+class VexIngest final : public jobs::KindHandler {
+ public:
+  explicit VexIngest(objects::Store& store) : store_(store) {}
+
+  Result<void> on_finished(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
+    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job));
+    const auto current = STELLA_TRY(current_revisions(tx, "vex_current", job, batch));
+    std::vector<std::vector<pg::Param>> observations;
+    std::vector<std::vector<pg::Param>> in_force;
+    std::vector<std::vector<pg::Param>> ids;
+    for (const Observation& o : batch.parsed) {
+      const auto it = current.find(o.id);
+      if (it != current.end() && it->second.sha256 == o.sha256) {
+        ++batch.counts.unchanged;
+        continue;
+      }
+      const int revision = it == current.end() ? 1 : it->second.revision + 1;
+      const json::Array& statements = o.line.items("statements");
+      const json::Value* deviations = o.line.find("deviations");
+      observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("format"), o.line.str("timestamp"), statements.size(),
+                              json::dump(deviations != nullptr ? *deviations : json::Value::array()), o.path, job.resource_id});
+      in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
+      std::set<std::string> vulnerabilities;
+      for (const json::Value& s : statements)
+        for (std::string& v : strings(s, "vulnerabilities")) vulnerabilities.insert(std::move(v));
+      for (const std::string& v : vulnerabilities) ids.push_back({job.tenant, v, o.sha256});
+      batch.counts.statements += static_cast<int>(statements.size());
+      ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);
+    }
+    STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_observations (tenant_id, source_id, native_id, revision_no, doc_sha256, format, document_time, statements, deviations, path, batch_id) "
+                                  "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                  observations));
+    STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
+                                  "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
+                                  in_force));
+    STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_statement_ids (tenant_id, vulnerability, doc_sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", ids));
+    STELLA_TRY_VOID(close_batch(tx, job, batch));
+    json::Value details = ingested_details(job, batch);
+    details.set("statement_count", batch.counts.statements);
+    timeline::Event event = make_event(contracts::events::kVexIngested, job, "source", batch.source_id, std::move(details));
+    event.resources.emplace_back("batch", job.resource_id);
+    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+    return {};
+  }
+
+  Result<void> on_failed(OrchestratorTx& tx, const jobs::FailedJob& job) override { return fail_batch(tx, job); }
+
+ private:
+  objects::Store& store_;
+};
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> batch_handlers(objects::Store& store) {
+  return {{std::string(contracts::job_kinds::kAdvisoryIngest), std::make_shared<AdvisoryIngest>(store)},
+          {std::string(contracts::job_kinds::kVexIngest), std::make_shared<VexIngest>(store)}};
+}
+
+}  // namespace stella::ledger
