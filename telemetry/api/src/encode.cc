@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 
-#include "scrub.h"
 #include "stella/base/json.h"
 #include "stella/contracts/errors.h"
+#include "stella/telemetry/scrub.h"
 
 namespace stella::telemetry::detail {
 namespace {

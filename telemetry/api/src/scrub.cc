@@ -1,16 +1,17 @@
 // One left-to-right pass over the text: at each position the rules are asked whether a secret begins here.
-#include "scrub.h"
+#include "stella/telemetry/scrub.h"
 
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "stella/base/encoding.h"
 #include "stella/base/ids.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/metrics.h"
 
-namespace stella::telemetry::detail {
+namespace stella::telemetry {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -294,6 +295,18 @@ std::string scrub(std::string_view raw) {
   return out;
 }
 
+void scrub_json(json::Value& value) {
+  if (value.is_string()) {
+    value = json::Value(scrub(value.as_string()));
+  } else if (value.is_array()) {
+    for (json::Value& item : value.as_array()) scrub_json(item);
+  } else if (value.is_object()) {
+    std::vector<std::string> names;
+    for (const auto& [name, member] : value.as_object()) names.push_back(name);
+    for (const std::string& name : names) scrub_json(*value.as_object().find(name));
+  }
+}
+
 std::string trim_path(std::string_view path) {
   const bool inside = !path.empty() && path.front() != '/' && path.front() != '~' && path.find("..") == path.npos;
   if (inside) return scrub(path);
@@ -301,4 +314,4 @@ std::string trim_path(std::string_view path) {
   return "<path>/" + scrub(slash == path.npos ? path : path.substr(slash + 1));
 }
 
-}  // namespace stella::telemetry::detail
+}  // namespace stella::telemetry

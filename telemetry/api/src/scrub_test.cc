@@ -1,11 +1,11 @@
 // Secrets and e-mail addresses never pass; identifiers of ours always do.
-#include "scrub.h"
+#include "stella/telemetry/scrub.h"
 
 #include <gtest/gtest.h>
 
 #include "stella/base/encoding.h"
 
-namespace stella::telemetry::detail {
+namespace stella::telemetry {
 namespace {
 
 struct Case {
@@ -91,4 +91,4 @@ TEST(TrimPath, OnlyTheBaseNameOfForeignPathsRemains) {
 }
 
 }  // namespace
-}  // namespace stella::telemetry::detail
+}  // namespace stella::telemetry

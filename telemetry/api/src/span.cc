@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "encode.h"
-#include "scrub.h"
 #include "stella/base/json.h"
 #include "stella/contracts/errors.h"
 #include "stella/telemetry/sink.h"
