@@ -1,0 +1,26 @@
+// Does a statement's purl name this component, and how exactly?
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "stella/pipeline/versions/purl.h"
+
+namespace stella::pipeline::vex {
+
+enum class Match : int {
+  kOtherPackage = -3,
+  kOtherVersion = -2,
+  kOtherQualifiers = -1,
+  kNoVersion = 1,   // the statement gives none: any version
+  kVersion = 3,     // exact version
+  kExact = 4,       // exact version and the same qualifiers
+};
+
+// The key by which statements and components find each other: type, namespace and name.
+std::string package_key(const Purl& purl);
+
+// Both must have the same package_key (else kOtherPackage).
+Match match(const Purl& statement, const Purl& component);
+
+}  // namespace stella::pipeline::vex

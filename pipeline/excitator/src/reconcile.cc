@@ -1,0 +1,301 @@
+// The precedence rule stella.vex-precedence/1 (reconcile.h states it).
+#include "stella/pipeline/excitator/reconcile.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+
+#include "product_match.h"
+#include "product_scope.h"
+
+namespace stella::pipeline {
+namespace {
+
+using contracts::ConsideredStatement;
+using contracts::Exposure;
+using contracts::VexOutcome;
+using contracts::VexStatus;
+using vex::Containment;
+using vex::Match;
+
+struct StatementRef {
+  std::uint32_t source;
+  std::uint32_t statement;
+  friend auto operator<=>(const StatementRef&, const StatementRef&) = default;
+};
+
+// A statement's purls, parsed when the statement is first looked at.
+struct ParsedId {
+  Purl purl;
+  std::string key;
+};
+struct ParsedProduct {
+  std::vector<ParsedId> ids;
+  std::vector<std::vector<ParsedId>> parts;
+};
+
+// How a statement fits a component: the best of its products and subcomponents.
+struct Fit {
+  bool considered = false;
+  int rank = 0;
+  std::string why;
+  // A better rank wins; among those that do not apply the first reason stays.
+  void offer(int new_rank, std::string reason) {
+    if (considered && new_rank <= rank) return;
+    considered = true;
+    rank = new_rank;
+    why = std::move(reason);
+  }
+};
+
+std::string_view match_text(Match match) {
+  switch (match) {
+    case Match::kExact: return "names exactly this purl";
+    case Match::kVersion: return "names this version";
+    case Match::kNoVersion: return "names the package without a version";
+    case Match::kOtherVersion: return "names another version";
+    case Match::kOtherQualifiers: return "names other qualifiers";
+    default: return "names another package";
+  }
+}
+
+std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids) {
+  std::vector<ParsedId> out;
+  for (const auto& id : ids)
+    if (auto purl = parse_purl(id)) {
+      std::string key = vex::package_key(*purl);
+      out.push_back({std::move(*purl), std::move(key)});
+    }
+  return out;
+}
+
+class Reconciler {
+ public:
+  Reconciler(const contracts::ComponentTable& table, std::span<const VexSource> sources) : table_(table), sources_(sources.begin(), sources.end()) {
+    std::sort(sources_.begin(), sources_.end(), [](const VexSource& a, const VexSource& b) { return a.document->sha256 < b.document->sha256; });
+    const auto same = [](const VexSource& a, const VexSource& b) { return a.document->sha256 == b.document->sha256; };
+    sources_.erase(std::unique(sources_.begin(), sources_.end(), same), sources_.end());
+    for (std::uint32_t s = 0; s < sources_.size(); ++s)
+      for (std::uint32_t i = 0; i < sources_[s].document->statements.size(); ++i)
+        for (const auto& id : sources_[s].document->statements[i].vulnerabilities) by_vulnerability_[id].push_back({s, i});
+  }
+
+  contracts::VexResultSet run(const contracts::ExposureSet& exposures) {
+    contracts::VexResultSet set;
+    set.rule = kVexPrecedenceRule;
+    // Exposures of several revisions of one advisory are one pair: what names any of them names the pair.
+    std::map<std::pair<std::uint32_t, std::string_view>, std::vector<const Exposure*>> pairs;
+    for (const Exposure& e : exposures.exposures)
+      if (!e.advisory.id.empty() && e.component < table_.components.size()) pairs[{e.component, e.advisory.id}].push_back(&e);
+    for (const auto& [pair, members] : pairs) {
+      const auto statements = statements_about(members);
+      if (statements.empty()) continue;
+      VexOutcome outcome;
+      outcome.component = pair.first;
+      outcome.purl = table_.components[pair.first].purl;
+      outcome.advisory_id = pair.second;
+      decide(statements, outcome);
+      if (!outcome.considered.empty()) set.outcomes.push_back(std::move(outcome));
+    }
+    return set;
+  }
+
+ private:
+  std::vector<StatementRef> statements_about(const std::vector<const Exposure*>& members) const {
+    std::vector<StatementRef> out;
+    const auto add = [&](const std::string& id) {
+      if (const auto it = by_vulnerability_.find(id); it != by_vulnerability_.end()) out.insert(out.end(), it->second.begin(), it->second.end());
+    };
+    for (const Exposure* e : members) {
+      add(e->advisory.id);
+      for (const auto& alias : e->advisory.aliases) add(alias);
+      // A distribution's record about one CVE; with several, a statement about one of them says nothing about the record.
+      if (e->advisory.upstream.size() == 1) add(e->advisory.upstream.front());
+    }
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+  }
+
+  void decide(const std::vector<StatementRef>& statements, VexOutcome& outcome) {
+    struct Candidate {
+      std::size_t considered;
+      int tier;
+      std::optional<Timestamp> time;
+    };
+    std::vector<Candidate> candidates;
+    for (const StatementRef ref : statements) {
+      const VexSource& source = sources_[ref.source];
+      const VexStatement& statement = source.document->statements[ref.statement];
+      Fit fit = fit_of(ref, outcome.component);
+      if (!fit.considered) continue;
+      if (fit.rank > 0 && statement.status == VexStatus::kNone) fit.rank = 0, fit.why = "its status is none that we know";
+      if (fit.rank > 0 && !statement.complete) fit.rank = 0, fit.why = "not_affected with neither justification nor impact statement";
+      ConsideredStatement considered;
+      considered.document = source.document->sha256;
+      considered.pointer = statement.pointer;
+      considered.status = statement.status;
+      considered.source_label = statement.source_label;
+      considered.justification = statement.justification;
+      considered.timestamp = statement.timestamp;
+      considered.rank = fit.rank;
+      considered.applies = fit.rank > 0;
+      considered.why = std::move(fit.why);
+      if (considered.applies) candidates.push_back({outcome.considered.size(), source.tier, statement.time});
+      outcome.considered.push_back(std::move(considered));
+    }
+    const auto best = [&](auto key) {
+      if (candidates.empty()) return;
+      const auto top = key(*std::max_element(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) { return key(a) < key(b); }));
+      std::erase_if(candidates, [&](const Candidate& c) { return key(c) < top; });
+    };
+    best([&](const Candidate& c) { return outcome.considered[c.considered].rank; });
+    best([](const Candidate& c) { return c.tier; });
+    best([](const Candidate& c) { return c.time; });  // none is below any time
+    for (const Candidate& c : candidates) settle(outcome.considered[c.considered], outcome);
+  }
+
+  // Least favourable of statements that nothing else tells apart.
+  static void settle(const ConsideredStatement& statement, VexOutcome& outcome) {
+    const auto harm = [](VexStatus status) {
+      switch (status) {
+        case VexStatus::kAffected: return 4;
+        case VexStatus::kUnderInvestigation: return 3;
+        case VexStatus::kFixed: return 2;
+        case VexStatus::kNotAffected: return 1;
+        default: return 0;
+      }
+    };
+    if (outcome.status != VexStatus::kNone && outcome.status != statement.status) outcome.conflict = true;
+    if (harm(statement.status) <= harm(outcome.status)) return;
+    outcome.status = statement.status;
+    outcome.justification = statement.justification;
+  }
+
+  const std::vector<ParsedProduct>& products_of(StatementRef ref) {
+    auto& parsed = parsed_[{ref.source, ref.statement}];
+    if (!parsed) {
+      parsed = std::make_unique<std::vector<ParsedProduct>>();
+      for (const VexProduct& product : sources_[ref.source].document->statements[ref.statement].products) {
+        ParsedProduct out{parse_ids(product.ids), {}};
+        for (const auto& part : product.subcomponents) out.parts.push_back(parse_ids(part));
+        parsed->push_back(std::move(out));
+      }
+    }
+    return *parsed;
+  }
+
+  // Every product of the statement is looked at; the best fit counts.
+  Fit fit_of(StatementRef ref, std::uint32_t component) {
+    index_table();
+    Fit fit;
+    if (!purls_[component]) return fit;  // nothing names a component without a purl
+    for (const ParsedProduct& product : products_of(ref)) {
+      if (!product.parts.empty()) {
+        fit_part(product, component, fit);
+      } else {
+        fit_whole(product, component, fit);
+      }
+    }
+    return fit;
+  }
+
+  // The best match of any of the ids with the component.
+  Match best_match(const std::vector<ParsedId>& ids, std::uint32_t component) const {
+    Match best = Match::kOtherPackage;
+    for (const auto& id : ids)
+      if (id.key == keys_[component]) best = std::max(best, vex::match(id.purl, *purls_[component]));
+    return best;
+  }
+
+  // A statement about a subcomponent of a product.
+  void fit_part(const ParsedProduct& product, std::uint32_t component, Fit& fit) {
+    Match part = Match::kOtherPackage;
+    for (const auto& ids : product.parts) part = std::max(part, best_match(ids, component));
+    if (part == Match::kOtherPackage) return;
+    if (static_cast<int>(part) < 0) return fit.offer(0, std::string(match_text(part)) + " of the subcomponent");
+    place(product, component, static_cast<int>(part), std::string(match_text(part)) + " as a subcomponent", fit);
+  }
+
+  // A statement about a product as a whole: the component itself, or something that the component lies inside.
+  void fit_whole(const ParsedProduct& product, std::uint32_t component, Fit& fit) {
+    const Match own = best_match(product.ids, component);
+    if (own != Match::kOtherPackage) return fit.offer(std::max(0, static_cast<int>(own)), std::string(match_text(own)));
+    bool in_sbom = false;
+    for (const auto& id : product.ids) in_sbom |= by_package_.contains(id.key);
+    if (in_sbom) place(product, component, static_cast<int>(Match::kExact), "names a product as a whole", fit);
+  }
+
+  void place(const ParsedProduct& product, std::uint32_t component, int part_rank, std::string what, Fit& fit) {
+    // Components that the product names, by how exactly it names them: the most exact ones are meant.
+    Match best = Match::kOtherPackage;
+    std::vector<std::uint32_t> members;
+    for (const auto& id : product.ids) {
+      const auto it = by_package_.find(id.key);
+      if (it == by_package_.end()) continue;
+      for (const std::uint32_t member : it->second) {
+        const Match m = vex::match(id.purl, *purls_[member]);
+        best = std::max(best, m);
+        if (static_cast<int>(m) > 0) members.push_back(member);
+      }
+    }
+    if (members.empty()) return fit.offer(0, best == Match::kOtherPackage ? "its product is not part of this SBOM" : "this SBOM has the product in another version");
+    std::sort(members.begin(), members.end());
+    members.erase(std::unique(members.begin(), members.end()), members.end());
+    std::uint32_t elsewhere = 0;
+    const std::string name = table_.components[members.front()].purl;
+    switch (scope_of(members).contains(component, &elsewhere)) {
+      case Containment::kOutside: return fit.offer(0, "component is not inside the product " + name);
+      case Containment::kAlsoOutside: {
+        const auto& holder = table_.components[elsewhere];
+        return fit.offer(0, "component also lies outside of the product, in " + (holder.refs.empty() ? holder.label : holder.refs.front()));
+      }
+      case Containment::kInside: break;
+    }
+    fit.offer(std::min(part_rank, static_cast<int>(best)), std::move(what) + ", inside the product " + name);
+  }
+
+  const vex::ProductScope& scope_of(const std::vector<std::uint32_t>& members) {
+    auto& scope = scopes_[members];
+    if (!scope) scope = std::make_unique<vex::ProductScope>(*edges_, members);
+    return *scope;
+  }
+
+  // Purls of the table, parsed once and only where any statement is looked at.
+  void index_table() {
+    if (edges_) return;
+    edges_ = std::make_unique<vex::EdgeIndex>(table_);
+    purls_.resize(table_.components.size());
+    keys_.resize(table_.components.size());
+    for (std::uint32_t i = 0; i < table_.components.size(); ++i) {
+      if (table_.components[i].purl.empty()) continue;
+      auto purl = parse_purl(table_.components[i].purl);
+      if (!purl) continue;
+      if (purl->version.empty()) purl->version = table_.components[i].version;
+      keys_[i] = vex::package_key(*purl);
+      purls_[i] = std::move(*purl);
+      by_package_[keys_[i]].push_back(i);
+    }
+  }
+
+  const contracts::ComponentTable& table_;
+  std::vector<VexSource> sources_;
+  std::unordered_map<std::string, std::vector<StatementRef>> by_vulnerability_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::unique_ptr<std::vector<ParsedProduct>>> parsed_;
+  std::unique_ptr<vex::EdgeIndex> edges_;
+  std::vector<std::optional<Purl>> purls_;
+  std::vector<std::string> keys_;
+  std::unordered_map<std::string, std::vector<std::uint32_t>> by_package_;
+  std::map<std::vector<std::uint32_t>, std::unique_ptr<vex::ProductScope>> scopes_;
+};
+
+}  // namespace
+
+contracts::VexResultSet reconcile(const contracts::ComponentTable& components, const contracts::ExposureSet& exposures,
+                                  std::span<const VexSource> sources) {
+  return Reconciler(components, sources).run(exposures);
+}
+
+}  // namespace stella::pipeline
