@@ -1,0 +1,29 @@
+// BagIt manifests.
+#include "bag.h"
+
+#include "stella/evidence/format/tar.h"
+
+namespace stella::evidence {
+
+std::string manifest_text(const DigestByPath& digests) {
+  std::string out;
+  for (const auto& [path, digest] : digests) out.append(digest.hex()).append("  ").append(path).append("\n");
+  return out;
+}
+
+Result<DigestByPath> parse_manifest(std::string_view text) {
+  constexpr std::size_t kHex = 2 * Sha256::kSize;
+  const auto malformed = [] { return Error(base_errors::kMalformed, "not a checksum list").with("expected", "<sha256>  <path>"); };
+  DigestByPath out;
+  while (!text.empty()) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos || end < kHex + 3 || text.substr(kHex, 2) != "  ") return malformed();
+    const auto path = text.substr(kHex + 2, end - kHex - 2);
+    const Sha256 digest = STELLA_TRY(Sha256::parse(text.substr(0, kHex)));
+    if (!is_archive_path(path) || !out.emplace(path, digest).second) return malformed();
+    text.remove_prefix(end + 1);
+  }
+  return out;
+}
+
+}  // namespace stella::evidence

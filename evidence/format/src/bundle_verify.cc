@@ -1,0 +1,170 @@
+// Reading the archive once, then the checks; and reading single files for replay.
+#include "stella/evidence/format/bundle_verify.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "contents.h"
+#include "stella/base/file.h"
+#include "stella/crypto/digest.h"
+#include "stella/evidence/format/gzip.h"
+
+namespace stella::evidence {
+namespace {
+
+// What verification keeps in memory of one bundle: items.jsonl takes about 400 bytes a leaf.
+constexpr std::uint64_t kMaxKept = 512u << 20;
+
+constexpr std::string_view kParts[] = {"evidence/seal.json", "evidence/items.jsonl", "evidence/root.merkle", "attest/seal.dsse.json"};
+
+// Calls each(entry, read) for every file; `read` gives its pieces.
+template <class Each>
+Result<void> for_each_file(ByteSource& tgz, const TarLimits& limits, const Each& each) {
+  // Headers and padding are less than 1 KiB a file, and the end marker.
+  const std::uint64_t framing = 1024ull * limits.max_entries + (2u << 20);
+  GunzipSource gunzip(tgz, limits.max_total_bytes + std::min(framing, ~limits.max_total_bytes));
+  TarReader tar(gunzip, limits);
+  for (;;) {
+    const auto entry = tar.next();
+    if (!entry) return entry.error();
+    if (!*entry) break;
+    const bool more = STELLA_TRY(each(**entry, tar));
+    if (!more) return {};
+  }
+  char rest = 0;
+  const std::size_t n = STELLA_TRY(gunzip.read(&rest, 1));  // lets the checksum be compared
+  if (n != 0) return Error(base_errors::kMalformed, "bytes behind the archive");
+  return {};
+}
+
+Result<Fd> open_bundle(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd) return fd;
+  if (errno == ENOENT) return Error(base_errors::kNotFound, "no such file").with("path", path);
+  return io_error("cannot open", path);
+}
+
+}  // namespace
+
+Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options) {
+  Contents out;
+  crypto::Hasher hasher;
+  std::uint64_t kept = 0, done = 0;
+  STELLA_TRY_VOID(for_each_file(tgz, options.limits, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {
+    std::string* keep = nullptr;
+    if (!is_leaf_path(entry.path)) {
+      kept += entry.size;
+      if (kept > kMaxKept) return Error(base_errors::kLimit, "too much beside the leaves").with("limit", kMaxKept).with("path", entry.path);
+      keep = &out.kept[entry.path];
+    }
+    for (;;) {
+      const auto piece = STELLA_TRY(tar.read());
+      if (piece.empty()) break;
+      hasher.update(piece);
+      if (keep != nullptr) keep->append(piece);
+      done += piece.size();
+      if (options.on_progress) options.on_progress(done);
+    }
+    out.files[entry.path] = {.size = entry.size, .sha256 = hasher.finish()};
+    return true;
+  }));
+  for (const auto part : kParts)
+    if (!out.files.contains(part)) return Error(base_errors::kMalformed, "not an evidence bundle").with("expected", std::string(part));
+  return out;
+}
+
+Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
+  const Contents contents = STELLA_TRY(read_contents(tgz, options));
+  Verdict verdict;
+  check_integrity(contents, verdict);
+  check_authenticity(contents, options, verdict);
+  check_completeness(contents, options, verdict);
+  check_custody(contents, verdict);
+  verdict.of(Dimension::kTime).reason = "local clock only: no timestamp of an authority is enclosed";
+  verdict.of(Dimension::kInclusion).reason = "no proof of inclusion in the tenant's log is enclosed";
+  verdict.of(Dimension::kConsistency).reason = "no checkpoint to compare with was given";
+  verdict.of(Dimension::kKeyStatus).reason = "needs a trusted time, or the log's record of the key";
+  verdict.of(Dimension::kRetentionState).reason = "offline: the state of the store is not known";
+  return verdict;
+}
+
+Result<Verdict> verify_bundle_file(const std::string& path, const VerifyOptions& options) {
+  const Fd fd = STELLA_TRY(open_bundle(path));
+  FdSource source(fd.get());
+  return verify_bundle(source, options);
+}
+
+namespace {
+
+// Items by path, from the stored lines.
+Result<std::map<std::string, Item, std::less<>>> items_by_path(std::string_view jsonl) {
+  std::map<std::string, Item, std::less<>> out;
+  while (!jsonl.empty()) {
+    const auto end = std::min(jsonl.find('\n'), jsonl.size());
+    auto line = STELLA_TRY(parse_item_line(jsonl.substr(0, end)));
+    if (line.item) out.emplace(line.item->path, *line.item);
+    jsonl.remove_prefix(std::min(end + 1, jsonl.size()));
+  }
+  return out;
+}
+
+Result<std::string> slurp_entry(TarReader& tar, const TarEntry& entry, std::uint64_t max_bytes) {
+  if (entry.size > max_bytes) return Error(base_errors::kLimit, "file of the bundle is too large").with("path", entry.path).with("limit", max_bytes);
+  std::string bytes;
+  bytes.reserve(entry.size);
+  for (;;) {
+    const auto piece = STELLA_TRY(tar.read());
+    if (piece.empty()) return bytes;
+    bytes.append(piece);
+  }
+}
+
+}  // namespace
+
+// The items come behind data/ in the archive, so leaves are kept until they are known; `data/` in memory is bounded by max_bytes.
+Result<std::vector<BundleFile>> read_bundle_items(ByteSource& tgz, const std::function<bool(const Item&)>& wanted, std::uint64_t max_bytes) {
+  std::map<std::string, std::string, std::less<>> leaves;
+  std::string jsonl;
+  std::uint64_t total = 0;
+  STELLA_TRY_VOID(for_each_file(tgz, {}, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {
+    if (entry.path == "evidence/items.jsonl") {
+      jsonl = STELLA_TRY(slurp_entry(tar, entry, kMaxKept));
+    } else if (is_leaf_path(entry.path) && wanted(Item{.path = entry.path, .size = entry.size})) {
+      leaves[entry.path] = STELLA_TRY(slurp_entry(tar, entry, max_bytes - std::min(total, max_bytes)));
+      total += entry.size;
+    }
+    return true;
+  }));
+  const auto read = items_by_path(jsonl);  // GCC 12 warns about STELLA_TRY on a map
+  if (!read) return read.error();
+  std::vector<BundleFile> out;
+  for (auto& [path, bytes] : leaves) {
+    const auto item = read->find(path);
+    if (item == read->end() || item->second.size != bytes.size() || item->second.sha256 != crypto::sha256(bytes))
+      return Error(base_errors::kInvalid, "not the file that was sealed").with("path", path);
+    out.push_back({.item = item->second, .bytes = std::move(bytes)});
+  }
+  return out;
+}
+
+Result<std::vector<BundleFile>> read_bundle_items_file(const std::string& path, const std::function<bool(const Item&)>& wanted,
+                                                       std::uint64_t max_bytes) {
+  const Fd fd = STELLA_TRY(open_bundle(path));
+  FdSource source(fd.get());
+  return read_bundle_items(source, wanted, max_bytes);
+}
+
+Result<std::string> read_bundle_member(ByteSource& tgz, std::string_view path, std::uint64_t max_bytes) {
+  std::optional<std::string> found;
+  STELLA_TRY_VOID(for_each_file(tgz, {}, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {
+    if (entry.path != path) return true;
+    found = STELLA_TRY(slurp_entry(tar, entry, max_bytes));
+    return false;
+  }));
+  if (!found) return Error(base_errors::kNotFound, "no such file in the bundle").with("path", std::string(path));
+  return std::move(*found);
+}
+
+}  // namespace stella::evidence

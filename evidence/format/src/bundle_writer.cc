@@ -1,0 +1,200 @@
+// seal_bundle: first pass hashes and compares, then the seal is signed, then the second pass writes the archive.
+#include "stella/evidence/format/bundle_writer.h"
+
+#include <algorithm>
+#include <map>
+
+#include "bag.h"
+#include "stella/base/encoding.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
+#include "stella/evidence/format/gzip.h"
+#include "stella/evidence/format/statement.h"
+#include "stella/evidence/format/tar.h"
+#include "stella/evidence/format/verify_script.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::evidence {
+namespace {
+
+using Files = std::map<std::string, std::string, std::less<>>;
+
+Error not_as_claimed(const std::string& path) {
+  return Error(base_errors::kInvalid, "the payload is not what its items say").with("path", path);
+}
+
+// Hashes and counts what passes.
+class DigestSink final : public ByteSink {
+ public:
+  explicit DigestSink(ByteSink& out) : out_(out) {}
+  Result<void> write(std::string_view bytes) override {
+    hasher_.update(bytes);
+    size_ += bytes.size();
+    return out_.write(bytes);
+  }
+  Sha256 digest() { return hasher_.finish(); }
+  std::uint64_t size() const { return size_; }
+
+ private:
+  ByteSink& out_;
+  crypto::Hasher hasher_;
+  std::uint64_t size_ = 0;
+};
+
+// Walks the payload's files in step with the items; `each` gets every piece of content. Content is hashed and compared in both passes:
+// what is written must be what was sealed, whoever else can reach the file in between.
+class PayloadPass {
+ public:
+  PayloadPass(const SealInput& input, std::uint64_t done) : input_(input), source_(input.payload_fd), tar_(source_), done_(done) {}
+
+  // The next file must be `item`.
+  template <class Each>
+  Result<void> file(const Item& item, const Each& each) {
+    const auto entry = tar_.next();
+    if (!entry) return entry.error();
+    if (!*entry || (*entry)->path != item.path || (*entry)->size != item.size) return not_as_claimed(item.path);
+    for (;;) {
+      const auto piece = STELLA_TRY(tar_.read());
+      if (piece.empty()) break;
+      hasher_.update(piece);
+      STELLA_TRY_VOID(each(piece));
+      done_ += piece.size();
+      if (input_.on_progress) input_.on_progress(done_);
+    }
+    if (hasher_.finish() != item.sha256) return not_as_claimed(item.path);
+    return {};
+  }
+
+  Result<std::uint64_t> end() {
+    const auto more = tar_.next();
+    if (!more) return more.error();
+    if (*more) return not_as_claimed((*more)->path);
+    return done_;
+  }
+
+ private:
+  const SealInput& input_;
+  FileSource source_;
+  TarReader tar_;
+  crypto::Hasher hasher_;
+  std::uint64_t done_;
+};
+
+// The sandbox does not get to say how its output is verified.
+Result<void> check_guides(const std::vector<Item>& items) {
+  const auto is = [&](std::string_view path, std::string_view text) {
+    return std::any_of(items.begin(), items.end(), [&](const Item& i) { return i.path == path && i.sha256 == crypto::sha256(text); });
+  };
+  if (!is("verify.sh", verify_sh())) return not_as_claimed("verify.sh");
+  if (!is("VERIFY.md", verify_md())) return not_as_claimed("VERIFY.md");
+  return {};
+}
+
+Result<void> check_payload(const SealInput& input, const std::vector<Item>& items, std::uint64_t& done) {
+  PayloadPass pass(input, 0);
+  for (const auto& item : items) STELLA_TRY_VOID(pass.file(item, [](std::string_view) -> Result<void> { return {}; }));
+  done = STELLA_TRY(pass.end());
+  return check_guides(items);
+}
+
+// items.jsonl, root and tree head.
+void commit_items(const SealInput& input, SealedBundle& out) {
+  std::vector<Sha256> commitments;
+  commitments.reserve(out.items.size());
+  for (std::size_t i = 0; i < out.items.size(); ++i) {
+    const std::string text = out.items[i].canonical();
+    const Sha256 salt = item_salt(input.bundle_key, i);
+    commitments.push_back(item_commitment(salt, text));
+    out.items_jsonl.append(item_line(i, commitments.back(), salt, text)).append("\n");
+  }
+  auto leaves = timeline::leaf_hashes(commitments);
+  out.head = {.size = leaves.size(), .root = timeline::merkle_root_in_place(leaves)};
+  out.root_merkle = root_text(out.head.size, out.head.root);
+}
+
+Result<void> sign_seal(const SealInput& input, SealedBundle& out, Files& files) {
+  out.seal_json = STELLA_TRY(make_seal(input.facts, out.head, out.items));
+  const auto envelope = STELLA_TRY(crypto::dsse_sign(kInTotoPayloadType, out.seal_json, input.signers));
+  out.seal_dsse = envelope.json();
+  for (std::size_t i = 0; i < input.signers.size(); ++i) {
+    const crypto::DsseEnvelope single{.payload_type = envelope.payload_type, .payload = envelope.payload, .signatures = {envelope.signatures[i]}};
+    std::string bundle = STELLA_TRY(make_sigstore_bundle(single));
+    files["attest/seal." + input.signers[i]->public_key().keyid8() + ".sigstore.json"] = std::move(bundle);
+  }
+  return {};
+}
+
+std::string bag_info(const SealInput& input, const std::vector<Item>& items) {
+  std::uint64_t bytes = 0, count = 0;
+  for (const auto& item : items) {
+    if (!is_bag_payload(item.path)) continue;
+    bytes += item.size;
+    ++count;
+  }
+  const auto& f = input.facts;
+  std::string out = "Bag-Software-Agent: StellaOps " + f.product_version + "\n";
+  out.append("Bagging-Date: ").append(f.sealed_at.rfc3339().substr(0, 10)).append("\n");
+  out.append("External-Identifier: ").append(f.bundle_id.str()).append("\n");
+  out.append("Internal-Sender-Identifier: ").append(f.kind).append("/").append(f.resource_id.find_first_of("\r\n") == std::string::npos ? f.resource_id : "").append("\n");
+  return out.append("Payload-Oxum: ").append(std::to_string(bytes)).append(".").append(std::to_string(count)).append("\n");
+}
+
+// Everything but the leaves, the two manifests last.
+Result<Files> envelope_files(const SealInput& input, SealedBundle& out) {
+  Files files;
+  for (const auto& [path, bytes] : input.extra_files) {
+    if (!is_envelope_path(path) || !files.emplace(path, bytes).second)
+      return Error(base_errors::kInvalid, "not a file that can stand beside the leaves").with("path", path);
+  }
+  STELLA_TRY_VOID(sign_seal(input, out, files));
+  files["attest/seal.dsse.json"] = out.seal_dsse;
+  files["evidence/seal.json"] = out.seal_json;
+  files["evidence/items.jsonl"] = out.items_jsonl;
+  files["evidence/root.merkle"] = out.root_merkle;
+  files["custody/events.jsonl"] = input.custody_events;
+  files["bagit.txt"] = kBagitTxt;
+  files["bag-info.txt"] = bag_info(input, out.items);
+  DigestByPath payload, tags;
+  for (const auto& item : out.items) (is_bag_payload(item.path) ? payload : tags).emplace(item.path, item.sha256);
+  files[std::string(kManifest)] = manifest_text(payload);
+  for (const auto& [path, bytes] : files) tags.emplace(path, crypto::sha256(bytes));
+  files[std::string(kTagManifest)] = manifest_text(tags);
+  return files;
+}
+
+// Merges the payload and the other files in path order.
+Result<void> write_archive(const SealInput& input, const std::vector<Item>& items, const Files& files, std::uint64_t done, ByteSink& out) {
+  GzipSink gzip(out);
+  TarWriter tar(gzip);
+  PayloadPass pass(input, done);
+  auto file = files.begin();
+  for (const auto& item : items) {
+    for (; file != files.end() && file->first < item.path; ++file) STELLA_TRY_VOID(tar.add(file->first, file->second));
+    STELLA_TRY_VOID(tar.begin(item.path, item.size));
+    STELLA_TRY_VOID(pass.file(item, [&](std::string_view piece) { return tar.write(piece); }));
+  }
+  for (; file != files.end(); ++file) STELLA_TRY_VOID(tar.add(file->first, file->second));
+  STELLA_TRY_VOID(pass.end());
+  STELLA_TRY_VOID(tar.finish());
+  return gzip.finish();
+}
+
+}  // namespace
+
+Result<SealedBundle> seal_bundle(const SealInput& input, ByteSink& out) {
+  if (input.bundle_key.size() != Sha256::kSize) return Error(base_errors::kInvalid, "a bundle key has 32 bytes");
+  SealedBundle sealed;
+  sealed.items = STELLA_TRY(parse_items_ndjson(input.items_ndjson));
+  std::uint64_t done = 0;
+  STELLA_TRY_VOID(check_payload(input, sealed.items, done));
+  commit_items(input, sealed);
+  const auto files = envelope_files(input, sealed);  // GCC 12 warns about STELLA_TRY on a map
+  if (!files) return files.error();
+  DigestSink sink(out);
+  STELLA_TRY_VOID(write_archive(input, sealed.items, *files, done, sink));
+  sealed.tgz_sha256 = sink.digest();
+  sealed.tgz_size = sink.size();
+  return sealed;
+}
+
+}  // namespace stella::evidence

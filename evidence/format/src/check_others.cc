@@ -1,0 +1,137 @@
+// AUTHENTICITY, COMPLETENESS and CUSTODY, as far as a bundle of today lets them be checked.
+#include <algorithm>
+#include <set>
+
+#include "contents.h"
+#include "stella/base/json.h"
+#include "stella/base/limits.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
+#include "stella/evidence/format/statement.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr std::string_view kRedactionPredicate = "https://stellaops.dev/evidence-redaction/v1";
+
+// The attestations beside the seal (provenance, …) must be signed by trusted keys too: a bundle does not lend them its credibility.
+std::string check_attestations(const Contents& contents, const VerifyOptions& options, std::size_t& count) {
+  for (const auto& [path, bytes] : contents.kept) {
+    if (!path.starts_with("attest/") || path.starts_with("attest/seal.")) continue;
+    if (!verify_statement(bytes, {.trust = options.trust})) return path + " is not a statement signed by a trusted key";
+    ++count;
+  }
+  return {};
+}
+
+std::string key_ids_of(const crypto::DsseEnvelope& envelope) {
+  std::string out;
+  for (const auto& s : envelope.signatures) {
+    const bool plain = std::all_of(s.keyid.begin(), s.keyid.end(), [](char c) { return c > ' ' && c < 0x7f; });
+    out.append(out.empty() ? "" : ", ").append(s.keyid.empty() || !plain || s.keyid.size() > 100 ? "(unnamed key)" : s.keyid);
+  }
+  return out.empty() ? "nobody" : out;
+}
+
+}  // namespace
+
+void check_authenticity(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
+  auto& out = verdict.of(Dimension::kAuthenticity);
+  const auto envelope = crypto::dsse_parse(contents.bytes("attest/seal.dsse.json"));
+  if (!envelope) {
+    out = {.outcome = Outcome::kFail, .reason = "attest/seal.dsse.json is malformed", .trust_input = {}};
+    return;
+  }
+  if (options.trust.empty()) {
+    out.reason = "no key to trust was given; the seal claims to be signed by " + key_ids_of(*envelope) +
+                 ". Give a key from a source you trust: --trust KEY.pub, or stella login";
+    return;
+  }
+  const std::string source(options.trust_source.empty() ? "keys given by the caller" : options.trust_source);
+  const auto signers = crypto::dsse_verify(*envelope, options.trust, options.threshold);
+  if (!signers) {
+    const auto count = crypto::dsse_signers(*envelope, options.trust).size();
+    out = {.outcome = Outcome::kFail,
+           .reason = count == 0 ? "the seal is not signed by a trusted key; it claims " + key_ids_of(*envelope)
+                                : std::to_string(count) + " of " + std::to_string(options.threshold) + " trusted keys signed the seal",
+           .trust_input = source};
+    return;
+  }
+  for (const auto& key : *signers) verdict.signers.push_back(key.id().str());
+  // The signature vouches for the payload of the envelope; that this is what the rest was compared with is part of the claim.
+  if (envelope->payload_type != kInTotoPayloadType || envelope->payload != contents.bytes("evidence/seal.json")) {
+    out = {.outcome = Outcome::kFail, .reason = "what was signed is not evidence/seal.json", .trust_input = source};
+    return;
+  }
+  std::size_t attestations = 0;
+  if (auto problem = check_attestations(contents, options, attestations); !problem.empty()) {
+    out = {.outcome = Outcome::kFail, .reason = std::move(problem), .trust_input = source};
+    return;
+  }
+  std::string reason = "the seal is signed by " + verdict.signers.front();
+  for (std::size_t i = 1; i < verdict.signers.size(); ++i) reason.append(", ").append(verdict.signers[i]);
+  if (attestations > 0) reason.append("; so are ").append(std::to_string(attestations)).append(" attestations");
+  out = {.outcome = Outcome::kPass, .reason = std::move(reason), .trust_input = source};
+}
+
+namespace {
+
+// Indices whose withholding a trusted key has signed for this very root.
+std::set<std::uint64_t> authorised_indices(const Contents& contents, const VerifyOptions& options) {
+  std::set<std::uint64_t> out;
+  const Sha256 subject = crypto::sha256(contents.bytes("evidence/root.merkle"));
+  for (const auto& [path, bytes] : contents.kept) {
+    if (!path.starts_with("redaction/")) continue;
+    const auto verified = verify_statement(bytes, {.trust = options.trust, .subject = &subject, .predicate_type = kRedactionPredicate});
+    if (!verified) continue;
+    for (const auto& index : verified->statement.predicate.items("withheld"))
+      if (index.is_int() && index.as_int() >= 0) out.insert(static_cast<std::uint64_t>(index.as_int()));
+  }
+  return out;
+}
+
+}  // namespace
+
+void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
+  auto& out = verdict.of(Dimension::kCompleteness);
+  auto& d = verdict.disclosure;
+  if (!verdict.seal) {
+    out.reason = "the seal cannot be read";
+    return;
+  }
+  const auto authorised = d.withheld > 0 ? authorised_indices(contents, options) : std::set<std::uint64_t>();
+  std::string_view text = contents.bytes("evidence/items.jsonl");
+  for (std::size_t end; !authorised.empty() && (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+    const auto line = parse_item_line(text.substr(0, end));
+    if (line && !line->item && authorised.contains(line->index)) ++d.authorised;
+  }
+  const std::string counts = "disclosed " + std::to_string(d.disclosed) + ", withheld " + std::to_string(d.withheld) + " (authorised " +
+                             std::to_string(d.authorised) + "), unaccounted " + std::to_string(d.unaccounted);
+  if (d.unaccounted > 0 || d.authorised < d.withheld) {
+    out = {.outcome = Outcome::kFail, .reason = counts, .trust_input = {}};
+  } else if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail) {
+    out.reason = counts + "; says little while INTEGRITY fails";
+  } else {
+    out = {.outcome = Outcome::kPass, .reason = counts, .trust_input = d.withheld > 0 ? std::string(options.trust_source) : std::string()};
+  }
+}
+
+// The events are not covered by the seal (custody goes on after sealing): only log proofs make them evidence.
+void check_custody(const Contents& contents, Verdict& verdict) {
+  auto& out = verdict.of(Dimension::kCustody);
+  std::size_t events = 0;
+  std::string_view text = contents.bytes("custody/events.jsonl");
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    const auto event = json::parse(text.substr(0, end), {.max_bytes = limits::kEventBytes, .max_depth = limits::kJsonDepth});
+    if (!event || event->str("event_id").empty() || event->str("kind").empty()) {
+      out = {.outcome = Outcome::kFail, .reason = "line " + std::to_string(events + 1) + " of custody/events.jsonl is no event", .trust_input = {}};
+      return;
+    }
+    ++events;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  out.reason = std::to_string(events) + " events enclosed, without proofs that they are in the tenant's log: believe them as you believe the sender";
+}
+
+}  // namespace stella::evidence

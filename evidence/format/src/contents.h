@@ -1,0 +1,39 @@
+// A bundle as it lies on the wire, before anything is believed: digests of all files, and the bytes of the small ones that verification reads.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "stella/crypto/keys.h"
+#include "stella/evidence/format/bundle_verify.h"
+
+namespace stella::evidence {
+
+struct FileSeen {
+  std::uint64_t size = 0;
+  Sha256 sha256;
+};
+
+struct Contents {
+  std::map<std::string, FileSeen, std::less<>> files;
+  std::map<std::string, std::string, std::less<>> kept;  // bytes of everything that is no leaf
+
+  // "" where absent.
+  std::string_view bytes(std::string_view path) const {
+    const auto found = kept.find(path);
+    return found == kept.end() ? std::string_view() : std::string_view(found->second);
+  }
+};
+
+// Reads the whole archive. kMalformed where it is none, or lacks one of the parts that make a bundle.
+Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options);
+
+// The dimensions, each into its place of the verdict (src/check_*.cc).
+void check_integrity(const Contents& contents, Verdict& verdict);
+void check_authenticity(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+void check_custody(const Contents& contents, Verdict& verdict);
+
+}  // namespace stella::evidence
