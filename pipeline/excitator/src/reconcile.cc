@@ -71,6 +71,32 @@ std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids) {
   return out;
 }
 
+// A hub's document names hundreds of versions of one package. Statements of one document that do not apply for one and the same
+// reason are shown by the first of them.
+class Repetitions {
+ public:
+  explicit Repetitions(std::vector<ConsideredStatement>& considered) : considered_(considered) {}
+  // True where the statement goes without saying; false: the caller appends it now.
+  bool seen(std::uint32_t source, const std::string& why) {
+    const auto [it, fresh] = groups_.try_emplace({source, why}, Group{considered_.size(), 0});
+    if (!fresh) ++it->second.more;
+    return !fresh;
+  }
+  void finish() {
+    for (const auto& [key, group] : groups_)
+      if (group.more != 0)
+        considered_[group.first].why += " (and " + std::to_string(group.more) + (group.more == 1 ? " more statement" : " more statements") + " of this document likewise)";
+  }
+
+ private:
+  struct Group {
+    std::size_t first;
+    std::size_t more;
+  };
+  std::vector<ConsideredStatement>& considered_;
+  std::map<std::pair<std::uint32_t, std::string>, Group> groups_;
+};
+
 class Reconciler {
  public:
   Reconciler(const contracts::ComponentTable& table, std::span<const VexSource> sources) : table_(table), sources_(sources.begin(), sources.end()) {
@@ -126,13 +152,18 @@ class Reconciler {
       std::optional<Timestamp> time;
     };
     std::vector<Candidate> candidates;
+    Repetitions repetitions(outcome.considered);
     for (const StatementRef ref : statements) {
       const VexSource& source = sources_[ref.source];
       const VexStatement& statement = source.document->statements[ref.statement];
       Fit fit = fit_of(ref, outcome.component);
       if (!fit.considered) continue;
-      if (fit.rank > 0 && statement.status == VexStatus::kNone) fit.rank = 0, fit.why = "its status is none that we know";
-      if (fit.rank > 0 && !statement.complete) fit.rank = 0, fit.why = "not_affected with neither justification nor impact statement";
+      const bool refused = fit.rank > 0 && (statement.status == VexStatus::kNone || !statement.complete);
+      if (refused) {
+        fit.rank = 0;
+        fit.why = statement.status == VexStatus::kNone ? "its status is none that we know" : "not_affected with neither justification nor impact statement";
+      }
+      if (fit.rank == 0 && repetitions.seen(ref.source, fit.why)) continue;
       ConsideredStatement considered;
       considered.document = source.document->sha256;
       considered.pointer = statement.pointer;
@@ -146,6 +177,7 @@ class Reconciler {
       if (considered.applies) candidates.push_back({outcome.considered.size(), source.tier, statement.time});
       outcome.considered.push_back(std::move(considered));
     }
+    repetitions.finish();
     const auto best = [&](auto key) {
       if (candidates.empty()) return;
       const auto top = key(*std::max_element(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) { return key(a) < key(b); }));

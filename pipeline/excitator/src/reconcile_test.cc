@@ -202,6 +202,16 @@ TEST(Reconcile, WhatCannotBeUnderstoodNeverApplies) {
   EXPECT_EQ(o.considered[0].source_label, "resolved");
 }
 
+TEST(Reconcile, StatementsThatDoNotApplyForOneReasonAreListedOnce) {
+  const auto o = outcome({document({{.product = "pkg:npm/lib@2"}, {}, {.product = "pkg:npm/lib@3"}, {.product = "pkg:npm/lib@4"}}, "x"), document({{.product = "pkg:npm/lib@5"}}, "y")});
+  ASSERT_EQ(o.considered.size(), 3u);
+  std::vector<std::string> why;
+  for (const auto& s : o.considered) why.push_back(s.pointer + " " + s.why);
+  std::sort(why.begin(), why.end());
+  EXPECT_EQ(why, (std::vector<std::string>{"/statements/0 names another version", "/statements/0 names another version (and 2 more statements of this document likewise)",
+                                           "/statements/1 names exactly this purl"}));
+}
+
 TEST(Reconcile, DependsOnNothingButWhatIsConsidered) {
   const auto one = document({{}}, "one");
   const auto two = document({{.product = "pkg:npm/lib@2", .status = "affected"}}, "two");

@@ -23,6 +23,7 @@ namespace stella::pipeline {
 //     with a product and a subcomponent the lower of the two. 0 does not apply.
 //  4. The highest rank wins; then the highest trust tier; then the newest time (statement, else document; none counts as oldest).
 //  5. What is left and disagrees is a conflict: affected before under_investigation before fixed before not_affected.
+//  Statements of one document that do not apply for the same reason are listed by the first of them, which counts the others.
 //  A statement whose status is missing or unknown, or not_affected without justification and impact statement, never applies.
 inline constexpr std::string_view kVexPrecedenceRule = "stella.vex-precedence/1";
 
