@@ -496,9 +496,39 @@ def doc_field_reviews():
                 table(["field", "PII", "review"], rows))
 
 
+def openapi_rows():
+    """(method, path, summary, scope) of openapi.yaml. Python has no YAML in its standard library; the file is written in one layout: paths at
+    two blanks, methods at four, their `summary:` and `x-scope:` at six."""
+    path = CONTRACTS / "openapi.yaml"
+    rows, template = [], None
+    in_paths = False
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        if re.match(r"\S", line):
+            in_paths = line.startswith("paths:")
+        elif not in_paths:
+            continue
+        elif m := re.fullmatch(r"  [\"']?(/[^\"':]*(?::[^\"':]+)*)[\"']?:\s*", line):
+            template = m[1]
+        elif m := re.fullmatch(r"    (get|put|post|delete|patch|head|options):\s*", line):
+            rows.append([m[1].upper(), template, "", ""])
+        elif rows and (m := re.fullmatch(r"      (summary|x-scope|x-stella-scope):\s*(.*)", line)):
+            rows[-1][2 if m[1] == "summary" else 3] = m[2].strip().strip("\"'")
+    return rows
+
+
+def doc_api():
+    rows = [[r[0], code(r[1]), cell(r[2]), code(r[3])] for r in openapi_rows()]
+    return page("HTTP API", "contracts/openapi.yaml",
+                ["Every route. Errors are `application/problem+json` (see [errors](errors.md)); every reply carries `x-trace-id` and",
+                 "`Server-Timing: trace;desc=…`. Lists are `{\"items\": […], \"next_cursor\": …}`. The full description is `contracts/openapi.yaml`."],
+                table(["method", "path", "does", "scope"], rows))
+
+
 DOCS = {"reference/errors.md": doc_errors, "reference/events.md": doc_events, "reference/scopes.md": doc_scopes,
         "reference/settings.md": doc_settings, "reference/metrics.md": doc_metrics, "reference/fields.md": doc_fields,
         "reference/jobs.md": doc_jobs, "reference/log-line.schema.json": log_line_schema, "security/field-reviews.md": doc_field_reviews}
+if (CONTRACTS / "openapi.yaml").exists():
+    DOCS["reference/api.md"] = doc_api
 
 
 # ---- main -----------------------------------------------------------------------------------------------------------------
