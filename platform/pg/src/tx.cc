@@ -165,23 +165,60 @@ Result<TenantTx> TenantTx::open(Pool& web_pool, const TenantScope& scope) {
   return TenantTx(std::move(tx), scope.tenant(), scope.actor());
 }
 
-Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::initializer_list<Param> params) {
-  return read(web_pool, scope, sql, std::span<const Param>(params.begin(), params.size()));
-}
+namespace {
 
-Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::span<const Param> params) {
-  Pool::Impl& pool = web_pool.impl();
-  const Param tenant(scope.tenant());
-  const std::vector<Statement> statements = {{kSetTenantRead, {&tenant, 1}}, {sql, params}};
+constexpr std::string_view kReadOnly = "SELECT set_config('transaction_read_only', 'on', true)";
+
+// `statements` without the settings; the results of all of them.
+Result<std::vector<Rows>> read_statements(Pool& from, const TenantId* tenant, std::span<const Statement> statements) {
+  Pool::Impl& pool = from.impl();
+  std::vector<Param> setting;
+  if (tenant != nullptr) setting.emplace_back(*tenant);
+  std::vector<Statement> all = {{tenant != nullptr ? kSetTenantRead : kReadOnly, setting}};
+  all.insert(all.end(), statements.begin(), statements.end());
   for (int attempt = 0;; ++attempt) {
     auto connection = STELLA_TRY(pool.acquire());
-    auto rows = connection->run(statements, pool.deadline(1));
-    const bool again = !rows && connection->lost() && attempt == 0;  // a read may be repeated
+    auto rows = connection->run(all, pool.deadline(statements.size()));
+    const bool again = !rows && connection->lost() && rows.error().code() == kUnavailable && attempt == 0;  // a read may be repeated
     pool.release(std::move(connection));
     if (again) continue;
     if (!rows) return std::move(rows.error());
-    return std::move(rows->back());
+    rows->erase(rows->begin());
+    return rows;
   }
+}
+
+Result<Rows> read_one(Pool& pool, const TenantId* tenant, std::string_view sql, std::span<const Param> params) {
+  const Statement statement{sql, params};
+  auto rows = STELLA_TRY(read_statements(pool, tenant, {&statement, 1}));
+  return std::move(rows.back());
+}
+
+}  // namespace
+
+namespace detail {
+
+Result<std::vector<Rows>> read(Pool& pool, const TenantId* tenant, std::span<const Query> queries) {
+  std::vector<Statement> statements;
+  statements.reserve(queries.size());
+  for (const auto& query : queries) statements.push_back({query.sql, query.params});
+  return read_statements(pool, tenant, statements);
+}
+
+Result<Rows> read(Pool& pool, const TenantId* tenant, std::string_view sql, std::initializer_list<Param> params) {
+  return read_one(pool, tenant, sql, {params.begin(), params.size()});
+}
+
+}  // namespace detail
+
+Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::initializer_list<Param> params) {
+  return read_one(web_pool, &scope.tenant(), sql, {params.begin(), params.size()});
+}
+Result<Rows> TenantTx::read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::span<const Param> params) {
+  return read_one(web_pool, &scope.tenant(), sql, params);
+}
+Result<std::vector<Rows>> TenantTx::read_many(Pool& web_pool, const TenantScope& scope, std::span<const Query> queries) {
+  return detail::read(web_pool, &scope.tenant(), queries);
 }
 
 }  // namespace stella::pg

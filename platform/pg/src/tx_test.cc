@@ -120,6 +120,16 @@ TEST_F(Transactions, ReadsAreReadOnly) {
   ASSERT_TRUE(tx->commit().has_value());
 }
 
+TEST_F(Transactions, SeveralReadsInOneRoundTrip) {
+  const std::vector<Query> queries = {{"SELECT stella_tenant()", {}}, {"SELECT $1::int + 1", {41}}, {"SELECT 1 WHERE false", {}}};
+  auto rows = TenantTx::read_many(web, scope, queries);
+  ASSERT_TRUE(rows.has_value()) << rows.error().describe();
+  ASSERT_EQ(rows->size(), 3u);
+  EXPECT_EQ((*rows)[0].text(0, 0), "acme");
+  EXPECT_EQ((*rows)[1].integer(0, 0), 42);
+  EXPECT_TRUE((*rows)[2].empty());
+}
+
 TEST_F(Transactions, ManyRowsInOnePipeline) {
   std::vector<std::vector<Param>> rows;
   for (int i = 0; i < 1200; ++i) rows.push_back({"acme", ProjectId::generate(), "p" + std::to_string(i), std::string(2000, 'x')});

@@ -115,6 +115,18 @@ class Pool {
   std::unique_ptr<Impl> impl_;
 };
 
+// One statement of read_many().
+struct Query {
+  std::string_view sql;
+  std::vector<Param> params;
+};
+
+namespace detail {
+// One round trip, implicit transaction, read-only by the server; repeated once where the connection turned out to be dead.
+Result<std::vector<Rows>> read(Pool& pool, const TenantId* tenant, std::span<const Query> queries);
+Result<Rows> read(Pool& pool, const TenantId* tenant, std::string_view sql, std::initializer_list<Param> params);
+}  // namespace detail
+
 // A transaction; rolls back in its destructor unless commit() succeeded. BEGIN and the session settings travel in one
 // pipeline with the first statement. After any error only rollback is possible.
 class Tx {
@@ -160,6 +172,8 @@ class TenantTx : public Tx {
   // A read in one round trip: settings, query and sync in a single pipeline, implicit transaction, read-only by the server.
   static Result<Rows> read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::initializer_list<Param> params);
   static Result<Rows> read(Pool& web_pool, const TenantScope& scope, std::string_view sql, std::span<const Param> params);
+  // Several reads in the same round trip; one result each. The snapshots may differ (read committed).
+  static Result<std::vector<Rows>> read_many(Pool& web_pool, const TenantScope& scope, std::span<const Query> queries);
 
  private:
   TenantTx(Tx tx, TenantId tenant, std::string actor) : Tx(std::move(tx)), tenant_(std::move(tenant)), actor_(std::move(actor)) {}
@@ -192,6 +206,10 @@ class SystemTx : public Tx {
     auto tx = Tx::begin(pool.pool(), {}, {});
     if (!tx) return std::move(tx.error());
     return SystemTx(std::move(*tx));
+  }
+  // A read in one round trip, without a transaction of its own.
+  static Result<Rows> read(SystemPool<Role>& pool, std::string_view sql, std::initializer_list<Param> params = {}) {
+    return detail::read(pool.pool(), nullptr, sql, params);
   }
 
  private:

@@ -1,0 +1,153 @@
+// The indexing transaction. Round trips: fence + rows, heads, move, heads + commit.
+#include "batch.h"
+
+#include <map>
+#include <set>
+
+#include "queries.h"
+#include "stella/base/encoding.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::timeline {
+namespace {
+
+using Tx = pg::SystemTx<pg::IndexerRole>;
+
+struct Taken {
+  std::string seq;
+  std::string event_id;
+  Logged logged;
+};
+
+std::vector<Taken> read_rows(const pg::Rows& rows) {
+  std::vector<Taken> taken;
+  taken.reserve(static_cast<std::size_t>(rows.size()));
+  for (int i = 0; i < rows.size(); ++i)
+    taken.push_back({std::string(rows.text(i, 0)), std::string(rows.text(i, 2)),
+                     {std::string(rows.text(i, 1)), 0, rows.bytes(i, 3), std::string(rows.text(i, 4))}});
+  return taken;
+}
+
+std::string int_array(const std::vector<std::string>& items) {
+  std::string out = "{";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    out += item;
+  }
+  return out + "}";
+}
+
+// Takes out what the log or an earlier row of the batch has already.
+Result<void> drop_repeats(Tx& tx, std::vector<Taken>& taken, BatchResult& result) {
+  std::vector<std::string> tenants, ids;
+  for (const auto& row : taken) {
+    tenants.push_back(row.logged.tenant);
+    ids.push_back(row.event_id);
+  }
+  const pg::Rows known = STELLA_TRY(tx.query(sql::kKnown, {pg::Param::text_array(tenants), pg::Param::uuid_array(ids)}));
+  std::set<std::pair<std::string, std::string>> seen;
+  for (int i = 0; i < known.size(); ++i) seen.emplace(known.text(i, 0), known.text(i, 1));
+  std::vector<Taken> fresh;
+  std::vector<std::string> repeats;
+  for (auto& row : taken) {
+    if (seen.emplace(row.logged.tenant, row.event_id).second) {
+      fresh.push_back(std::move(row));
+    } else {
+      repeats.push_back(row.seq);
+    }
+  }
+  if (!repeats.empty()) tx.defer(sql::kDrop, {int_array(repeats)});
+  result.repeats = static_cast<int>(repeats.size());
+  result.taken += result.repeats;
+  taken = std::move(fresh);
+  return {};
+}
+
+Result<std::map<std::string, CompactTree>> read_heads(Tx& tx, const std::vector<Taken>& taken) {
+  std::map<std::string, CompactTree> trees;
+  for (const auto& row : taken) trees.try_emplace(row.logged.tenant);
+  std::vector<std::string> tenants;
+  for (const auto& [tenant, tree] : trees) tenants.push_back(tenant);
+  const pg::Rows rows = STELLA_TRY(tx.query(sql::kHeads, {pg::Param::text_array(tenants)}));
+  for (int i = 0; i < rows.size(); ++i) {
+    CompactTree tree = STELLA_TRY(CompactTree::from_state(rows.bytes(i, 2)));
+    if (tree.size() != static_cast<std::uint64_t>(rows.integer(i, 1)))
+      return Error(base_errors::kInternal, "the head of a tenant's log contradicts itself").with("tenant", std::string(rows.text(i, 0)));
+    trees[std::string(rows.text(i, 0))] = std::move(tree);
+  }
+  return trees;
+}
+
+// Gives each event its index and leaf; moves the rows.
+Result<void> move_rows(Tx& tx, std::vector<Taken>& taken, std::map<std::string, CompactTree>& trees) {
+  std::vector<std::string> seqs, indexes, digests;
+  for (auto& row : taken) {
+    CompactTree& tree = trees[row.logged.tenant];
+    const Sha256 leaf = leaf_hash(row.logged.entry);
+    row.logged.log_index = static_cast<std::int64_t>(tree.size());
+    tree.append(leaf);
+    seqs.push_back(row.seq);
+    indexes.push_back(std::to_string(row.logged.log_index));
+    digests.emplace_back(leaf.view());
+  }
+  const pg::Rows moved = STELLA_TRY(tx.query(sql::kMove, {int_array(seqs), int_array(indexes), pg::Param::bytes_array(digests)}));
+  if (moved.affected() != static_cast<std::int64_t>(taken.size()))
+    return Error(base_errors::kInternal, "outbox rows vanished under the lease").with("expected", taken.size());
+  return {};
+}
+
+void save_heads(Tx& tx, int shard, const std::map<std::string, CompactTree>& trees) {
+  std::vector<std::string> tenants, shards, sizes, states, roots;
+  for (const auto& [tenant, tree] : trees) {
+    tenants.push_back(tenant);
+    shards.push_back(std::to_string(shard));
+    sizes.push_back(std::to_string(tree.size()));
+    states.push_back(tree.state());
+    roots.emplace_back(tree.root().view());
+  }
+  tx.defer(sql::kSaveHeads, {pg::Param::text_array(tenants), int_array(shards), int_array(sizes), pg::Param::bytes_array(states),
+                             pg::Param::bytes_array(roots)});
+}
+
+Result<void> append_to_log(Tx& tx, int shard, std::vector<Taken>& taken) {
+  auto trees = read_heads(tx, taken);
+  if (!trees) return std::move(trees.error());
+  STELLA_TRY_VOID(move_rows(tx, taken, *trees));
+  save_heads(tx, shard, *trees);
+  return {};
+}
+
+}  // namespace
+
+Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible) {
+  BatchResult result;
+  Tx tx = STELLA_TRY(Tx::open(pool));
+  const pg::Rows fence = STELLA_TRY(tx.query(sql::kFence, {lease.shard, lease.owner, lease.fence}));
+  if (fence.empty()) {
+    result.lease_lost = true;
+    return result;
+  }
+  const pg::Rows rows = STELLA_TRY(tx.query(sql::kTake, {lease.shard, limit}));
+  auto taken = read_rows(rows);
+  if (repeats_possible && !taken.empty()) STELLA_TRY_VOID(drop_repeats(tx, taken, result));
+  if (!taken.empty()) STELLA_TRY_VOID(append_to_log(tx, lease.shard, taken));
+  STELLA_TRY_VOID(tx.commit());
+  result.taken += static_cast<int>(taken.size());
+  result.logged.reserve(taken.size());
+  for (auto& row : taken) result.logged.push_back(std::move(row.logged));
+  return result;
+}
+
+// Canonical members are sorted and their names quoted, and inside a string every quote is escaped: the last `,"name":"` is ours
+// for all members after `details`.
+std::string_view entry_member(std::string_view entry, std::string_view name) {
+  std::string pattern = ",\"";
+  pattern += name;
+  pattern += "\":\"";
+  const auto at = entry.rfind(pattern);
+  if (at == entry.npos) return {};
+  entry.remove_prefix(at + pattern.size());
+  return entry.substr(0, entry.find('"'));
+}
+
+}  // namespace stella::timeline

@@ -1,0 +1,39 @@
+// One batch of one shard: outbox rows become log rows in one transaction under the shard's lease.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "stella/platform/pg.h"
+
+namespace stella::timeline {
+
+struct Lease {
+  int shard = 0;
+  std::int64_t fence = 0;
+  std::string owner;
+};
+
+// An event with its place in the log, for publication.
+struct Logged {
+  std::string tenant;
+  std::int64_t log_index = 0;
+  std::string entry;
+  std::string traceparent;
+};
+
+struct BatchResult {
+  bool lease_lost = false;
+  int taken = 0;    // outbox rows that are gone
+  int repeats = 0;  // of these: in the log already
+  std::vector<Logged> logged;  // in log order per tenant
+};
+
+// `repeats_possible`: looks for events that the log has already (dear; after a conflict only).
+Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible);
+
+// The top-level member `name` ("kind", "event_id", "tenant_id" …) of an entry, whose bytes are canonical. "" where absent.
+std::string_view entry_member(std::string_view entry, std::string_view name);
+
+}  // namespace stella::timeline

@@ -1,0 +1,274 @@
+// The loop: leases, batches while there are rows, then wait for a wake-up; publication runs on a thread of its own.
+#include "stella/timeline/indexer.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include "batch.h"
+#include "publisher.h"
+#include "queries.h"
+#include "stella/base/ids.h"
+#include "stella/base/sync.h"
+#include "stella/contracts/errors.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::timeline {
+namespace {
+
+using Tx = pg::SystemTx<pg::IndexerRole>;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::chrono::hours kPartitionsEvery{6};
+constexpr std::chrono::milliseconds kPublisherTick{1000};
+
+template <class Range>
+pg::Param int_array(const Range& items) {
+  std::string out = "{";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    out += std::to_string(item);
+  }
+  return pg::Param(out + "}");
+}
+
+// The database is away or busy: nothing is wrong with the rows.
+bool passes_by_itself(const Error& error) {
+  return error.code() == contracts::errors::kUnavailable || error.code() == contracts::errors::kTimeout ||
+         error.code() == contracts::errors::kDiskFull || error.field("retry") == "yes";
+}
+
+}  // namespace
+
+struct Indexer::Impl {
+  Impl(pg::SystemPool<pg::IndexerRole>& p, bus::Connection* b, IndexerOptions o) : pool(p), bus(b), options(std::move(o)) {
+    if (options.instance.empty()) options.instance = Uuid::v7().str();
+    if (bus != nullptr) publisher = std::make_unique<Publisher>(pool, *bus, options);
+  }
+
+  Result<void> round();
+  Result<void> keep_leases();
+  Result<void> work(const Lease& lease);
+  Result<int> batch(const Lease& lease, int limit, bool repeats_possible);
+  Result<int> difficult_batch(const Lease& lease, Error error);
+  void note(const Result<void>& done, std::optional<Error>& slot);
+  std::vector<int> shards() const;
+  void publish_loop(std::stop_token stop);
+
+  pg::SystemPool<pg::IndexerRole>& pool;
+  bus::Connection* bus;
+  IndexerOptions options;
+  std::unique_ptr<Publisher> publisher;
+
+  mutable Mutex mutex;
+  CondVar cv;
+  bool awake STELLA_GUARDED_BY(mutex) = false;
+  std::map<int, Lease> leases STELLA_GUARDED_BY(mutex);
+  std::optional<Error> index_trouble STELLA_GUARDED_BY(mutex);
+  std::optional<Error> publish_trouble STELLA_GUARDED_BY(mutex);
+
+  Clock::time_point next_lease{};
+  Clock::time_point next_partitions{};
+  std::atomic<std::uint64_t> indexed = 0;
+  std::atomic<std::uint64_t> repeats = 0;
+  std::atomic<std::uint64_t> quarantined = 0;
+};
+
+std::vector<int> Indexer::Impl::shards() const {
+  Lock lock(mutex);
+  std::vector<int> out;
+  for (const auto& [shard, lease] : leases) out.push_back(shard);
+  return out;
+}
+
+void Indexer::Impl::note(const Result<void>& done, std::optional<Error>& slot) {
+  Lock lock(mutex);
+  if (done) {
+    slot.reset();
+  } else {
+    slot.emplace(done.error());
+  }
+}
+
+// Renews what we have, asks for what is free.
+Result<void> Indexer::Impl::keep_leases() {
+  const auto now = Clock::now();
+  if (now < next_lease) return {};
+  std::vector<int> mine = shards(), wanted;
+  std::vector<std::int64_t> fences;
+  {
+    Lock lock(mutex);
+    for (const auto& [shard, lease] : leases) fences.push_back(lease.fence);
+  }
+  for (int shard = 0; shard < kShards; ++shard)
+    if (std::find(mine.begin(), mine.end(), shard) == mine.end()) wanted.push_back(shard);
+  const auto ms = static_cast<std::int64_t>(options.lease.count());
+  auto kept = [&]() -> Result<std::map<int, std::int64_t>> {
+    std::map<int, std::int64_t> held;
+    Tx tx = STELLA_TRY(Tx::open(pool));
+    if (!mine.empty()) {
+      const pg::Rows renewed = STELLA_TRY(tx.query(sql::kRenew, {int_array(mine), int_array(fences), options.instance, ms}));
+      for (int i = 0; i < renewed.size(); ++i) {
+        const int shard = static_cast<int>(renewed.integer(i, 0));
+        held[shard] = fences[static_cast<std::size_t>(std::find(mine.begin(), mine.end(), shard) - mine.begin())];
+      }
+    }
+    if (!wanted.empty()) {
+      const pg::Rows got = STELLA_TRY(tx.query(sql::kAcquire, {int_array(wanted), options.instance, ms}));
+      for (int i = 0; i < got.size(); ++i) held[static_cast<int>(got.integer(i, 0))] = got.integer(i, 1);
+    }
+    STELLA_TRY_VOID(tx.commit());
+    return held;
+  }();
+  if (!kept) return std::move(kept.error());
+  next_lease = now + options.lease / 3;
+  Lock lock(mutex);
+  leases.clear();
+  for (const auto& [shard, fence] : *kept) leases[shard] = {shard, fence, options.instance};
+  return {};
+}
+
+Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_possible) {
+  auto done = STELLA_TRY(index_batch(pool, lease, limit, repeats_possible));
+  if (done.lease_lost) {
+    Lock lock(mutex);
+    leases.erase(lease.shard);
+    return 0;
+  }
+  indexed += done.logged.size();
+  repeats += static_cast<std::uint64_t>(done.repeats);
+  if (publisher) publisher->offer(std::move(done.logged));
+  return done.taken;
+}
+
+// The database refused a batch: a month without a partition, a repeated event, or a row that nothing helps.
+Result<int> Indexer::Impl::difficult_batch(const Lease& lease, Error error) {
+  if (error.field("sqlstate") == "23514") {
+    Tx tx = STELLA_TRY(Tx::open(pool));
+    STELLA_TRY_VOID(tx.query(sql::kMonths, {lease.shard, options.batch}));
+    STELLA_TRY_VOID(tx.commit());
+  }
+  auto whole = batch(lease, options.batch, true);
+  if (whole || passes_by_itself(whole.error())) return whole;
+  auto single = batch(lease, 1, true);
+  if (single || passes_by_itself(single.error())) return single;
+  Tx tx = STELLA_TRY(Tx::open(pool));
+  const pg::Rows fence = STELLA_TRY(tx.query(sql::kFence, {lease.shard, lease.owner, lease.fence}));
+  if (fence.empty()) return 0;
+  STELLA_TRY_VOID(tx.query(sql::kQuarantine, {lease.shard}));
+  STELLA_TRY_VOID(tx.commit());
+  ++quarantined;
+  return 1;
+}
+
+Result<void> Indexer::Impl::work(const Lease& lease) {
+  for (;;) {
+    auto taken = batch(lease, options.batch, false);
+    if (!taken && !passes_by_itself(taken.error())) taken = difficult_batch(lease, std::move(taken.error()));
+    if (!taken) return std::move(taken.error());
+    if (*taken < options.batch) return {};
+    STELLA_TRY_VOID(keep_leases());
+  }
+}
+
+Result<void> Indexer::Impl::round() {
+  STELLA_TRY_VOID(keep_leases());
+  if (Clock::now() >= next_partitions) {
+    Tx tx = STELLA_TRY(Tx::open(pool));
+    STELLA_TRY_VOID(tx.query(sql::kEnsurePartitions));
+    STELLA_TRY_VOID(tx.commit());
+    next_partitions = Clock::now() + kPartitionsEvery;
+  }
+  const auto mine = shards();
+  if (mine.empty()) return {};
+  const pg::Rows busy = STELLA_TRY(Tx::read(pool, sql::kNonEmpty, {int_array(mine)}));
+  for (int i = 0; i < busy.size(); ++i) {
+    std::optional<Lease> lease;
+    {
+      Lock lock(mutex);
+      if (auto it = leases.find(static_cast<int>(busy.integer(i, 0))); it != leases.end()) lease = it->second;
+    }
+    if (lease) STELLA_TRY_VOID(work(*lease));
+  }
+  return {};
+}
+
+void Indexer::Impl::publish_loop(std::stop_token stop) {
+  std::chrono::milliseconds wait{0};
+  while (!stop.stop_requested()) {
+    const auto done = publisher->round(shards(), wait);
+    note(done, publish_trouble);
+    wait = std::min(kPublisherTick, options.probe_active);
+    if (done) continue;
+    // Everything is in rows: no hurry while the bus is away.
+    Lock lock(mutex);
+    const Deadline pause = Deadline::after(options.poll);
+    while (!stop.stop_requested() && !pause.passed()) cv.wait_until(mutex, pause);
+  }
+}
+
+Indexer::Indexer(pg::SystemPool<pg::IndexerRole>& pool, bus::Connection* bus, IndexerOptions options)
+    : impl_(std::make_unique<Impl>(pool, bus, std::move(options))) {}
+Indexer::~Indexer() = default;
+
+void Indexer::wake(int) {
+  Lock lock(impl_->mutex);
+  impl_->awake = true;
+  impl_->cv.notify_all();
+}
+
+void Indexer::run(std::stop_token stop) {
+  Impl& impl = *impl_;
+  const std::stop_callback end(stop, [this] {
+    wake(0);
+    if (impl_->publisher) impl_->publisher->nudge();
+  });
+  std::shared_ptr<void> hints;
+  std::jthread publishing;
+  if (impl.publisher) {
+    if (auto heard = impl.bus->listen("stellawake.*", [this] { wake(0); })) hints = std::move(*heard);
+    publishing = std::jthread([&impl, stop](std::stop_token) { impl.publish_loop(stop); });
+  }
+  while (!stop.stop_requested()) {
+    impl.note(impl.round(), impl.index_trouble);
+    const Deadline deadline = Deadline::after(impl.options.poll);
+    Lock lock(impl.mutex);
+    while (!impl.awake && !stop.stop_requested() && !deadline.passed()) impl.cv.wait_until(impl.mutex, deadline);
+    impl.awake = false;
+  }
+  if (publishing.joinable()) publishing.join();
+  if (auto tx = Tx::open(impl.pool)) {
+    tx->defer(sql::kRelease, {impl.options.instance});
+    (void)tx->commit();  // else the leases end by themselves
+  }
+  Lock lock(impl.mutex);
+  impl.leases.clear();
+}
+
+IndexerStats Indexer::stats() const {
+  IndexerStats out;
+  out.indexed = impl_->indexed;
+  out.repeats = impl_->repeats;
+  out.quarantined = impl_->quarantined;
+  if (impl_->publisher) {
+    out.published = impl_->publisher->published();
+    out.rebuilt = impl_->publisher->rebuilt();
+  }
+  out.shards = static_cast<int>(impl_->shards().size());
+  return out;
+}
+
+std::optional<Error> Indexer::trouble() const {
+  Lock lock(impl_->mutex);
+  return impl_->index_trouble ? impl_->index_trouble : impl_->publish_trouble;
+}
+
+std::function<void(int)> wake_hook(Indexer* local, bus::Connection* bus) {
+  return [local, bus](int shard) {
+    if (local != nullptr) local->wake(shard);
+    if (bus != nullptr) bus->tell(subject::wake(shard), "");
+  };
+}
+
+}  // namespace stella::timeline
