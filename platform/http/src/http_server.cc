@@ -41,6 +41,7 @@ using tcp = net::ip::tcp;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kLingerTime = std::chrono::seconds(2);
+constexpr auto kHandlerGrace = std::chrono::seconds(1);  // handlers watch Request::deadline themselves; who does not is answered for
 constexpr std::size_t kReadBytes = 64 << 10;
 constexpr std::size_t kRefusedConnections = 64;  // connections over the limit that still get a 503 instead of a bare close
 
@@ -179,6 +180,7 @@ class Session : public std::enable_shared_from_this<Session> {
     if (deadline_ == Clock::time_point::max()) return;
     if (Clock::now() < deadline_) return run_timer();
     timed_out_ = true;
+    if (handling_) return abandon_handler();
     error_code ec;
     socket_.cancel(ec);
   }
@@ -358,15 +360,27 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // --- the handler -----------------------------------------------------------------------------------------------------------
   void dispatch() {
-    disarm();
+    handling_ = true;
+    arm(limits_.request_timeout + kHandlerGrace);
     request_.deadline = Deadline::after(limits_.request_timeout);
     const bool taken = server_.pool.try_push([self = shared_from_this()] {
       // What waited in the queue until its deadline has nobody who still waits for it.
       auto response = self->request_.deadline.passed() ? self->server_.refuse(503, "the server is overloaded", &self->request_)
                                                        : self->server_.handle(self->request_);
-      net::post(self->socket_.get_executor(), [self, response = std::move(response)]() mutable { self->respond(std::move(response)); });
+      net::post(self->socket_.get_executor(), [self, response = std::move(response)]() mutable {
+        if (!std::exchange(self->handling_, false)) return;  // answered for already
+        self->respond(std::move(response));
+      });
     });
-    if (!taken) refuse(503, "the server is overloaded", &request_);
+    if (taken) return;
+    handling_ = false;
+    refuse(503, "the server is overloaded", &request_);
+  }
+
+  // The handler still owns request_: the answer is made without it and the connection ends; what the handler returns is dropped.
+  void abandon_handler() {
+    handling_ = false;
+    refuse(504, "the handler took too long", nullptr);
   }
 
   void refuse(int status, Literal detail, const Request* head) {
@@ -479,6 +493,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool served_ = false;        // a request came before
   bool head_only_ = false;     // HEAD
   bool keep_alive_ = false;
+  bool handling_ = false;      // a worker has request_
   bool body_pending_ = false;  // bytes of this request are unread: the connection cannot be used again
 
   Response response_;

@@ -221,6 +221,31 @@ TEST(Server, AFullQueueIs503WithRetryAfterAndTheConnectionLives) {
   EXPECT_EQ(body_of(refused.read_response()), "GET /again 0 ");
 }
 
+TEST(Server, AHandlerThatForgetsItsDeadlineIsAnsweredForWith504) {
+  Gate gate(1);
+  Limits limits;
+  limits.request_timeout = std::chrono::milliseconds(50);
+  const auto server = serve(
+      [&](Request& request) {
+        if (request.path == "/block") {
+          gate.entered.count_down();
+          gate.leave.wait();
+        }
+        return echo(request);
+      },
+      limits);
+  RawClient client(server->port());
+  client.send(get("/block"));
+  const auto response = client.read_response();
+  EXPECT_EQ(status_of(response), 504);
+  EXPECT_NE(response.find("problem+json"), std::string::npos);
+  EXPECT_TRUE(client.closed_by_server());
+  gate.leave.count_down();
+  RawClient other(server->port());
+  other.send(get("/other"));
+  EXPECT_EQ(body_of(other.read_response()), "GET /other 0 ");
+}
+
 TEST(Server, TooManyConnectionsAre503) {
   Limits limits;
   limits.connections = 2;

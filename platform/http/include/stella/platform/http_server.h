@@ -58,7 +58,7 @@ struct Limits {
   std::chrono::milliseconds body_idle_timeout{30000};
   std::uint64_t body_min_bytes_per_second = 512;             // average over a body that takes longer than body_idle_timeout; below it: 408
   std::chrono::milliseconds keep_alive{60000};
-  std::chrono::milliseconds request_timeout{30000};                // Request::deadline, counted from the moment the request is complete
+  std::chrono::milliseconds request_timeout{30000};                // Request::deadline, from when the request is complete; 504 a second later
   std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
   std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
 };
@@ -77,8 +77,8 @@ using Handler = std::function<Response(Request&)>;
 // Asked after the headers of a request that announces a body, before it is read: how many bytes it may carry (after decoding); 0 refuses
 // any (413). Runs on an I/O thread: it must not block. Null: Limits::body_bytes for every request.
 using BodyLimit = std::function<std::uint64_t(const Request& head)>;
-// Makes problem+json for what the server itself refuses (400, 408, 413, 415, 417, 431, 500, 503): so that every error has one shape. `head` is
-// null where the headers could not be read. Runs on an I/O thread: it must not block. The server adds Retry-After to 503 where it is missing.
+// Makes problem+json for what the server itself refuses (400, 408, 413, 415, 417, 431, 500, 503, 504): so that every error has one shape. `head` is
+// null where the headers could not be read, and for 504. Runs on an I/O thread: it must not block. The server adds Retry-After to 503 where it is missing.
 using Refusal = std::function<Response(int status, Literal detail, const Request* head)>;
 
 struct ServerStats {
