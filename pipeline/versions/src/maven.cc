@@ -1,9 +1,10 @@
 // Maven's order: the semantics of ComparableVersion in Maven 3.8.8 and 3.9, without its recursion.
 //
 // Maven reads a version as a list of numbers and qualifiers in which every '-' and every change between digits and letters opens a
-// list inside the list. A list never goes on after the list it contains, so the tree is a chain: we keep it as a vector of levels
-// and walk it in a loop, however deep a hostile version nests.
+// list inside the list. A list never goes on after the list it contains, so the tree is a chain: we keep all items in one vector, the
+// levels as pieces of it, and walk them in a loop, however deep a hostile version nests.
 #include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,7 +56,7 @@ std::strong_ordering compare_items(const Item& a, const Item& b) {
   return a.text.compare(b.text) <=> 0;
 }
 
-using Level = std::vector<Item>;
+using Level = std::span<const Item>;
 
 class Version {
  public:
@@ -65,16 +66,25 @@ class Version {
     normalize();
   }
 
-  const std::vector<Level>& levels() const { return levels_; }
+  std::size_t levels() const { return levels_.size(); }
+  Level level(std::size_t index) const { return Level(items_).subspan(levels_[index].from, levels_[index].to - levels_[index].from); }
 
  private:
-  void descend() { levels_.emplace_back(); }
+  struct Piece {
+    std::size_t from;
+    std::size_t to;
+  };
+  void descend() { levels_.push_back({items_.size(), items_.size()}); }
   void descend_unless_empty() {
-    if (!levels_.back().empty()) descend();
+    if (levels_.back().from != items_.size()) descend();
+  }
+  void push(Item item) {
+    items_.push_back(item);
+    levels_.back().to = items_.size();
   }
   void add(bool number, std::size_t from, std::size_t to) {
     const std::string_view part = std::string_view(text_).substr(from, to - from);
-    levels_.back().push_back({number, number ? strip_zeros(part) : part});
+    push({number, number ? strip_zeros(part) : part});
   }
 
   void parse() {
@@ -91,7 +101,7 @@ class Version {
       } else if (is_digit(c)) {
         if (!digits && i > start) {
           descend_unless_empty();  // .X1 is -X1
-          levels_.back().push_back({false, expand(std::string_view(text_).substr(start, i - start))});
+          push({false, expand(std::string_view(text_).substr(start, i - start))});
           start = i;
           descend();
         }
@@ -114,40 +124,41 @@ class Version {
   void normalize() {
     bool has_inner = false;
     for (std::size_t l = levels_.size(); l-- > 0;) {
-      Level& level = levels_[l];
-      while (!level.empty() && level.back().is_null()) level.pop_back();
-      if (!has_inner && level.empty() && l > 0) levels_.pop_back();
-      has_inner = has_inner || !level.empty();
+      auto& [from, to] = levels_[l];
+      while (from < to && items_[to - 1].is_null()) --to;
+      has_inner = has_inner || from < to;
+      if (!has_inner && l > 0) levels_.pop_back();
     }
   }
 
   std::string text_;
-  std::vector<Level> levels_;
+  std::vector<Item> items_;
+  std::vector<Piece> levels_;
 };
 
 // Everything from (level, index) on against nothing.
-std::strong_ordering rest_to_nothing(const std::vector<Level>& levels, std::size_t level, std::size_t index) {
-  for (; level < levels.size(); ++level, index = 0)
-    for (; index < levels[level].size(); ++index)
-      if (const auto order = compare_to_nothing(levels[level][index]); order != 0) return order;
+std::strong_ordering rest_to_nothing(const Version& version, std::size_t level, std::size_t index) {
+  for (; level < version.levels(); ++level, index = 0)
+    for (const Item& item : version.level(level).subspan(index))
+      if (const auto order = compare_to_nothing(item); order != 0) return order;
   return std::strong_ordering::equal;
 }
 
 // An inner level against an item: 1-1 < 1.0.x, 1-1 > 1-sp.
 std::strong_ordering level_to_item(const Item& item) { return item.number ? std::strong_ordering::less : std::strong_ordering::greater; }
 
-std::strong_ordering compare(const std::vector<Level>& a, const std::vector<Level>& b) {
+std::strong_ordering compare(const Version& a, const Version& b) {
   for (std::size_t level = 0;; ++level) {
-    const std::size_t a_size = a[level].size();
-    const std::size_t b_size = b[level].size();
-    const bool a_inner = level + 1 < a.size();
-    const bool b_inner = level + 1 < b.size();
+    const Level left = a.level(level);
+    const Level right = b.level(level);
+    const bool left_inner = level + 1 < a.levels();
+    const bool right_inner = level + 1 < b.levels();
     std::size_t i = 0;
-    for (; i < a_size && i < b_size; ++i)
-      if (const auto order = compare_items(a[level][i], b[level][i]); order != 0) return order;
-    if (i < b_size) return a_inner ? level_to_item(b[level][i]) : 0 <=> rest_to_nothing(b, level, i);
-    if (i < a_size) return b_inner ? 0 <=> level_to_item(a[level][i]) : rest_to_nothing(a, level, i);
-    if (!a_inner || !b_inner) return a_inner ? rest_to_nothing(a, level + 1, 0) : 0 <=> rest_to_nothing(b, level + 1, 0);
+    for (; i < left.size() && i < right.size(); ++i)
+      if (const auto order = compare_items(left[i], right[i]); order != 0) return order;
+    if (i < right.size()) return left_inner ? level_to_item(right[i]) : 0 <=> rest_to_nothing(b, level, i);
+    if (i < left.size()) return right_inner ? 0 <=> level_to_item(left[i]) : rest_to_nothing(a, level, i);
+    if (!left_inner || !right_inner) return left_inner ? rest_to_nothing(a, level + 1, 0) : 0 <=> rest_to_nothing(b, level + 1, 0);
   }
 }
 
@@ -165,7 +176,7 @@ bool maven_parsable(std::string_view version) { return allowed(version); }
 std::optional<std::strong_ordering> compare_maven(std::string_view a, std::string_view b) {
   if (!allowed(a) || !allowed(b)) return std::nullopt;
   if (a == b) return std::strong_ordering::equal;
-  return compare(Version(a).levels(), Version(b).levels());
+  return compare(Version(a), Version(b));
 }
 
 }  // namespace stella::pipeline::orders

@@ -113,15 +113,12 @@ TEST(Versions, RefusesWhatIsNone) {
 TEST(Versions, TakesAMegabyteOfAnything) {
   for (const char* unit : {"1", "0", "1.", "a1", "1a", "-", ".", "1-", "a-1.", "0.", "final-", "1+a", "-0", "a.", "_"}) {
     std::string a = "1";
+    a.reserve(2u << 20);
     while (a.size() < (1u << 20)) a += unit;
     std::string b = a + "1";
     for (auto order : {VersionOrder::kSemver, VersionOrder::kPep440, VersionOrder::kMaven}) {
-      const auto forward = compare_versions(order, a, b);
-      const auto backward = compare_versions(order, b, a);
-      ASSERT_EQ(forward.has_value(), backward.has_value());
-      if (forward) {
-        EXPECT_EQ(*forward, 0 <=> *backward) << unit;
-      }
+      const auto order_of_both = compare_versions(order, a, b);
+      EXPECT_EQ(order_of_both.has_value(), parsable(order, a) && parsable(order, b)) << unit;
     }
   }
 }
