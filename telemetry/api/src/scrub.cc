@@ -109,6 +109,14 @@ Hit url_credentials(std::string_view text) {
   return {3, at, "userinfo"};
 }
 
+// A mask of ours, as it comes back from a child process: `[kind:7f3a91c2]`. Its size, or 0.
+std::size_t own_mask(std::string_view text) {
+  const std::size_t kind = run(text, 1, [](char c) { return is_lower(c) || c == '_'; });
+  const std::size_t end = 1 + kind + 1 + 8;
+  if (kind == 0 || kind > 32 || end >= text.size() || text[1 + kind] != ':' || text[end] != ']') return 0;
+  return run(text, kind + 2, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }) == 8 ? end + 1 : 0;
+}
+
 // Keys of `key=value` and `key: value` pairs, also as part of a longer name (DB_PASSWORD, x-api-key), also quoted.
 constexpr std::array<std::string_view, 17> kSecretNames{
     "password", "passwd", "pwd", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "access_key", "accesskey",
@@ -136,9 +144,8 @@ Hit key_value(std::string_view text, char previous) {
       if (end > begin + 1) return {begin + 1, end - begin - 1, "secret"};
       continue;
     }
-    const std::size_t value = run(text, begin, [](char c) { return c != ' ' && c != '\t' && c != '\n' && c != '\r' && c != ',' && c != ';' &&
-                                                                   c != '&' && c != '"' && c != '\'' && c != ')' && c != '}' && c != ']'; });
-    if (value >= 3 && text[begin] != '[') return {begin, value, "secret"};
+    const std::size_t value = run(text, begin, [](char c) { return std::string_view(" \t\n\r,;&\"'").find(c) == std::string_view::npos; });
+    if (value >= 3) return {begin, value, "secret"};
   }
   return {};
 }
@@ -157,14 +164,6 @@ std::size_t email_domain(std::string_view text, std::size_t at) {
 }
 
 bool is_email_local(char c) { return is_alnum(c) || c == '.' || c == '_' || c == '%' || c == '+' || c == '-'; }
-
-// A mask of ours, as it comes back from a child process: `[kind:7f3a91c2]`. Its size, or 0.
-std::size_t own_mask(std::string_view text) {
-  const std::size_t kind = run(text, 1, [](char c) { return is_lower(c) || c == '_'; });
-  const std::size_t end = 1 + kind + 1 + 8;
-  if (kind == 0 || kind > 32 || end >= text.size() || text[1 + kind] != ':' || text[end] != ']') return 0;
-  return run(text, kind + 2, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); }) == 8 ? end + 1 : 0;
-}
 
 // `previous` is the character before `text`. Rules that run over a whole word ask for its beginning: else they would be quadratic.
 Hit rules(std::string_view text, char previous) {
@@ -269,8 +268,13 @@ std::string scrub(std::string_view raw) {
     }
     if (Hit hit = rules(text.substr(i), previous)) {
       out.append(text.substr(i, hit.keep));
-      out += mask(hit.kind, text.substr(i + hit.keep, hit.size));
-      kMasked.add(1, "secret");
+      const std::string_view value = text.substr(i + hit.keep, hit.size);
+      if (own_mask(value) == value.size()) {
+        out.append(value);  // masked before
+      } else {
+        out += mask(hit.kind, value);
+        kMasked.add(1, "secret");
+      }
       i += hit.keep + hit.size;
       local = out.size();
       continue;

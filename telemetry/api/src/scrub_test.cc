@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "stella/base/encoding.h"
 
 namespace stella::telemetry {
@@ -80,6 +82,33 @@ TEST(Scrub, HostileTextStaysLinearAndValid) {
   EXPECT_EQ(scrub(heads), heads);
   EXPECT_TRUE(is_utf8(scrub(std::string(1000, '\xff'))));
   EXPECT_EQ(scrub(""), "");
+}
+
+// Any junk around a secret: it is gone, the text stays valid, and scrubbing again changes nothing.
+TEST(Scrub, SurvivesAnyNeighbourhood) {
+  std::mt19937 random(20261125);  // NOLINT: repeatable on purpose
+  const std::string alphabet = "abcdeyJ.:/@=\"' \n[]{}-_%0123&;,?\xc3\xa4\xff";
+  const auto junk = [&](std::size_t most) {
+    std::string text;
+    for (std::size_t n = random() % (most + 1); n > 0; --n) text.push_back(alphabet[random() % alphabet.size()]);
+    return text;
+  };
+  const std::string jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.c2lnbmF0dXJl";
+  const std::pair<std::string, std::string> planted[] = {{"password=hunter22", "hunter22"},
+                                                         {"passwd: \"correct horse\"", "correct horse"},
+                                                         {"Bearer abcdef0123456789", "abcdef0123456789"},
+                                                         {jwt, "eyJzdWIiOiIxMjM0NSJ9"},
+                                                         {"AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"},
+                                                         {"ann.lee@mail.example.org", "ann.lee@mail"},
+                                                         {"postgresql://stella:s3cr3tpw@db/x", "s3cr3tpw"}};
+  for (int round = 0; round < 20'000; ++round) {
+    const auto& [text, secret] = planted[random() % std::size(planted)];
+    const std::string input = junk(30) + " " + text + " " + junk(30);
+    const std::string clean = scrub(input);
+    ASSERT_EQ(clean.find(secret), std::string::npos) << input << "\n" << clean;
+    ASSERT_TRUE(is_utf8(clean)) << input;
+    ASSERT_EQ(scrub(clean), clean) << input;
+  }
 }
 
 TEST(TrimPath, OnlyTheBaseNameOfForeignPathsRemains) {

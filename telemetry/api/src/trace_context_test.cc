@@ -1,6 +1,7 @@
 // W3C Trace Context against the table of the public conformance tests, restated.
 #include <gtest/gtest.h>
 
+#include <random>
 #include <sstream>
 
 #include "stella/base/file.h"
@@ -37,6 +38,43 @@ TEST(TraceState, SendsAtMost512CharactersAndNeverHalfAMember) {
   ASSERT_TRUE(again);
   EXPECT_EQ(again->members().front().first, "k7");
   EXPECT_EQ(again->members().size(), 8u);
+}
+
+// Whatever arrives: no crash, and what is accepted is written in the one form that is accepted again.
+TEST(TraceContext, SurvivesMutatedHeaders) {
+  std::mt19937 random(20261125);  // NOLINT: repeatable on purpose
+  const std::string parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  const std::string state = "foo=1,bar@x= 2,long=" + std::string(120, 'v') + ",t@v=3";
+  const auto mutate = [&](std::string text) {
+    for (std::size_t n = random() % 4; n > 0 && !text.empty(); --n) {
+      const std::size_t at = random() % text.size();
+      switch (random() % 4) {
+        case 0: text[at] = static_cast<char>(random()); break;
+        case 1: text.erase(at, 1 + random() % 3); break;
+        case 2: text.insert(at, 1, static_cast<char>(random() % 128)); break;
+        default: text.insert(at, text.substr(0, random() % 40)); break;
+      }
+    }
+    return text;
+  };
+  int accepted = 0;
+  for (int round = 0; round < 50'000; ++round) {
+    const std::string p = mutate(parent), s = mutate(state);
+    const Header headers[] = {{"traceparent", p}, {"tracestate", s}};
+    const auto remote = extract(headers);
+    if (!remote) continue;
+    ++accepted;
+    const std::string text = format_traceparent(remote->parent);
+    const auto again = parse_traceparent(text);
+    ASSERT_TRUE(again) << p;
+    ASSERT_EQ(again->trace_id, remote->parent.trace_id);
+    ASSERT_EQ(text.size(), 55u);
+    const std::string_view view = remote->tracestate;
+    const auto members = TraceState::parse(std::span(&view, 1));
+    ASSERT_TRUE(members) << s;
+    ASSERT_EQ(members->str(), remote->tracestate) << s;
+  }
+  EXPECT_GT(accepted, 10'000);
 }
 
 // One row of the table: incoming headers and what the outgoing request must look like.
