@@ -88,6 +88,24 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
+// Parent and state letter; 0 where the process is gone.
+std::pair<pid_t, char> process_state(pid_t pid) {
+  auto stat = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
+  if (!stat) return {0, 0};
+  const auto after_name = stat->rfind(')');
+  if (after_name == std::string::npos || after_name + 4 >= stat->size()) return {0, 0};
+  return {static_cast<pid_t>(std::strtol(stat->c_str() + after_name + 4, nullptr, 10)), (*stat)[after_name + 2]};
+}
+
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> out;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const pid_t pid = static_cast<pid_t>(std::strtol(entry.path().filename().c_str(), nullptr, 10));
+    if (pid > 0 && process_state(pid).first == parent) out.push_back(pid);
+  }
+  return out;
+}
+
 std::string random_secret() {
   char bytes[16];
   fill_random(bytes, sizeof bytes);
@@ -174,9 +192,15 @@ void Postgres::stop(int signal) {
 }
 
 void Postgres::kill9() {
-  // Backends are in the postmaster's process group (each made it so, or inherited it): one signal for all.
-  kill(-pid_, SIGKILL);
-  stop(SIGKILL);
+  if (pid_ <= 0) return;
+  kill(pid_, SIGSTOP);  // no new backends while we collect them; each is in a session of its own
+  const auto backends = children_of(pid_);
+  for (const pid_t backend : backends) kill(backend, SIGKILL);
+  kill(pid_, SIGKILL);
+  wait_for(pid_);
+  pid_ = -1;
+  for (const pid_t backend : backends)
+    while (process_state(backend).first > 0 && process_state(backend).second != 'Z') std::this_thread::yield();
 }
 
 void Postgres::restart() {

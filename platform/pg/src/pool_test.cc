@@ -29,7 +29,7 @@ TEST(Pool, ExhaustedIsUnavailableAndFreedAgain) {
 }
 
 TEST(Pool, HealsAfterTheServerWasKilled) {
-  auto cluster = testing::Postgres::start({.durable = true, .migrate = false});
+  auto cluster = testing::Postgres::start({.migrate = false});
   Pool pool(cluster->options("stella_web"));
   const TenantScope scope = TestScope::make("acme");
   ASSERT_TRUE(TenantTx::read(pool, scope, "SELECT 1", {}).has_value());
