@@ -23,19 +23,19 @@ bool read_component(Walker& in, const ParseLimits& limits, RawEntry entry, RawDo
     const auto text = [&](unsigned bit, std::string_view& out) { return seen.first(bit) ? in.string(out) : in.duplicate(at); };
     switch (name.size()) {
       case 4:
-        if (name == "purl") return entry.has_purl = true, text(kPurl, entry.purl);
-        if (name == "name") return text(kName, entry.name);
-        if (name == "type") return text(kType, type);
+        if (is(name, "purl")) return entry.has_purl = true, text(kPurl, entry.purl);
+        if (is(name, "name")) return text(kName, entry.name);
+        if (is(name, "type")) return text(kType, type);
         break;
       case 5:
-        if (name == "group") return text(kGroup, entry.group);
+        if (is(name, "group")) return text(kGroup, entry.group);
         break;
       case 7:
-        if (name == "version") return seen.first(kVersion) ? in.string_or_number(entry.version) : in.duplicate(at);
-        if (name == "bom-ref") return text(kRef, entry.ref);
+        if (is(name, "version")) return seen.first(kVersion) ? in.string_or_number(entry.version) : in.duplicate(at);
+        if (is(name, "bom-ref")) return text(kRef, entry.ref);
         break;
       case 10:
-        if (name == "components") return seen.first(kComponents) ? read_components(in, limits, self, raw) : in.duplicate(at);
+        if (is(name, "components")) return seen.first(kComponents) ? read_components(in, limits, self, raw) : in.duplicate(at);
         break;
       default: break;
     }
@@ -70,8 +70,8 @@ bool read_dependency(Walker& in, const ParseLimits& limits, RawDocument& raw, st
   std::string_view from;
   later.clear();
   const auto member = [&](std::string_view name, std::size_t at) {
-    if (name == "ref") return seen.first(kRef) ? in.string(from) : in.duplicate(at);
-    if (name == "dependsOn") {
+    if (is(name, "ref")) return seen.first(kRef) ? in.string(from) : in.duplicate(at);
+    if (is(name, "dependsOn")) {
       if (!seen.first(kDependsOn)) return in.duplicate(at);
       return read_targets(in, limits, from, raw, seen.has(kRef) ? nullptr : &later);
     }
@@ -91,7 +91,7 @@ bool over_limit(Walker& in, Literal message, std::uint64_t limit) {
 bool read_cyclonedx_metadata(Walker& in, const ParseLimits& limits, CycloneDxHead& head, RawDocument& raw) {
   Seen seen;
   return in.object([&](std::string_view name, std::size_t at) {
-    if (name != "component") return in.skip();
+    if (!is(name, "component")) return in.skip();
     if (!seen.first(0)) return in.duplicate(at);
     head.subject = static_cast<std::uint32_t>(raw.entries.size());
     return read_component(in, limits, RawEntry{.is_subject = true}, raw);
@@ -109,8 +109,8 @@ bool read_cyclonedx_services(Walker& in, RawDocument& raw) {
   return in.array([&](std::uint32_t) {
     Seen seen;
     return in.object([&](std::string_view name, std::size_t at) {
-      if (name == "services") return read_cyclonedx_services(in, raw);
-      if (name != "bom-ref") return in.skip();
+      if (is(name, "services")) return read_cyclonedx_services(in, raw);
+      if (!is(name, "bom-ref")) return in.skip();
       return seen.first(0) ? in.string(raw.other_refs.emplace_back()) : in.duplicate(at);
     });
   });

@@ -12,6 +12,12 @@
 
 namespace stella::pipeline::sbom {
 
+// name == literal, compiled to a comparison of words instead of a call: names are compared millions of times.
+template <std::size_t N>
+inline bool is(std::string_view name, const char (&literal)[N]) {
+  return name.size() == N - 1 && __builtin_memcmp(name.data(), literal, N - 1) == 0;
+}
+
 // Which members of an object were seen: a member that we interpret may stand only once.
 class Seen {
  public:

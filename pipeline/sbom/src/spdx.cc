@@ -19,16 +19,16 @@ bool read_external_ref(Walker& in, ExternalRef& out) {
   Seen seen;
   return in.object([&](std::string_view name, std::size_t at) {
     const auto text = [&](unsigned bit, std::string_view& into) { return seen.first(bit) ? in.string(into) : in.duplicate(at); };
-    if (name == "referenceCategory") return text(kCategory, out.category);
-    if (name == "referenceType") return text(kType, out.type);
-    if (name == "referenceLocator") return text(kLocator, out.locator);
+    if (is(name, "referenceCategory")) return text(kCategory, out.category);
+    if (is(name, "referenceType")) return text(kType, out.type);
+    if (is(name, "referenceLocator")) return text(kLocator, out.locator);
     return in.skip();
   });
 }
 
 bool is_purl(const ExternalRef& ref) {
   // Both spellings of the category are common; some writers use yet another category for a purl, and the type is what says it.
-  return ref.type == "purl" || ref.type.ends_with("#purl");
+  return is(ref.type, "purl") || ref.type.ends_with("#purl");
 }
 
 struct Purl {
@@ -42,10 +42,10 @@ bool read_package(Walker& in, const ParseLimits& limits, RawEntry entry, RawDocu
   purls.clear();
   const auto member = [&](std::string_view name, std::size_t at) {
     const auto text = [&](unsigned bit, std::string_view& into) { return seen.first(bit) ? in.string(into) : in.duplicate(at); };
-    if (name == "SPDXID") return text(kId, entry.ref);
-    if (name == "name") return text(kName, entry.name);
-    if (name == "versionInfo") return text(kVersion, entry.version);
-    if (name != "externalRefs") return in.skip();
+    if (is(name, "SPDXID")) return text(kId, entry.ref);
+    if (is(name, "name")) return text(kName, entry.name);
+    if (is(name, "versionInfo")) return text(kVersion, entry.version);
+    if (!is(name, "externalRefs")) return in.skip();
     if (!seen.first(kExternal)) return in.duplicate(at);
     return in.array([&](std::uint32_t i) {
       ExternalRef ref;
@@ -116,9 +116,9 @@ bool read_relationship(Walker& in, Relationship& out) {
   Seen seen;
   return in.object([&](std::string_view name, std::size_t at) {
     const auto text = [&](unsigned bit, std::string_view& into) { return seen.first(bit) ? in.string(into) : in.duplicate(at); };
-    if (name == "spdxElementId") return text(kFrom, out.from);
-    if (name == "relatedSpdxElement") return text(kTo, out.to);
-    if (name == "relationshipType") return text(kType, out.type);
+    if (is(name, "spdxElementId")) return text(kFrom, out.from);
+    if (is(name, "relatedSpdxElement")) return text(kTo, out.to);
+    if (is(name, "relationshipType")) return text(kType, out.type);
     return in.skip();
   });
 }
@@ -181,7 +181,7 @@ bool read_spdx_elements(Walker& in, RawDocument& raw) {
   return in.array([&](std::uint32_t) {
     Seen seen;
     return in.object([&](std::string_view name, std::size_t at) {
-      if (name != "SPDXID") return in.skip();
+      if (!is(name, "SPDXID")) return in.skip();
       return seen.first(0) ? in.string(raw.other_refs.emplace_back()) : in.duplicate(at);
     });
   });

@@ -46,28 +46,28 @@ class TextIndex {
   }
   template <class Equal>
   std::uint32_t find(std::uint64_t hash, Equal&& equal) const {
-    for (std::size_t i = hash & mask();; i = (i + 1) & mask()) {
+    const std::uint32_t wanted = tag(hash);
+    for (std::size_t i = wanted & mask();; i = (i + 1) & mask()) {
       const Slot& slot = slots_[i];
       if (slot.number == kNone) return kNone;
-      if (slot.tag == tag(hash) && equal(slot.number)) return slot.number;
+      if (slot.tag == wanted && equal(slot.number)) return slot.number;
     }
   }
   // The text must not be present.
   void insert(std::uint64_t hash, std::uint32_t number) {
     if (++used_ * 2 > slots_.size()) grow();
-    place({hash, tag(hash), number});
+    place({tag(hash), number});
   }
 
  private:
   struct Slot {
-    std::uint64_t hash = 0;
     std::uint32_t tag = 0;
     std::uint32_t number = kNone;
   };
   static std::uint32_t tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
   std::size_t mask() const { return slots_.size() - 1; }
   void place(Slot slot) {
-    std::size_t i = slot.hash & mask();
+    std::size_t i = slot.tag & mask();
     while (slots_[i].number != kNone) i = (i + 1) & mask();
     slots_[i] = slot;
   }

@@ -21,6 +21,8 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 
 // Percent-decoded text; refuses bad escapes, control characters and bytes that are no UTF-8.
 Result<std::string> decode(std::string_view text) {
+  // Nearly every text is plain ASCII without escapes.
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0x20 && c != '%' && c != 0x7f; })) return std::string(text);
   auto decoded = percent_decode(text);
   if (!decoded) return malformed("two hexadecimal digits after '%'");
   if (std::any_of(decoded->begin(), decoded->end(), is_control)) return malformed("no control characters");
@@ -29,15 +31,22 @@ Result<std::string> decode(std::string_view text) {
 }
 
 // RFC 3986's unreserved characters and ':' stand as they are.
+constexpr auto kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (int c = 0; c < 256; ++c)
+    plain[static_cast<std::size_t>(c)] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~' || c == ':';
+  return plain;
+}();
+
 void append_encoded(std::string& out, std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
-  for (char c : text) {
-    if (is_alpha(c) || is_digit(c) || c == '-' || c == '.' || c == '_' || c == '~' || c == ':') {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
-    }
+  for (std::size_t start = 0, i = 0;; ++i) {
+    if (i < text.size() && kPlain[static_cast<unsigned char>(text[i])]) continue;
+    out.append(text, start, i - start);
+    if (i == text.size()) return;
+    const auto byte = static_cast<unsigned char>(text[i]);
+    out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+    start = i + 1;
   }
 }
 
@@ -163,7 +172,9 @@ std::string_view Purl::qualifier(std::string_view key) const {
 }
 
 std::string Purl::package() const {
-  std::string out = "pkg:" + type;
+  std::string out;
+  out.reserve(namespace_.size() + name.size() + version.size() + 64);
+  out.append("pkg:").append(type);
   if (!namespace_.empty()) {
     out += '/';
     append_segments(out, namespace_);
