@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -66,7 +67,7 @@ constexpr std::string_view kOther = "_OTHER";
 constexpr std::string_view kOverflow = "otel_metric_overflow=\"true\"";
 
 struct Metric {
-  std::unordered_map<std::string, std::unique_ptr<Series>> series;  // by label text
+  std::map<std::string, std::unique_ptr<Series>> series;  // by label text, in the order of the exposition
   std::vector<std::unordered_map<std::string, bool>> seen;          // values of each bounded label
 };
 
