@@ -14,6 +14,9 @@ constexpr std::string_view kVersionNotParsable = "version not parsable";
 constexpr std::string_view kAdvisoryNotParsable = "advisory version not parsable";
 constexpr std::string_view kNoClauses = "only GIT ranges";
 
+// Longer texts are no versions here: a record may hold a million events, and each is compared with the component's version.
+constexpr std::size_t kLongestVersion = 1024;
+
 // The order in which the range's own versions stand.
 VersionOrder order_of(const RangeView& range, VersionOrder ecosystem) {
   return range.type == RangeType::kSemver ? VersionOrder::kSemver : ecosystem;
@@ -23,6 +26,7 @@ VersionOrder order_of(const RangeView& range, VersionOrder ecosystem) {
 std::optional<std::strong_ordering> event_to_version(const EventView& event, VersionOrder order, std::string_view version) {
   if (event.kind == EventKind::kIntroduced && event.version == "0") return std::strong_ordering::less;
   if (event.kind == EventKind::kLimit && event.version == "*") return std::strong_ordering::greater;
+  if (event.version.size() > kLongestVersion) return std::nullopt;
   const auto result = compare_versions(order, event.version, version);
   if (!result) return std::nullopt;
   return *result;
@@ -121,7 +125,7 @@ Outcome evaluate(const AffectedView& entry, VersionOrder order, std::string_view
   bool explained = false;
   for (const auto& range : entry.ranges) {
     const VersionOrder range_order = order_of(range, order);
-    if (!parsable(range_order, version)) {
+    if (version.size() > kLongestVersion || !parsable(range_order, version)) {
       out.reason = kVersionNotParsable;
       continue;
     }
@@ -151,7 +155,7 @@ std::vector<std::string> fixed_versions(const AffectedView& entry, VersionOrder 
   std::vector<std::string_view> found;
   for (const auto& range : entry.ranges)
     for (const auto& event : range.events) {
-      if (event.kind != EventKind::kFixed) continue;
+      if (event.kind != EventKind::kFixed || event.version.size() > kLongestVersion) continue;
       const auto position = compare_versions(order, event.version, version);
       if (position && *position > 0) found.push_back(event.version);
     }

@@ -80,6 +80,10 @@ TEST(Clause, SaysWhenItDoesNotKnow) {
   EXPECT_EQ(strange.clause.by, "reason");
   const auto bad = evaluate(entry_of({{K::kIntroduced, "0"}, {K::kFixed, "next"}}), VersionOrder::kSemver, "1.0");
   EXPECT_EQ(bad.reason, "advisory version not parsable");
+  const std::string endless(100'000, '1');
+  EXPECT_EQ(evaluate(entry, VersionOrder::kSemver, endless).reason, "version not parsable");
+  EXPECT_EQ(evaluate(entry_of({{K::kIntroduced, "0"}, {K::kFixed, endless}}), VersionOrder::kSemver, "1.0").reason,
+            "advisory version not parsable");
   const auto git = evaluate(AffectedView{}, VersionOrder::kSemver, "1.0");
   EXPECT_EQ(git.verdict, Verdict::kUnknown);
   EXPECT_EQ(git.reason, "only GIT ranges");
