@@ -78,6 +78,27 @@ Coding content_coding(std::string_view value) {
 
 class Session;
 
+constexpr std::size_t kStreamBacklog = 1 << 20;
+
+// The writer's end of a streamed body. Only flags are shared with the connection; bytes travel by posts to its strand.
+class SessionStream : public Stream {
+ public:
+  explicit SessionStream(std::shared_ptr<Session> session);
+  ~SessionStream() override { close(); }
+  bool write(std::string bytes) override;
+  void close() override;
+
+  struct Shared {
+    std::atomic<bool> open{true};
+    std::atomic<std::size_t> waiting{0};  // bytes handed over and not yet sent
+  };
+  const std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+
+ private:
+  const std::weak_ptr<Session> session_;
+  std::atomic<bool> ended_{false};
+};
+
 }  // namespace
 
 struct Server::Impl {
@@ -148,6 +169,16 @@ class Session : public std::enable_shared_from_this<Session> {
     net::post(socket_.get_executor(), [self = shared_from_this()] {
       error_code ec;
       if (self->idle_ && self->socket_.available(ec) == 0) self->close();
+      if (self->stream_) self->stream_end();
+    });
+  }
+
+  // Called by the stream from any thread.
+  void stream_write(std::string bytes, bool end) {
+    net::post(socket_.get_executor(), [self = shared_from_this(), bytes = std::move(bytes), end] {
+      if (!self->stream_ || self->stream_ended_) return;
+      if (!bytes.empty()) self->stream_chunk(bytes);
+      if (end) self->stream_end();
     });
   }
 
@@ -394,21 +425,25 @@ class Session : public std::enable_shared_from_this<Session> {
   void respond(Response response) {
     response_ = std::move(response);
     if (response_.status < 200 || response_.status > 599) response_ = server_.refuse(500, "the handler returned no valid status", &request_);
-    if (body_pending_ || server_.draining) keep_alive_ = false;
+    if (body_pending_ || server_.draining || response_.on_stream) keep_alive_ = false;
     const std::uint64_t bytes = response_.body_file ? response_.body_file_size : response_.body.size();
     head_ = response_head(response_, bytes, keep_alive_, http_date());
     if (head_only_ || response_.status == 204 || response_.status == 304) {
       response_.body.clear();
       response_.body_file.reset();
+      response_.on_stream = nullptr;
     }
-    if (response_.body_file) response_.body.clear();
+    if (response_.body_file || response_.on_stream) response_.body.clear();
     written_ = 0;
     write_some();
   }
 
   void write_some() {
     const std::size_t total = head_.size() + response_.body.size();
-    if (written_ == total) return response_.body_file ? send_file() : finish();
+    if (written_ == total) {
+      if (response_.on_stream) return start_stream();
+      return response_.body_file ? send_file() : finish();
+    }
     std::array<net::const_buffer, 2> left;
     if (written_ < head_.size()) {
       left = {net::buffer(head_) + written_, net::buffer(response_.body)};
@@ -440,6 +475,68 @@ class Session : public std::enable_shared_from_this<Session> {
     });
   }
 
+  // --- streamed bodies -------------------------------------------------------------------------------------------------------
+  void start_stream() {
+    const auto stream = std::make_shared<SessionStream>(shared_from_this());
+    stream_ = stream->shared;
+    disarm();
+    watch_client();
+    try {
+      response_.on_stream(stream);
+    } catch (...) {  // the stream goes out of scope and ends the body
+    }
+    response_.on_stream = nullptr;
+    if (server_.draining) stream_end();
+  }
+
+  // A client that waits for events says nothing: whatever can be read is its end.
+  void watch_client() {
+    if (chunk_.empty()) chunk_.resize(4096);
+    socket_.async_read_some(net::buffer(chunk_), [self = shared_from_this()](const error_code& ec, std::size_t) {
+      if (!self->stream_ || self->stream_done_) return;
+      if (ec && !self->timed_out_) return self->close();
+      if (!ec) self->watch_client();
+    });
+  }
+
+  void stream_chunk(std::string_view bytes) {
+    char size[24];
+    const int n = std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
+    stream_out_.append(size, static_cast<std::size_t>(n)).append(bytes).append("\r\n");
+    stream_out_payload_ += bytes.size();
+    stream_flush();
+  }
+
+  void stream_end() {
+    if (stream_ended_) return;
+    stream_ended_ = true;
+    stream_->open = false;
+    stream_out_.append("0\r\n\r\n");
+    stream_flush();
+  }
+
+  void stream_flush() {
+    if (stream_writing_ || stream_done_) return;
+    if (stream_out_.empty()) {
+      disarm();
+      if (!stream_ended_) return;
+      stream_done_ = true;
+      error_code ec;
+      socket_.cancel(ec);  // the watch; linger reads from here on
+      return finish();
+    }
+    stream_writing_ = true;
+    stream_now_ = std::exchange(stream_out_, std::string());
+    const auto payload = std::exchange(stream_out_payload_, 0);
+    arm(limits_.body_idle_timeout);
+    net::async_write(socket_, net::buffer(stream_now_), [self = shared_from_this(), payload](const error_code& ec, std::size_t) {
+      self->stream_writing_ = false;
+      self->stream_->waiting -= payload;
+      if (ec) return self->close();
+      self->stream_flush();
+    });
+  }
+
   void finish() {
     response_ = Response();
     if (keep_alive_) return next_request();
@@ -467,6 +564,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void close() {
     disarm();
     error_code ec;
+    if (stream_) stream_->open = false;
     timer_.cancel();
     socket_.close(ec);
   }
@@ -499,7 +597,36 @@ class Session : public std::enable_shared_from_this<Session> {
   Response response_;
   std::string head_;
   std::size_t written_ = 0;
+
+  std::shared_ptr<SessionStream::Shared> stream_;
+  std::string stream_out_;       // queued
+  std::size_t stream_out_payload_ = 0;
+  std::string stream_now_;       // being written
+  bool stream_writing_ = false;
+  bool stream_ended_ = false;    // the last chunk is queued
+  bool stream_done_ = false;     // and sent
 };
+
+SessionStream::SessionStream(std::shared_ptr<Session> session) : session_(session) {}
+
+bool SessionStream::write(std::string bytes) {
+  if (bytes.empty()) return shared->open;
+  if (!shared->open || ended_) return false;
+  const auto session = session_.lock();
+  if (!session) return false;
+  if (shared->waiting.fetch_add(bytes.size()) + bytes.size() > kStreamBacklog) {
+    shared->open = false;
+    session->abort();
+    return false;
+  }
+  session->stream_write(std::move(bytes), false);
+  return true;
+}
+
+void SessionStream::close() {
+  if (ended_.exchange(true)) return;
+  if (const auto session = session_.lock()) session->stream_write("", true);
+}
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 
 #include <latch>
 
+#include "stella/base/sync.h"
 #include "test_support.h"
 
 namespace stella::http::testing {
@@ -326,6 +327,87 @@ TEST(Server, AClientThatLeavesEarlyHarmsNobody) {
   RawClient other(server->port());
   other.send(get("/"));
   EXPECT_EQ(body_of(other.read_response()).size(), 8u << 20);
+}
+
+// Keeps the streams that a server hands out.
+struct Streams {
+  Mutex mutex;
+  std::vector<std::shared_ptr<Stream>> open;
+  Response response() {
+    Response response;
+    response.content_type = "text/event-stream";
+    response.on_stream = [this](std::shared_ptr<Stream> stream) {
+      Lock lock(mutex);
+      open.push_back(std::move(stream));
+    };
+    return response;
+  }
+  std::shared_ptr<Stream> wait() {
+    for (;;) {
+      Lock lock(mutex);
+      if (!open.empty()) return open.back();
+      std::this_thread::yield();
+    }
+  }
+};
+
+TEST(Stream, EventsArriveWhileTheyAreWritten) {
+  Streams streams;
+  const auto server = serve([&](Request&) { return streams.response(); });
+  RawClient client(server->port());
+  client.send(get("/events"));
+  const auto head = client.read_response(true);
+  EXPECT_EQ(status_of(head), 200);
+  EXPECT_NE(head.find("transfer-encoding: chunked"), std::string::npos);
+  EXPECT_EQ(head.find("content-length"), std::string::npos);
+  const auto stream = streams.wait();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(stream->write("data: " + std::to_string(i) + "\n\n"));
+    EXPECT_EQ(client.read_some(14), "9\r\ndata: " + std::to_string(i) + "\n\n\r\n");
+  }
+  stream->close();
+  EXPECT_FALSE(stream->write("late"));
+  EXPECT_EQ(client.read_all(), "0\r\n\r\n");
+}
+
+TEST(Stream, TheWriterLearnsThatTheClientIsGone) {
+  Streams streams;
+  const auto server = serve([&](Request&) { return streams.response(); });
+  RawClient client(server->port());
+  client.send(get("/events"));
+  client.read_response(true);
+  const auto stream = streams.wait();
+  EXPECT_TRUE(stream->write("x"));
+  client.close();
+  while (stream->write("x")) std::this_thread::yield();
+  EXPECT_FALSE(stream->write("x"));
+}
+
+TEST(Stream, AClientThatDoesNotReadIsDroppedAtTheBacklog) {
+  Streams streams;
+  const auto server = serve([&](Request&) { return streams.response(); });
+  RawClient client(server->port());
+  client.send(get("/events"));
+  const auto stream = streams.wait();
+  const std::string piece(64 << 10, 'x');
+  std::size_t written = 0;
+  while (stream->write(piece)) written += piece.size();
+  EXPECT_GE(written, std::size_t{15} << 16);
+  EXPECT_LT(written, std::size_t{256} << 20) << "sockets hold some, we hold one mebibyte";
+}
+
+TEST(Stream, DrainEndsStreamsProperly) {
+  Streams streams;
+  const auto server = serve([&](Request&) { return streams.response(); });
+  RawClient client(server->port());
+  client.send(get("/events"));
+  client.read_response(true);
+  const auto stream = streams.wait();
+  std::thread draining([&] { server->drain(Deadline::after(std::chrono::seconds(30))); });
+  EXPECT_EQ(client.read_all(), "0\r\n\r\n");
+  client.close();
+  draining.join();
+  EXPECT_FALSE(stream->write("late"));
 }
 
 TEST(Server, StartFailuresAreValues) {

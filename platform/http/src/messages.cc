@@ -197,7 +197,8 @@ std::string response_head(const Response& response, std::uint64_t body_bytes, bo
       append_safe(out, response.content_type);
       out.append("\r\n");
     }
-    out.append("content-length: ").append(std::to_string(body_bytes)).append("\r\n");
+    if (response.on_stream) out.append("transfer-encoding: chunked\r\n");
+    else out.append("content-length: ").append(std::to_string(body_bytes)).append("\r\n");
   }
   out.append(keep_alive ? "connection: keep-alive\r\n" : "connection: close\r\n");
   for (const auto& [name, value] : response.headers) {

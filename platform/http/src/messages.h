@@ -16,7 +16,7 @@ Result<void> parse_target(Request& request);
 std::string_view reason_phrase(int status);
 
 // Status line and header section, complete with the final empty line. Values that could split the response are cut at the first CR, LF or NUL.
-// `with_length` false for 1xx, 204 and 304, which carry no Content-Length.
+// 1xx, 204 and 304 carry no Content-Length; streams are chunked.
 std::string response_head(const Response& response, std::uint64_t body_bytes, bool keep_alive, std::string_view date);
 
 }  // namespace stella::http

@@ -61,6 +61,14 @@ class RawClient {
     pending_.erase(0, total);
     return response;
   }
+  // Exactly n bytes; fewer where the server closes.
+  std::string read_some(std::size_t n) {
+    while (pending_.size() < n && more()) {
+    }
+    std::string bytes = pending_.substr(0, n);
+    pending_.erase(0, bytes.size());
+    return bytes;
+  }
   // Everything until the server closes.
   std::string read_all() {
     while (more()) {

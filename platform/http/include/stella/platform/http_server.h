@@ -38,6 +38,18 @@ struct Request {
   Result<std::string> body_text(std::uint64_t max_bytes);
 };
 
+// The body of a response that grows over time (server-sent events). Thread-safe; keeps nothing alive but itself. Writers stop before the
+// server is destroyed: drain() makes every write() return false.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Queues bytes for the client. False, and nothing is sent, once the client is gone, the server drains, or more than 1 MiB waits for a
+  // client that does not read (the connection is closed then): the writer lets go of the stream.
+  virtual bool write(std::string bytes) = 0;
+  // Ends the body properly. Dropping the last reference does the same.
+  virtual void close() = 0;
+};
+
 struct Response {
   int status = 200;
   Headers headers;          // content-length, date, connection are set by the server
@@ -45,6 +57,9 @@ struct Response {
   std::string body;
   Fd body_file;             // streamed where set, `body_file_size` bytes
   std::uint64_t body_file_size = 0;
+  // Where set, there is no other body: called once, after the head is queued, on an I/O thread; hands the stream to whoever writes. Must not block.
+  // The connection ends with the stream.
+  std::function<void(std::shared_ptr<Stream>)> on_stream;
 
   static Response json(int status, std::string body);
   Response& header(std::string name, std::string value);
