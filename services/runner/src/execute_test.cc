@@ -1,0 +1,250 @@
+// The sandbox against hostile children: each attack is tried for real by a child of the product's own code (test_child.cc).
+#include "execute.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <set>
+#include <thread>
+
+#include "sandbox.h"
+#include "stella/crypto/digest.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::runner {
+namespace {
+
+class Execute : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (landlock_abi() == 0) GTEST_SKIP() << "skipped: this kernel has no Landlock";
+    char name[] = "/tmp/stella-runner-XXXXXX";
+    job_.dir = ::mkdtemp(name);
+    ASSERT_EQ(::mkdir((job_.dir + "/in").c_str(), 0700), 0);
+    ASSERT_EQ(::mkdir((job_.dir + "/out").c_str(), 0700), 0);
+    job_.job_id = JobId::generate();
+    job_.attempt = 1;
+    job_.tenant = TenantId::parse("acme").value();
+    job_.params = json::Value::object();
+    job_.limits = {.cpu_s = 20, .memory_mb = 256, .wall_s = 20, .output_mb = 16};
+    program_ = Fd(::open(STELLA_TEST_CHILD, O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(program_) << STELLA_TEST_CHILD;
+  }
+  void TearDown() override {
+    if (!job_.dir.empty()) [[maybe_unused]] const int status = std::system(("rm -rf " + job_.dir).c_str());
+  }
+  void add_input(const std::string& name, const std::string& bytes) {
+    const std::string file = "in/" + std::to_string(job_.inputs.size());
+    ASSERT_TRUE(write_file_durable(job_.dir + "/" + file, bytes, 0600));
+    job_.inputs.push_back({name, file, crypto::sha256(bytes), bytes.size()});
+  }
+  Outcome run(const std::string& kind, json::Value params = json::Value::object()) {
+    job_.kind = kind;
+    job_.params = std::move(params);
+    ExecuteOptions options;
+    options.program = program_.get();
+    if (::geteuid() == 0) options.user = ChildUser{65534, 65534};
+    options.context.context.trace_id = TraceId::generate();
+    options.context.context.span_id = SpanId::generate();
+    options.abort = &abort_;
+    return execute(job_, options);
+  }
+  std::string output(const Outcome& outcome, const std::string& name) {
+    for (const auto& o : outcome.outputs) {
+      if (o.name == name) return testing::slurp(job_.dir + "/" + o.file);
+    }
+    ADD_FAILURE() << "no output " << name << ": " << outcome.status << " " << outcome.cause;
+    return "";
+  }
+  void expect_failed(const Outcome& outcome, const std::string& cause) {
+    EXPECT_EQ(outcome.status, "failed") << outcome.cause;
+    EXPECT_EQ(outcome.cause, cause) << json::dump(outcome.error) << json::dump(outcome.transcript);
+    EXPECT_TRUE(outcome.outputs.empty());
+    EXPECT_FALSE(outcome.error.str("code").empty());
+  }
+
+  JobMessage job_;
+  Fd program_;
+  std::atomic<bool> abort_{false};
+};
+
+TEST_F(Execute, InputsArriveAndOutputsReturn) {
+  std::string big;
+  while (big.size() < (3u << 20)) big += "0123456789abcdef\n";
+  add_input("small", "hello");
+  add_input("empty", "");
+  add_input("big", big);
+  const auto outcome = run("selftest.copy", json::Value::object({{"as_of", "2026-01-01T00:00:00Z"}}));
+  ASSERT_EQ(outcome.status, "finished") << outcome.cause << json::dump(outcome.error);
+  ASSERT_EQ(outcome.outputs.size(), 4u);
+  EXPECT_EQ(output(outcome, "copy-small"), "hello");
+  EXPECT_EQ(output(outcome, "copy-empty"), "");
+  EXPECT_EQ(output(outcome, "copy-big"), big);
+  EXPECT_EQ(output(outcome, "params"), R"({"as_of":"2026-01-01T00:00:00Z"})");
+  EXPECT_EQ(outcome.outputs[2].sha256, crypto::sha256(big));
+  EXPECT_EQ(outcome.outputs[2].size, big.size());
+  EXPECT_EQ(outcome.outputs[2].media_type, "application/octet-stream");
+  EXPECT_GT(outcome.max_rss_kb, 0u);
+  EXPECT_EQ(json::dump(outcome.environment), R"({"LC_ALL":"C","TZ":"UTC"})");
+  std::vector<std::string> steps;
+  for (const auto& step : outcome.transcript.as_array()) steps.emplace_back(step.str("step"));
+  EXPECT_EQ(steps, (std::vector<std::string>{"verify_inputs", "exec", "exit"}));
+}
+
+TEST_F(Execute, AProductJobRunsInTheSandbox) {
+  add_input("sbom", R"({"bomFormat":"CycloneDX","specVersion":"1.5","version":1,"components":[{"type":"library","name":"a","version":"1","purl":"pkg:npm/a@1"}]})");
+  const auto outcome = run("sbom.compute");
+  ASSERT_EQ(outcome.status, "finished") << outcome.cause << json::dump(outcome.error) << json::dump(outcome.transcript);
+  EXPECT_NE(output(outcome, "components.ndjson").find("pkg:npm/a@1"), std::string::npos);
+}
+
+TEST_F(Execute, ErrorsOfTheInputAreFinalThoseOfTheMachineAreNot) {
+  const auto final = run("selftest.refuse");
+  EXPECT_EQ(final.status, "failed");
+  EXPECT_EQ(final.error.str("code"), "malformed");
+  EXPECT_EQ(final.error.find("fields")->str("line"), "7");
+  EXPECT_EQ(final.cause, "input is not what it claims (line=7)");
+  const auto transient = run("selftest.refuse", json::Value::object({{"transient", true}}));
+  EXPECT_EQ(transient.status, "errored");
+  EXPECT_EQ(transient.error.str("code"), "unavailable");
+  EXPECT_EQ(run("selftest.none").status, "errored");
+}
+
+TEST_F(Execute, ChangedInputsAreNotUsed) {
+  add_input("sbom", "as received");
+  ASSERT_TRUE(write_file_durable(job_.dir + "/in/0", "as changed!", 0600));
+  const auto outcome = run("selftest.copy");
+  EXPECT_EQ(outcome.status, "errored");
+  EXPECT_EQ(outcome.error.str("code"), "integrity");
+  ASSERT_EQ(::unlink((job_.dir + "/in/0").c_str()), 0);
+  ASSERT_EQ(::symlink("/etc/passwd", (job_.dir + "/in/0").c_str()), 0);
+  EXPECT_EQ(run("selftest.copy").status, "errored");
+}
+
+TEST_F(Execute, EndlessLoopsMeetTheCpuLimit) {
+  job_.limits.cpu_s = 1;
+  const auto outcome = run("selftest.spin");
+  expect_failed(outcome, "cpu limit");
+  EXPECT_EQ(outcome.error.str("code"), "limit");
+  EXPECT_GE(outcome.cpu_ms, 900u);
+}
+
+TEST_F(Execute, SleepersMeetTheWallClock) {
+  job_.limits.wall_s = 1;
+  const auto outcome = run("selftest.sleep");
+  expect_failed(outcome, "wall clock limit");
+  EXPECT_GE(outcome.wall_ms, 1000u);
+}
+
+TEST_F(Execute, HugeAllocationsMeetTheMemoryLimit) {
+  const auto outcome = run("selftest.allocate");
+  expect_failed(outcome, "memory limit");
+  EXPECT_LT(outcome.max_rss_kb, (256u + 300u) * 1024u);
+}
+
+TEST_F(Execute, OutputsMeetTheirLimit) {
+  expect_failed(run("selftest.write"), "output limit");
+  // Each file is small enough, all together are not.
+  expect_failed(run("selftest.write", json::Value::object({{"files", 10}, {"megabytes", 4}})), "output limit");
+}
+
+TEST_F(Execute, CrashesAreNamed) {
+  expect_failed(run("selftest.crash"), "crashed (signal 11)");
+  expect_failed(run("selftest.crash", json::Value::object({{"abort", true}})), "crashed (signal 6)");
+  expect_failed(run("selftest.crash", json::Value::object({{"exit", true}})), "crashed (exit 3)");
+}
+
+TEST_F(Execute, NoFileCanBeOpenedOrMade) {
+  const std::string escape = "/tmp/stella-escape-" + std::to_string(::getpid());
+  for (const std::string& path : {std::string("/etc/passwd"), std::string("/proc/self/environ"), job_.dir + "/in/0", std::string("/dev/null"), std::string(".")}) {
+    const auto outcome = run("selftest.open", json::Value::object({{"path", path}}));
+    EXPECT_EQ(output(outcome, "result"), "refused 13") << path;
+  }
+  const auto outcome = run("selftest.open", json::Value::object({{"path", escape}, {"write", true}}));
+  EXPECT_EQ(output(outcome, "result"), "refused 13");
+  EXPECT_NE(::access(escape.c_str(), F_OK), 0);
+}
+
+TEST_F(Execute, ForbiddenSystemCallsEndTheChild) {
+  const pid_t victim = ::fork();
+  if (victim == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  for (const std::string name : {"fork", "vfork", "socket", "socketpair", "connect", "execve", "ptrace", "kill", "tgkill", "mmap_exec", "memfd_create", "openat2", "unlink", "mkdir", "chroot", "mount",
+                                 "bpf", "io_uring_setup", "setrlimit", "prlimit_set", "clone3"}) {
+    const auto outcome = run("selftest.call", json::Value::object({{"name", name}, {"pid", static_cast<std::int64_t>(victim)}}));
+    EXPECT_EQ(outcome.status, "failed") << name;
+    EXPECT_EQ(outcome.cause, "forbidden system call") << name << json::dump(outcome.transcript);
+  }
+  EXPECT_EQ(::kill(victim, 0), 0) << "the victim lives";
+  int status = 0;
+  EXPECT_EQ(::waitpid(victim, &status, WNOHANG), 0);
+  ::kill(victim, SIGKILL);
+  ::waitpid(victim, &status, 0);
+}
+
+TEST_F(Execute, FloodsAreBounded) {
+  expect_failed(run("selftest.flood"), "report limit");
+  const auto outcome = run("selftest.flood", json::Value::object({{"stderr", true}}));
+  EXPECT_EQ(outcome.status, "finished") << outcome.cause;
+  EXPECT_EQ(outcome.transcript.as_array().back().str("stderr").size(), 4096u);
+}
+
+TEST_F(Execute, OutputNamesAreCheckedOnBothSides) {
+  EXPECT_EQ(run("selftest.names").status, "finished");
+  const auto outcome = run("selftest.requests");
+  EXPECT_EQ(outcome.status, "finished") << outcome.cause << json::dump(outcome.error);
+  ASSERT_EQ(outcome.outputs.size(), 1u);
+}
+
+TEST_F(Execute, InputsStayAsTheyAre) {
+  add_input("sbom", "as received");
+  EXPECT_EQ(run("selftest.write_input").status, "finished");
+  EXPECT_EQ(testing::slurp(job_.dir + "/in/0"), "as received");
+}
+
+TEST_F(Execute, TheChildSeesNothingOfItsParent) {
+  ::setenv("STELLA_SECRET", "canary", 1);
+  const Fd open(::open("/etc/passwd", O_RDONLY));  // without close-on-exec
+  const auto outcome = run("selftest.look");
+  ::unsetenv("STELLA_SECRET");
+  const auto seen = json::parse(output(outcome, "result")).value();
+  EXPECT_EQ(json::dump(*seen.find("environment")), R"(["LC_ALL=C","TZ=UTC"])");
+  EXPECT_EQ(json::dump(*seen.find("fds")), "[0,1,2,3,4]");
+}
+
+TEST_F(Execute, AnAttemptCanBeRepeatedInItsDirectory) {
+  add_input("a", "1");
+  for (int i = 0; i < 2; ++i) {
+    const auto outcome = run("selftest.copy");
+    ASSERT_EQ(outcome.status, "finished") << outcome.cause;
+    EXPECT_EQ(output(outcome, "copy-a"), "1");
+  }
+}
+
+TEST_F(Execute, AShutdownEndsTheChildAsErrored) {
+  std::thread stopper([&] {
+    ::usleep(100'000);
+    abort_ = true;
+  });
+  const auto outcome = run("selftest.sleep");
+  stopper.join();
+  EXPECT_EQ(outcome.status, "errored");
+  EXPECT_EQ(outcome.error.str("code"), "cancelled");
+}
+
+TEST_F(Execute, MissingDirectoriesAndProgramsAreErrored) {
+  auto outcome = run("selftest.copy");
+  program_ = Fd(::open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+  outcome = run("selftest.copy");
+  EXPECT_EQ(outcome.status, "errored");
+  EXPECT_EQ(outcome.error.find("fields")->str("step"), "program");
+  ASSERT_EQ(::rmdir((job_.dir + "/out").c_str()), 0);
+  EXPECT_EQ(run("selftest.copy").status, "errored");
+}
+
+}  // namespace
+}  // namespace stella::runner

@@ -1,0 +1,327 @@
+// The bus side of the runner: takes messages, says `started`, `heartbeat`, `result`. The work itself is execute.cc.
+#include "stella/services/runner.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <map>
+#include <thread>
+
+#include "execute.h"
+#include "sandbox.h"
+#include "stella/base/sync.h"
+#include "stella/contracts/errors.h"
+#include "stella/crypto/digest.h"
+#include "stella/platform/bus_topology.h"
+#include "stella/telemetry/log.h"
+#include "stella/tenancy/paths.h"
+
+namespace stella::runner {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr telemetry::Logger kLog{"runner"};
+constexpr std::size_t kMessageBytes = 512 * 1024;  // larger results lie in a file
+constexpr auto kSilence = seconds(10);             // without messages: bind again (architecture.md §2)
+constexpr auto kReportFor = seconds(120);          // a result that nobody takes for so long is lost: the lease is over by then
+
+std::string host_and_pid() {
+  char host[256] = {};
+  if (::gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  return std::string(host[0] == '\0' ? "runner" : host) + "-" + std::to_string(::getpid());
+}
+
+// What every message of one attempt carries.
+struct Reporter {
+  const JobMessage& job;
+  RunId run_id = RunId::generate();
+  std::string runner_id;
+  std::string image;
+  json::Value sandbox;
+
+  json::Value base() const {
+    return json::Value::object({{"job_id", job.job_id.str()},
+                                {"attempt", job.attempt},
+                                {"kind", job.kind},
+                                {"tenant", job.tenant.str()},
+                                {"runner_id", runner_id},
+                                {"run_id", run_id.str()},
+                                {"image_sha256", image},
+                                {"sandbox", sandbox}});
+  }
+};
+
+json::Value outputs_json(const Outcome& outcome) {
+  json::Value out = json::Value::array();
+  for (const auto& output : outcome.outputs) {
+    out.push(json::Value::object({{"name", output.name}, {"file", output.file}, {"media_type", output.media_type}, {"size", output.size}, {"sha256", output.sha256.hex()}}));
+  }
+  return out;
+}
+
+void append_all(json::Value& to, const json::Value& more) {
+  for (const auto& item : more.as_array()) to.push(item);
+}
+
+// Beside the outputs, in a name that no output can have (theirs are numbers).
+Result<void> write_result_file(const std::string& dir, const std::string& text) {
+  const std::string path = dir + "/out/result.json";
+  ::unlink(path.c_str());
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+  if (!fd) return io_error("cannot write the result", path);
+  return write_all(fd.get(), text);
+}
+
+}  // namespace
+
+struct Runner::Impl {
+  bus::Connection& bus;
+  Options options;
+  Fd program;
+  std::string image;
+  SandboxFacts facts;
+  bool landlock = true;
+  std::atomic<bool> stopping{false};
+  std::atomic<bool> abort{false};
+  Mutex mutex;
+  CondVar changed;
+  std::map<const Reporter*, std::pair<std::string, std::string>> active STELLA_GUARDED_BY(mutex);  // subject and text of the heartbeat
+  int working STELLA_GUARDED_BY(mutex) = 0;
+  std::vector<std::thread> threads;
+
+  explicit Impl(bus::Connection& connection) : bus(connection) {}
+  void work();
+  void beat();
+  void handle(bus::Delivery& delivery);
+  void run(bus::Delivery& delivery, const JobMessage& job);
+  json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture);
+  void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
+  void pause(milliseconds duration);
+};
+
+SandboxFacts probe_sandbox() { return {landlock_abi(), ::prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0}; }
+
+void Runner::Impl::pause(milliseconds duration) {
+  const auto deadline = Deadline::after(duration);
+  const Lock lock(mutex);
+  while (!stopping && !deadline.passed()) changed.wait_until(mutex, deadline);
+}
+
+void Runner::Impl::work() {
+  std::unique_ptr<bus::PullConsumer> consumer;
+  auto heard = Clock::now();
+  while (!stopping) {
+    if (!consumer) {
+      auto bound = bus::PullConsumer::bind(bus, std::string(bus::kJobsStream), std::string(bus::kRunnerConsumer));
+      if (!bound) {
+        pause(seconds(1));
+        continue;
+      }
+      consumer = std::move(*bound);
+      heard = Clock::now();
+    }
+    auto fetched = consumer->fetch(1, milliseconds(500));
+    if (!fetched) {
+      consumer.reset();
+      pause(milliseconds(500));
+      continue;
+    }
+    if (!fetched->empty()) {
+      handle(fetched->front());
+      heard = Clock::now();
+    } else if (Clock::now() - heard >= kSilence) {
+      consumer.reset();
+    }
+  }
+}
+
+void Runner::Impl::beat() {
+  while (true) {
+    {
+      const auto deadline = Deadline::after(options.heartbeat);
+      const Lock lock(mutex);
+      while (!(stopping && working == 0) && !deadline.passed()) changed.wait_until(mutex, deadline);
+      if (stopping && working == 0) return;
+    }
+    std::vector<std::pair<std::string, std::string>> messages;
+    {
+      const Lock lock(mutex);
+      for (const auto& [reporter, message] : active) messages.push_back(message);
+    }
+    // A lost heartbeat is repeated by the next; the lease is several of them long.
+    for (const auto& [subject, text] : messages) {
+      if (auto told = bus.publish(subject, text, {}, "", Deadline::after(seconds(2))); !told) kLog.warn("heartbeat was not taken", {f::error(told.error())});
+    }
+  }
+}
+
+void Runner::Impl::handle(bus::Delivery& delivery) {
+  const auto job = parse_job(delivery.message().payload);
+  if (!job) {
+    kLog.error("job message is not one of ours", {f::error(job.error())});
+    (void)delivery.ack().has_value();  // it would not get better
+    return;
+  }
+  {
+    const Lock lock(mutex);
+    ++working;
+  }
+  run(delivery, *job);
+  const Lock lock(mutex);
+  --working;
+  changed.notify_all();
+}
+
+void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
+  Reporter reporter{job};
+  reporter.runner_id = options.runner_id;
+  reporter.image = image;
+  reporter.sandbox = json::Value::object({{"landlock_abi", facts.landlock_abi}, {"landlock", landlock}, {"seccomp", facts.seccomp}, {"separate_user", options.child_user.has_value()}});
+  telemetry::Context context;
+  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+  context.tenant_id = job.tenant;
+  context.job_id = job.job_id;
+  context.run_id = reporter.run_id;
+  const telemetry::ContextScope scope(std::move(context));
+  const TelemetryCapture capture;
+  const auto started = Timestamp::now();
+  Outcome outcome;
+  {
+    telemetry::Span span("runner.execute", telemetry::SpanKind::kConsumer, {f::job_kind(job.kind), f::attempt(job.attempt), f::runner_id(reporter.runner_id)});
+    auto text = reporter.base();
+    text.set("started_at", started.rfc3339());
+    // Nothing begins that the orchestrator was not told of: without its lease the job would be given to somebody else.
+    if (auto told = bus.publish(subject::result("started", job.tenant), json::dump(text), {}, reporter.run_id.str() + ".started", Deadline::after(seconds(5))); !told) {
+      kLog.warn("start of a job was not taken, leaving it", {f::error(told.error())});
+      (void)delivery.nak(seconds(1)).has_value();
+      return;
+    }
+    (void)delivery.ack().has_value();  // from here the lease counts, not the queue
+    {
+      const Lock lock(mutex);
+      active[&reporter] = {subject::result("heartbeat", job.tenant), json::dump(reporter.base())};
+    }
+    ExecuteOptions execution;
+    execution.program = program.get();
+    execution.landlock = landlock;
+    execution.user = options.child_user;
+    execution.abort = &abort;
+    execution.context = {telemetry::Context::current(), telemetry::resource()};
+    outcome = execute(job, execution);
+    if (outcome.status == "finished") {
+      span.ok();
+      kLog.info("job finished", {f::job_kind(job.kind), f::attempt(job.attempt), f::duration(milliseconds(outcome.wall_ms))});
+    } else {
+      const Error error = Error(contracts::errors::kJobFailed, "job did not finish").with("cause", outcome.cause);
+      span.fail(error);
+      kLog.error("job did not finish", {f::job_kind(job.kind), f::attempt(job.attempt), f::state(outcome.status), f::root_cause(outcome.cause), f::error(error)});
+    }
+  }
+  deliver(reporter, job, result_of(reporter, job, started, outcome, capture));
+  const Lock lock(mutex);
+  active.erase(&reporter);
+}
+
+json::Value Runner::Impl::result_of(const Reporter& reporter, const JobMessage&, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture) {
+  auto result = reporter.base();
+  result.set("status", outcome.status);
+  result.set("outputs", outputs_json(outcome));
+  if (outcome.status != "finished") {
+    result.set("error", outcome.error);
+    result.set("cause", outcome.cause);
+  }
+  result.set("usage", json::Value::object({{"cpu_ms", outcome.cpu_ms}, {"max_rss_kb", outcome.max_rss_kb}, {"wall_ms", outcome.wall_ms}}));
+  auto spans = capture.spans();
+  append_all(spans, outcome.spans);
+  auto logs = capture.logs();
+  append_all(logs, outcome.logs);
+  result.set("spans", std::move(spans));
+  result.set("logs", std::move(logs));
+  result.set("started_at", started.rfc3339());
+  result.set("finished_at", Timestamp::now().rfc3339());
+  result.set("environment", outcome.environment);
+  result.set("transcript", outcome.transcript);
+  return result;
+}
+
+void Runner::Impl::deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result) {
+  std::string text = json::dump(result);
+  if (text.size() > kMessageBytes) {
+    auto pointer = reporter.base();
+    pointer.set("status", result.str("status"));
+    if (auto written = write_result_file(job.dir, text); written) {
+      pointer.set("result_file", "out/result.json");
+    } else {
+      pointer.set("status", "errored");
+      pointer.set("error", error_json(written.error()));
+      pointer.set("cause", "cannot write the result");
+    }
+    text = json::dump(pointer);
+  }
+  const auto until = Deadline::after(kReportFor);
+  for (;;) {
+    const auto told = bus.publish(subject::result("result", job.tenant), text, {}, reporter.run_id.str() + ".result", Deadline::after(seconds(5)));
+    if (told) return;
+    if (until.passed() || abort) return kLog.error("result of a job was not taken", {f::error(told.error())});
+    std::this_thread::sleep_for(milliseconds(200));
+  }
+}
+
+Runner::Runner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Runner::~Runner() { stop(milliseconds(0)); }
+
+const std::string& Runner::image_sha256() const { return impl_->image; }
+
+Result<std::unique_ptr<Runner>> Runner::create(bus::Connection& bus, Options options) {
+  auto impl = std::make_unique<Impl>(bus);
+  impl->facts = probe_sandbox();
+  impl->landlock = impl->facts.landlock_abi > 0;
+  if (!impl->landlock && !options.allow_without_landlock) {
+    return Error(contracts::errors::kUnavailable, "this kernel has no Landlock and runner.allow_without_landlock is off").with("part", std::string("runner"));
+  }
+  if (options.runner_id.empty()) options.runner_id = host_and_pid();
+  const std::string path = options.program.empty() ? "/proc/self/exe" : options.program;
+  impl->program = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!impl->program) return io_error("cannot open the runner's program", path);
+  // The open file, not the path: an upgrade between now and a job changes neither what runs nor its digest.
+  const auto digest = STELLA_TRY(crypto::sha256_file("/proc/self/fd/" + std::to_string(impl->program.get())));
+  impl->image = digest.sha256.hex();
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  impl->options = std::move(options);
+  install_capture();
+  return std::unique_ptr<Runner>(new Runner(std::move(impl)));
+}
+
+Result<void> Runner::start() {
+  if (!impl_->threads.empty()) return Error(base_errors::kInternal, "runner was started already");
+  for (int i = 0; i < impl_->options.concurrency; ++i) impl_->threads.emplace_back([this] { impl_->work(); });
+  impl_->threads.emplace_back([this] { impl_->beat(); });
+  kLog.info("runner takes jobs", {f::runner_id(impl_->options.runner_id), f::count(impl_->options.concurrency)});
+  return {};
+}
+
+void Runner::stop(milliseconds grace) {
+  impl_->stopping = true;
+  {
+    const auto deadline = Deadline::after(grace);
+    const Lock lock(impl_->mutex);
+    impl_->changed.notify_all();
+    while (impl_->working > 0 && !deadline.passed()) impl_->changed.wait_until(impl_->mutex, deadline);
+  }
+  impl_->abort = true;
+  for (auto& thread : impl_->threads) thread.join();
+  impl_->threads.clear();
+}
+
+}  // namespace stella::runner

@@ -1,0 +1,64 @@
+// Spans and log lines of one job, collected for its result message: a runner has no database, its child not even a file.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stella/base/json.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/sink.h"
+#include "stella/telemetry/span.h"
+
+namespace stella::runner {
+
+// What travels into the child: the ambient context and who we are.
+struct JobContext {
+  telemetry::Context context;
+  telemetry::Resource resource;
+  json::Value to_json() const;
+  // Total: what is not well-formed stays empty.
+  static JobContext from_json(const json::Value& value);
+};
+
+// Collects what this thread emits between construction and end, beside whatever sink the process has. One per thread at a time.
+class TelemetryCapture {
+ public:
+  TelemetryCapture();
+  // In the child: also becomes the process's resource, its only sink, and its ambient context.
+  explicit TelemetryCapture(const JobContext& context);
+  ~TelemetryCapture();
+  TelemetryCapture(const TelemetryCapture&) = delete;
+  TelemetryCapture& operator=(const TelemetryCapture&) = delete;
+
+  // {"trace_id","span_id","parent_span_id","name","kind","start_ts","end_ts","status","attributes","links"}
+  json::Value spans() const;
+  // The lines as objects.
+  json::Value logs() const;
+
+ private:
+  friend class CaptureSink;
+  std::vector<telemetry::SpanRecord> spans_;
+  std::vector<std::string> lines_;
+  std::optional<telemetry::ContextScope> scope_;
+};
+
+// Puts the collecting sink in front of the process's own; needed once before the first TelemetryCapture of the parent.
+void install_capture();
+
+// The work span of a job kind (contracts/jobs.json), nothing where the parent's runner.execute stands for it.
+class WorkSpan {
+ public:
+  explicit WorkSpan(std::string_view kind);
+  void ok() {
+    if (span_) span_->ok();
+  }
+  void fail(const Error& error) {
+    if (span_) span_->fail(error);
+  }
+
+ private:
+  std::optional<telemetry::Span> span_;
+};
+
+}  // namespace stella::runner
