@@ -105,6 +105,12 @@ IngestedAdvisories ingest(const Setup& setup) {
   return std::move(*result);
 }
 
+// Where the segments lie while the benchmarks run; removed at exit.
+std::string& scratch() {
+  static std::string dir;
+  return dir;
+}
+
 const Setup* setup() {
   static const Setup* loaded = []() -> const Setup* {
     if (!std::filesystem::exists(data_root() / "advisories")) return nullptr;
@@ -116,6 +122,8 @@ const Setup* setup() {
     out->active = ActiveSet::encode(std::move(digests));
     std::string dir = (std::filesystem::temp_directory_path() / "link-bench-XXXXXX").string();
     if (mkdtemp(dir.data()) == nullptr) std::abort();
+    scratch() = dir;
+    std::atexit([] { std::filesystem::remove_all(scratch()); });
     for (const auto& segment : ingest(*out).segments) {
       out->files.push_back(dir + "/segment-" + segment.slug + ".idx");
       std::ofstream(out->files.back(), std::ios::binary) << segment.bytes;

@@ -58,7 +58,11 @@ int check_file(VersionOrder order, const std::string& below) {
     ++number;
     const auto fixture = parse_line(line);
     if (!fixture) continue;
-    if (excepted.contains("versions/osv-scalibr/" + below + "\t" + std::to_string(number))) continue;
+    // An exception must earn its place: on these lines Maven itself (3.8.8 and later) answers otherwise, and so do we.
+    if (excepted.contains("versions/osv-scalibr/" + below + "\t" + std::to_string(number))) {
+      EXPECT_FALSE(holds(order, *fixture)) << below << ":" << number << ": " << line;
+      continue;
+    }
     EXPECT_TRUE(holds(order, *fixture)) << below << ":" << number << ": " << line;
     ++checked;
   }
