@@ -12,7 +12,7 @@
 namespace stella::pg {
 namespace {
 
-constexpr std::size_t kMaxPrepared = 512;   // statement texts are literals; the bound catches a mistake, not a workload
+constexpr std::size_t kMaxPrepared = 500;   // of one connection; beyond it all are forgotten at once
 constexpr std::size_t kRowsPerBatch = 500;  // of run_many: bounds what libpq buffers
 
 struct ResultDeleter {
@@ -45,6 +45,7 @@ struct Connection::Batch {
     std::string_view sql;
     bool prepare = false;
     std::string name;
+    bool silent = false;  // its result is nobody's
   };
   std::vector<Expected> expected;
   std::vector<Rows> rows;  // of statements, in order
@@ -135,18 +136,20 @@ Result<void> Connection::send(const Statement& statement, Batch& batch) {
   std::string name;
   if (auto it = prepared_.find(sql); it != prepared_.end()) {
     name = it->second;
-  } else if (prepared_.size() < kMaxPrepared) {
+  } else {
+    if (prepared_.size() >= kMaxPrepared) {
+      if (PQsendQueryParams(conn_, "DEALLOCATE ALL", 0, nullptr, nullptr, nullptr, nullptr, 0) != 1) return lost_error();
+      batch.expected.push_back({"DEALLOCATE ALL", false, {}, true});
+      prepared_.clear();  // names are never used twice, so it does not matter whether the server got so far
+    }
     name = "s" + std::to_string(next_name_++);
     if (PQsendPrepare(conn_, name.c_str(), sql.c_str(), count, nullptr) != 1) return lost_error();
     batch.expected.push_back({statement.sql, true, name});
     // Forgotten again where the preparation turns out to have failed.
     prepared_.emplace(std::move(sql), name);
   }
-  const int ok = name.empty() ? PQsendQueryParams(conn_, sql.c_str(), count, nullptr, bound.values.data(), bound.lengths.data(),
-                                                  bound.formats.data(), 0)
-                              : PQsendQueryPrepared(conn_, name.c_str(), count, bound.values.data(), bound.lengths.data(),
-                                                    bound.formats.data(), 0);
-  if (ok != 1) return lost_error();
+  if (PQsendQueryPrepared(conn_, name.c_str(), count, bound.values.data(), bound.lengths.data(), bound.formats.data(), 0) != 1)
+    return lost_error();
   batch.expected.push_back({statement.sql, false, {}});
   return {};
 }
@@ -164,7 +167,7 @@ Result<void> Connection::collect(Batch& batch, Deadline deadline) {
     if (!good) {
       if (!error && status != PGRES_PIPELINE_ABORTED) error = server_error(result.get(), expected.sql);
       if (expected.prepare) prepared_.erase(std::string(expected.sql));
-    } else if (!expected.prepare) {
+    } else if (!expected.prepare && !expected.silent) {
       Rows rows(result.release());
       batch.affected += rows.affected();
       if (batch.keep_rows) batch.rows.push_back(std::move(rows));

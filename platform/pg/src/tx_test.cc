@@ -120,6 +120,20 @@ TEST_F(Transactions, ReadsAreReadOnly) {
   ASSERT_TRUE(tx->commit().has_value());
 }
 
+TEST_F(Transactions, MoreStatementTextsThanAConnectionKeeps) {
+  PoolOptions one = db.options("stella_web");
+  one.max_connections = 1;
+  Pool pool(one);
+  for (int round = 0; round < 2; ++round)
+    for (int i = 0; i < 700; ++i) {
+      auto rows = TenantTx::read(pool, scope, "SELECT $1::int + " + std::to_string(i), {round});
+      ASSERT_TRUE(rows.has_value()) << rows.error().describe();
+      ASSERT_EQ(rows->integer(0, 0), round + i);
+    }
+  auto kept = TenantTx::read(pool, scope, "SELECT count(*) FROM pg_prepared_statements", {});
+  EXPECT_LE(kept->integer(0, 0), 501);
+}
+
 TEST_F(Transactions, SeveralReadsInOneRoundTrip) {
   const std::vector<Query> queries = {{"SELECT stella_tenant()", {}}, {"SELECT $1::int + 1", {41}}, {"SELECT 1 WHERE false", {}}};
   auto rows = TenantTx::read_many(web, scope, queries);

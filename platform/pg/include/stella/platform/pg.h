@@ -117,7 +117,8 @@ class Pool {
 
 // One statement of read_many().
 struct Query {
-  std::string_view sql;
+  Query(std::string_view text, std::vector<Param> values) : sql(text), params(std::move(values)) {}
+  std::string sql;
   std::vector<Param> params;
 };
 

@@ -1,0 +1,95 @@
+// Reads of a tenant's timeline: filtered pages by keyset, single events. One round trip each; the entry's stored bytes are the answer.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/result.h"
+#include "stella/base/time.h"
+#include "stella/platform/pg.h"
+#include "stella/tenancy/scope.h"
+
+namespace stella::timeline {
+
+enum class Order : std::uint8_t {
+  kTime,  // newest first
+  kLog,   // by log index, ascending: without filters a contiguous range
+};
+
+inline constexpr int kPageDefault = 100;
+inline constexpr int kPageMax = 500;
+inline constexpr std::size_t kMaxKinds = 64;      // after prefixes are resolved by the catalogue
+inline constexpr std::size_t kMaxResourceFilters = 8;
+inline constexpr std::size_t kMaxSearch = 256;    // bytes of `q`
+inline constexpr std::chrono::hours kSearchWindow{24 * 7};  // of `q` where `from` is absent
+
+struct ResourceFilter {
+  std::string type;
+  std::string id;        // exact, or the prefix
+  bool prefix = false;   // "sbom/…*" or "sbom/"
+};
+
+struct Filter {
+  std::optional<Timestamp> from = {};   // inclusive
+  std::optional<Timestamp> to = {};     // exclusive
+  std::vector<std::string> kinds = {};  // resolved; empty: all
+  std::vector<ResourceFilter> resources = {};  // any of them, as primary or other resource
+  std::optional<ProjectId> project = {};
+  std::string actor = {};
+  std::string trace = {};               // 32 hex digits
+  std::string q = {};                   // substring of the details' text, case-insensitive; bounded by the window
+  Order order = Order::kTime;
+  std::optional<std::int64_t> from_index = {};  // with order=log
+  int limit = kPageDefault;
+  std::string cursor = {};              // of the page before
+
+  bool filtered() const { return from || to || !kinds.empty() || !resources.empty() || project || !actor.empty() || !trace.empty() || !q.empty(); }
+};
+
+// From query parameters, in any order and, for `kind` and `resource`, repeated or as comma lists (a comma inside a resource id: %2C
+// arrives decoded, so repeat the parameter instead). Names: from to kind resource project actor trace q order from_index limit cursor.
+// kInvalid with field and expected for anything else.
+Result<Filter> parse_filter(const std::vector<std::pair<std::string, std::string>>& parameters);
+
+struct Item {
+  EventId event_id;
+  std::optional<std::int64_t> log_index;  // absent while the event waits for the indexer (get() only)
+  Timestamp ts;
+  Sha256 digest;                          // as stored: the leaf hash
+  std::string entry;                      // bytes of the log; "" where the row is gone
+  std::string kind;
+  // "ok"; "INVALID" where digest and entry do not fit each other; "MISSING" where the log has no bytes; "pending" before indexing.
+  std::string_view state = "ok";
+
+  // The entry's members plus log_index, digest and state; of a MISSING one only what the index knows.
+  std::string json() const;
+};
+
+struct Head {
+  std::int64_t size = 0;
+  std::string root;  // hex; the empty tree's root where there is no log yet
+};
+
+struct Page {
+  std::vector<Item> items;
+  std::optional<std::string> next_cursor;
+  Head head;                        // of the tenant's log when the page was read
+  bool filtered = false;            // then omissions are not provable from the page
+  std::optional<Timestamp> searched_from;  // where `q` bounded the window by itself
+
+  // {"items":[…],"next_cursor":…,"head":{"size","root"},"order":…,"complete":…}
+  std::string json() const;
+  Order order = Order::kTime;
+};
+
+// kInvalid for a cursor that is not of this order.
+Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter);
+
+// kNotFound where the tenant has no such event. Finds events that still wait in the outbox ("pending").
+Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id);
+
+}  // namespace stella::timeline

@@ -1,0 +1,116 @@
+// Pages and single events: one pipeline for the rows and the log's head, then a check of each entry against its digest.
+#include "stella/timeline/query.h"
+
+#include "statement.h"
+#include "stella/base/json.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::timeline {
+namespace {
+
+constexpr std::string_view kHead = "SELECT size, root FROM timeline_heads WHERE tenant_id = stella_tenant()";
+constexpr std::string_view kOne =
+    "SELECT l.event_id, e.ts, e.kind, e.digest, l.log_index, l.entry FROM timeline_log l LEFT JOIN timeline_events e"
+    " ON e.tenant_id = stella_tenant() AND e.event_id = l.event_id WHERE l.tenant_id = stella_tenant() AND l.event_id = $1";
+constexpr std::string_view kWaiting = "SELECT event_id, ts, entry FROM timeline_outbox WHERE tenant_id = stella_tenant() AND event_id = $1";
+
+Item read_item(const pg::Rows& rows, int i) {
+  Item item;
+  if (auto id = EventId::parse(rows.text(i, 0))) item.event_id = *id;
+  item.ts = rows.timestamp(i, 1);
+  item.kind = rows.text(i, 2);
+  item.entry = rows.bytes(i, 5);
+  if (rows.is_null(i, 4)) {
+    item.state = "MISSING";
+  } else {
+    item.log_index = rows.integer(i, 4);
+  }
+  const auto digest = rows.sha256(i, 3);
+  if (digest) item.digest = *digest;
+  if (item.log_index && (!digest || leaf_hash(item.entry) != *digest)) item.state = "INVALID";
+  return item;
+}
+
+Head read_head(const pg::Rows& rows) {
+  if (rows.empty()) return {0, empty_root().hex()};
+  const auto root = rows.sha256(0, 1);
+  return {rows.integer(0, 0), root ? root->hex() : std::string()};
+}
+
+Position next_position(const Item& last, Order order) {
+  Position p;
+  if (order == Order::kLog) {
+    p.index = *last.log_index + 1;
+  } else {
+    p.after = {last.ts, last.event_id};
+  }
+  return p;
+}
+
+}  // namespace
+
+std::string Item::json() const {
+  std::string out = "{\"log_index\":" + (log_index ? std::to_string(*log_index) : "null") + ",\"digest\":\"" + digest.hex() + "\",\"state\":\"" + std::string(state) + '"';
+  // The entry's own bytes, never encoded again: the log's content is what the reader gets. A tampered one may be no JSON.
+  const bool sound = entry.size() > 2 && (state == "ok" || state == "pending");
+  if (sound) return out + "," + entry.substr(1);
+  out += ",\"event_id\":\"" + event_id.str() + "\",\"ts\":\"" + ts.rfc3339() + "\",\"kind\":";
+  json::append_quoted(out, kind);
+  return out + "}";
+}
+
+std::string Page::json() const {
+  std::string out = "{\"items\":[";
+  for (const auto& item : items) {
+    if (out.back() == '}') out += ',';
+    out += item.json();
+  }
+  out += "],\"next_cursor\":" + (next_cursor ? "\"" + *next_cursor + "\"" : "null");
+  out += ",\"order\":\"" + std::string(order == Order::kLog ? "log" : "time") + "\",\"head\":{\"size\":" + std::to_string(head.size) + ",\"root\":\"" + head.root + "\"}";
+  // A contiguous index range with every entry: only then can an omission be seen.
+  out += ",\"contiguous\":" + std::string(order == Order::kLog && !filtered ? "true" : "false");
+  if (searched_from) out += ",\"searched_from\":\"" + searched_from->rfc3339() + "\"";
+  return out + "}";
+}
+
+Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter) {
+  if (filter.limit < 1 || filter.limit > kPageMax)
+    return Error(base_errors::kInvalid, "not an acceptable filter").with("field", "limit").with("expected", "1 to 500");
+  Position position;
+  position.index = filter.from_index;
+  if (!filter.cursor.empty()) position = STELLA_TRY(decode_cursor(filter.cursor, filter.order));
+  Page page;
+  page.order = filter.order;
+  page.filtered = filter.filtered();
+  std::optional<Timestamp> from = filter.from;
+  if (!filter.q.empty() && !from) {
+    from = filter.to.value_or(Timestamp::now()) - kSearchWindow;
+    page.searched_from = from;
+  }
+  const std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}};
+  const auto rows = STELLA_TRY(pg::TenantTx::read_many(web_pool, scope, queries));
+  const pg::Rows& found = rows[0];
+  const int shown = std::min(found.size(), filter.limit);
+  page.items.reserve(static_cast<std::size_t>(shown));
+  for (int i = 0; i < shown; ++i) page.items.push_back(read_item(found, i));
+  if (found.size() > filter.limit) page.next_cursor = encode_cursor(next_position(page.items.back(), filter.order));
+  page.head = read_head(rows[1]);
+  return page;
+}
+
+Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id) {
+  // The outbox first: a row leaves it and enters the log in one commit.
+  const std::vector<pg::Query> queries = {{kWaiting, {id}}, {kOne, {id}}};
+  const auto rows = STELLA_TRY(pg::TenantTx::read_many(web_pool, scope, queries));
+  if (!rows[1].empty()) return read_item(rows[1], 0);
+  if (rows[0].empty()) return Error(base_errors::kNotFound, "no such event");
+  Item item;
+  item.event_id = id;
+  item.ts = rows[0].timestamp(0, 1);
+  item.entry = rows[0].bytes(0, 2);
+  item.digest = leaf_hash(item.entry);
+  item.state = "pending";
+  return item;
+}
+
+}  // namespace stella::timeline

@@ -1,0 +1,168 @@
+// Builds the SQL of a page. Under row-level security only leakproof comparisons use an index: equality and order of text, uuid and
+// timestamptz. So prefixes are ranges, kinds are resolved before, and alternatives are arms of a union, each bounded by the limit.
+#include "statement.h"
+
+#include <charconv>
+
+#include "stella/base/encoding.h"
+
+namespace stella::timeline {
+namespace {
+
+// Up to so many kinds get an arm each, so that a rare kind costs no scan of the others.
+constexpr std::size_t kKindArms = 12;
+
+class Builder {
+ public:
+  std::string bind(pg::Param param) {
+    params_.push_back(std::move(param));
+    return "$" + std::to_string(params_.size());
+  }
+  std::vector<pg::Param> take() { return std::move(params_); }
+
+ private:
+  std::vector<pg::Param> params_;
+};
+
+// What every arm tests beside its own condition, over `timeline_events e`.
+struct Common {
+  std::string events;     // conditions on e
+  std::string related;    // of these, what holds for timeline_event_resources r: window and position
+};
+
+Common common_conditions(Builder& b, const Filter& f, const Position& p, const std::optional<Timestamp>& from) {
+  Common c;
+  auto window = [&c](std::string_view comparison) {
+    c.events += " AND e.ts " + std::string(comparison);
+    c.related += " AND r.ts " + std::string(comparison);
+  };
+  if (from) window(">= " + b.bind(*from));
+  if (f.to) window("< " + b.bind(*f.to));
+  if (p.after) {
+    const std::string ts = b.bind(p.after->first), id = b.bind(p.after->second);
+    window("<= " + ts);  // prunes partitions, which a row comparison does not
+    c.events += " AND (e.ts, e.event_id) < (" + ts + "::timestamptz, " + id + "::uuid)";
+    c.related += " AND (r.ts, r.event_id) < (" + ts + "::timestamptz, " + id + "::uuid)";
+  }
+  if (f.project) c.events += " AND e.project_id = " + b.bind(*f.project);
+  if (!f.actor.empty()) c.events += " AND e.actor = " + b.bind(f.actor);
+  if (!f.trace.empty()) c.events += " AND e.trace_id = " + b.bind(f.trace);
+  if (!f.q.empty()) c.events += " AND strpos(lower(e.details_jsonb::text), lower(" + b.bind(f.q) + ")) > 0";
+  return c;
+}
+
+std::string resource_condition(Builder& b, const ResourceFilter& r, std::string_view alias) {
+  const std::string a(alias);
+  std::string out = a + ".resource_type = " + b.bind(r.type);
+  if (!r.prefix) return out + " AND " + a + ".resource_id = " + b.bind(r.id);
+  if (r.id.empty()) return out;
+  // The database sorts by bytes: everything with the prefix lies before prefix + the last code point.
+  return out + " AND " + a + ".resource_id >= " + b.bind(r.id) + " AND " + a + ".resource_id < " + b.bind(r.id + "\xf4\x8f\xbf\xbf");
+}
+
+std::string kinds_any(Builder& b, const Filter& f) { return f.kinds.empty() ? "" : " AND e.kind = ANY(" + b.bind(pg::Param::text_array(f.kinds)) + "::text[])"; }
+
+constexpr std::string_view kOrderTime = " ORDER BY ts DESC, event_id DESC LIMIT ";
+
+// Arms select (ts, event_id, kind, digest) of candidates in time order.
+std::vector<std::string> time_arms(Builder& b, const Filter& f, const Common& c, const std::string& limit) {
+  constexpr std::string_view kSelect = "(SELECT e.ts, e.event_id, e.kind, e.digest FROM timeline_events e WHERE e.tenant_id = stella_tenant()";
+  std::vector<std::string> arms;
+  auto arm = [&](const std::string& condition) {
+    arms.push_back(std::string(kSelect) + condition + c.events + std::string(kOrderTime) + limit + ")");
+  };
+  if (!f.resources.empty()) {
+    const std::string kinds = kinds_any(b, f);
+    for (const auto& r : f.resources) {
+      arm(" AND " + resource_condition(b, r, "e") + kinds);
+      arms.push_back("(SELECT e.ts, e.event_id, e.kind, e.digest FROM timeline_event_resources r JOIN timeline_events e"
+                     " ON e.tenant_id = r.tenant_id AND e.ts = r.ts AND e.event_id = r.event_id WHERE r.tenant_id = stella_tenant() AND " +
+                     resource_condition(b, r, "r") + c.related + kinds + c.events + std::string(kOrderTime) + limit + ")");
+    }
+  } else if (f.kinds.size() > 1 && f.kinds.size() <= kKindArms && f.trace.empty()) {
+    for (const auto& kind : f.kinds) arm(" AND e.kind = " + b.bind(kind));
+  } else if (f.kinds.size() == 1) {
+    arm(" AND e.kind = " + b.bind(f.kinds.front()));
+  } else {
+    arm(kinds_any(b, f));
+  }
+  return arms;
+}
+
+std::string time_statement(Builder& b, const Filter& f, const Common& c, const std::string& limit) {
+  const auto arms = time_arms(b, f, c, limit);
+  std::string candidates;
+  for (const auto& arm : arms) candidates += (candidates.empty() ? "" : " UNION ") + arm;
+  std::string sql = "SELECT p.event_id, p.ts, p.kind, p.digest, l.log_index, l.entry FROM (";
+  sql += arms.size() == 1 ? candidates.substr(1, candidates.size() - 2)
+                          : "SELECT * FROM (" + candidates + ") AS u" + std::string(kOrderTime) + limit;
+  sql += ") AS p LEFT JOIN timeline_log l ON l.tenant_id = stella_tenant() AND l.event_id = p.event_id ORDER BY p.ts DESC, p.event_id DESC";
+  return sql;
+}
+
+std::string log_statement(Builder& b, const Filter& f, const Position& p, const Common& c, const std::string& limit) {
+  const std::string index = b.bind(p.index.value_or(0));
+  std::string sql = "SELECT l.event_id, e.ts, e.kind, e.digest, l.log_index, l.entry FROM timeline_log l ";
+  sql += f.filtered() ? "JOIN" : "LEFT JOIN";
+  sql += " timeline_events e ON e.tenant_id = stella_tenant() AND e.event_id = l.event_id WHERE l.tenant_id = stella_tenant() AND l.log_index >= " + index;
+  if (f.filtered()) {
+    sql += kinds_any(b, f) + c.events;
+    std::string any;
+    for (const auto& r : f.resources) {
+      any += (any.empty() ? " AND (" : " OR ") + ("(" + resource_condition(b, r, "e") + ")") +
+             " OR EXISTS (SELECT 1 FROM timeline_event_resources r WHERE r.tenant_id = stella_tenant() AND r.ts = e.ts"
+             " AND r.event_id = e.event_id AND " + resource_condition(b, r, "r") + ")";
+    }
+    if (!any.empty()) sql += any + ")";
+  }
+  return sql + " ORDER BY l.log_index LIMIT " + limit;
+}
+
+Error bad_cursor() { return Error(base_errors::kInvalid, "not a cursor of this list").with("field", "cursor").with("expected", "next_cursor of the page before"); }
+
+Result<std::int64_t> number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  // One spelling per number.
+  if (end.ec != std::errc() || end.ptr != text.data() + text.size() || std::to_string(value) != text) return bad_cursor();
+  return value;
+}
+
+}  // namespace
+
+pg::Query page_statement(const Filter& filter, const Position& position, const std::optional<Timestamp>& from) {
+  Builder b;
+  const Common c = common_conditions(b, filter, position, from);
+  const std::string limit = b.bind(filter.limit + 1) + "::int";  // one more tells whether there is another page
+  std::string sql = filter.order == Order::kTime ? time_statement(b, filter, c, limit) : log_statement(b, filter, position, c, limit);
+  return {sql, b.take()};
+}
+
+std::string encode_cursor(const Position& position) {
+  if (position.index) return base64url_encode("l" + std::to_string(*position.index));
+  return base64url_encode("t" + std::to_string(position.after->first.micros()) + "." + position.after->second.str());
+}
+
+Result<Position> decode_cursor(std::string_view cursor, Order order) {
+  if (cursor.size() > 128) return bad_cursor();
+  auto text = base64_decode(cursor);
+  if (!text || base64url_encode(*text) != cursor || text->empty()) return bad_cursor();
+  const std::string_view rest = std::string_view(*text).substr(1);
+  Position position;
+  if (text->front() == 'l' && order == Order::kLog) {
+    position.index = STELLA_TRY(number(rest));
+    if (*position.index < 0) return bad_cursor();
+    return position;
+  }
+  const auto dot = rest.find('.');
+  if (text->front() != 't' || order != Order::kTime || dot == rest.npos) return bad_cursor();
+  const std::int64_t micros = STELLA_TRY(number(rest.substr(0, dot)));
+  // What PostgreSQL can compare and RFC 3339 can write: years 1970 to 9999.
+  if (micros < 0 || micros > 253'402'300'799'999'999) return bad_cursor();
+  auto id = EventId::parse(rest.substr(dot + 1));
+  if (!id || id->str() != rest.substr(dot + 1)) return bad_cursor();
+  position.after = {Timestamp::from_micros(micros), *id};
+  return position;
+}
+
+}  // namespace stella::timeline
