@@ -61,6 +61,7 @@ class Run {
       add_finding(e);
       if (out_.trace.size() > options_.max_trace_bytes)
         return Error(base_errors::kLimit, "decision trace is too large").with("limit", std::uint64_t{options_.max_trace_bytes});
+      if (steps_ > options_.max_steps) return Error(base_errors::kLimit, "evaluation is too expensive").with("limit", options_.max_steps);
     }
     fold();
     return std::move(out_);
@@ -161,6 +162,7 @@ class Run {
       }
       const cel::Value result = r.program.evaluate(values, scratch_);
       reads_ |= scratch_.reads();
+      steps_ += scratch_.steps();
       if (!result.is_bool()) {
         if (failed == nullptr) failed = &r, failure = result.is_error() ? result.as_text() : std::string_view("not a bool");
         trace_rule(r, "error", &result);
@@ -299,6 +301,7 @@ class Run {
   const EvaluateOptions& options_;
   cel::Scratch scratch_;
   std::uint64_t reads_ = 0;     // of all rules of the current finding
+  std::uint64_t steps_ = 0;     // of all findings so far
   std::string rules_trace_;     // of the current finding
   std::unordered_map<Sha256, std::deque<std::pair<const std::vector<contracts::SeverityVector>*, Severity>>> severities_;
   Evaluation out_;

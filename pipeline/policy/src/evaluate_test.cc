@@ -252,6 +252,7 @@ TEST(Evaluate, RefusesContradictingInputsAndOversizeTraces) {
   w.vex.outcomes[0].component = 99;
   EXPECT_NE(error_of(w).find("vex.component"), std::string::npos);
   EXPECT_NE(error_of(world(), {.max_trace_bytes = 500}).find("too large"), std::string::npos);
+  EXPECT_NE(error_of(world(), {.max_steps = 20}).find("too expensive"), std::string::npos);
 }
 
 }  // namespace

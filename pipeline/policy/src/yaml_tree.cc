@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <string>
 
 #include "stella/base/encoding.h"
 
@@ -89,6 +90,7 @@ class Builder : public YAML::EventHandler {
     Open* parent = stack_.empty() ? nullptr : &stack_.back();
     if (parent == nullptr || parent->node.kind != YamlNode::Kind::kMap || parent->has_key) return attach(std::move(node));
     if (node.kind != YamlNode::Kind::kScalar) refuse(mark, "a text as key");
+    if (parent->node.entries.size() >= kYamlKeys) refuse(mark, "at most " + std::to_string(kYamlKeys) + " keys");
     if (parent->node.find(node.scalar) != nullptr) refuse(mark, "each key once");
     parent->key = std::move(node);
     parent->has_key = true;
@@ -110,24 +112,11 @@ class Builder : public YAML::EventHandler {
   std::vector<Open> stack_;
 };
 
-// yaml-cpp recurses and allocates per bracket before the builder sees an event; a document that opens more than this is no policy set.
-bool brackets_too_deep(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  for (const char c : text) {
-    depth += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
-    depth = std::max(depth, 0);
-    deepest = std::max(deepest, depth);
-  }
-  return deepest > 256;
-}
-
 }  // namespace
 
 Result<YamlNode> parse_yaml(std::string_view text) {
   const YAML::Mark start;
   if (!is_utf8(text) || text.find('\0') != std::string_view::npos) return yaml_error(base_errors::kMalformed, "malformed YAML", start, "UTF-8 text");
-  if (brackets_too_deep(text)) return yaml_error(base_errors::kLimit, "YAML is nested too deeply", start, "less nesting").with("limit", static_cast<std::uint64_t>(kYamlDepth));
   try {
     std::istringstream in{std::string(text)};
     YAML::Parser parser(in);

@@ -28,6 +28,7 @@ struct YamlNode {
 };
 
 inline constexpr int kYamlDepth = 32;
+inline constexpr std::size_t kYamlKeys = 64;  // of one map: keeps the search for doubled keys linear
 
 // kMalformed with line, column and expected; kLimit for depth.
 Result<YamlNode> parse_yaml(std::string_view text);

@@ -24,6 +24,7 @@ inline constexpr std::string_view kTraceFormat = "stella.trace/v1";
 struct EvaluateOptions {
   bool trace = true;                              // false: decision and findings only
   std::size_t max_trace_bytes = 256u << 20;       // beyond it the evaluation is refused (kLimit): a record is whole or it is none
+  std::uint64_t max_steps = 2'000'000'000;        // of all expressions together (some ten seconds); beyond it kLimit
 };
 
 struct Evaluation {
@@ -36,7 +37,7 @@ struct Evaluation {
   std::string trace;
 };
 
-// kInvalid where the inputs contradict each other (a component index out of range, exposures or outcomes out of order); kLimit for the trace.
+// kInvalid where the inputs contradict each other (a component index out of range, exposures or outcomes out of order); kLimit for trace and steps.
 Result<Evaluation> evaluate(const contracts::ComponentTable& components, const contracts::ExposureSet& exposures,
                             const contracts::VexResultSet& vex, const PolicySet& policy, Timestamp as_of, const EvaluateOptions& options = {});
 
