@@ -1,9 +1,10 @@
-// The project's own sample through the real parser, linker and policy: what samples/README.md promises.
+// The project's own sample through the real parser, linker, VEX reconciliation and policy: what samples/README.md promises.
 #include <gtest/gtest.h>
 
 #include "stella/crypto/digest.h"
 #include "stella/pipeline/conseiller/ingest.h"
 #include "stella/pipeline/conseiller/link.h"
+#include "stella/pipeline/excitator/reconcile.h"
 #include "stella/pipeline/policy/evaluate.h"
 #include "stella/pipeline/sbom/parse.h"
 #include "stella/testing/shared_data.h"
@@ -41,24 +42,19 @@ Result<Chain> link_sample() {
   return chain;
 }
 
-// What reconciling samples/vex.openvex.json comes to; the chain's own test runs the real stage.
-contracts::VexResultSet vex_of(const Chain& chain) {
-  contracts::VexResultSet set{.rule = "stella.vex-precedence/1"};
-  for (const auto& e : chain.exposures.exposures) {
-    if (e.advisory.id != "RUSTSEC-2024-0336" && e.advisory.id != "GHSA-xvch-5gv4-984h") continue;
-    const bool applies = e.advisory.id == "RUSTSEC-2024-0336";
-    set.outcomes.push_back({.component = e.component, .purl = e.purl, .advisory_id = e.advisory.id,
-                            .status = applies ? contracts::VexStatus::kNotAffected : contracts::VexStatus::kNone,
-                            .justification = applies ? "vulnerable_code_not_in_execute_path" : ""});
-  }
-  return set;
+Result<contracts::VexResultSet> reconcile_sample(const Chain& chain) {
+  const VexDocument document = STELLA_TRY(parse_vex(testing::slurp(testing::source_path("samples/vex.openvex.json"))));
+  EXPECT_TRUE(document.deviations.empty());
+  const VexSource source{&document};
+  return reconcile(chain.components, chain.exposures, {&source, 1});
 }
 
 Result<Evaluation> run(std::string_view as_of) {
   const Chain chain = STELLA_TRY(link_sample());
   const PolicySet policy = STELLA_TRY(parse_policy_set(testing::slurp(testing::source_path("samples/policy.yaml"))));
+  const contracts::VexResultSet vex = STELLA_TRY(reconcile_sample(chain));
   const Timestamp at = STELLA_TRY(Timestamp::parse(as_of));
-  return evaluate(chain.components, chain.exposures, vex_of(chain), policy, at);
+  return evaluate(chain.components, chain.exposures, vex, policy, at);
 }
 
 TEST(Samples, ComeOutAsTheirReadmeSays) {
@@ -91,6 +87,18 @@ TEST(Samples, ComeOutAsTheirReadmeSays) {
   EXPECT_EQ(d.counts.warn, 3u);
   EXPECT_EQ(d.counts.defer, 2u);
   EXPECT_EQ(d.counts.allow, 2u);
+}
+
+TEST(Samples, TheForeignVexStatementIsConsideredAndDoesNotApply) {
+  auto chain = link_sample();
+  ASSERT_TRUE(chain);
+  auto vex = reconcile_sample(*chain);
+  ASSERT_TRUE(vex);
+  std::vector<std::string> rows;
+  for (const auto& o : vex->outcomes)
+    rows.push_back(o.purl + " " + o.advisory_id + " " + std::string(to_string(o.status)) + " " + std::to_string(o.considered.size()) + " " + o.considered.at(0).pointer);
+  EXPECT_EQ(rows, (std::vector<std::string>{"pkg:npm/minimist@1.2.5 GHSA-xvch-5gv4-984h none 1 /statements/1",
+                                            "pkg:cargo/rustls@0.21.10 RUSTSEC-2024-0336 not_affected 1 /statements/0"}));
 }
 
 TEST(Samples, TheWaiverEnds) {
