@@ -45,6 +45,12 @@ Result<void> add_leaf(TarWriter& tar, const LeafFile& file, Item& item, char* bu
     item.sha256 = STELLA_TRY(copy_entry(tar, source, item.size, file.path, buffer));
     return {};
   };
+  if (file.view) {
+    const auto bytes = STELLA_TRY(file.view());
+    item.size = bytes.size();
+    item.sha256 = crypto::sha256(bytes);
+    return tar.add(file.path, bytes);
+  }
   if (!file.source_path.empty()) {
     const Fd fd(::open(file.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd) return io_error("cannot open", file.source_path);

@@ -1,18 +1,18 @@
 // advisory.ingest and advisory.link.
 #include "kinds.h"
+#include "stella/base/tar.h"
 #include "stella/contracts/components.h"
 #include "stella/contracts/exposures.h"
 #include "stella/pipeline/conseiller/active_set.h"
 #include "stella/pipeline/conseiller/ingest.h"
 #include "stella/pipeline/conseiller/link.h"
 #include "stella/pipeline/conseiller/segment.h"
-#include "stella/pipeline/jobs/batch.h"
 
 namespace stella::pipeline {
 
 Result<void> advisory_ingest(const json::Value&, JobIo& io) {
   const auto batch = STELLA_TRY(io.bytes("batch.tar"));
-  auto read = STELLA_TRY(read_batch(batch));
+  auto read = STELLA_TRY(read_tar(batch));
   std::vector<AdvisoryDocument> documents;
   documents.reserve(read.size());
   for (auto& document : read) documents.push_back({std::move(document.path), document.bytes});

@@ -11,6 +11,11 @@ constexpr std::array kKinds = {
     JobKind{"sbom.compute", sbom_compute},
     JobKind{"advisory.ingest", advisory_ingest},
     JobKind{"advisory.link", advisory_link},
+    JobKind{"vex.ingest", vex_ingest},
+    JobKind{"vex.reconcile", vex_reconcile},
+    JobKind{"policy.evaluate", policy_evaluate},
+    JobKind{"export.bundle", export_bundle},
+    JobKind{"evidence.snapshot", evidence_snapshot},
 };
 
 }  // namespace

@@ -26,6 +26,8 @@ struct LeafFile {
   std::string source_path;  // read where not empty,
   int source_fd = -1;       // else read (from its beginning) where ≥ 0,
   std::string bytes;        // else these bytes
+  // Where set, it alone gives the content when its turn comes (in path order); the view lives until the next file's turn.
+  std::function<Result<std::string_view>()> view = {};
 };
 
 // Writes payload.tar (deterministic: same files, same bytes) to `out` and returns the items in path order.
