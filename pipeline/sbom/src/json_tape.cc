@@ -1,4 +1,4 @@
-// The only file that includes simdjson. It uses the library's stage 1 alone (simdjson::internal, fixed by the distribution's
+// The only file of the library that includes simdjson. It uses the library's stage 1 alone (simdjson::internal, fixed by the distribution's
 // version 3.0): stage 2 would copy every string of a document of which we keep a tenth.
 #include "json_tape.h"
 

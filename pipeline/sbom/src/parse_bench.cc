@@ -1,4 +1,4 @@
-// G18: SBOM bytes to component rows, side by side with nlohmann/json and RapidJSON (DOM) on the same documents in one run.
+// G18: SBOM bytes to component rows, side by side with nlohmann/json and RapidJSON (DOM) on the same documents in one run; simdjson's DOM for scale.
 //
 // The peers build the tree and copy name, version, purl and ref of every component into rows: less than parse_sbom does, which also
 // parses and canonicalises every purl, names its OSV package, joins duplicates, resolves edges and checks for duplicate members.
@@ -13,6 +13,8 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+
+#include <simdjson.h>
 
 #include "stella/pipeline/sbom/parse.h"
 
@@ -82,6 +84,13 @@ std::size_t with_rapidjson(const std::string& bytes) {
   return rows.size();
 }
 
+// The tree alone, without rows: what simdjson needs to parse.
+std::size_t simdjson_tree(const std::string& bytes) {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  return parser.parse(bytes).get(root) == simdjson::SUCCESS ? 1 : 0;
+}
+
 // CPU time of this thread: others share the machine.
 double cpu_seconds() {
   timespec t{};
@@ -101,26 +110,28 @@ double best_seconds(const std::string& bytes, int runs, F&& f) {
 }
 
 void report(const std::vector<Document>& documents) {
-  double sums[3] = {0, 0, 0};
-  std::printf("G18  %-44s %9s %10s %10s %10s %9s %9s\n", "document", "MB", "nlohmann", "RapidJSON", "ours", "x nloh.", "x Rapid");
-  const auto line = [](const char* name, double mb, const double (&t)[3]) {
-    std::printf("G18  %-44s %9.2f %7.2f ms %7.2f ms %7.2f ms %9.1f %9.2f\n", name, mb, t[0] * 1e3, t[1] * 1e3, t[2] * 1e3, t[0] / t[2], t[1] / t[2]);
+  double sums[4] = {0, 0, 0, 0};
+  std::printf("G18  %-44s %6s %10s %10s %10s %10s %8s %8s %8s\n", "document", "MB", "nlohmann", "RapidJSON", "simdjson", "ours", "x nloh.", "x Rapid", "x simdj.");
+  const auto line = [](const char* name, double mb, const double (&t)[4]) {
+    std::printf("G18  %-44s %6.2f %7.2f ms %7.2f ms %7.2f ms %7.2f ms %8.1f %8.2f %8.2f\n", name, mb, t[0] * 1e3, t[1] * 1e3, t[3] * 1e3, t[2] * 1e3, t[0] / t[2],
+                t[1] / t[2], t[3] / t[2]);
   };
   double bytes = 0;
   for (const auto& d : documents) {
     // Interleaved, best of many: the machine is shared.
-    double t[3] = {1e9, 1e9, 1e9};
+    double t[4] = {1e9, 1e9, 1e9, 1e9};
     for (int round = 0; round < 5; ++round) {
       t[0] = std::min(t[0], best_seconds(d.bytes, 3, with_nlohmann));
       t[1] = std::min(t[1], best_seconds(d.bytes, 10, with_rapidjson));
       t[2] = std::min(t[2], best_seconds(d.bytes, 20, ours));
+      t[3] = std::min(t[3], best_seconds(d.bytes, 20, simdjson_tree));
     }
-    for (int i = 0; i < 3; ++i) sums[i] += t[i];
+    for (int i = 0; i < 4; ++i) sums[i] += t[i];
     bytes += static_cast<double>(d.bytes.size());
     line(d.path, static_cast<double>(d.bytes.size()) / 1e6, t);
   }
   line("all", bytes / 1e6, sums);
-  std::printf("G18  must >= 20x nlohmann, >= 2.5x RapidJSON: %s\n", sums[0] / sums[2] >= 20 && sums[1] / sums[2] >= 2.5 ? "PASS" : "FAIL");
+  std::printf("G18  CPU time, best of 100 (nlohmann 15)\nG18  must >= 20x nlohmann, >= 2.5x RapidJSON: %s\n", sums[0] / sums[2] >= 20 && sums[1] / sums[2] >= 2.5 ? "PASS" : "FAIL");
 }
 
 void BM_ParseSbom(benchmark::State& state, const std::string* bytes) {

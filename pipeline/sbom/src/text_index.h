@@ -30,7 +30,7 @@ inline std::uint64_t hash_text(std::string_view text) {
     h = mix(h ^ word, seed ^ kMultiplier);
   }
   std::uint64_t tail = 0;
-  std::memcpy(&tail, p, n);
+  if (n != 0) std::memcpy(&tail, p, n);
   return mix(h ^ tail, seed ^ 0xd1b54a32d192ed03u);
 }
 

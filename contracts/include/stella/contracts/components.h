@@ -23,7 +23,7 @@ struct Component {
   std::string type;        // purl type ("npm", "golang", "deb", …); "" without purl
   std::string ecosystem;   // OSV ecosystem ("npm", "Go", "PyPI", "Maven", "crates.io", "Debian:11", …); "" where none is known
   std::string name;        // name as the ecosystem's index spells it (PyPI normalised, Maven group:artifact, …)
-  std::string version;     // as the purl (else the document) gives it; "" where missing
+  std::string version;     // as the purl (else the document) gives it, Go without 'v'; "" where missing or none ("(devel)")
   std::string label;       // name as the document shows it to people
   std::vector<std::string> refs;  // bom-refs or SPDXIDs, document order
   std::string problem;     // "" or why no verdict is possible: "malformed purl", "no purl", "no version", …
