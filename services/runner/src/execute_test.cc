@@ -10,7 +10,10 @@
 #include <thread>
 
 #include "sandbox.h"
+#include "stella/base/tar.h"
 #include "stella/crypto/digest.h"
+#include "stella/pipeline/conseiller/active_set.h"
+#include "stella/pipeline/jobs/jobs.h"
 #include "stella/testing/shared_data.h"
 
 namespace stella::runner {
@@ -98,6 +101,63 @@ TEST_F(Execute, AProductJobRunsInTheSandbox) {
   const auto outcome = run("sbom.compute");
   ASSERT_EQ(outcome.status, "finished") << outcome.cause << json::dump(outcome.error) << json::dump(outcome.transcript);
   EXPECT_NE(output(outcome, "components.ndjson").find("pkg:npm/a@1"), std::string::npos);
+}
+
+// Every kind of the product under the real filter: a library that needs one more system call fails here, not at the customer's.
+TEST_F(Execute, EveryProductKindRunsInTheSandbox) {
+  const auto sample = [](const std::string& name) { return testing::slurp(testing::source_path("samples/" + name)); };
+  std::string batch, vex_batch;
+  std::vector<Sha256> digests;
+  for (const auto& path : testing::files_below(testing::source_path("samples/advisories"), ".json")) {
+    const auto bytes = testing::slurp(path);
+    append_tar(batch, path.substr(path.rfind('/') + 1), bytes);
+    digests.push_back(crypto::sha256(bytes));
+  }
+  append_tar_end(batch);
+  append_tar(vex_batch, "vex.json", sample("vex.openvex.json"));
+  append_tar_end(vex_batch);
+  std::map<std::string, std::string> made;  // every output so far, by name
+  const auto stage = [&](const std::string& kind, json::Value params, const std::vector<std::pair<std::string, std::string>>& inputs) {
+    job_.inputs.clear();
+    for (const auto& [name, bytes] : inputs) add_input(name, bytes);
+    const auto outcome = run(kind, std::move(params));
+    ASSERT_EQ(outcome.status, "finished") << kind << ": " << outcome.cause << json::dump(outcome.error) << json::dump(outcome.transcript);
+    for (const auto& o : outcome.outputs) made[o.name] = testing::slurp(job_.dir + "/" + o.file);
+  };
+  const auto with_made = [&](std::initializer_list<std::string> names) {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& name : names) out.emplace_back(name, made[name]);
+    return out;
+  };
+  const auto none = json::Value::object();
+  stage("sbom.compute", none, {{"sbom", sample("sbom.cdx.json")}});
+  stage("vex.ingest", json::Value::object({{"source_id", "s"}}), {{"batch.tar", vex_batch}});
+  stage("advisory.ingest", json::Value::object({{"source_id", "s"}}), {{"batch.tar", batch}});
+  auto link = with_made({"components.ndjson"});
+  link.emplace_back("active.bin", pipeline::ActiveSet::encode(digests));
+  for (const auto& [name, bytes] : made) {
+    if (name.ends_with(".idx")) link.emplace_back(name, bytes);
+  }
+  stage("advisory.link", none, link);
+  auto reconcile = with_made({"components.ndjson", "exposures.ndjson"});
+  reconcile.emplace_back("vex-0000.json", sample("vex.openvex.json"));
+  stage("vex.reconcile", none, reconcile);
+  auto evaluate = with_made({"components.ndjson", "exposures.ndjson", "vex.ndjson"});
+  evaluate.emplace_back("policy", sample("policy.yaml"));
+  stage("policy.evaluate", json::Value::object({{"as_of", "2026-06-01T00:00:00Z"}}), evaluate);
+  stage("export.bundle", json::Value::object({{"format", "json"}}), with_made({"components.ndjson", "exposures.ndjson", "vex.ndjson", "decision.json", "findings.ndjson"}));
+  auto snapshot = with_made({"decision.json"});
+  snapshot.emplace_back("snapshot.json", R"({"format":"stella.snapshot/v1","files":[{"input":"decision.json","path":"data/outputs/decision.json","media_type":"application/json","role":"output"}],
+    "report":{"title":"t","outcome":"deny","tone":"bad","summary":"s","facts":[],"tables":[],"chain":[]}})");
+  stage("evidence.snapshot", none, snapshot);
+  EXPECT_FALSE(made["findings.ndjson"].empty());
+  EXPECT_FALSE(made["payload.tar"].empty());
+  for (const auto& kind : pipeline::job_kinds()) {
+    job_.inputs.clear();
+    const auto outcome = run(std::string(kind.kind));  // without inputs: an error, never a crash
+    EXPECT_EQ(outcome.status, "failed") << kind.kind;
+    EXPECT_EQ(outcome.error.str("code"), kind.kind == "export.bundle" ? "unsupported" : "invalid") << kind.kind << json::dump(outcome.error);
+  }
 }
 
 TEST_F(Execute, ErrorsOfTheInputAreFinalThoseOfTheMachineAreNot) {
