@@ -450,6 +450,9 @@ CREATE TABLE evidence_snapshots (         -- how a bundle comes to be: requested
   request_no int NOT NULL DEFAULT 1,      -- {"again": true} makes the next number
   state text NOT NULL CHECK (state IN ('building', 'built', 'sealed', 'failed')),
   job_id uuid,
+  custody_traces text[] NOT NULL DEFAULT '{}',  -- traces whose events belong to the chain of custody
+  request text NOT NULL DEFAULT '{}',   -- canonical request: with the tenant's secret it gives the salts
+  project_id uuid,
   payload_sha256 bytea,
   items_sha256 bytea,
   seal_sha256 bytea,

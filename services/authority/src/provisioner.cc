@@ -82,6 +82,16 @@ std::vector<std::string> all_platform_scopes() {
   return out;
 }
 
+Result<std::vector<TenantRow>> Provisioner::list_tenants() {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, display_name, state, created_at FROM tenants ORDER BY tenant_id"));
+  STELLA_TRY_VOID(tx.commit());
+  std::vector<TenantRow> out;
+  for (int i = 0; i < rows.size(); ++i)
+    out.push_back({std::string(rows.text(i, 0)), std::string(rows.text(i, 1)), std::string(rows.text(i, 2)), rows.timestamp(i, 3)});
+  return out;
+}
+
 Result<void> Provisioner::create_tenant(const TenantId& tenant, std::string_view display_name, std::string_view actor, TraceId trace) {
   if (is_reserved_tenant(tenant.str())) return invalid("the tenant id is reserved", "tenant_id", "another id than global or platform");
   if (display_name.size() > 200) return invalid("the display name is too long", "display_name", "at most 200 bytes");
@@ -119,6 +129,16 @@ Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const 
                                                                            {"scopes", json::Array(scopes.begin(), scopes.end())}}))));
   STELLA_TRY_VOID(tx.commit());
   return id;
+}
+
+Result<std::vector<KeyRow>> Provisioner::list_keys() {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("SELECT key_id, purpose, algorithm, public_pem, state, introduced_at FROM signing_keys ORDER BY introduced_at, key_id"));
+  STELLA_TRY_VOID(tx.commit());
+  std::vector<KeyRow> out;
+  for (int i = 0; i < rows.size(); ++i)
+    out.push_back({std::string(rows.text(i, 0)), std::string(rows.text(i, 1)), std::string(rows.text(i, 2)), std::string(rows.text(i, 3)), std::string(rows.text(i, 4)), rows.timestamp(i, 5)});
+  return out;
 }
 
 Result<void> Provisioner::introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace) {

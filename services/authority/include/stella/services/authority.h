@@ -134,13 +134,29 @@ struct NewPrincipal {
   std::vector<std::string> platform_scopes;
 };
 
+struct TenantRow {
+  std::string id;
+  std::string display_name;
+  std::string state;
+  Timestamp created_at;
+};
+
+struct KeyRow {
+  std::string key_id, purpose, algorithm, public_pem, state;
+  Timestamp introduced_at;
+};
+
 class Provisioner {
  public:
   explicit Provisioner(pg::SystemPool<pg::AuthorityRole>& pool) : pool_(pool) {}
+  // All tenants, the reserved ones too, by id.
+  Result<std::vector<TenantRow>> list_tenants();
   // With its project `default`. kConflict where it exists, kInvalid for reserved ids.
   Result<void> create_tenant(const TenantId& tenant, std::string_view display_name, std::string_view actor, TraceId trace);
   Result<PrincipalId> create_principal(const TenantId& tenant, const NewPrincipal& principal, std::string_view actor, TraceId trace);
   Result<ProjectId> create_project(const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace);
+  // Public halves of all signing keys, oldest first.
+  Result<std::vector<KeyRow>> list_keys();
   // Names the public half of a signing key (idempotent).
   Result<void> introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace);
 

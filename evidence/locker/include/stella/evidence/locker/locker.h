@@ -1,0 +1,103 @@
+// The evidence locker: snapshots become bundles, bundles are read, verified and exported, each step on the timeline.
+//
+//   request (web)  the closure over digests is written down as objects, a job builds the payload in the sandbox
+//   built          orchestrator's handler
+//   sealed         role `locker`: hashes the payload itself, builds the tree, signs, stores; the only holder of the evidence key
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "stella/base/file.h"
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/base/sync.h"
+#include "stella/crypto/keys.h"
+#include "stella/evidence/format/verdict.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+#include "stella/services/jobs.h"
+
+namespace stella::evidence {
+
+// ── Requests ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+struct SnapshotRequest {
+  std::string kind;         // "eval", "job", "export"
+  std::string resource_id;  // evaluation, job or export id
+  CaseId case_id;
+  bool again = false;       // a new bundle although one of this request exists
+  TraceId trace;
+  std::string traceparent;
+};
+struct Snapshot {
+  BundleId bundle_id;
+  bool existed = false;
+};
+// kNotFound, kNotReady (the thing has not ended), kInvalid (kind). Idempotent on (kind, resource_id, case_id).
+Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& request);
+
+// What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
+struct Trust {
+  std::vector<crypto::PublicKey> keys;
+};
+Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
+
+// The bytes of a bundle, verified before they leave; evidence.exported names the recipient and is committed by the caller before
+// the first byte is sent.
+struct ExportedBundle {
+  Fd file;
+  std::uint64_t size = 0;
+  Sha256 sha256;
+};
+Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, std::string_view recipient, TraceId trace);
+
+// Verdict on a stored bundle or on an uploaded file; appends evidence.verified.
+Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
+Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace);
+
+// Handler of evidence.snapshot. `wake` is called after a built snapshot was committed.
+std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> handlers(std::function<void()> wake);
+
+// ── Role locker ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+struct LockerOptions {
+  std::string temp_dir;         // on the store's file system: a bundle is written there first
+  std::string tenant_secret;    // root secret of salts; per tenant by derivation
+  std::chrono::milliseconds poll{250};
+};
+
+class Locker {
+ public:
+  Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Signer> signer, LockerOptions options);
+  ~Locker();
+  void start();
+  void stop();
+  void wake();
+  // Seals what is built; how many. One thread at a time per process, any number of processes.
+  Result<int> round();
+
+ private:
+  void loop();
+  Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
+
+  pg::SystemPool<pg::LockerRole>& pool_;
+  objects::Store& store_;
+  std::shared_ptr<const crypto::Signer> signer_;
+  LockerOptions options_;
+  std::atomic<bool> stopping_{false};
+  Mutex mutex_;
+  CondVar changed_;
+  bool woken_ STELLA_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace stella::evidence

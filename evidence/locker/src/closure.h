@@ -1,0 +1,47 @@
+// The closure under a snapshot: which objects become which files, written down so that the sandboxed job can build the payload.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/evidence/locker/locker.h"
+
+namespace stella::evidence {
+
+class Closure {
+ public:
+  Closure(pg::TenantTx& tx, objects::Store& store) : tx_(tx), store_(store) {}
+
+  // An object that is stored already.
+  void add(std::string path, std::string role, std::string media_type, const Sha256& digest, const TenantId& tenant);
+  // Bytes that only the database has: written as an object first.
+  Result<void> add_bytes(std::string path, std::string role, std::string media_type, std::string_view bytes);
+  // Spans and log lines of a trace.
+  Result<void> add_telemetry(const std::set<std::string>& traces);
+  // Transcripts of the runs of these jobs, as one file.
+  Result<void> add_transcripts(const std::vector<std::string>& jobs);
+  // Documents by digest, wherever they are held: of this tenant or of the public knowledge base. `table` has tenant_id and doc_sha256.
+  Result<void> add_documents(std::string_view folder, std::string_view table, const std::vector<Sha256>& digests);
+
+  json::Value report = json::Value::object();  // what report.html tells; see pipeline/jobs
+  std::set<std::string> traces;                // traces whose events are the chain of custody
+  std::optional<ProjectId> project;
+
+  // The job's inputs, `snapshot.json` among them.
+  Result<std::vector<jobs::InputRef>> finish();
+
+ private:
+  pg::TenantTx& tx_;
+  objects::Store& store_;
+  json::Array files_;
+  std::vector<jobs::InputRef> inputs_;
+};
+
+// What each kind of snapshot consists of; kNotFound, kNotReady.
+Result<void> close_over_evaluation(pg::TenantTx& tx, objects::Store& store, std::string_view id, Closure& closure);
+Result<void> close_over_job(pg::TenantTx& tx, objects::Store& store, std::string_view id, Closure& closure);
+Result<void> close_over_export(pg::TenantTx& tx, objects::Store& store, std::string_view id, Closure& closure);
+
+}  // namespace stella::evidence

@@ -1,0 +1,265 @@
+// Role `locker`: turns built payloads into sealed, stored bundles. Create-only objects make every step repeatable after a crash.
+#include "stella/evidence/locker/locker.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/contracts/metrics.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/kdf.h"
+#include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/bundle_writer.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/span.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr telemetry::Logger kLog{"evidence.locker"};
+constexpr telemetry::Counter kSealed{contracts::metrics::kEvidenceSealed};
+constexpr std::uint64_t kItemsBytes = 256u << 20;
+constexpr std::uint64_t kSmallFile = 16u << 20;
+constexpr std::uint64_t kBundleBytes = 64ull << 30;
+
+struct Row {
+  TenantId tenant;
+  BundleId bundle;
+  CaseId case_id;
+  std::string kind, resource_id, request, trace, traceparent, requested_by;
+  std::optional<ProjectId> project;
+  std::vector<std::string> traces;
+  Sha256 payload, items;
+};
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    out.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+Result<Row> read_row(const pg::Rows& rows) {
+  Row r;
+  r.tenant = STELLA_TRY(TenantId::parse(rows.text(0, 0)));
+  r.bundle = STELLA_TRY(BundleId::parse(rows.text(0, 1)));
+  r.case_id = STELLA_TRY(CaseId::parse(rows.text(0, 2)));
+  r.kind = std::string(rows.text(0, 3));
+  r.resource_id = std::string(rows.text(0, 4));
+  r.request = std::string(rows.text(0, 5));
+  r.trace = std::string(rows.text(0, 6));
+  r.traceparent = std::string(rows.text(0, 7));
+  r.requested_by = std::string(rows.text(0, 8));
+  if (!rows.is_null(0, 9)) r.project = STELLA_TRY(ProjectId::parse(rows.text(0, 9)));
+  r.traces = split(rows.text(0, 10));
+  r.payload = STELLA_TRY(rows.sha256(0, 11));
+  r.items = STELLA_TRY(rows.sha256(0, 12));
+  return r;
+}
+
+// A temporary file that is gone when the object is.
+class TempFile {
+ public:
+  static Result<TempFile> make(const std::string& dir) {
+    TempFile t;
+    t.fd_ = Fd(::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+    if (!t.fd_) {
+      // File systems without O_TMPFILE: a name that is unlinked at once.
+      std::string path = dir + "/sealing-XXXXXX";
+      t.fd_ = Fd(::mkostemp(path.data(), O_CLOEXEC));
+      if (!t.fd_) return io_error("cannot create a temporary file for a bundle", dir);
+      ::unlink(path.c_str());
+    }
+    return t;
+  }
+  int fd() const { return fd_.get(); }
+
+ private:
+  Fd fd_;
+};
+
+Result<std::string> custody_events(pg::SystemTx<pg::LockerRole>& tx, const Row& row) {
+  const auto rows = STELLA_TRY(tx.query(
+      "SELECT l.entry FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index",
+      {row.tenant, pg::Param::text_array(row.traces)}));
+  std::string out;
+  for (int i = 0; i < rows.size(); ++i) out.append(rows.bytes(i, 0)).append("\n");
+  return out;
+}
+
+SealFacts facts_of(const Row& row) {
+  SealFacts f;
+  f.bundle_id = row.bundle;
+  f.tenant_id = row.tenant;
+  if (row.project) f.project_id = row.project->str();
+  f.case_id = row.case_id;
+  f.kind = row.kind;
+  f.resource_id = row.resource_id;
+  f.trace_id = row.trace;
+  f.sealed_at = Timestamp::now();
+  f.request_sha256 = crypto::sha256(row.request);
+  f.product_version = STELLA_VERSION;
+  f.engine_version = STELLA_VERSION;
+  return f;
+}
+
+}  // namespace
+
+Locker::Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Signer> signer, LockerOptions options)
+    : pool_(pool), store_(store), signer_(std::move(signer)), options_(std::move(options)) {}
+
+Locker::~Locker() { stop(); }
+
+void Locker::start() { thread_ = std::thread([this] { loop(); }); }
+
+void Locker::stop() {
+  stopping_ = true;
+  wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Locker::wake() {
+  const Lock lock(mutex_);
+  woken_ = true;
+  changed_.notify_all();
+}
+
+void Locker::loop() {
+  while (!stopping_) {
+    auto sealed = round();
+    if (!sealed) kLog.warn("sealing failed, it will be tried again", {f::error(sealed.error())});
+    if (sealed && *sealed > 0) continue;
+    Lock lock(mutex_);
+    const Deadline deadline = Deadline::after(sealed ? options_.poll : std::chrono::milliseconds(1000));
+    while (!woken_ && !stopping_ && changed_.wait_until(mutex_, deadline)) {
+    }
+    woken_ = false;
+  }
+}
+
+Result<int> Locker::round() {
+  std::vector<std::pair<TenantId, BundleId>> built;
+  {
+    auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
+    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at LIMIT 16"));
+    for (int i = 0; i < rows.size(); ++i) {
+      TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
+      const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
+      built.emplace_back(std::move(tenant), bundle);
+    }
+    STELLA_TRY_VOID(tx.commit());
+  }
+  int sealed = 0;
+  for (const auto& [tenant, bundle] : built) {
+    const bool done = STELLA_TRY(seal_one(tenant, bundle));
+    sealed += done ? 1 : 0;
+  }
+  return sealed;
+}
+
+Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
+  const auto rows = STELLA_TRY(tx.query(
+      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256 "
+      "FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built' FOR UPDATE SKIP LOCKED",
+      {tenant, bundle}));
+  if (rows.empty()) return false;
+  const Row row = STELLA_TRY(read_row(rows));
+  telemetry::Context context;
+  if (const auto parent = telemetry::parse_traceparent(row.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+  context.tenant_id = row.tenant;
+  context.actor = row.requested_by;
+  const telemetry::ContextScope scope(std::move(context));
+  telemetry::Span span("evidence.seal", telemetry::SpanKind::kInternal, {f::bundle_id(row.bundle), f::case_id(row.case_id)});
+
+  const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
+  if (!store_.stat(bundle_key_path)) {
+    const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
+    const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
+    const std::string custody = STELLA_TRY(custody_events(tx, row));
+    const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
+    const std::string key = bundle_key(secret, row.request);
+    const crypto::Signer* signers[] = {signer_.get()};
+    SealInput input;
+    input.payload_fd = payload.get();
+    input.items_ndjson = items;
+    input.bundle_key = key;
+    input.signers = signers;
+    input.facts = facts_of(row);
+    input.custody_events = custody;
+    input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
+    const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
+    FdSink sink(temp.fd());
+    auto made = seal_bundle(input, sink);
+    if (!made) {
+      span.fail(made.error());
+      // A payload that is not what its items say will not get better: the snapshot has failed, and says why.
+      if (made.error().code() != base_errors::kInvalid && made.error().code() != base_errors::kMalformed) return std::move(made.error());
+      STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
+                               {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", made.error().message()}}))}));
+      STELLA_TRY_VOID(tx.commit());
+      return true;
+    }
+    if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
+    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kBundleBytes, [&](const Sha256&) { return bundle_key_path; }));
+  }
+  // From here on the stored bundle is what counts, whether it was made just now or before a crash: ECDSA is randomised, so a second
+  // one would differ.
+  const Fd stored = STELLA_TRY(store_.open(bundle_key_path));
+  const auto member = [&](std::string_view name) {
+    FileSource source(stored.get());
+    return read_bundle_member(source, name, kSmallFile);
+  };
+  const std::string seal_text = STELLA_TRY(member("evidence/seal.json"));
+  const std::string root = STELLA_TRY(member("evidence/root.merkle"));
+  const Seal seal = STELLA_TRY(parse_seal(seal_text));
+  crypto::Hasher hasher;
+  std::uint64_t size = 0;
+  {
+    FileSource source(stored.get());
+    std::string buffer(1 << 20, '\0');
+    for (;;) {
+      const std::size_t n = STELLA_TRY(source.read(buffer.data(), buffer.size()));
+      if (n == 0) break;
+      hasher.update(std::string_view(buffer).substr(0, n));
+      size += n;
+    }
+  }
+  const Sha256 digest = hasher.finish();
+  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "manifest.json"), seal_text));
+  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "root.merkle"), root));
+  const std::string key_id = signer_->public_key().id().str();
+  STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                           {row.bundle, row.tenant, row.case_id.str(), row.kind, seal.head.root, bundle_key_path, key_id, json::dump(json::Value::object({{"resource_id", row.resource_id}}))}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = now() WHERE tenant_id = $1 AND bundle_id = $2",
+                           {row.tenant, row.bundle, crypto::sha256(seal_text), digest, size}));
+  timeline::Event event;
+  event.kind = contracts::events::kEvidenceSealed;
+  event.project = row.project;
+  event.actor = "system:locker";
+  event.resource_type = "bundle";
+  event.resource_id = row.bundle.str();
+  event.trace = STELLA_TRY(TraceId::parse(row.trace));
+  event.traceparent = row.traceparent;
+  event.details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", seal.head.root.hex()},
+                                       {"seal_sha256", crypto::sha256(seal_text).hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", seal.head.size}, {"bytes", size}, {"signer_key_id", key_id},
+                                       {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
+                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", digest.hex()}})})}});
+  event.resources.emplace_back(row.kind == "eval" ? "evaluation" : row.kind, row.resource_id);
+  event.resources.emplace_back("case", row.case_id.str());
+  STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));
+  STELLA_TRY_VOID(tx.commit());
+  kSealed.add(1, row.kind);
+  kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(size)});
+  return true;
+}
+
+}  // namespace stella::evidence

@@ -1,0 +1,221 @@
+// Requests on the locker: snapshot, read, export, verify. Each appends its event in the caller's transaction.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "closure.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/contracts/job_kinds.h"
+#include "stella/evidence/format/bundle_verify.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr std::uint64_t kSmallFile = 16u << 20;
+
+timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std::string& bundle, TraceId trace, json::Value details) {
+  timeline::Event event;
+  event.kind = kind;
+  event.actor = tx.actor();
+  event.resource_type = "bundle";
+  event.resource_id = bundle;
+  event.trace = trace;
+  event.details = std::move(details);
+  return event;
+}
+
+struct StoredBundle {
+  BundleId id;
+  CaseId case_id;
+  std::string kind, resource_id, state, labels;
+  Sha256 bundle_sha256;
+  std::uint64_t size = 0;
+};
+
+Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0) FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
+  StoredBundle out;
+  out.id = id;
+  out.case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
+  out.kind = std::string(rows.text(0, 1));
+  out.resource_id = std::string(rows.text(0, 2));
+  out.state = std::string(rows.text(0, 3));
+  if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
+  out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
+  out.size = static_cast<std::uint64_t>(rows.integer(0, 5));
+  return out;
+}
+
+std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
+
+Result<Verdict> judge(int fd, const Trust& trust) {
+  FileSource source(fd);
+  VerifyOptions options;
+  options.trust = trust.keys;
+  options.trust_source = "evidence keys of this deployment";
+  return verify_bundle(source, options);
+}
+
+json::Array items_json(const Verdict& verdict) {
+  json::Array items;
+  for (const Item& i : verdict.items)
+    items.push_back(json::Value::object({{"path", i.path}, {"size", i.size}, {"sha256", i.sha256.hex()}, {"media_type", i.media_type}, {"role", i.role}}));
+  return items;
+}
+
+json::Value outcomes(const Verdict& verdict) {
+  json::Value out = json::Value::object();
+  for (std::size_t i = 0; i < kDimensions; ++i) out.set(std::string(dimension_name(static_cast<Dimension>(i))), outcome_name(verdict.dimensions[i].outcome));
+  return out;
+}
+
+std::string_view result_word(const Verdict& verdict) {
+  const int code = exit_code(verdict);
+  return code == kExitPass ? "pass" : code == kExitFail ? "fail" : "not_checked";
+}
+
+}  // namespace
+
+Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& request) {
+  if (request.kind != "eval" && request.kind != "job" && request.kind != "export")
+    return Error(base_errors::kInvalid, "not a kind of snapshot").with("field", "kind").with("expected", "eval, job or export");
+  // One at a time per request key: the next request number must not be given twice.
+  STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/" + request.kind + "/" + request.resource_id + "/" + request.case_id.str()}));
+  const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 ORDER BY request_no DESC LIMIT 1",
+                                          {tx.tenant(), request.kind, request.resource_id, request.case_id.str()}));
+  Snapshot out;
+  if (!before.empty() && !request.again && before.text(0, 2) != "failed") {
+    out.bundle_id = STELLA_TRY(BundleId::parse(before.text(0, 0)));
+    out.existed = true;
+    return out;
+  }
+  const std::int64_t request_no = before.empty() ? 1 : before.integer(0, 1) + 1;
+  Closure closure(tx, store);
+  if (request.kind == "eval") STELLA_TRY_VOID(close_over_evaluation(tx, store, request.resource_id, closure));
+  else if (request.kind == "job") STELLA_TRY_VOID(close_over_job(tx, store, request.resource_id, closure));
+  else STELLA_TRY_VOID(close_over_export(tx, store, request.resource_id, closure));
+  closure.traces.insert(request.trace.hex());
+  out.bundle_id = BundleId::generate();
+  jobs::Spec spec;
+  spec.kind = std::string(contracts::job_kinds::kEvidenceSnapshot);
+  spec.params = json::Value::object({{"kind", request.kind}, {"resource_id", request.resource_id}, {"case_id", request.case_id.str()}});
+  spec.inputs = STELLA_TRY(closure.finish());
+  spec.project = closure.project;
+  spec.resource_type = "bundle";
+  spec.resource_id = out.bundle_id.str();
+  spec.requested_by = tx.actor();
+  spec.traceparent = request.traceparent;
+  spec.trace = request.trace;
+  // The canonical request, the same for every repetition: it decides the salts, so that equal closures give equal roots.
+  const std::string canonical = STELLA_TRY(json::canonical(json::Value::object({{"tenant_id", tx.tenant().str()}, {"kind", request.kind}, {"resource_id", request.resource_id}, {"case_id", request.case_id.str()}})));
+  const std::vector<std::string> traces(closure.traces.begin(), closure.traces.end());
+  STELLA_TRY_VOID(tx.query(
+      "INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, request_no, state, custody_traces, request, project_id, requested_by, traceparent, trace_id) "
+      "VALUES ($1, $2, $3, $4, $5, $6, 'building', $7, $8, $9, $10, $11, $12)",
+      {tx.tenant(), out.bundle_id, request.case_id.str(), request.kind, request.resource_id, request_no, pg::Param::text_array(traces), canonical, closure.project, tx.actor(), request.traceparent, request.trace.hex()}));
+  const jobs::Scheduled job = STELLA_TRY(jobs::schedule(tx, spec));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET job_id = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), out.bundle_id, job.job_id}));
+  timeline::Event event = bundle_event(contracts::events::kEvidenceSnapshot, tx, out.bundle_id.str(), request.trace,
+                                       json::Value::object({{"bundle_id", out.bundle_id.str()}, {"case_id", request.case_id.str()}, {"kind", request.kind}, {"resource_id", request.resource_id},
+                                                            {"job_id", job.job_id.str()}, {"inputs", jobs::digest_list(spec.inputs)}}));
+  event.project = closure.project;
+  event.traceparent = request.traceparent;
+  event.resources.emplace_back(request.kind == "eval" ? "evaluation" : request.kind, request.resource_id);
+  event.resources.emplace_back("case", request.case_id.str());
+  STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
+  return out;
+}
+
+Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
+  const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
+  const std::string seal_text = STELLA_TRY(store.get(key_of(tx, b, "manifest.json"), kSmallFile));
+  const json::Value seal = STELLA_TRY(json::parse(seal_text));
+  FileSource source(file.get());
+  const std::string dsse_text = STELLA_TRY(read_bundle_member(source, "attest/seal.dsse.json", kSmallFile));
+  const json::Value dsse = STELLA_TRY(json::parse(dsse_text));
+  const Verdict verdict = STELLA_TRY(judge(file.get(), trust));
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}}))));
+  return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
+                              {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()}});
+}
+
+Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, std::string_view recipient, TraceId trace) {
+  if (recipient.empty() || recipient.size() > 200) return Error(base_errors::kInvalid, "a recipient is needed").with("field", "recipient").with("expected", "1 to 200 bytes of text: who receives the bundle");
+  const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  ExportedBundle out;
+  out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
+  out.size = b.size;
+  out.sha256 = b.bundle_sha256;
+  const Verdict verdict = STELLA_TRY(judge(out.file.get(), trust));
+  if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail || verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
+    return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
+  if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceExported, tx, id.str(), trace,
+                                                  json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", b.bundle_sha256.hex()}, {"bytes", b.size}, {"recipients", json::Value::array({recipient})},
+                                                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", b.bundle_sha256.hex()}})})}}))));
+  return out;
+}
+
+namespace {
+
+Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std::string& bundle, TraceId trace) {
+  json::Value details = json::Value::object({{"verdict", result_word(verdict)}, {"dimensions", outcomes(verdict)}});
+  if (BundleId::parse(bundle)) details.set("bundle_id", bundle);
+  if (verdict.seal) details.set("root_hash", verdict.seal->head.root.hex());
+  if (!verdict.signers.empty()) details.set("signer_key_id", verdict.signers.front());
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceVerified, tx, bundle, trace, std::move(details))));
+  json::Value out = verdict_json(verdict);
+  out.set("trace_id", trace.hex());
+  return out;
+}
+
+}  // namespace
+
+Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
+  const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
+  return verified(tx, STELLA_TRY(judge(file.get(), trust)), id.str(), trace);
+}
+
+Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {
+  const Verdict verdict = STELLA_TRY(judge(fd, trust));
+  // What an upload says of itself is believed only where it verifies.
+  const bool named = verdict.seal.has_value() && exit_code(verdict) == kExitPass;
+  return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", trace);
+}
+
+namespace {
+
+class SnapshotHandler final : public jobs::KindHandler {
+ public:
+  explicit SnapshotHandler(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+  Result<void> on_finished(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job) override {
+    const jobs::OutputRef* payload = job.output("payload.tar");
+    const jobs::OutputRef* items = job.output("items.ndjson");
+    if (payload == nullptr || items == nullptr) return Error(base_errors::kInternal, "a snapshot job without payload or items");
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'built', error = NULL, payload_sha256 = $3, items_sha256 = $4 WHERE tenant_id = $1 AND bundle_id = $2 AND state IN ('building', 'failed')",
+                             {job.tenant, job.resource_id, payload->sha256, items->sha256}));
+    if (wake_) tx.on_commit(wake_);
+    return {};
+  }
+  Result<void> on_failed(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FailedJob& job) override {
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'building'", {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+    return {};
+  }
+
+ private:
+  std::function<void()> wake_;
+};
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> handlers(std::function<void()> wake) {
+  return {{std::string(contracts::job_kinds::kEvidenceSnapshot), std::make_shared<SnapshotHandler>(std::move(wake))}};
+}
+
+}  // namespace stella::evidence

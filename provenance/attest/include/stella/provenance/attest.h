@@ -1,0 +1,49 @@
+// Attestations as records: signs the provenance of a job, stores the statement, and writes its rows and event in the caller's transaction.
+// The control plane signs what it hashed itself; a runner never signs. Statements themselves are built by evidence/format.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/base/result.h"
+#include "stella/base/time.h"
+#include "stella/crypto/keys.h"
+#include "stella/evidence/format/statement.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+
+namespace stella::attest {
+
+// The call of one job, as the row and our own hashing know it.
+struct JobProvenance {
+  TenantId tenant;
+  JobId job_id;
+  std::optional<RunId> run_id;       // absent where outputs of an earlier run were reused
+  std::string kind;
+  std::string engine_version;
+  json::Value params;                // the request
+  std::vector<evidence::Subject> inputs;
+  std::vector<evidence::Subject> outputs;
+  Sha256 runner_image;               // digest of the runner's program; zero where unknown
+  std::optional<Sha256> transcript;
+  std::string subject_id;            // what the job worked for: sbom, evaluation, export … id
+  std::string scheduled_by;
+  TraceId trace;
+  std::string traceparent;
+  Timestamp started_at;
+  Timestamp finished_at;
+};
+
+struct Attested {
+  AttestationId id;      // of the first subject
+  Sha256 statement;      // digest of the stored Sigstore bundle
+};
+
+// SLSA provenance v1 with every output as subject: one stored statement, one `attestations` row and fact per output, one
+// attestation.created event. Nothing for a job without outputs (nullopt).
+Result<std::optional<Attested>> attest_job(pg::SystemTx<pg::OrchestratorRole>& tx, objects::Store& store, const crypto::Signer& signer, const JobProvenance& job);
+
+}  // namespace stella::attest

@@ -1,0 +1,211 @@
+// The ends of a job, each one transaction: run, row, handler, events, provenance.
+#include <algorithm>
+#include <cmath>
+
+#include "state.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/crypto/digest.h"
+#include "stella/provenance/attest.h"
+#include "stella/telemetry/log.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::orchestrator {
+namespace {
+
+constexpr std::size_t kTelemetryRows = 2000;  // spans and log lines kept of one run
+constexpr std::size_t kTextBytes = 64u << 10;
+
+timeline::Event job_event(std::string_view kind, const JobRow& job, json::Value details) {
+  timeline::Event event;
+  event.kind = kind;
+  event.project = job.project;
+  event.actor = "system:orchestrator";
+  event.resource_type = "job";
+  event.resource_id = job.job_id.str();
+  event.trace = job.trace;
+  event.traceparent = job.traceparent;
+  event.details = std::move(details);
+  if (!job.resource_type.empty()) event.resources.emplace_back(job.resource_type, job.resource_id);
+  return event;
+}
+
+json::Value failure_details(const JobRow& job, const json::Value& error, const std::string& root_cause) {
+  json::Value d = json::Value::object({{"job_id", job.job_id.str()}, {"job_kind", job.kind}, {"attempt", job.attempt}, {"root_cause", root_cause},
+                                       {"error_code", error.str("code")}, {"error_message", error.str("message").substr(0, 500)}});
+  return d;
+}
+
+jobs::FailedJob failed_job(const JobRow& job, const json::Value& error, const std::string& root_cause) {
+  jobs::FailedJob out;
+  static_cast<jobs::JobFacts&>(out) = job;
+  out.error_code = std::string(error.str("code"));
+  out.error_message = std::string(error.str("message").substr(0, 500));
+  if (const json::Value* fields = error.find("fields")) out.error_fields = *fields;
+  out.root_cause = root_cause;
+  return out;
+}
+
+std::int64_t usage(const Report* report, std::string_view name) {
+  const json::Value* u = report == nullptr ? nullptr : report->body.find("usage");
+  return u == nullptr ? 0 : std::max<std::int64_t>(0, u->integer(name));
+}
+
+std::string transcript_text(const Report& report) {
+  std::string lines;
+  for (const json::Value& step : report.body.items("transcript")) lines += json::dump(step) + "\n";
+  return lines;
+}
+
+attest::JobProvenance provenance_of(const jobs::FinishedJob& job, const Report* report) {
+  attest::JobProvenance p;
+  p.tenant = job.tenant;
+  p.job_id = job.job_id;
+  p.run_id = job.run_id;
+  p.kind = job.kind;
+  p.engine_version = job.engine_version;
+  p.params = job.params;
+  for (const jobs::InputRef& i : job.inputs) p.inputs.push_back({i.name, i.sha256});
+  for (const jobs::OutputRef& o : job.outputs) p.outputs.push_back({o.name, o.sha256});
+  p.subject_id = job.resource_id;
+  p.scheduled_by = job.requested_by;
+  p.trace = job.trace;
+  p.traceparent = job.traceparent;
+  p.finished_at = Timestamp::now();
+  p.started_at = p.finished_at - std::chrono::milliseconds(job.duration_ms);
+  if (report != nullptr) {
+    p.runner_image = report->image;
+    p.transcript = crypto::sha256(transcript_text(*report));
+  }
+  return p;
+}
+
+bool in_trace(const json::Value& v, const JobRow& job) { return v.is_object() && v.str("trace_id") == job.trace.hex(); }
+
+// Spans and log lines of the run; only those of the job's own trace, so that a runner cannot write into another one.
+Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
+  std::size_t kept = 0;
+  for (const json::Value& s : report.body.items("spans")) {
+    if (!in_trace(s, job) || kept++ == kTelemetryRows) continue;
+    auto start = Timestamp::parse(s.str("start_ts"));
+    auto end = Timestamp::parse(s.str("end_ts"));
+    auto span_id = SpanId::parse(s.str("span_id"));
+    if (!start || !end || !span_id) continue;
+    const json::Value* attributes = s.find("attributes");
+    STELLA_TRY_VOID(tx.query(
+        "INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes) "
+        "VALUES ($1, $2, $3, $4, $5, $6, 'stella-runner', $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+        {job.tenant, job.trace.hex(), span_id->hex(), s.str("parent_span_id").substr(0, 16), s.str("name").substr(0, 100), s.str("kind").substr(0, 20),
+         *start, *end, s.str("status").substr(0, 20), attributes != nullptr && attributes->is_object() ? json::dump(*attributes) : std::string("{}")}));
+  }
+  for (const json::Value& line : report.body.items("logs")) {
+    if (!in_trace(line, job) || kept++ >= kTelemetryRows) continue;
+    auto ts = Timestamp::parse(line.str("ts"));
+    std::string text = json::dump(line);
+    if (!ts || text.size() > kTextBytes) continue;
+    STELLA_TRY_VOID(tx.query("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line) VALUES ($1, $2, $3, $4, 'stella-runner', $5, $6)",
+                             {job.tenant, job.trace.hex(), *ts, line.str("level").substr(0, 10), line.str("span_id").substr(0, 16), text}));
+  }
+  return {};
+}
+
+}  // namespace
+
+jobs::KindHandler* Orchestrator::Impl::handler(std::string_view kind) const {
+  const auto it = handlers.find(kind);
+  return it == handlers.end() ? nullptr : it->second.get();
+}
+
+Result<void> Orchestrator::Impl::begin_run(Tx& tx, const JobRow& job, const Report& report) {
+  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'running', runner_id = $3, started_at = coalesce(started_at, now()), lease_until = now() + make_interval(secs => $4) "
+                           "WHERE tenant_id = $1 AND job_id = $2",
+                           {job.tenant, job.job_id, report.runner_id, static_cast<double>(options.lease.count()) / 1000.0}));
+  STELLA_TRY_VOID(tx.query("INSERT INTO runs (tenant_id, run_id, job_id, attempt, runner_id, state, image_sha256, sandbox, started_at) "
+                           "VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, now())",
+                           {job.tenant, report.run_id, job.job_id, job.attempt, report.runner_id, report.image, report.sandbox}));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobStarted, job,
+                                                           json::Value::object({{"job_id", job.job_id.str()}, {"run_id", report.run_id.str()}, {"job_kind", job.kind},
+                                                                                {"attempt", job.attempt}, {"runner_id", report.runner_id},
+                                                                                {"inputs", jobs::digest_list(job.inputs)}}))));
+  return {};
+}
+
+Result<void> Orchestrator::Impl::end_run(Tx& tx, const JobRow& job, std::string_view state, const std::string& root_cause, const Report* report) {
+  std::optional<Sha256> transcript;
+  std::string environment = "{}";
+  std::string used = "{}";
+  if (report != nullptr) {
+    const std::string lines = transcript_text(*report);
+    transcript = crypto::sha256(lines);
+    STELLA_TRY_VOID(store.put(object_key::object(job.tenant, *transcript), lines));
+    if (const json::Value* e = report->body.find("environment")) environment = json::dump(*e);
+    if (const json::Value* u = report->body.find("usage")) used = json::dump(*u);
+    STELLA_TRY_VOID(keep_telemetry(tx, job, *report));
+  }
+  STELLA_TRY_VOID(tx.query("UPDATE runs SET state = $4, root_cause = $5, environment = $6, usage = $7, transcript_sha256 = $8, finished_at = now() "
+                           "WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running'",
+                           {job.tenant, job.job_id, job.attempt, state, root_cause.empty() ? pg::Param(nullptr) : pg::Param(root_cause), environment, used, transcript}));
+  return {};
+}
+
+Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<jobs::OutputRef> outputs, const Report* report) {
+  jobs::FinishedJob done;
+  static_cast<jobs::JobFacts&>(done) = job;
+  done.outputs = std::move(outputs);
+  done.cached = job.cached_from.has_value();
+  if (report != nullptr) done.run_id = report->run_id;
+  done.duration_ms = usage(report, "wall_ms");
+  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'finished', outputs = $3, finished_at = now(), lease_until = NULL, error_code = NULL, error_message = NULL, "
+                           "error_fields = NULL, root_cause = NULL WHERE tenant_id = $1 AND job_id = $2",
+                           {job.tenant, job.job_id, json::dump(jobs::to_json(done.outputs))}));
+  json::Value details = json::Value::object({{"job_id", job.job_id.str()}, {"job_kind", job.kind}, {"attempt", job.attempt}, {"cached", done.cached},
+                                             {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(done.outputs)}});
+  if (report != nullptr) {
+    details.set("run_id", report->run_id.str());
+    details.set("runner_id", report->runner_id);
+    details.set("duration_ms", done.duration_ms);
+    details.set("cpu_ms", usage(report, "cpu_ms"));
+    details.set("max_rss_bytes", usage(report, "max_rss_kb") * 1024);
+  }
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFinished, job, std::move(details))));
+  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer, provenance_of(done, report)));
+  if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_finished(tx, done));
+  return {};
+}
+
+Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause, bool cancelled, bool dead) {
+  jobs::FailedJob failed = failed_job(job, error, root_cause);
+  failed.cancelled = cancelled;
+  failed.dead = dead;
+  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = $3, error_code = $4, error_message = $5, error_fields = $6, root_cause = $7, finished_at = now(), lease_until = NULL, "
+                           "attempt = attempt + $8 WHERE tenant_id = $1 AND job_id = $2",
+                           {job.tenant, job.job_id, cancelled ? "cancelled" : dead ? "dead" : "failed", failed.error_code, failed.error_message,
+                            json::dump(failed.error_fields), root_cause, cancelled ? 1 : 0}));
+  if (!cancelled) {  // a cancellation was announced by whoever asked for it
+    json::Value details = failure_details(job, error, root_cause);
+    details.set("inputs", jobs::digest_list(job.inputs));
+    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFailed, job, std::move(details))));
+  }
+  if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
+  if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_failed(tx, failed));
+  return {};
+}
+
+Result<void> Orchestrator::Impl::retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause) {
+  const std::int64_t failures = job.failures + 1;
+  if (failures >= job.max_attempts) return fail(tx, job, error, root_cause, false, true);
+  std::uint32_t random = 0;
+  fill_random(&random, sizeof random);
+  const double jitter = 0.5 + static_cast<double>(random % 1000) / 1000.0;
+  const double delay_ms = std::min(60'000.0, static_cast<double>(options.retry_base.count()) * std::ldexp(1.0, static_cast<int>(std::min<std::int64_t>(failures, 10)))) * jitter;
+  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'queued', lease_until = NULL, runner_id = NULL, not_before = now() + make_interval(secs => $3), root_cause = $4 "
+                           "WHERE tenant_id = $1 AND job_id = $2",
+                           {job.tenant, job.job_id, delay_ms / 1000.0, root_cause}));
+  json::Value details = failure_details(job, error, root_cause);
+  details.set("delay_ms", static_cast<std::int64_t>(delay_ms));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobRetried, job, std::move(details))));
+  return {};
+}
+
+}  // namespace stella::orchestrator

@@ -1,0 +1,96 @@
+// What the orchestrator's parts share: the row of a job, and the state behind the public class.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <thread>
+
+#include "stella/base/sync.h"
+#include "stella/services/orchestrator.h"
+#include "stella/telemetry/context.h"
+
+namespace stella::orchestrator {
+
+using Tx = pg::SystemTx<pg::OrchestratorRole>;
+
+struct JobRow : jobs::JobFacts {
+  std::string state;
+  int max_attempts = 0;
+  bool cancel_requested = false;
+  std::optional<JobId> cached_from;
+  std::string outputs;  // JSON text of an earlier job, where cached
+  std::int64_t failures = 0;
+};
+
+// The columns of JobRow in order; `j` is the alias of jobs.
+inline constexpr std::string_view kJobColumns =
+    "j.tenant_id, j.job_id, j.kind, j.state, j.engine_version, j.params, j.inputs, j.project_id, j.resource_type, j.resource_id, j.requested_by, "
+    "j.traceparent, j.trace_id, j.attempt, j.max_attempts, j.cancel_requested, j.cached_from, "
+    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost'))";
+Result<JobRow> read_job(const pg::Rows& rows, int row);
+
+// The ambient context of work for a job: its own trace, its tenant.
+telemetry::Context job_context(const JobRow& job);
+
+struct JobKey {
+  TenantId tenant;
+  JobId job;
+};
+
+// What a runner reported, validated: names, sizes and numbers are bounded, nothing else of it is believed.
+struct Report {
+  TenantId tenant;
+  JobId job_id;
+  int attempt = 0;
+  std::string runner_id;
+  RunId run_id;
+  Sha256 image;
+  std::string sandbox = "{}";
+  // result only
+  std::string status;  // "finished", "failed", "errored"
+  json::Value body;    // the whole message
+};
+Result<Report> parse_report(std::string_view payload);
+
+struct Orchestrator::Impl {
+  pg::SystemPool<pg::OrchestratorRole>& pool;
+  bus::Connection& bus;
+  objects::Store& store;
+  std::shared_ptr<const crypto::Signer> signer;
+  Handlers handlers;
+  Options options;
+
+  std::atomic<bool> stopping{false};
+  Mutex mutex;
+  CondVar changed;
+  bool woken STELLA_GUARDED_BY(mutex) = false;
+  std::atomic<std::int64_t> last_message_micros{0};
+  std::thread dispatcher;
+  std::thread receiver;
+
+  // dispatch.cc
+  void dispatch_loop();
+  Result<int> dispatch_round();
+  Result<bool> take(const JobKey& key);           // one queued job: cancel, complete from cache, or dispatch
+  Result<void> send(const JobRow& job);           // directory and message
+  Result<void> reap();                            // running jobs whose lease is over
+  void watch_bus(int waiting);                    // probes and rebuilds (architecture.md §2)
+  Result<void> prepare_directory(const JobRow& job, json::Value& message);
+  // results.cc
+  void receive_loop();
+  Result<void> on_message(const bus::Message& message);
+  Result<void> on_started(const Report& report);
+  Result<void> on_heartbeat(const Report& report);
+  Result<void> on_result(const Report& report);
+  Result<std::vector<jobs::OutputRef>> collect_outputs(const Report& report, std::uint64_t max_bytes);
+  // finish.cc: each inside the caller's transaction, after the job's row was locked
+  Result<void> finish(Tx& tx, const JobRow& job, std::vector<jobs::OutputRef> outputs, const Report* report);
+  Result<void> fail(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause, bool cancelled, bool dead);
+  Result<void> retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause);
+  Result<void> begin_run(Tx& tx, const JobRow& job, const Report& report);
+  Result<void> end_run(Tx& tx, const JobRow& job, std::string_view state, const std::string& root_cause, const Report* report);
+  jobs::KindHandler* handler(std::string_view kind) const;
+  std::string directory(const JobId& job, int attempt) const;
+};
+
+}  // namespace stella::orchestrator

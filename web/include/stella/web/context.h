@@ -1,0 +1,89 @@
+// One request as its handler sees it: who asks, for which tenant, in which trace, and the transaction its state changes share.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/base/json.h"
+#include "stella/platform/http_server.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+#include "stella/services/authority.h"
+
+namespace stella::web {
+
+// What handlers may use. Built once in apps/.
+struct Services {
+  pg::Pool& pool;                         // login stella_web
+  authority::Authority& authority;
+  authority::Provisioner& provisioner;
+  objects::Store& store;
+  std::string temp_dir;
+  // Health of the parts, for /readyz and /obs/health: name → empty or what is wrong.
+  std::function<std::vector<std::pair<std::string, std::string>>()> parts;
+};
+
+class Context {
+ public:
+  Context(Services& services, http::Request& request) : services(services), request(request) {}
+
+  Services& services;
+  http::Request& request;
+  TraceId trace;
+  std::string traceparent;   // of the request's own span: what jobs continue
+  RequestId request_id;
+  std::string_view route;    // template
+  std::vector<std::pair<std::string, std::string>> params;  // path parameters, decoded
+  std::optional<authority::Principal> principal;
+  std::optional<authority::Grant> grant;
+
+  // Path parameter; its name is known to the template (asserted).
+  std::string_view param(std::string_view name) const;
+  template <class Id>
+  Result<Id> id_param(std::string_view name) const {
+    auto id = Id::parse(param(name));
+    // A malformed id is an id that does not exist: the two never differ.
+    if (!id) return Error(base_errors::kNotFound, "no such thing");
+    return id;
+  }
+  // Only on routes with a scope (asserted).
+  const TenantScope& scope() const;
+  const TenantId& tenant() const { return scope().tenant(); }
+  const std::string& actor() const { return scope().actor(); }
+
+  // The request's transaction; opened on first use, with the authorisation decision as its first row. Commit with commit().
+  Result<pg::TenantTx*> tx();
+  // Commits what tx() began and stores the response for the request's Idempotency-Key in the same transaction.
+  Result<http::Response> commit(http::Response response);
+  // A read in one round trip of its own (the decision goes with the next transaction, else the middleware writes it).
+  Result<pg::Rows> read(std::string_view sql, std::initializer_list<pg::Param> params);
+  Result<pg::Rows> read(std::string_view sql, std::span<const pg::Param> params);
+
+  // Body as a JSON object; kMalformed with position otherwise.
+  Result<json::Value> json_body();
+  // ?wait=<seconds>: 0 where absent, at most 120; kInvalid otherwise.
+  Result<std::chrono::milliseconds> wait() const;
+  // ?limit=: default 100, 1…500.
+  Result<int> limit() const;
+
+  // Filled by the middleware from the Idempotency-Key header.
+  std::string idempotency_key;
+  std::optional<Sha256> request_sha256;
+  bool decision_written = false;
+
+ private:
+  std::optional<pg::TenantTx> tx_;
+};
+
+// Polls `done` (a read of its own each time) until it says true, the wait is over, or the server is stopping.
+void wait_until(std::chrono::milliseconds wait, const std::function<bool()>& done);
+
+}  // namespace stella::web

@@ -1,0 +1,92 @@
+// The request's transaction, its idempotency and its small helpers.
+#include "stella/web/context.h"
+
+#include <algorithm>
+#include <cassert>
+#include <charconv>
+#include <thread>
+
+#include "stella/base/limits.h"
+#include "stella/contracts/errors.h"
+#include "stella/platform/process.h"
+
+namespace stella::web {
+
+std::string_view Context::param(std::string_view name) const {
+  const auto it = std::find_if(params.begin(), params.end(), [&](const auto& p) { return p.first == name; });
+  assert(it != params.end());
+  return it->second;
+}
+
+const TenantScope& Context::scope() const {
+  assert(grant.has_value());
+  return grant->scope;
+}
+
+Result<pg::TenantTx*> Context::tx() {
+  if (!tx_) {
+    auto opened = pg::TenantTx::open(services.pool, scope());
+    if (!opened) return std::move(opened.error());
+    tx_.emplace(std::move(*opened));
+    STELLA_TRY_VOID(authority::Authority::record(*tx_, grant->decision));
+  }
+  return &*tx_;
+}
+
+Result<http::Response> Context::commit(http::Response response) {
+  pg::TenantTx* t = STELLA_TRY(tx());
+  if (!idempotency_key.empty())
+    STELLA_TRY_VOID(t->query("INSERT INTO idempotency_keys (tenant_id, key, route, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, $6)",
+                             {tenant(), idempotency_key, route, *request_sha256, response.status, response.body}));
+  STELLA_TRY_VOID(t->commit());
+  decision_written = true;
+  tx_.reset();
+  return response;
+}
+
+Result<pg::Rows> Context::read(std::string_view sql, std::initializer_list<pg::Param> params) { return pg::TenantTx::read(services.pool, scope(), sql, params); }
+Result<pg::Rows> Context::read(std::string_view sql, std::span<const pg::Param> params) { return pg::TenantTx::read(services.pool, scope(), sql, params); }
+
+Result<json::Value> Context::json_body() {
+  const std::string text = STELLA_TRY(request.body_text(limits::kJsonBodyBytes));
+  auto value = json::parse(text, {.max_bytes = limits::kJsonBodyBytes, .max_depth = limits::kJsonDepth});
+  if (value && !value->is_object()) return Error(base_errors::kMalformed, "the body is no JSON object").with("expected", "a JSON object");
+  return value;
+}
+
+namespace {
+Result<std::int64_t> bounded_number(std::string_view text, Literal name, std::int64_t low, std::int64_t high) {
+  std::int64_t n = 0;
+  const auto r = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (r.ec != std::errc() || r.ptr != text.data() + text.size() || n < low || n > high)
+    return Error(base_errors::kInvalid, "a query parameter is out of range")
+        .with("field", std::string(name.view()))
+        .with("expected", "a number from " + std::to_string(low) + " to " + std::to_string(high));
+  return n;
+}
+}  // namespace
+
+Result<std::chrono::milliseconds> Context::wait() const {
+  const std::string text = request.query_param("wait");
+  if (text.empty()) return std::chrono::milliseconds(0);
+  const std::int64_t seconds = STELLA_TRY(bounded_number(text, "wait", 0, 120));
+  return std::chrono::milliseconds(seconds * 1000);
+}
+
+Result<int> Context::limit() const {
+  const std::string text = request.query_param("limit");
+  if (text.empty()) return 100;
+  const std::int64_t n = STELLA_TRY(bounded_number(text, "limit", 1, 500));
+  return static_cast<int>(n);
+}
+
+void wait_until(std::chrono::milliseconds wait, const std::function<bool()>& done) {
+  const Deadline deadline = Deadline::after(wait);
+  std::chrono::milliseconds pause(5);
+  while (!done() && !deadline.passed() && !process::stop_requested()) {
+    std::this_thread::sleep_for(std::min(pause, deadline.left()));
+    pause = std::min(pause * 2, std::chrono::milliseconds(100));
+  }
+}
+
+}  // namespace stella::web

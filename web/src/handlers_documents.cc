@@ -1,0 +1,195 @@
+// SBOMs, advisories, VEX documents, policies: received as they are, computed by jobs.
+#include "handlers.h"
+#include "page.h"
+#include "stella/base/limits.h"
+#include "stella/contracts/components.h"
+#include "stella/contracts/errors.h"
+#include "stella/services/ledger.h"
+#include "stella/tenancy/paths.h"
+
+namespace stella::web::handlers {
+namespace {
+
+constexpr std::string_view kSbomJson =
+    "json_build_object('sbom_id', sbom_id, 'project_id', project_id, 'sha256', " STELLA_SQL_HEX("sha256") ", 'size', size, 'state', state, 'source_format', source_format, "
+    "'document_name', document_name, 'document_version', document_version, 'document_id', document_id, 'counts', counts, 'components_sha256', " STELLA_SQL_HEX("components_sha256") ", "
+    "'error', error, 'job_id', job_id, 'received_by', received_by, 'received_at', " STELLA_SQL_TIME("received_at") ", 'computed_at', " STELLA_SQL_TIME("computed_at") ", 'trace_id', trace_id)";
+
+constexpr std::string_view kBatchJson =
+    "json_build_object('batch_id', batch_id, 'kind', kind, 'source_id', source_id, 'sha256', " STELLA_SQL_HEX("sha256") ", 'size', size, 'documents', documents, 'state', state, "
+    "'counts', counts, 'rejected', coalesce(rejected, '[]'::jsonb), 'error', error, 'job_id', job_id, 'received_at', " STELLA_SQL_TIME("received_at") ", 'finished_at', " STELLA_SQL_TIME("finished_at") ", 'trace_id', trace_id)";
+
+ledger::Trace trace_of(const Context& ctx) { return {ctx.trace, ctx.traceparent}; }
+
+// Commits, then waits (?wait=) until the row is no longer in `pending`, and answers with it.
+Result<http::Response> answer_with_row(Context& ctx, int status, std::string_view json_sql, std::string_view table, std::string_view id_column, std::string_view pending, std::string id, bool existed) {
+  const auto wait = STELLA_TRY(ctx.wait());
+  json::Value accepted = json::Value::object({{std::string(id_column), id}, {"state", pending}, {"existed", existed}, {"trace_id", ctx.trace.hex()}});
+  http::Response response = STELLA_TRY(ctx.commit(http::Response::json(status, json::dump(accepted))));
+  const std::string sql = std::string("SELECT (").append(json_sql).append(")::text, state FROM ").append(table).append(" WHERE tenant_id = $1 AND ").append(id_column).append(" = $2");
+  std::optional<Error> failed;
+  wait_until(wait, [&] {
+    auto rows = ctx.read(sql, {ctx.tenant(), id});
+    if (!rows || rows->empty()) {
+      failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
+      return true;
+    }
+    auto row = json::parse(rows->text(0, 0));
+    if (!row) {
+      failed = std::move(row.error());
+      return true;
+    }
+    const std::string own_trace(row->str("trace_id"));
+    row->set("existed", existed);
+    row->set("trace_id", own_trace.empty() ? ctx.trace.hex() : own_trace);
+    response.body = json::dump(*row);
+    const bool done = rows->text(0, 1) != pending;
+    if (done) response.status = existed ? 200 : 201;
+    return done;
+  });
+  if (failed) return std::move(*failed);
+  return response;
+}
+
+bool is_tar(const Context& ctx) {
+  const std::string_view type = ctx.request.header("content-type");
+  return type.rfind("application/x-tar", 0) == 0 || type.rfind("application/tar", 0) == 0;
+}
+
+Result<http::Response> create_batch(Context& ctx, ledger::DocumentKind kind) {
+  const std::string source = ctx.request.query_param("source");
+  const std::string bytes = STELLA_TRY(ctx.request.body_text(limits::kIngestBatchBytes));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const auto batch = STELLA_TRY(ledger::receive_batch(*tx, ctx.services.store, kind, source.empty() ? "upload" : source, bytes, is_tar(ctx), trace_of(ctx)));
+  return answer_with_row(ctx, 202, kBatchJson, "ingest_batches", "batch_id", "received", batch.id.str(), false);
+}
+
+}  // namespace
+
+Result<http::Response> create_sbom(Context& ctx) {
+  const std::string bytes = STELLA_TRY(ctx.request.body_text(limits::kSbomBytes));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const ProjectId project = STELLA_TRY(ledger::find_project(*tx, ctx.request.query_param("project")));
+  const auto received = STELLA_TRY(ledger::receive_sbom(*tx, ctx.services.store, project, bytes, trace_of(ctx)));
+  return answer_with_row(ctx, received.existed ? 200 : 202, kSbomJson, "sboms", "sbom_id", "received", received.id.str(), received.existed);
+}
+
+Result<http::Response> list_sboms(Context& ctx) {
+  ListQuery q;
+  q.select = kSbomJson;
+  q.from = "FROM sboms";
+  q.time = "received_at";
+  q.id = "sbom_id";
+  return list_page(ctx, q);
+}
+
+Result<http::Response> get_sbom(Context& ctx) {
+  const SbomId id = STELLA_TRY(ctx.id_param<SbomId>("sbom_id"));
+  return one_row(ctx, std::string("SELECT (").append(kSbomJson).append(")::text FROM sboms WHERE tenant_id = $1 AND sbom_id = $2"), {ctx.tenant(), id});
+}
+
+Result<http::Response> list_components(Context& ctx) {
+  const SbomId id = STELLA_TRY(ctx.id_param<SbomId>("sbom_id"));
+  const int limit = STELLA_TRY(ctx.limit());
+  const auto rows = STELLA_TRY(ctx.read("SELECT components_sha256, state FROM sboms WHERE tenant_id = $1 AND sbom_id = $2", {ctx.tenant(), id}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such SBOM");
+  if (rows.is_null(0, 0)) return Error(contracts::errors::kNotReady, "the SBOM is not computed").with("state", std::string(rows.text(0, 1)));
+  const Sha256 digest = STELLA_TRY(rows.sha256(0, 0));
+  const std::string text = STELLA_TRY(ctx.services.store.get(object_key::object(ctx.tenant(), digest), 1ull << 30));
+  const auto table = STELLA_TRY(contracts::decode_components(text));
+  std::size_t first = 0;
+  const std::string cursor = ctx.request.query_param("cursor");
+  if (!cursor.empty()) {
+    if (cursor.size() > 9 || cursor.find_first_not_of("0123456789") != std::string::npos) return Error(base_errors::kInvalid, "the cursor is not one of this list").with("field", "cursor").with("expected", "next_cursor of the page before");
+    first = static_cast<std::size_t>(std::stoul(cursor));
+  }
+  json::Array items;
+  const std::size_t end = std::min(table.components.size(), first + static_cast<std::size_t>(limit));
+  for (std::size_t i = first; i < end; ++i) {
+    const contracts::Component& c = table.components[i];
+    items.push_back(json::Value::object({{"index", i}, {"purl", c.purl}, {"raw_purl", c.raw_purl}, {"ecosystem", c.ecosystem}, {"name", c.name}, {"version", c.version}, {"label", c.label}, {"problem", c.problem}}));
+  }
+  json::Value next = end < table.components.size() ? json::Value(std::to_string(end)) : json::Value();
+  return http::Response::json(200, json::dump(json::Value::object({{"items", std::move(items)}, {"next_cursor", std::move(next)}, {"total", table.components.size()}})));
+}
+
+Result<http::Response> create_advisories(Context& ctx) { return create_batch(ctx, ledger::DocumentKind::kAdvisory); }
+Result<http::Response> create_vex(Context& ctx) { return create_batch(ctx, ledger::DocumentKind::kVex); }
+
+Result<http::Response> get_batch(Context& ctx) {
+  auto id = Uuid::parse(ctx.param("batch_id"));
+  if (!id) return Error(base_errors::kNotFound, "no such batch");
+  return one_row(ctx, std::string("SELECT (").append(kBatchJson).append(")::text FROM ingest_batches WHERE tenant_id = $1 AND batch_id = $2"), {ctx.tenant(), id->str()});
+}
+
+namespace {
+
+// Observations of the tenant and of the public knowledge base; the page helper's tenant condition covers the tenant's own, so the
+// knowledge base is a list of its own (?global=1).
+Result<http::Response> list_observations(Context& ctx, ListQuery q) {
+  const std::string id = ctx.request.query_param("id");
+  const std::string global = ctx.request.query_param("global");
+  if (!id.empty()) {
+    q.params.emplace_back(id);
+    q.where = " AND native_id = $2";
+  }
+  q.from_global = global == "1" || global == "true";
+  return list_page(ctx, q);
+}
+
+}  // namespace
+
+Result<http::Response> list_advisories(Context& ctx) {
+  ListQuery q;
+  q.select = "json_build_object('advisory_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'modified', modified, 'withdrawn', withdrawn, "
+             "'aliases', aliases, 'ecosystems', ecosystems, 'path', path, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
+  q.from = "FROM advisory_observations";
+  q.time = "observed_at";
+  q.id = "(source_id || ':' || native_id || ':' || revision_no)";
+  q.id_type = "text";
+  return list_observations(ctx, std::move(q));
+}
+
+Result<http::Response> list_vex(Context& ctx) {
+  ListQuery q;
+  q.select = "json_build_object('document_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'format', format, 'document_time', document_time, "
+             "'statements', statements, 'deviations', deviations, 'path', path, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
+  q.from = "FROM vex_observations";
+  q.time = "observed_at";
+  q.id = "(source_id || ':' || native_id || ':' || revision_no)";
+  q.id_type = "text";
+  return list_observations(ctx, std::move(q));
+}
+
+Result<http::Response> create_policy(Context& ctx) {
+  const std::string yaml = STELLA_TRY(ctx.request.body_text(limits::kPolicyBytes));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const auto published = STELLA_TRY(ledger::publish_policy(*tx, ctx.services.store, yaml, trace_of(ctx)));
+  const auto rows = STELLA_TRY(tx->query("SELECT label, " STELLA_SQL_HEX("sha256") ", rules FROM policies WHERE tenant_id = $1 AND policy_version = $2", {ctx.tenant(), published.version}));
+  json::Value body = json::Value::object({{"policy_version", published.version}, {"label", rows.text(0, 0)}, {"sha256", rows.text(0, 1)}, {"rules", rows.integer(0, 2)},
+                                          {"existed", published.existed}, {"trace_id", ctx.trace.hex()}});
+  return ctx.commit(http::Response::json(published.existed ? 200 : 201, json::dump(body)));
+}
+
+Result<http::Response> list_policies(Context& ctx) {
+  ListQuery q;
+  q.select = "json_build_object('policy_version', policy_version, 'label', label, 'sha256', " STELLA_SQL_HEX("sha256") ", 'source_sha256', " STELLA_SQL_HEX("source_sha256") ", 'description', description, "
+             "'rules', rules, 'published_by', published_by, 'published_at', " STELLA_SQL_TIME("published_at") ", "
+             "'active', policy_version = (SELECT a.policy_version FROM policy_activations a WHERE a.tenant_id = policies.tenant_id ORDER BY a.activated_at DESC, a.activation_id DESC LIMIT 1))";
+  q.from = "FROM policies";
+  q.time = "published_at";
+  q.id = "policy_version";
+  q.id_type = "text";
+  return list_page(ctx, q);
+}
+
+Result<http::Response> activate_policy(Context& ctx) {
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const std::string version(ctx.param("policy_version"));
+  STELLA_TRY_VOID(ledger::activate_policy(*tx, version, trace_of(ctx)));
+  const auto rows = STELLA_TRY(tx->query("SELECT " STELLA_SQL_TIME("activated_at") " FROM policy_activations WHERE tenant_id = $1 AND policy_version = $2 ORDER BY activated_at DESC LIMIT 1", {ctx.tenant(), version}));
+  json::Value body = json::Value::object({{"policy_version", version}, {"activated_at", rows.text(0, 0)}, {"trace_id", ctx.trace.hex()}});
+  return ctx.commit(http::Response::json(200, json::dump(body)));
+}
+
+}  // namespace stella::web::handlers

@@ -1,0 +1,70 @@
+// One trace on one screen, and the health of the parts.
+#include "handlers.h"
+#include "page.h"
+
+namespace stella::web::handlers {
+namespace {
+
+constexpr int kTraceRows = 5000;  // of each kind; the reply says where more were left out
+
+// A JSON array of a query's first column.
+Result<std::string> array_of(Context& ctx, std::string_view sql) {
+  const std::string trace(ctx.param("trace_id"));
+  const auto rows = STELLA_TRY(ctx.read(std::string(sql).append(" LIMIT $3"), {ctx.tenant(), trace, kTraceRows}));
+  std::string out = "[";
+  for (int i = 0; i < rows.size(); ++i) out.append(i == 0 ? "" : ",").append(rows.text(i, 0));
+  return out + "]";
+}
+
+struct Part {
+  std::string_view name;
+  std::string_view sql;
+};
+
+// Each part in time order; the reader joins them by span id and time.
+constexpr Part kParts[] = {
+    {"spans", "SELECT json_build_object('span_id', span_id, 'parent_span_id', parent_span_id, 'name', name, 'kind', kind, 'service', service, 'start_ts', " STELLA_SQL_TIME("start_ts") ", 'end_ts', " STELLA_SQL_TIME("end_ts") ", "
+              "'duration_us', (extract(epoch FROM end_ts - start_ts) * 1000000)::bigint, 'status', status, 'attributes', attributes, 'links', links)::text FROM telemetry_spans WHERE tenant_id = $1 AND trace_id = $2 ORDER BY start_ts, span_id"},
+    {"logs", "SELECT line FROM telemetry_logs WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, line_id"},
+    {"events", "SELECT json_build_object('event_id', event_id, 'ts', " STELLA_SQL_TIME("ts") ", 'kind', kind, 'actor', actor, 'resource_type', resource_type, 'resource_id', resource_id, 'details', details_jsonb, 'digest', " STELLA_SQL_HEX("digest") ")::text "
+               "FROM timeline_events WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, event_id"},
+    {"decisions", "SELECT record::text FROM decisions WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, decision_id"},
+    {"jobs", "SELECT json_build_object('job_id', job_id, 'kind', kind, 'state', state, 'attempt', attempt, 'root_cause', root_cause, 'created_at', " STELLA_SQL_TIME("created_at") ", 'finished_at', " STELLA_SQL_TIME("finished_at") ")::text "
+             "FROM jobs WHERE tenant_id = $1 AND trace_id = $2 ORDER BY created_at, job_id"},
+    {"evidence", "SELECT json_build_object('bundle_id', bundle_id, 'case_id', case_id, 'kind', kind, 'resource_id', resource_id, 'state', state, 'sealed_at', " STELLA_SQL_TIME("sealed_at") ")::text "
+                 "FROM evidence_snapshots WHERE tenant_id = $1 AND trace_id = $2 ORDER BY requested_at, bundle_id"},
+    {"attestations", "SELECT json_build_object('attestation_id', f.attestation_id, 'predicate_type', f.predicate_type, 'subject_name', f.subject_name, 'subject_digest', " STELLA_SQL_HEX("a.subject_digest") ", 'job_id', f.job_id, 'signer_key_id', a.signer_key_id)::text "
+                     "FROM attestation_facts f JOIN attestations a ON a.tenant_id = f.tenant_id AND a.id = f.attestation_id WHERE f.tenant_id = $1 AND f.trace_id = $2 ORDER BY a.created_at, f.attestation_id"},
+};
+
+}  // namespace
+
+Result<http::Response> obs_trace(Context& ctx) {
+  const TraceId trace = STELLA_TRY(ctx.id_param<TraceId>("trace_id"));
+  std::string body = "{\"trace_id\":\"" + trace.hex() + "\"";
+  bool empty = true;
+  for (const Part& part : kParts) {
+    const std::string items = STELLA_TRY(array_of(ctx, part.sql));
+    empty = empty && items == "[]";
+    body.append(",\"").append(part.name).append("\":").append(items);
+  }
+  if (empty) return Error(base_errors::kNotFound, "nothing is known about this trace");
+  body += "}";
+  return http::Response::json(200, std::move(body));
+}
+
+Result<http::Response> obs_health(Context& ctx) {
+  json::Array parts;
+  bool healthy = true;
+  for (const auto& [name, problem] : ctx.services.parts()) {
+    parts.push_back(json::Value::object({{"part", name}, {"healthy", problem.empty()}, {"problem", problem}}));
+    healthy = healthy && problem.empty();
+  }
+  const auto rows = STELLA_TRY(ctx.read("SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'), count(*) FILTER (WHERE state = 'dead') FROM jobs WHERE tenant_id = $1 "
+                                        "AND state IN ('queued', 'running', 'dead')",
+                                        {ctx.tenant()}));
+  return http::Response::json(200, json::dump(json::Value::object({{"healthy", healthy}, {"version", STELLA_VERSION}, {"parts", std::move(parts)},
+                                                                   {"jobs", json::Value::object({{"queued", rows.integer(0, 0)}, {"running", rows.integer(0, 1)}, {"dead", rows.integer(0, 2)}})}})));
+}
+
+}  // namespace stella::web::handlers

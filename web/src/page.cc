@@ -1,0 +1,63 @@
+// Keyset pages. A cursor is the place after the last row: base64url of "<micros>|<id>".
+#include "page.h"
+
+#include <charconv>
+
+#include "stella/base/encoding.h"
+
+namespace stella::web {
+namespace {
+
+struct Cursor {
+  Timestamp ts;
+  std::string id;
+};
+
+Error bad_cursor() { return Error(base_errors::kInvalid, "the cursor is not one of this list").with("field", "cursor").with("expected", "next_cursor of the page before"); }
+
+Result<std::optional<Cursor>> parse_cursor(const std::string& text) {
+  if (text.empty()) return std::optional<Cursor>();
+  if (text.size() > 512) return bad_cursor();
+  auto raw = base64_decode(text);
+  if (!raw || !is_utf8(*raw)) return bad_cursor();
+  const std::size_t bar = raw->find('|');
+  std::int64_t micros = 0;
+  const auto r = std::from_chars(raw->data(), raw->data() + std::min(bar, raw->size()), micros);
+  if (bar == std::string::npos || r.ec != std::errc() || r.ptr != raw->data() + bar || raw->find('\0') != std::string::npos) return bad_cursor();
+  return std::optional<Cursor>(Cursor{Timestamp::from_micros(micros), raw->substr(bar + 1)});
+}
+
+}  // namespace
+
+Result<http::Response> list_page(Context& ctx, const ListQuery& query) {
+  const int limit = STELLA_TRY(ctx.limit());
+  const auto cursor = STELLA_TRY(parse_cursor(ctx.request.query_param("cursor")));
+  std::vector<pg::Param> params{query.from_global ? pg::Param(kGlobalTenant) : pg::Param(ctx.tenant())};
+  params.insert(params.end(), query.params.begin(), query.params.end());
+  std::string sql = std::string("SELECT (").append(query.select).append(")::text, ").append(query.time).append(", ").append(query.id).append("::text ").append(query.from).append(" WHERE tenant_id = $1 ").append(query.where);
+  if (cursor) {
+    if (query.id_type == "uuid" && !Uuid::parse(cursor->id)) return bad_cursor();
+    sql.append(" AND (").append(query.time).append(", ").append(query.id).append(") < ($" + std::to_string(params.size() + 1) + "::timestamptz, $" + std::to_string(params.size() + 2) + "::").append(query.id_type).append(")");
+    params.emplace_back(cursor->ts);
+    params.emplace_back(cursor->id);
+  }
+  sql.append(" ORDER BY ").append(query.time).append(" DESC, ").append(query.id).append(" DESC LIMIT $" + std::to_string(params.size() + 1));
+  params.emplace_back(limit + 1);
+  const auto rows = STELLA_TRY(ctx.read(sql, params));
+  const int n = std::min(rows.size(), limit);
+  std::string body = "{\"items\":[";
+  for (int i = 0; i < n; ++i) body.append(i == 0 ? "" : ",").append(rows.text(i, 0));
+  body += "],\"next_cursor\":";
+  if (rows.size() > limit) json::append_quoted(body, base64url_encode(std::to_string(rows.timestamp(n - 1, 1).micros()) + "|" + std::string(rows.text(n - 1, 2))));
+  else body += "null";
+  body += "}";
+  return http::Response::json(200, std::move(body));
+}
+
+Result<http::Response> one_row(Context& ctx, std::string_view sql, std::initializer_list<pg::Param> params) {
+  const auto rows = STELLA_TRY(ctx.read(sql, params));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such thing");
+  return http::Response::json(200, std::string(rows.text(0, 0)));
+}
+
+}  // namespace stella::web

@@ -1,0 +1,33 @@
+// Lists: keyset pages of JSON that PostgreSQL builds, newest first.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/web/context.h"
+
+namespace stella::web {
+
+// SQL text of a timestamptz as RFC 3339 in UTC, and of a digest as hex.
+#define STELLA_SQL_TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+#define STELLA_SQL_HEX(column) "encode(" column ", 'hex')"
+
+struct ListQuery {
+  std::string_view select;   // SQL of the JSON object of a row
+  std::string_view from;     // FROM … (without WHERE)
+  std::string_view time;     // column of the order
+  std::string_view id;       // uuid or text column that makes it total
+  std::string_view id_type = "uuid";
+  std::string where;         // further conditions, "AND …"; $1 is the tenant
+  std::vector<pg::Param> params;  // from $2 on
+  bool from_global = false;       // rows of the public knowledge base instead of the tenant's own
+};
+
+// {"items":[…],"next_cursor":…|null}; honours ?limit and ?cursor. kInvalid for a cursor that this list did not give.
+Result<http::Response> list_page(Context& ctx, const ListQuery& query);
+
+// One row's JSON as a 200 response; kNotFound where there is none.
+Result<http::Response> one_row(Context& ctx, std::string_view sql, std::initializer_list<pg::Param> params);
+
+}  // namespace stella::web

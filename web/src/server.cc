@@ -1,0 +1,237 @@
+// The middleware: what every request gets whether its handler thinks of it or not.
+#include "stella/web/server.h"
+
+#include <algorithm>
+
+#include "stella/base/limits.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/metrics.h"
+#include "stella/crypto/digest.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/span.h"
+#include "stella/web/router.h"
+
+namespace stella::web {
+namespace {
+
+namespace errors = contracts::errors;
+constexpr telemetry::Logger kLog{"web"};
+constexpr telemetry::Counter kRequests{contracts::metrics::kHttpRequests};
+constexpr telemetry::Histogram kLatency{contracts::metrics::kHttpRequestDurationSeconds};
+constexpr telemetry::Counter kDecisions{contracts::metrics::kAuthzDecisions};
+
+std::string_view status_class(int status) {
+  static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+  return kClasses[std::clamp(status / 100, 1, 5) - 1];
+}
+
+std::optional<telemetry::RemoteContext> caller_context(const http::Request& request) {
+  std::vector<std::pair<std::string_view, std::string_view>> headers;
+  for (const auto& [name, value] : request.headers)
+    if (name == "traceparent" || name == "tracestate") headers.emplace_back(name, value);
+  return telemetry::extract(headers);
+}
+
+Result<std::string> bearer(const http::Request& request) {
+  const std::string_view header = request.header("authorization");
+  constexpr std::string_view kScheme = "bearer ";
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  if (header.size() <= kScheme.size() || !std::equal(kScheme.begin(), kScheme.end(), header.begin(), [&](char a, char b) { return a == lower(b); }))
+    return Error(errors::kUnauthenticated, "a bearer token is needed");
+  return std::string(header.substr(kScheme.size()));
+}
+
+http::Response forbidden(const authority::Denial& denial, const TraceId& trace) {
+  Error error(errors::kForbidden, "the token does not allow this");
+  error.add("decision_id", denial.decision.id.str());
+  error.add("reason", denial.decision.reason);
+  if (!denial.missing_scope.empty()) error.add("missing_scope", denial.missing_scope);
+  return problem(error, trace);
+}
+
+// Who asks, and may they. nullopt: go on; a response: answer with it.
+Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
+  if (route.access == Access::kPublic) return std::optional<http::Response>();
+  const std::string token = STELLA_TRY(bearer(ctx.request));
+  ctx.principal = STELLA_TRY(ctx.services.authority.authenticate(token));
+  authority::Demand demand;
+  demand.route = route.path;
+  demand.method = route.method;
+  demand.scope = route.scope;
+  demand.trace = ctx.trace;
+  demand.platform = route.access == Access::kPlatform;
+  const std::string asked(ctx.request.header("x-stella-tenant"));
+  demand.asked_tenant = asked;
+  if (route.access == Access::kTenantOrGlobal) {
+    const std::string global = ctx.request.query_param("global");
+    if (global == "1" || global == "true") {
+      demand.scope = "kb:write";
+      demand.platform = true;
+      demand.knowledge_base = true;
+    }
+  }
+  auto verdict = STELLA_TRY(ctx.services.authority.authorize(*ctx.principal, demand));
+  if (auto* denial = std::get_if<authority::Denial>(&verdict)) {
+    kDecisions.add(1, "deny");
+    kLog.warn("request denied", {f::decision_id(denial->decision.id), f::decision_effect("deny"), f::decision_reason(denial->decision.reason), f::scope(denial->decision.scope)});
+    return std::optional<http::Response>(forbidden(*denial, ctx.trace));
+  }
+  kDecisions.add(1, "allow");
+  ctx.grant = std::move(std::get<authority::Grant>(verdict));
+  return std::optional<http::Response>();
+}
+
+// A repeated Idempotency-Key answers what was answered before; another body under the same key is a conflict.
+Result<std::optional<http::Response>> replayed(Context& ctx) {
+  const std::string_view key = ctx.request.header("idempotency-key");
+  if (key.empty() || ctx.request.method != "POST" || !ctx.grant) return std::optional<http::Response>();
+  if (key.size() > 128) return Error(base_errors::kInvalid, "the idempotency key is too long").with("field", "Idempotency-Key").with("expected", "at most 128 bytes");
+  ctx.idempotency_key = std::string(key);
+  const std::string text = ctx.request.body_file ? std::string() : ctx.request.body;
+  ctx.request_sha256 = crypto::sha256(ctx.request.target, text);
+  const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
+                                        {ctx.tenant(), ctx.route, ctx.idempotency_key}));
+  if (rows.empty()) return std::optional<http::Response>();
+  const Sha256 before = STELLA_TRY(rows.sha256(0, 0));
+  if (before != *ctx.request_sha256) return Error(errors::kConflict, "the idempotency key was used for another request").with("field", "Idempotency-Key");
+  http::Response response = http::Response::json(static_cast<int>(rows.integer(0, 1)), std::string(rows.text(0, 2)));
+  response.header("Idempotency-Replayed", "true");
+  return std::optional<http::Response>(std::move(response));
+}
+
+Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::Span& span) {
+  auto early = STELLA_TRY(admit(ctx, route));
+  if (ctx.principal) {
+    telemetry::Context& ambient = telemetry::Context::edit();
+    ambient.tenant_id = ctx.principal->tenant;
+    ambient.actor = ctx.principal->actor;
+  }
+  if (ctx.grant) {
+    span.set(f::decision_id(ctx.grant->decision.id));
+    span.set(f::decision_effect("allow"));
+    span.set(f::scope(ctx.grant->decision.scope));
+  }
+  if (early) return std::move(*early);
+  auto before = STELLA_TRY(replayed(ctx));
+  if (before) return std::move(*before);
+  auto response = route.handler(ctx);
+  // Two requests with one key at once: the second meets the first's row and is told to read.
+  if (!response && response.error().code() == errors::kConflict && response.error().field("constraint") == "idempotency_keys_pkey") {
+    auto again = STELLA_TRY(replayed(ctx));
+    if (again) return std::move(*again);
+  }
+  return response;
+}
+
+// A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
+Result<void> write_decision(Context& ctx) {
+  if (!ctx.grant || ctx.decision_written) return {};
+  auto tx = STELLA_TRY(pg::TenantTx::open(ctx.services.pool, ctx.grant->scope));
+  STELLA_TRY_VOID(authority::Authority::record(tx, ctx.grant->decision));
+  return tx.commit();
+}
+
+http::Response answer(Services& services, http::Request& request) {
+  const auto started = std::chrono::steady_clock::now();
+  const Timestamp started_at = Timestamp::now();
+  Context ctx(services, request);
+  ctx.request_id = RequestId::generate();
+  const Match found = match(request.method, request.path);
+  ctx.route = found.route != nullptr ? found.route->path : "/";
+  ctx.params = found.params;
+  const auto remote = caller_context(request);
+  // A caller who holds a token of ours continues its own trace; whether the token is valid is decided inside, and a refusal says no more
+  // than the trace id that the caller sent. Anybody else starts a new trace and is linked.
+  const bool may_continue = remote.has_value() && bearer(request).has_value();
+  telemetry::Context context;
+  if (may_continue) context = telemetry::Context::continue_from(*remote);
+  context.request_id = ctx.request_id;
+  context.route = std::string(ctx.route);
+  context.method = request.method;
+  const telemetry::ContextScope scope(std::move(context));
+  telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
+  span.started_at(started_at);
+  if (remote && !may_continue) span.link(remote->parent);
+  ctx.trace = telemetry::Context::current().trace_id;
+  ctx.traceparent = telemetry::Context::current().traceparent();
+
+  http::Response response;
+  std::optional<Error> failed;
+  if (found.route == nullptr) {
+    Error error = found.allow.empty() ? Error(base_errors::kNotFound, "no such route") : Error(errors::kMethodNotAllowed, "method not allowed here").with("allow", found.allow);
+    response = problem(error, ctx.trace);
+    if (!found.allow.empty()) response.header("Allow", found.allow);
+    failed = std::move(error);
+  } else {
+    auto handled = run_handler(ctx, *found.route, span);
+    if (handled) response = std::move(*handled);
+    else failed = std::move(handled.error());
+    if (auto written = write_decision(ctx); !written && !failed) failed = std::move(written.error());
+    if (failed) response = problem(*failed, ctx.trace);
+  }
+  const auto took = std::chrono::steady_clock::now() - started;
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
+  response.header("Server-Timing", "trace;desc=\"" + ctx.trace.hex() + "\", total;dur=" + std::to_string(static_cast<double>(micros.count()) / 1000.0));
+  response.header("X-Trace-Id", ctx.trace.hex());
+  response.header("X-Content-Type-Options", "nosniff");
+  response.header("Cache-Control", "no-store");
+  span.set(f::http_status(response.status));
+  if (failed && response.status >= 500) span.fail(*failed);
+  kRequests.add(1, request.method, ctx.route, status_class(response.status));
+  kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);
+  if (response.status >= 500) kLog.error("request failed", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
+  else if (failed) kLog.warn("request refused", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
+  else kLog.info("request served", {f::http_status(response.status), f::duration(micros)});
+  return response;
+}
+
+}  // namespace
+
+http::Response problem(const Error& error, const TraceId& trace) {
+  const contracts::ErrorInfo& info = contracts::error_info(error.code());
+  json::Value body = json::Value::object({{"type", std::string("urn:stella:error:").append(info.wire)},
+                                          {"title", info.title},
+                                          {"status", info.http_status},
+                                          {"detail", error.message()},
+                                          {"code", info.wire},
+                                          {"remedy", info.remedy},
+                                          {"trace_id", trace.hex()}});
+  json::Value where = json::Value::object();
+  for (const ErrorField& field : error.fields()) {
+    if (field.name == "decision_id" || field.name == "missing_scope" || field.name == "reason" || field.name == "part" || field.name == "state") body.set(std::string(field.name), field.value);
+    else where.set(std::string(field.name), field.value);
+  }
+  // An operating-system path or a constraint name is nobody's business but ours.
+  if (info.http_status < 500 && !where.as_object().empty()) body.set("errors", json::Value::array({where}));
+  http::Response response = http::Response::json(info.http_status, json::dump(body));
+  response.content_type = "application/problem+json";
+  if (info.retry || info.http_status == 503) {
+    const std::string_view after = error.field("retry_after");
+    response.header("Retry-After", after.empty() ? "2" : std::string(after));
+  }
+  if (info.http_status == 401) response.header("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, Services& services) {
+  const auto handler = [&services](http::Request& request) { return answer(services, request); };
+  const auto body_limit = [](const http::Request& head) -> std::uint64_t {
+    const Match found = match(head.method, head.path);
+    return found.route == nullptr ? limits::kJsonBodyBytes : found.route->body_bytes;
+  };
+  const auto refusal = [](int status, Literal detail, const http::Request*) {
+    const ErrorCode code = status == 413   ? errors::kTooLarge
+                           : status == 415 ? errors::kUnsupportedMediaType
+                           : status == 503 ? errors::kUnavailable
+                           : status == 408 ? errors::kTimeout
+                                           : base_errors::kMalformed;
+    http::Response response = problem(Error(code, detail), TraceId::generate());
+    response.status = status;
+    return response;
+  };
+  return http::Server::start(options, handler, body_limit, refusal);
+}
+
+}  // namespace stella::web
