@@ -50,13 +50,28 @@ Param Param::bytes(std::string_view raw) {
 
 Param Param::text_array(std::span<const std::string> items) { return Param(array_literal(items)); }
 Param Param::uuid_array(std::span<const std::string> items) { return Param(array_literal(items)); }
+// Binary form (array_recv): dimensions, null flag, element type, length and lower bound, then each item with its length.
 Param Param::bytes_array(std::span<const std::string> items) {
-  std::string out = "{";
-  for (const auto& item : items) {
-    if (out.size() > 1) out += ',';
-    out += "\"\\\\x" + hex_encode(item) + '"';
+  constexpr std::uint32_t kByteaOid = 17;
+  std::size_t total = 20;
+  for (const auto& item : items) total += 4 + item.size();
+  std::string out;
+  out.reserve(total);
+  auto put = [&out](std::uint32_t v) {
+    for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>((v >> shift) & 0xff);
+  };
+  put(items.empty() ? 0 : 1);
+  put(0);
+  put(kByteaOid);
+  if (!items.empty()) {
+    put(static_cast<std::uint32_t>(items.size()));
+    put(1);
   }
-  return Param(out + "}");
+  for (const auto& item : items) {
+    put(static_cast<std::uint32_t>(item.size()));
+    out += item;
+  }
+  return bytes(out);
 }
 
 Rows::Rows() = default;

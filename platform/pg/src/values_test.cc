@@ -47,6 +47,8 @@ TEST_F(Values, Arrays) {
   EXPECT_EQ(rows.text(0, 2), "NULL");
   EXPECT_EQ(rows.bytes(0, 3), raws[0]);
   EXPECT_EQ(rows.integer(0, 4), 0);
+  EXPECT_EQ(read("SELECT cardinality($1::bytea[]), $1::bytea[] IS NULL", {Param::bytes_array({})}).integer(0, 0), 0);
+  EXPECT_EQ(read("SELECT ($1::bytea[])[2]", {Param::bytes_array(raws)}).bytes(0, 0), "x");
 }
 
 TEST_F(Values, TimestampsWithoutFractionAndNull) {

@@ -1,8 +1,10 @@
 // From an event to its outbox row: catalogue check, canonical entry, deferred insert, wake-up after commit.
 #include "stella/timeline/emit.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <span>
 
 #include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
@@ -13,6 +15,13 @@ namespace {
 
 constexpr std::string_view kInsert =
     "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+// WITH ORDINALITY keeps the order of emission in seq.
+constexpr std::string_view kInsertMany =
+    "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent)"
+    " SELECT $1, $2, n.event_id, n.ts, n.entry, n.resources::jsonb, n.traceparent"
+    " FROM unnest($3::uuid[], $4::timestamptz[], $5::bytea[], $6::text[], $7::text[]) WITH ORDINALITY AS n(event_id, ts, entry, resources, traceparent, nth)"
+    " ORDER BY n.nth";
+constexpr std::size_t kManyPerStatement = 1000;
 // A repeat is found in the outbox or, once indexed, in the log; a row leaves the one and enters the other in one commit, so looking
 // in this order cannot miss it.
 constexpr std::string_view kLockId = "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 7215))";
@@ -77,6 +86,12 @@ const TenantId& owner_of(const TenantId& tenant) {
   return tenant.str() == kGlobalTenant ? platform : tenant;
 }
 
+void wake_after(pg::Tx& tx, int shard) {
+  tx.on_commit([shard] {
+    if (const auto hook = hook_slot().load()) (*hook)(shard);
+  });
+}
+
 Result<void> insert(pg::Tx& tx, const TenantId& tenant, const EventId& id, const Event& event) {
   const Timestamp ts = Timestamp::now();
   const std::string entry = STELLA_TRY(encode_entry(id, ts, tenant, event));
@@ -91,9 +106,7 @@ Result<void> insert(pg::Tx& tx, const TenantId& tenant, const EventId& id, const
   params.emplace_back(resources_json(event));
   params.emplace_back(event.traceparent);
   tx.defer(kInsert, std::move(params));
-  tx.on_commit([shard] {
-    if (const auto hook = hook_slot().load()) (*hook)(shard);
-  });
+  wake_after(tx, shard);
   return {};
 }
 
@@ -144,25 +157,79 @@ Result<std::string> encode_entry(const EventId& id, Timestamp ts, const TenantId
   return out;
 }
 
+namespace {
+
+// Completes an event of our own code; what does not fit is a bug, not somebody's input.
+Result<void> admit(Event& event, std::string_view role) {
+  if (event.actor.empty()) event.actor = "service:" + std::string(role);
+  complete(event);
+  auto good = check(event);
+  if (good) return {};
+  Error bug(base_errors::kInternal, "an event does not fit the catalogue");
+  bug.add("kind", std::string(event.kind));
+  bug.add("field", std::string(good.error().field("field")));
+  bug.add("expected", std::string(good.error().field("expected")));
+  return bug;
+}
+
+// One statement's worth of events; deferred like a single one.
+Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Event> events, std::vector<EventId>& ids) {
+  std::vector<std::string> id_texts, times, entries, resources, parents;
+  for (const Event& event : events) {
+    const EventId id = EventId::generate();
+    const Timestamp ts = Timestamp::now();
+    entries.push_back(STELLA_TRY(encode_entry(id, ts, tenant, event)));
+    id_texts.push_back(id.str());
+    times.push_back(ts.rfc3339());
+    resources.push_back(resources_json(event));
+    parents.push_back(event.traceparent);
+    ids.push_back(id);
+  }
+  std::vector<pg::Param> params;
+  params.reserve(7);
+  params.emplace_back(shard_of(tenant));
+  params.emplace_back(tenant);
+  params.push_back(pg::Param::uuid_array(id_texts));
+  params.push_back(pg::Param::text_array(times));
+  params.push_back(pg::Param::bytes_array(entries));
+  params.push_back(pg::Param::text_array(resources));
+  params.push_back(pg::Param::text_array(parents));
+  tx.defer(kInsertMany, std::move(params));
+  return {};
+}
+
+}  // namespace
+
 namespace detail {
 
 Result<EventId> emit(pg::Tx& tx, const TenantId& tenant, std::string_view role, Event event) {
-  if (event.actor.empty()) event.actor = "service:" + std::string(role);
-  complete(event);
-  if (auto good = check(event); !good) {
-    // Our own code emitted it: a bug, not somebody's input.
-    Error bug(base_errors::kInternal, "an event does not fit the catalogue");
-    bug.add("kind", std::string(event.kind));
-    for (const auto& field : good.error().fields())
-      if (field.name == "field" || field.name == "expected") field.name == "field" ? bug.add("field", field.value) : bug.add("expected", field.value);
-    return bug;
-  }
+  STELLA_TRY_VOID(admit(event, role));
   const EventId id = EventId::generate();
   STELLA_TRY_VOID(insert(tx, owner_of(tenant), id, event));
   return id;
 }
 
+Result<std::vector<EventId>> emit_many(pg::Tx& tx, const TenantId& tenant, std::string_view role, std::vector<Event> events) {
+  std::vector<EventId> ids;
+  if (events.empty()) return ids;
+  for (Event& event : events) STELLA_TRY_VOID(admit(event, role));
+  const TenantId& owner = owner_of(tenant);
+  for (std::span<const Event> rest(events); !rest.empty();) {
+    const auto part = rest.first(std::min(rest.size(), kManyPerStatement));
+    STELLA_TRY_VOID(insert_many(tx, owner, part, ids));
+    rest = rest.subspan(part.size());
+  }
+  wake_after(tx, shard_of(owner));
+  return ids;
+}
+
 }  // namespace detail
+
+Result<std::vector<EventId>> emit_many(pg::TenantTx& tx, std::vector<Event> events) {
+  for (Event& event : events)
+    if (event.actor.empty()) event.actor = tx.actor();
+  return detail::emit_many(tx, tx.tenant(), "web", std::move(events));
+}
 
 Result<EventId> emit(pg::TenantTx& tx, Event event) {
   if (event.actor.empty()) event.actor = tx.actor();

@@ -123,6 +123,25 @@ TEST_F(Emit, BackgroundRolesNameTheTenant) {
   EXPECT_EQ(db.sql("SELECT convert_from(entry, 'UTF8')::jsonb->>'actor' FROM timeline_outbox"), "service:orchestrator");
 }
 
+TEST_F(Emit, ManyInOneGoKeepTheirOrder) {
+  auto tx = pg::TenantTx::open(web, scope);
+  std::vector<Event> many;
+  for (int i = 0; i < 1500; ++i) {
+    many.push_back(degraded(std::to_string(i) + "\"\\{},NULL"));
+    many.back().resources = {{"trace", "x\"y"}};
+  }
+  auto ids = emit_many(*tx, many);
+  ASSERT_TRUE(ids.has_value()) << ids.error().describe();
+  auto done = tx->commit();
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(db.sql("SELECT count(*) FROM (SELECT row_number() OVER (ORDER BY seq) - 1 AS nth, (regexp_match(convert_from(entry, 'UTF8')::jsonb->'details'->>'part', '^[0-9]+'))[1]::int AS n"
+                   " FROM timeline_outbox WHERE resources->0->>1 = 'x\"y') x WHERE nth = n"), "1500");
+  many.back().kind = "x.y";
+  auto bad = pg::TenantTx::open(web, scope);
+  EXPECT_EQ(emit_many(*bad, many).error().code(), base_errors::kInternal);
+  EXPECT_TRUE(emit_many(*bad, {})->empty());
+}
+
 TEST_F(Emit, SubmissionIsIdempotent) {
   const EventId id = EventId::generate();
   auto send = [&](Event e) {

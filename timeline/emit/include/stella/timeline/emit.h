@@ -43,14 +43,23 @@ inline constexpr std::size_t kMaxResourceId = 512;  // bytes
 // limits::kEventBytes: larger details go in by digest.
 Result<EventId> emit(pg::TenantTx& tx, Event event);
 
+// Many events in one statement, in order: for transitions that touch hundreds of things at once (findings). All or none.
+Result<std::vector<EventId>> emit_many(pg::TenantTx& tx, std::vector<Event> events);
+
 namespace detail {
 Result<EventId> emit(pg::Tx& tx, const TenantId& tenant, std::string_view role, Event event);
+Result<std::vector<EventId>> emit_many(pg::Tx& tx, const TenantId& tenant, std::string_view role, std::vector<Event> events);
 }  // namespace detail
 
 // Background roles name the tenant.
 template <class Role>
 Result<EventId> emit(pg::SystemTx<Role>& tx, const TenantId& tenant, Event event) {
   return detail::emit(tx, tenant, Role::kName, std::move(event));
+}
+
+template <class Role>
+Result<std::vector<EventId>> emit_many(pg::SystemTx<Role>& tx, const TenantId& tenant, std::vector<Event> events) {
+  return detail::emit_many(tx, tenant, Role::kName, std::move(events));
 }
 
 // An event of a service outside the platform (POST /timeline): only kinds marked external, ts, tenant and actor from us.
