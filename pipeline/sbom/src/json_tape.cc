@@ -57,18 +57,18 @@ int hex4(std::string_view text, std::size_t at) {
   return value;
 }
 
-// Checks every backslash of the text (outside strings a backslash is malformed anyway) and says whether there is any.
-Result<bool> check_escapes(std::string_view text) {
+// Checks every backslash of the text (outside strings a backslash is malformed anyway) and lists them.
+Result<std::vector<std::uint32_t>> check_escapes(std::string_view text) {
   constexpr std::string_view kExpected = R"(one of \" \\ \/ \b \f \n \r \t \uXXXX, surrogates in pairs)";
   const auto fault = [&](std::size_t at) { return malformed_at(text, at, "malformed escape", kExpected); };
   const char* const base = text.data();
   std::size_t at = 0;
-  bool any = false;
+  std::vector<std::uint32_t> found;
   while (at < text.size()) {
     const auto* hit = static_cast<const char*>(std::memchr(base + at, '\\', text.size() - at));
     if (hit == nullptr) break;
-    any = true;
     const auto start = static_cast<std::size_t>(hit - base);
+    found.push_back(static_cast<std::uint32_t>(start));
     at = start + 2;
     const char kind = at <= text.size() ? text[start + 1] : '\0';
     if (kind != 'u') {
@@ -84,7 +84,8 @@ Result<bool> check_escapes(std::string_view text) {
       at += 6;
     }
   }
-  return any;
+  found.push_back(0xffffffffu);
+  return found;
 }
 
 }  // namespace
@@ -130,7 +131,7 @@ Result<Tape> Tape::build(std::string_view text) {
       return string_fault(text);
     }
   }
-  tape.has_escapes_ = STELLA_TRY(check_escapes(text));
+  tape.escapes_ = STELLA_TRY(check_escapes(text));
   tape.begin_ = implementation->structural_indexes.get();
   tape.end_ = tape.begin_ + implementation->n_structural_indexes;
   return tape;

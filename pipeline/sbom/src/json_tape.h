@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "stella/base/result.h"
 
@@ -30,8 +31,8 @@ class Tape {
   // Offsets of the first bytes of the tokens { } [ ] : , and of strings and scalars, ascending; then text.size() twice.
   const std::uint32_t* begin() const { return begin_; }
   const std::uint32_t* end() const { return end_; }
-  // False: no backslash anywhere, so no string needs unescaping.
-  bool has_escapes() const { return has_escapes_; }
+  // Offsets of the escapes' backslashes, ascending, then 0xffffffff.
+  const std::uint32_t* escapes() const { return escapes_.data(); }
 
  private:
   Tape();
@@ -40,7 +41,7 @@ class Tape {
   std::string_view text_;
   const std::uint32_t* begin_ = nullptr;
   const std::uint32_t* end_ = nullptr;
-  bool has_escapes_ = false;
+  std::vector<std::uint32_t> escapes_;
 };
 
 }  // namespace stella::pipeline::sbom

@@ -2,7 +2,6 @@
 #include "json_walker.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "stella/base/json.h"
 
@@ -45,7 +44,7 @@ Walker::Walker(const Tape& tape, int max_depth, std::size_t max_string_bytes)
       at_(tape.begin()),
       end_(tape.end()),
       max_depth_(std::clamp(max_depth, 1, 64)),
-      has_escapes_(tape.has_escapes()),
+      escape_(tape.escapes()),
       max_string_bytes_(max_string_bytes),
       document_(tape.text()) {}
 
@@ -60,7 +59,7 @@ std::string_view Walker::raw_string() const {
 
 bool Walker::key(std::string_view& name) {
   name = raw_string();
-  if (has_escapes_ && std::memchr(name.data(), '\\', name.size()) != nullptr && !unescape(name, name)) return false;
+  if (escaped(name) && !unescape(name, name)) return false;
   ++at_;
   if (peek() != ':') return malformed("':'");
   ++at_;
@@ -87,7 +86,7 @@ bool Walker::string(std::string_view& out) {
   const std::size_t offset = *at_;
   out = raw_string();
   if (out.size() > max_string_bytes_) return fail(error_at(base_errors::kLimit, "string is too long", offset).with("limit", max_string_bytes_).with("actual", out.size()));
-  if (has_escapes_ && std::memchr(out.data(), '\\', out.size()) != nullptr) {
+  if (escaped(out)) {
     if (!unescape(out, out)) return false;
     if (out.find('\0') != std::string_view::npos) return fail(malformed_at(document_, offset, "NUL in a string", "no NUL character"));
   }

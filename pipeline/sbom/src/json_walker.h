@@ -113,6 +113,12 @@ class Walker {
  private:
   bool key(std::string_view& name);
   std::string_view raw_string() const;
+  // Does the raw string hold an escape? Strings must be asked about in document order.
+  bool escaped(std::string_view raw) {
+    const auto start = static_cast<std::uint32_t>(raw.data() - text_);
+    while (*escape_ < start) ++escape_;
+    return *escape_ < start + raw.size();
+  }
   bool unescape(std::string_view raw, std::string_view& out);
   std::string_view scalar_text() const;
   bool scalar();
@@ -124,7 +130,7 @@ class Walker {
   const std::uint32_t* end_;
   int depth_ = 0;
   int max_depth_;
-  bool has_escapes_;
+  const std::uint32_t* escape_;  // the first that is not behind us
   bool shape_ = false;
   std::size_t max_string_bytes_;
   std::string_view document_;
