@@ -7,6 +7,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/metrics.h"
 
 namespace stella::bus {
 namespace {
@@ -15,6 +16,25 @@ constexpr std::size_t kOutstanding = 1000;  // unacknowledged messages of one ba
 constexpr std::int64_t kNano = 1'000'000'000;
 
 std::atomic<std::uint64_t> g_rebuilt{0};
+
+constexpr telemetry::Counter kPublished{contracts::metrics::kBusPublished};
+constexpr telemetry::Counter kErrors{contracts::metrics::kBusErrors};
+constexpr telemetry::Counter kRebuilt{contracts::metrics::kBusRebuilt};
+constexpr telemetry::Gauge kConnected{contracts::metrics::kBusConnected};
+
+// The label `stream` of a subject; "" for probes and hints.
+std::string_view stream_label(std::string_view subject) {
+  if (subject.starts_with("stellajobs.")) return "jobs";
+  if (subject.starts_with("stellaresults.")) return "results";
+  if (subject.starts_with("stella.global.kb.")) return "kb";
+  if (subject.starts_with("stella.")) return "timeline";
+  return "";
+}
+
+std::string_view stream_label_of(const StreamSpec& stream) { return stream.subjects.empty() ? "" : stream_label(stream.subjects.front()); }
+
+void on_disconnected(natsConnection*, void*) { kConnected.set(0); }
+void on_reconnected(natsConnection*, void*) { kConnected.set(1); }
 
 // libnats reports what the server says about permissions out of band.
 void on_error(natsConnection* nc, natsSubscription*, natsStatus, void* closure) {
@@ -99,6 +119,8 @@ void on_hint(natsConnection*, natsSubscription*, natsMsg* msg, void* closure) {
 
 }  // namespace
 
+void count_error(std::string_view operation) { kErrors.add(1, operation); }
+
 Error unavailable(Literal message, std::string reason) {
   return Error(contracts::errors::kUnavailable, message).with("part", std::string("nats")).with("reason", std::move(reason));
 }
@@ -171,13 +193,19 @@ Result<std::unique_ptr<Connection>> Connection::connect(const ConnectOptions& op
   if (s == NATS_OK) s = natsOptions_SetCustomInboxPrefix(raw, impl.inbox.c_str());
   if (s == NATS_OK) s = natsOptions_SetErrorHandler(raw, on_error, &impl);
   if (s == NATS_OK) s = natsOptions_SetClosedCB(raw, on_closed, &impl);
+  if (s == NATS_OK) s = natsOptions_SetDisconnectedCB(raw, on_disconnected, nullptr);
+  if (s == NATS_OK) s = natsOptions_SetReconnectedCB(raw, on_reconnected, nullptr);
   if (s == NATS_OK) s = natsConnection_Connect(&impl.nc, raw);
   jsOptions js;
   jsOptions_Init(&js);
   js.Wait = options.timeout.count();
   if (!options.api_prefix.empty()) js.Prefix = options.api_prefix.c_str();
   if (s == NATS_OK) s = natsConnection_JetStream(&impl.js, impl.nc, &js);
-  if (s != NATS_OK) return from_status("cannot connect to the bus", s);
+  if (s != NATS_OK) {
+    count_error("connect");
+    return from_status("cannot connect to the bus", s);
+  }
+  kConnected.set(1);
   return connection;
 }
 
@@ -195,6 +223,13 @@ Result<void> Connection::publish(std::string_view subject, std::string_view payl
 
 Result<void> Connection::publish_batch(const std::vector<Message>& messages, Deadline deadline) {
   if (messages.empty()) return {};
+  auto published = publish_all(messages, deadline);
+  if (!published) count_error("publish");
+  if (const auto stream = stream_label(messages.front().subject); published && !stream.empty()) kPublished.add(static_cast<double>(messages.size()), stream);
+  return published;
+}
+
+Result<void> Connection::publish_all(const std::vector<Message>& messages, Deadline deadline) {
   if (!connected()) return unavailable("the bus is not connected", "disconnected");
   {
     const Lock lock(impl_->mutex);
@@ -293,6 +328,7 @@ Result<void> Connection::rebuild(const StreamSpec& stream, const std::vector<Con
   STELLA_TRY_VOID(ensure_stream(stream));
   for (const auto& consumer : consumers) STELLA_TRY_VOID(ensure_consumer(consumer));
   g_rebuilt.fetch_add(1, std::memory_order_relaxed);
+  if (const auto label = stream_label_of(stream); !label.empty()) kRebuilt.add(1, label);
   return {};
 }
 

@@ -31,6 +31,9 @@ struct SubDelete {
 };
 using SubPtr = std::unique_ptr<natsSubscription, SubDelete>;
 
+// stella_bus_errors_total{operation}: "publish", "fetch", "ack", "connect".
+void count_error(std::string_view operation);
+
 Error unavailable(Literal message, std::string reason);
 // From a status and, where not 0, JetStream's own code.
 Error from_status(Literal message, natsStatus status, jsErrCode code = static_cast<jsErrCode>(0));

@@ -12,7 +12,10 @@ struct Delivery::Impl {
   Result<void> answer(const std::string& text, bool last) {
     if (done) return Error(base_errors::kInvalid, "message was answered already").with("field", std::string("ack"));
     if (natsConnection_Status(nc) != NATS_CONN_STATUS_CONNECTED) return unavailable("the bus is not connected", "disconnected");
-    if (const natsStatus s = natsConnection_PublishString(nc, reply.c_str(), text.c_str()); s != NATS_OK) return from_status("cannot acknowledge", s);
+    if (const natsStatus s = natsConnection_PublishString(nc, reply.c_str(), text.c_str()); s != NATS_OK) {
+      count_error("ack");
+      return from_status("cannot acknowledge", s);
+    }
     done = last;
     return {};
   }
@@ -76,7 +79,10 @@ Result<std::vector<Delivery>> PullConsumer::fetch(int max, std::chrono::millisec
   const natsStatus s = natsSubscription_Fetch(&list, impl_->sub.get(), max, std::max<std::int64_t>(wait.count(), 1), &code);
   std::vector<Delivery> out;
   if (s == NATS_TIMEOUT) return out;
-  if (s != NATS_OK) return from_status("cannot fetch", s, code);
+  if (s != NATS_OK) {
+    count_error("fetch");
+    return from_status("cannot fetch", s, code);
+  }
   for (int i = 0; i < list.Count; ++i) {
     natsMsg* msg = list.Msgs[i];
     auto impl = std::make_unique<Delivery::Impl>();

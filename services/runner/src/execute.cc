@@ -108,7 +108,7 @@ class JobFiles {
     const bool known = std::any_of(made_.begin(), made_.end(), [&](const Made& m) { return m.name == name; });
     if (known || !pipeline::is_job_file_name(name)) return Error(base_errors::kInvalid, "not a new output name");
     if (made_.size() == kMaxOutputs) return Error(base_errors::kLimit, "too many outputs");
-    Fd fd(::openat(out_.get(), file_name(made_.size()).c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+    Fd fd(::openat(out_.get(), file_name(made_.size()).c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
     if (!fd) return io_error("cannot create an output", file_name(made_.size()));
     made_.push_back({std::move(name), std::move(media_type), std::move(fd)});
     return made_.back().fd.get();

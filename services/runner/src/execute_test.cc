@@ -2,6 +2,7 @@
 #include "execute.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -225,6 +226,27 @@ TEST_F(Execute, NoFileCanBeOpenedOrMade) {
   const auto outcome = run("selftest.open", json::Value::object({{"path", escape}, {"write", true}}));
   EXPECT_EQ(output(outcome, "result"), "refused 13");
   EXPECT_NE(::access(escape.c_str(), F_OK), 0);
+}
+
+// Each layer by itself: what the filter would refuse first hides whether Landlock does.
+TEST_F(Execute, LandlockAloneDeniesFiles) {
+  const std::string made = job_.dir + "/made";
+  add_input("kept", "x");
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || !deny_files()) ::_exit(100);
+    int failures = 0;
+    for (const int flags : {O_RDONLY, O_WRONLY | O_CREAT}) failures += ::open(flags == O_RDONLY ? "/etc/passwd" : made.c_str(), flags, 0600) < 0 && errno == EACCES ? 0 : 1;
+    failures += ::mkdir((job_.dir + "/d").c_str(), 0700) != 0 && errno == EACCES ? 0 : 1;
+    failures += ::unlink((job_.dir + "/in/0").c_str()) != 0 && errno == EACCES ? 0 : 1;
+    failures += ::execl("/bin/true", "true", nullptr) != 0 && errno == EACCES ? 0 : 1;
+    ::_exit(failures);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_NE(::access(made.c_str(), F_OK), 0);
 }
 
 TEST_F(Execute, ForbiddenSystemCallsEndTheChild) {

@@ -73,7 +73,7 @@ void append_all(json::Value& to, const json::Value& more) {
 Result<void> write_result_file(const std::string& dir, const std::string& text) {
   const std::string path = dir + "/out/result.json";
   ::unlink(path.c_str());
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640));
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd) return io_error("cannot write the result", path);
   return write_all(fd.get(), text);
 }

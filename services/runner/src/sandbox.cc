@@ -67,19 +67,6 @@ std::uint64_t handled_access(int abi) {
   return bits;
 }
 
-Result<void> deny_all_files(int abi) {
-  // The ABI 4 layout: file and network rights. An older kernel takes the first member alone.
-  struct {
-    std::uint64_t fs;
-    std::uint64_t net;
-  } attributes{handled_access(abi), abi >= 4 ? 3ull : 0ull};
-  const std::size_t size = abi >= 4 ? sizeof attributes : sizeof attributes.fs;
-  const Fd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
-  if (!ruleset) return io_error("cannot create a Landlock ruleset", "");
-  if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) return io_error("cannot enforce Landlock", "");
-  return {};
-}
-
 class Filter {
  public:
   explicit Filter(std::uint32_t default_action) : context_(::seccomp_init(default_action), ::seccomp_release) {
@@ -140,15 +127,26 @@ int landlock_abi() {
   return abi < 0 ? 0 : static_cast<int>(abi);
 }
 
+Result<void> deny_files() {
+  const int abi = landlock_abi();
+  if (abi == 0) return Error(contracts::errors::kUnavailable, "the kernel has no Landlock").with("part", std::string("runner"));
+  // The ABI 4 layout: file and network rights. An older kernel takes the first member alone.
+  struct {
+    std::uint64_t fs;
+    std::uint64_t net;
+  } attributes{handled_access(abi), abi >= 4 ? 3ull : 0ull};
+  const std::size_t size = abi >= 4 ? sizeof attributes : sizeof attributes.fs;
+  const Fd ruleset(static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attributes, size, 0)));
+  if (!ruleset) return io_error("cannot create a Landlock ruleset", "");
+  if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) return io_error("cannot enforce Landlock", "");
+  return {};
+}
+
 Result<void> enter_sandbox(const Limits& limits, bool landlock) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return io_error("cannot renounce new privileges", "");
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return io_error("cannot become undumpable", "");
   STELLA_TRY_VOID(set_limits(limits));
-  if (landlock) {
-    const int abi = landlock_abi();
-    if (abi == 0) return Error(contracts::errors::kUnavailable, "the kernel has no Landlock").with("part", std::string("runner"));
-    STELLA_TRY_VOID(deny_all_files(abi));
-  }
+  if (landlock) STELLA_TRY_VOID(deny_files());
   return deny_system_calls();
 }
 

@@ -103,6 +103,7 @@ class Connection {
 
  private:
   explicit Connection(std::unique_ptr<Impl> impl);
+  Result<void> publish_all(const std::vector<Message>& messages, Deadline deadline);
   std::unique_ptr<Impl> impl_;
 };
 
