@@ -29,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 constexpr telemetry::Logger kLog{"runner"};
 constexpr std::size_t kMessageBytes = 512 * 1024;  // larger results lie in a file
 constexpr auto kSilence = seconds(10);             // without messages: bind again (architecture.md §2)
+constexpr auto kStartFor = seconds(20);            // less than the queue's ack_wait: then another runner gets the message
 constexpr auto kReportFor = seconds(120);          // a result that nobody takes for so long is lost: the lease is over by then
 
 std::string host_and_pid() {
@@ -102,6 +103,7 @@ struct Runner::Impl {
   void run(bus::Delivery& delivery, const JobMessage& job);
   json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture);
   void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
+  Result<void> tell(const std::string& subject, const std::string& text, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
   void pause(milliseconds duration);
 };
 
@@ -197,7 +199,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
     auto text = reporter.base();
     text.set("started_at", started.rfc3339());
     // Nothing begins that the orchestrator was not told of: without its lease the job would be given to somebody else.
-    if (auto told = bus.publish(subject::result("started", job.tenant), json::dump(text), {}, reporter.run_id.str() + ".started", Deadline::after(seconds(5))); !told) {
+    if (auto told = tell(subject::result("started", job.tenant), json::dump(text), reporter.run_id.str() + ".started", kStartFor, stopping); !told) {
       kLog.warn("start of a job was not taken, leaving it", {f::error(told.error())});
       (void)delivery.nak(seconds(1)).has_value();
       return;
@@ -264,12 +266,18 @@ void Runner::Impl::deliver(const Reporter& reporter, const JobMessage& job, cons
     }
     text = json::dump(pointer);
   }
-  const auto until = Deadline::after(kReportFor);
+  if (auto told = tell(subject::result("result", job.tenant), text, reporter.run_id.str() + ".result", kReportFor, abort); !told) {
+    kLog.error("result of a job was not taken", {f::error(told.error())});
+  }
+}
+
+// Again and again: the message id makes repeats harmless.
+Result<void> Runner::Impl::tell(const std::string& subject, const std::string& text, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up) {
+  const auto until = Deadline::after(patience);
   for (;;) {
-    const auto told = bus.publish(subject::result("result", job.tenant), text, {}, reporter.run_id.str() + ".result", Deadline::after(seconds(5)));
-    if (told) return;
-    if (until.passed() || abort) return kLog.error("result of a job was not taken", {f::error(told.error())});
-    std::this_thread::sleep_for(milliseconds(200));
+    auto told = bus.publish(subject, text, {}, message_id, Deadline::after(seconds(5)));
+    if (told || until.passed() || give_up || told.error().code() != contracts::errors::kUnavailable) return told;
+    std::this_thread::sleep_for(milliseconds(100));
   }
 }
 
