@@ -1,5 +1,7 @@
-// seal_bundle: first pass hashes and compares, then the seal is signed, then the second pass writes the archive.
+// seal_bundle: the first pass hashes and compares, then the seal is signed, then the second pass writes the archive.
 #include "stella/evidence/format/bundle_writer.h"
+
+#include <isa-l/crc.h>
 
 #include <algorithm>
 #include <map>
@@ -41,30 +43,29 @@ class DigestSink final : public ByteSink {
   std::uint64_t size_ = 0;
 };
 
-// Walks the payload's files in step with the items; `each` gets every piece of content. Content is hashed and compared in both passes:
-// what is written must be what was sealed, whoever else can reach the file in between.
+// Walks the payload's files in step with the items. The first pass hashes and compares with the items; the second compares a CRC with the
+// first: whoever changed the file in between gets no forged bundle (the root is signed by then), but should not get a broken one either.
 class PayloadPass {
  public:
   PayloadPass(const SealInput& input, std::uint64_t done) : input_(input), source_(input.payload_fd), tar_(source_), done_(done) {}
 
-  // The next file must be `item`.
-  template <class Each>
-  Result<void> file(const Item& item, const Each& each) {
-    const auto entry = tar_.next();
-    if (!entry) return entry.error();
-    if (!*entry || (*entry)->path != item.path || (*entry)->size != item.size) return not_as_claimed(item.path);
-    for (;;) {
-      const auto piece = STELLA_TRY(tar_.read());
-      if (piece.empty()) break;
+  // First pass: the next file must be `item`. Returns the CRC of its content.
+  Result<std::uint32_t> check(const Item& item) {
+    const auto crc = walk(item, [&](std::string_view piece) -> Result<void> {
       hasher_.update(piece);
-      STELLA_TRY_VOID(each(piece));
-      done_ += piece.size();
-      if (input_.on_progress) input_.on_progress(done_);
-    }
-    if (hasher_.finish() != item.sha256) return not_as_claimed(item.path);
+      return {};
+    });
+    if (crc && hasher_.finish() != item.sha256) return not_as_claimed(item.path);
+    return crc;
+  }
+  // Second pass: the same content again, piece by piece into `tar`.
+  Result<void> copy(const Item& item, std::uint32_t crc, TarWriter& tar) {
+    STELLA_TRY_VOID(tar.begin(item.path, item.size));
+    const std::uint32_t again = STELLA_TRY(walk(item, [&](std::string_view piece) { return tar.write(piece); }));
+    if (again != crc) return not_as_claimed(item.path);
     return {};
   }
-
+  // Nothing may follow. Returns the bytes done.
   Result<std::uint64_t> end() {
     const auto more = tar_.next();
     if (!more) return more.error();
@@ -73,11 +74,33 @@ class PayloadPass {
   }
 
  private:
+  template <class Each>
+  Result<std::uint32_t> walk(const Item& item, const Each& each) {
+    const auto entry = tar_.next();
+    if (!entry) return entry.error();
+    if (!*entry || (*entry)->path != item.path || (*entry)->size != item.size) return not_as_claimed(item.path);
+    std::uint32_t crc = 0;
+    for (;;) {
+      const auto piece = STELLA_TRY(tar_.read());
+      if (piece.empty()) return crc;
+      crc = crc32_gzip_refl(crc, reinterpret_cast<const unsigned char*>(piece.data()), piece.size());
+      STELLA_TRY_VOID(each(piece));
+      done_ += piece.size();
+      if (input_.on_progress) input_.on_progress(done_);
+    }
+  }
+
   const SealInput& input_;
   FileSource source_;
   TarReader tar_;
   crypto::Hasher hasher_;
   std::uint64_t done_;
+};
+
+// What the first pass leaves for the second.
+struct FirstPass {
+  std::uint64_t done = 0;
+  std::vector<std::uint32_t> crcs;  // by item
 };
 
 // The sandbox does not get to say how its output is verified.
@@ -90,10 +113,11 @@ Result<void> check_guides(const std::vector<Item>& items) {
   return {};
 }
 
-Result<void> check_payload(const SealInput& input, const std::vector<Item>& items, std::uint64_t& done) {
+Result<void> check_payload(const SealInput& input, const std::vector<Item>& items, FirstPass& first) {
   PayloadPass pass(input, 0);
-  for (const auto& item : items) STELLA_TRY_VOID(pass.file(item, [](std::string_view) -> Result<void> { return {}; }));
-  done = STELLA_TRY(pass.end());
+  first.crcs.reserve(items.size());
+  for (const auto& item : items) first.crcs.push_back(STELLA_TRY(pass.check(item)));
+  first.done = STELLA_TRY(pass.end());
   return check_guides(items);
 }
 
@@ -163,15 +187,14 @@ Result<Files> envelope_files(const SealInput& input, SealedBundle& out) {
 }
 
 // Merges the payload and the other files in path order.
-Result<void> write_archive(const SealInput& input, const std::vector<Item>& items, const Files& files, std::uint64_t done, ByteSink& out) {
+Result<void> write_archive(const SealInput& input, const std::vector<Item>& items, const Files& files, const FirstPass& first, ByteSink& out) {
   GzipSink gzip(out);
   TarWriter tar(gzip);
-  PayloadPass pass(input, done);
+  PayloadPass pass(input, first.done);
   auto file = files.begin();
-  for (const auto& item : items) {
-    for (; file != files.end() && file->first < item.path; ++file) STELLA_TRY_VOID(tar.add(file->first, file->second));
-    STELLA_TRY_VOID(tar.begin(item.path, item.size));
-    STELLA_TRY_VOID(pass.file(item, [&](std::string_view piece) { return tar.write(piece); }));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    for (; file != files.end() && file->first < items[i].path; ++file) STELLA_TRY_VOID(tar.add(file->first, file->second));
+    STELLA_TRY_VOID(pass.copy(items[i], first.crcs[i], tar));
   }
   for (; file != files.end(); ++file) STELLA_TRY_VOID(tar.add(file->first, file->second));
   STELLA_TRY_VOID(pass.end());
@@ -185,13 +208,13 @@ Result<SealedBundle> seal_bundle(const SealInput& input, ByteSink& out) {
   if (input.bundle_key.size() != Sha256::kSize) return Error(base_errors::kInvalid, "a bundle key has 32 bytes");
   SealedBundle sealed;
   sealed.items = STELLA_TRY(parse_items_ndjson(input.items_ndjson));
-  std::uint64_t done = 0;
-  STELLA_TRY_VOID(check_payload(input, sealed.items, done));
+  FirstPass first;
+  STELLA_TRY_VOID(check_payload(input, sealed.items, first));
   commit_items(input, sealed);
   const auto files = envelope_files(input, sealed);  // GCC 12 warns about STELLA_TRY on a map
   if (!files) return files.error();
   DigestSink sink(out);
-  STELLA_TRY_VOID(write_archive(input, sealed.items, *files, done, sink));
+  STELLA_TRY_VOID(write_archive(input, sealed.items, *files, first, sink));
   sealed.tgz_sha256 = sink.digest();
   sealed.tgz_size = sink.size();
   return sealed;
