@@ -124,8 +124,8 @@ int main(int argc, char** argv) {
     else if (name == "--ready-file") arguments.ready_file = argv[i + 1];
     else return stella::usage();
   }
-  // Job files are for the runner's group at most.
-  ::umask(0027);
+  // Outputs are read by the orchestrator, another user; who may come near them is decided by the mode of the jobs directory.
+  ::umask(0022);
   if (auto served = stella::serve(arguments); !served) {
     std::fprintf(stderr, "stella-runner: %s\n", served.error().describe().c_str());
     return 1;

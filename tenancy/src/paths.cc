@@ -56,9 +56,9 @@ std::string evidence(const TenantId& tenant, const CaseId& case_id, const Bundle
 }
 
 std::string attestation(const TenantId& tenant, std::string_view subject_id, const Sha256& statement) {
-  require(checked(tenant) != kGlobalTenant, "tenant global");
+  const std::string root = checked(tenant) == kGlobalTenant ? "global/kb" : "tenants/" + tenant.str();
   require(!subject_id.empty() && subject_id.size() <= 128 && subject_id.front() != '-' && all_of(subject_id, kName), "subject id");
-  return "tenants/" + tenant.str() + "/attestations/" + std::string(subject_id) + "/" + statement.hex() + ".json";
+  return root + "/attestations/" + std::string(subject_id) + "/" + statement.hex() + ".json";
 }
 
 }  // namespace object_key

@@ -24,6 +24,7 @@ TEST(ObjectKey, FollowsTheStorageLayout) {
             "global/kb/objects/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(object_key::evidence(kAcme, *CaseId::parse("CASE-1"), kBundle, "root.merkle"),
             "tenants/acme/evidence/CASE-1/0190a5c8-1c2d-7e3f-8a4b-5c6d7e8f9012/root.merkle");
+  EXPECT_EQ(object_key::attestation(TenantId::parse("global").value(), kBundle.str(), kDigest).rfind("global/kb/attestations/", 0), 0u);
   EXPECT_EQ(object_key::attestation(kAcme, kBundle.str(), kDigest),
             "tenants/acme/attestations/0190a5c8-1c2d-7e3f-8a4b-5c6d7e8f9012/"
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.json");

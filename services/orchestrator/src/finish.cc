@@ -6,6 +6,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/kdf.h"
 #include "stella/provenance/attest.h"
 #include "stella/telemetry/log.h"
 #include "stella/tenancy/paths.h"
@@ -50,6 +51,14 @@ jobs::FailedJob failed_job(const JobRow& job, const json::Value& error, const st
 std::int64_t usage(const Report* report, std::string_view name) {
   const json::Value* u = report == nullptr ? nullptr : report->body.find("usage");
   return u == nullptr ? 0 : std::max<std::int64_t>(0, u->integer(name));
+}
+
+// Names plain, values as HMAC under a key of the tenant.
+json::Value environment_digests(const Report& report, const std::string& key) {
+  json::Value out = json::Value::object();
+  if (const json::Value* e = report.body.find("environment"); e != nullptr && e->is_object())
+    for (const auto& [name, value] : e->as_object()) out.set(name, "hmac-sha256:" + crypto::hmac_sha256(key, value.is_string() ? value.as_string() : json::dump(value)).hex());
+  return out;
 }
 
 std::string transcript_text(const Report& report) {
@@ -139,7 +148,7 @@ Result<void> Orchestrator::Impl::end_run(Tx& tx, const JobRow& job, std::string_
     const std::string lines = transcript_text(*report);
     transcript = crypto::sha256(lines);
     STELLA_TRY_VOID(store.put(object_key::object(job.tenant, *transcript), lines));
-    if (const json::Value* e = report->body.find("environment")) environment = json::dump(*e);
+    environment = json::dump(environment_digests(*report, crypto::hkdf_sha256(options.environment_key, job.tenant.str(), "stella/environment/v1")));
     if (const json::Value* u = report->body.find("usage")) used = json::dump(*u);
     STELLA_TRY_VOID(keep_telemetry(tx, job, *report));
   }

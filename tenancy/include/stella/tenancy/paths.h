@@ -13,7 +13,8 @@ namespace object_key {
 std::string object(const TenantId& tenant, const Sha256& digest);
 // `tenants/<t>/evidence/<case>/<bundle_id>/<file>`; `file` is a literal of ours (manifest.json, root.merkle, bundle.tgz).
 std::string evidence(const TenantId& tenant, const CaseId& case_id, const BundleId& bundle, std::string_view file);
-// `tenants/<t>/attestations/<subject_id>/<statement>.json`; subject_id is one of our ids or a digest.
+// `tenants/<t>/attestations/<subject_id>/<statement>.json`; subject_id is one of our ids or a digest;
+// for the tenant `global` (jobs of the knowledge base): `global/kb/attestations/…`.
 std::string attestation(const TenantId& tenant, std::string_view subject_id, const Sha256& statement);
 }  // namespace object_key
 

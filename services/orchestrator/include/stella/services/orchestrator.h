@@ -27,6 +27,7 @@ struct Options {
   std::chrono::milliseconds dispatch_timeout{30'000};// a message that nobody took for so long is sent again
   int in_flight = 32;                                // dispatched and running jobs at once: the queue waits in rows, not on the bus
   std::chrono::milliseconds poll{250};               // backstop for lost wake-ups
+  std::string environment_key;                       // values of a job's environment are recorded as HMACs: short ones could be guessed from hashes
   std::chrono::milliseconds retry_base{500};         // backoff: base * 2^failures with jitter, at most 60 s
 };
 

@@ -1,0 +1,65 @@
+// stellad: the server, in any subset of its roles.
+//
+//   stellad [--config FILE]                                    serves until SIGTERM
+//   stellad [--config FILE] --init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]
+//   stellad [--config FILE] --nats-config FILE [--nats-store DIR]
+//
+// Exit: 0, 1 where it could not start or initialise, 2 for wrong arguments.
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "stella/platform/process.h"
+#include "stellad.h"
+
+namespace {
+
+int usage() {
+  std::fputs("usage: stellad [--config FILE] [--init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]]\n"
+             "               [--nats-config FILE [--nats-store DIR]]\n", stderr);
+  return 2;
+}
+
+bool parse(int argc, char** argv, stella::stellad::Arguments& out) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    if (name == "--init") {
+      out.init = true;
+      continue;
+    }
+    std::string* target = name == "--config"                    ? &out.config
+                          : name == "--superuser"               ? &out.superuser
+                          : name == "--superuser-password-file" ? &out.superuser_password_file
+                          : name == "--tenant"                  ? &out.tenant
+                          : name == "--tenant-name"             ? &out.tenant_name
+                          : name == "--operators"               ? &out.operators
+                          : name == "--nats-config"             ? &out.nats_config
+                          : name == "--nats-store"              ? &out.nats_store
+                                                                : nullptr;
+    if (target == nullptr || ++i == argc) return false;
+    *target = argv[i];
+  }
+  return true;
+}
+
+stella::Result<void> run(const stella::stellad::Arguments& arguments) {
+  const auto settings = STELLA_TRY(stella::config::Settings::load_with_process_environment(arguments.config));
+  if (!arguments.nats_config.empty()) return stella::stellad::write_nats_config(settings, arguments);
+  if (arguments.init) return stella::stellad::init(settings, arguments);
+  return stella::stellad::serve(settings);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  stella::process::install_stop_signals();
+  stella::stellad::Arguments arguments;
+  if (!parse(argc, argv, arguments)) return usage();
+  ::umask(0027);
+  if (auto done = run(arguments); !done) {
+    std::fprintf(stderr, "stellad: %s\n", done.error().describe().c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,20 @@
+// Spans and log lines as rows, until the lake exists; and their retention.
+#pragma once
+
+#include "stella/platform/pg.h"
+#include "stella/telemetry/backend.h"
+
+namespace stella::stellad {
+
+class PgRowSink final : public telemetry::RowSink {
+ public:
+  explicit PgRowSink(pg::SystemPool<pg::TelemetryRole>& pool) : pool_(pool) {}
+  Result<void> write(std::span<const telemetry::SpanRecord> spans, std::span<const telemetry::LogRecord> logs) override;
+  // Deletes rows older than `days`, in bounded steps; how many went.
+  Result<std::int64_t> retain(std::int64_t days);
+
+ private:
+  pg::SystemPool<pg::TelemetryRole>& pool_;
+};
+
+}  // namespace stella::stellad

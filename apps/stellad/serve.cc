@@ -1,0 +1,251 @@
+// The roles: which objects exist in this process. Roles only decide that; none behaves differently for being alone.
+#include <sys/stat.h>
+
+#include <atomic>
+#include <set>
+#include <stop_token>
+#include <thread>
+
+#include "row_sink.h"
+#include "stella/base/file.h"
+#include "stella/evidence/locker/locker.h"
+#include "stella/platform/bus_topology.h"
+#include "stella/platform/process.h"
+#include "stella/services/export.h"
+#include "stella/services/ledger.h"
+#include "stella/services/orchestrator.h"
+#include "stella/telemetry/log.h"
+#include "stella/timeline/emit.h"
+#include "stella/timeline/indexer.h"
+#include "stella/web/server.h"
+#include "stellad.h"
+
+namespace stella::stellad {
+namespace {
+
+using std::chrono::milliseconds;
+constexpr telemetry::Logger kLog{"stellad"};
+
+std::set<std::string, std::less<>> roles_of(const config::Settings& settings) {
+  std::set<std::string, std::less<>> out;
+  for (std::string_view rest = settings.text("roles"); !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    std::string_view name = rest.substr(0, end);
+    while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
+    while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
+    if (name == "all") out.insert({"web", "orchestrator", "telemetry", "indexer", "locker"});
+    else if (!name.empty()) out.emplace(name);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return out;
+}
+
+// Until the bus is there or a stop was asked for (then null).
+std::unique_ptr<bus::Connection> connect(const config::Settings& settings, std::string_view user) {
+  auto password = read_secret(path_of(settings, "nats.password_dir", "secrets/nats") + "/" + std::string(user));
+  bool told = false;
+  for (;;) {
+    Error problem(base_errors::kInternal, "not connected");
+    if (password) {
+      auto login = bus::login(settings.text("nats.url"), user, *password);
+      login.name = "stellad-" + std::string(user);
+      auto connection = bus::Connection::connect(login);
+      if (connection) return std::move(*connection);
+      problem = std::move(connection.error());
+    } else {
+      problem = password.error();
+    }
+    if (!told) kLog.warn("bus cannot be reached, trying again", {f::error(problem)});
+    told = true;
+    if (process::wait_for_stop(Deadline::after(milliseconds(500)))) return nullptr;
+  }
+}
+
+// What the wake hooks reach: set once before the first request, cleared before the objects go.
+std::atomic<orchestrator::Orchestrator*> g_orchestrator{nullptr};
+std::atomic<bus::Connection*> g_wake_bus{nullptr};
+constexpr std::string_view kWakeJobs = "stellawake.jobs";
+
+void wake_orchestrator() {
+  if (auto* local = g_orchestrator.load()) local->wake();
+  else if (auto* bus = g_wake_bus.load()) bus->tell(kWakeJobs, "");
+}
+
+// Everything that runs, in order of construction; destroyed in reverse.
+struct Process {
+  std::unique_ptr<telemetry::Backend> telemetry;
+  std::unique_ptr<objects::Store> store;
+  std::unique_ptr<pg::SystemPool<pg::TelemetryRole>> telemetry_pool;
+  std::shared_ptr<PgRowSink> row_sink;
+  std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
+  std::unique_ptr<pg::SystemPool<pg::LockerRole>> locker_pool;
+  std::unique_ptr<evidence::Locker> locker;
+  std::unique_ptr<pg::SystemPool<pg::OrchestratorRole>> orchestrator_pool;
+  std::unique_ptr<orchestrator::Orchestrator> orchestrator;
+  std::shared_ptr<void> wake_listener;
+  std::unique_ptr<pg::SystemPool<pg::IndexerRole>> indexer_pool;
+  std::unique_ptr<timeline::Indexer> indexer;
+  std::jthread indexer_thread;
+  std::unique_ptr<pg::Pool> web_pool;
+  std::unique_ptr<pg::SystemPool<pg::AuthorityRole>> authority_pool;
+  std::unique_ptr<authority::Authority> authority;
+  std::unique_ptr<authority::Provisioner> provisioner;
+  std::unique_ptr<web::Services> services;
+  std::unique_ptr<http::Server> server;
+};
+
+Result<void> start_telemetry(const config::Settings& settings, Process& p) {
+  telemetry::BackendOptions options;
+  options.resource.service = "stellad";
+  options.resource.version = STELLA_VERSION;
+  options.resource.env = settings.text("env");
+  options.resource.region = settings.text("region");
+  if (!settings.text("instance_id").empty()) options.resource.instance_id = settings.text("instance_id");
+  if (const auto level = telemetry::parse_level(settings.text("log.level"))) options.level = *level;
+  options.log_path = settings.text("log.path");
+  options.queue = static_cast<std::size_t>(settings.integer("telemetry.queue"));
+  options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
+  p.telemetry = STELLA_TRY(telemetry::Backend::install(std::move(options)));
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
+  p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
+  p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);
+  p.telemetry->set_row_sink(p.row_sink);
+  return {};
+}
+
+Result<void> start_locker(const config::Settings& settings, Process& p) {
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
+  p.locker_pool = std::make_unique<pg::SystemPool<pg::LockerRole>>(login);
+  auto key = STELLA_TRY(load_key(settings, "evidence"));
+  evidence::LockerOptions options;
+  options.temp_dir = settings.text("data_dir") + "/tmp";
+  options.tenant_secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
+  p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, std::move(key), std::move(options));
+  p.locker->start();
+  return {};
+}
+
+Result<void> start_orchestrator(const config::Settings& settings, Process& p) {
+  p.orchestrator_bus = connect(settings, bus::user::kOrchestrator);
+  if (!p.orchestrator_bus) return {};
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_orchestrator"));
+  p.orchestrator_pool = std::make_unique<pg::SystemPool<pg::OrchestratorRole>>(login);
+  auto key = STELLA_TRY(load_key(settings, "evidence"));
+  orchestrator::Handlers handlers;
+  for (auto& [kind, handler] : ledger::handlers(*p.store)) handlers.emplace(kind, handler);
+  for (auto& [kind, handler] : exports::handlers()) handlers.emplace(kind, handler);
+  for (auto& [kind, handler] : evidence::handlers([locker = p.locker.get()] { if (locker != nullptr) locker->wake(); })) handlers.emplace(kind, handler);
+  orchestrator::Options options;
+  options.jobs_dir = path_of(settings, "jobs.dir", "jobs");
+  options.lease = milliseconds(settings.integer("jobs.lease"));
+  options.retry_base = milliseconds(settings.integer("jobs.backoff"));
+  options.environment_key = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
+  p.orchestrator = std::make_unique<orchestrator::Orchestrator>(*p.orchestrator_pool, *p.orchestrator_bus, *p.store, std::move(key), std::move(handlers), std::move(options));
+  STELLA_TRY_VOID(p.orchestrator->start());
+  g_orchestrator = p.orchestrator.get();
+  p.wake_listener = STELLA_TRY(p.orchestrator_bus->listen(kWakeJobs, [] { wake_orchestrator(); }));
+  return {};
+}
+
+Result<void> start_indexer(const config::Settings& settings, Process& p) {
+  p.indexer_bus = connect(settings, bus::user::kIndexer);
+  if (!p.indexer_bus) return {};
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_indexer"));
+  p.indexer_pool = std::make_unique<pg::SystemPool<pg::IndexerRole>>(login);
+  timeline::IndexerOptions options;
+  options.batch = static_cast<int>(settings.integer("indexer.batch"));
+  options.poll = milliseconds(settings.integer("indexer.poll"));
+  options.lease = milliseconds(settings.integer("indexer.lease"));
+  p.indexer = std::make_unique<timeline::Indexer>(*p.indexer_pool, p.indexer_bus.get(), std::move(options));
+  p.indexer_thread = std::jthread([indexer = p.indexer.get()](std::stop_token stop) { indexer->run(stop); });
+  return {};
+}
+
+std::vector<std::pair<std::string, std::string>> parts_of(Process& p) {
+  const auto text = [](const Result<void>& r) { return r ? std::string() : std::string(r.error().message()); };
+  std::vector<std::pair<std::string, std::string>> out;
+  out.emplace_back("postgresql", text(p.web_pool->ping()));
+  out.emplace_back("objects", text(p.store->probe()));
+  for (const auto& [name, bus] : {std::pair<std::string, bus::Connection*>{"nats", p.orchestrator_bus ? p.orchestrator_bus.get() : p.web_bus.get()}})
+    if (bus != nullptr) out.emplace_back(name, bus->connected() ? "" : "not connected");
+  if (p.indexer) {
+    const auto trouble = p.indexer->trouble();
+    out.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
+  }
+  return out;
+}
+
+Result<void> start_web(const config::Settings& settings, Process& p) {
+  const pg::PoolOptions web_login = STELLA_TRY(pool_options(settings, "stella_web"));
+  const pg::PoolOptions authority_login = STELLA_TRY(pool_options(settings, "stella_authority"));
+  p.web_pool = std::make_unique<pg::Pool>(web_login);
+  p.authority_pool = std::make_unique<pg::SystemPool<pg::AuthorityRole>>(authority_login);
+  if (!p.orchestrator_bus) {
+    p.web_bus = connect(settings, bus::user::kWeb);
+    if (!p.web_bus) return {};
+    g_wake_bus = p.web_bus.get();
+  }
+  auto key = STELLA_TRY(load_key(settings, "token"));
+  authority::Options options;
+  options.issuer = settings.text("auth.issuer").empty() ? public_url(settings) : settings.text("auth.issuer");
+  options.token_ttl = std::chrono::seconds(settings.integer("auth.token_ttl") / 1000);
+  p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
+  p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
+  p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return parts_of(p); }});
+  http::ServerOptions http;
+  http.address = settings.text("http.address");
+  http.port = static_cast<std::uint16_t>(settings.integer("http.port"));
+  http.workers = static_cast<int>(settings.integer("http.workers"));
+  http.temp_dir = settings.text("data_dir") + "/tmp";
+  http.limits.connections = static_cast<std::size_t>(settings.integer("http.max_connections"));
+  http.limits.queue = static_cast<std::size_t>(settings.integer("http.queue"));
+  http.limits.request_timeout = std::chrono::seconds(150);  // ?wait= is at most 120 s
+  p.server = STELLA_TRY(web::start(http, *p.services));
+  kLog.info("serving", {f::address(settings.text("http.address")), f::port(p.server->port())});
+  return {};
+}
+
+Result<void> start_all(const config::Settings& settings, Process& p) {
+  const auto roles = roles_of(settings);
+  STELLA_TRY_VOID(start_telemetry(settings, p));
+  STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
+  p.store = STELLA_TRY(objects::open_posix_store(path_of(settings, "objects.root", "objects")));
+  jobs::set_wake_hook(wake_orchestrator);
+  if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));
+  if (roles.contains("orchestrator")) STELLA_TRY_VOID(start_orchestrator(settings, p));
+  if (roles.contains("indexer")) STELLA_TRY_VOID(start_indexer(settings, p));
+  if (roles.contains("web")) STELLA_TRY_VOID(start_web(settings, p));
+  timeline::set_wake_hook(timeline::wake_hook(p.indexer.get(), p.web_bus ? p.web_bus.get() : p.orchestrator_bus.get()));
+  return {};
+}
+
+}  // namespace
+
+Result<void> serve(const config::Settings& settings) {
+  Process p;
+  STELLA_TRY_VOID(start_all(settings, p));
+  const bool keeps_telemetry = roles_of(settings).contains("telemetry");
+  Deadline retention = Deadline::after(std::chrono::minutes(1));
+  while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
+    if (!keeps_telemetry || !retention.passed()) continue;
+    auto gone = p.row_sink->retain(settings.integer("telemetry.rows_retention_days"));
+    if (!gone) kLog.warn("telemetry retention failed", {f::error(gone.error())});
+    // Full steps mean that more is waiting.
+    retention = Deadline::after(gone && *gone >= 10'000 ? std::chrono::seconds(5) : std::chrono::minutes(10));
+  }
+  kLog.info("stopping");
+  if (p.server) p.server->drain(Deadline::after(milliseconds(settings.integer("http.drain_timeout"))));
+  p.server.reset();
+  timeline::set_wake_hook({});
+  jobs::set_wake_hook(nullptr);
+  p.wake_listener.reset();
+  g_orchestrator = nullptr;
+  g_wake_bus = nullptr;
+  if (p.orchestrator) p.orchestrator->stop();
+  if (p.locker) p.locker->stop();
+  p.indexer_thread = {};
+  p.telemetry->flush(Deadline::after(std::chrono::seconds(3)));
+  return {};
+}
+
+}  // namespace stella::stellad

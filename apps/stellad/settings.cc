@@ -1,0 +1,42 @@
+// Settings as the things that are made of them: paths, secrets, pools, keys.
+#include "stella/base/file.h"
+#include "stellad.h"
+
+namespace stella::stellad {
+
+std::string path_of(const config::Settings& settings, std::string_view name, std::string_view below) {
+  const std::string& text = settings.text(name);
+  return text.empty() ? settings.text("data_dir") + "/" + std::string(below) : text;
+}
+
+Result<std::string> read_secret(const std::string& path) {
+  std::string text = STELLA_TRY(read_file(path, 4096));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (text.empty()) return Error(base_errors::kInvalid, "a secret file is empty").with("path", path);
+  return text;
+}
+
+Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login) {
+  pg::PoolOptions options;
+  const std::string host = settings.text("pg.host").empty() ? settings.text("data_dir") + "/run" : settings.text("pg.host");
+  options.conninfo = "host='" + host + "' port=" + std::to_string(settings.integer("pg.port")) + " dbname='" + settings.text("pg.database") + "' user='" + std::string(login) + "'";
+  options.password = STELLA_TRY(read_secret(path_of(settings, "pg.password_dir", "secrets/pg") + "/" + std::string(login)));
+  options.application_name = std::string(login);
+  options.max_connections = static_cast<int>(settings.integer("pg.pool.size"));
+  options.acquire_timeout = std::chrono::milliseconds(settings.integer("pg.pool.wait"));
+  options.statement_timeout = std::chrono::milliseconds(settings.integer("pg.statement_timeout"));
+  return options;
+}
+
+Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose) {
+  const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  auto key = STELLA_TRY(crypto::KeyPair::load(settings.text("data_dir") + "/keys/" + std::string(purpose) + ".pem", passphrase));
+  return std::make_shared<crypto::KeyPair>(std::move(key));
+}
+
+std::string public_url(const config::Settings& settings) {
+  if (!settings.text("http.public_url").empty()) return settings.text("http.public_url");
+  return "http://" + settings.text("http.address") + ":" + std::to_string(settings.integer("http.port"));
+}
+
+}  // namespace stella::stellad

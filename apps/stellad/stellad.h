@@ -1,0 +1,43 @@
+// What stellad's files share: its arguments, its settings as pools and keys, and the two things it does.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "stella/base/result.h"
+#include "stella/crypto/keys.h"
+#include "stella/platform/config.h"
+#include "stella/platform/pg.h"
+
+namespace stella::stellad {
+
+struct Arguments {
+  std::string config;
+  bool init = false;
+  std::string superuser;             // login of --init's administrator
+  std::string superuser_password_file;
+  std::string tenant;
+  std::string tenant_name;
+  std::string operators;             // JSON file
+  std::string nats_config;           // where to write nats-server.conf
+  std::string nats_store;
+};
+
+// A path setting, or its place below data_dir where it is empty.
+std::string path_of(const config::Settings& settings, std::string_view name, std::string_view below);
+// First line of a secret file.
+Result<std::string> read_secret(const std::string& path);
+// Pool options of a database login ("stella_web", …).
+Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
+// The deployment's key of that purpose ("evidence", "token"); --init makes it.
+Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
+std::string public_url(const config::Settings& settings);
+
+// Database, migrations, keys, first tenant, operators: idempotent. Prints one JSON line.
+Result<void> init(const config::Settings& settings, const Arguments& arguments);
+// Writes nats-server.conf (0600) from the settings and the password files.
+Result<void> write_nats_config(const config::Settings& settings, const Arguments& arguments);
+// Serves the roles until a stop is requested.
+Result<void> serve(const config::Settings& settings);
+
+}  // namespace stella::stellad
