@@ -1,6 +1,8 @@
 // Bundles end to end: built, sealed, verified by our code, by verify.sh and by the tools it is made of; and every way to tamper with one.
 #include <fcntl.h>
 
+#include <cstdlib>
+
 #include "bundle_fixture.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
@@ -411,6 +413,55 @@ TEST_F(BundleTest, ReadsItemsForReplay) {
   const std::string good = testing::slurp(path("bundle.tgz"));
   StringSource again(good);
   EXPECT_EQ(read_bundle_member(again, "evidence/root.merkle", 1000)->substr(0, 3), "11\n");
+}
+
+// The real program, where it is installed ($COSIGN or in the PATH).
+TEST_F(BundleTest, CosignAcceptsSealAndProvenance) {
+  const char* env = std::getenv("COSIGN");
+  const std::string cosign = env != nullptr ? env : "cosign";
+  if (shell("command -v " + cosign).exit_code != 0) GTEST_SKIP() << "skipped: no cosign";
+  seal(evaluation_files());
+  ASSERT_EQ(shell("mkdir u && tar xzf bundle.tgz -C u").exit_code, 0);
+  const std::string verify = "HOME=. " + cosign + " verify-blob-attestation --insecure-ignore-tlog=true --key ";
+  const std::string seal_args = " --bundle $(ls u/attest/seal.*.sigstore.json) --type https://stellaops.dev/evidence-seal/v1 ";
+  const auto good = shell(verify + "KEY.pub" + seal_args + "u/evidence/root.merkle");
+  EXPECT_EQ(good.exit_code, 0) << good.output;
+  EXPECT_NE(good.output.find("Verified OK"), std::string::npos) << good.output;
+  EXPECT_NE(shell(verify + "KEY.pub" + seal_args + "u/evidence/seal.json").exit_code, 0) << "another subject";
+  write("other.pub", crypto::KeyPair::generate()->public_key().pem());
+  EXPECT_NE(shell(verify + "other.pub" + seal_args + "u/evidence/root.merkle").exit_code, 0) << "another key";
+  write("x", "x");
+  const auto statement = shell(verify + "KEY.pub --bundle u/attest/provenance.sigstore.json --type https://example.com/p/v1 x");
+  EXPECT_EQ(statement.exit_code, 0) << statement.output;
+}
+
+// Archives that would write outside of the directory, or hide something, must be refused by the script before they are unpacked.
+TEST_F(BundleTest, VerifyShRefusesHostileArchives) {
+  seal(evaluation_files());
+  ASSERT_EQ(shell("mkdir u && tar xzf bundle.tgz -C u && cp -r u clean").exit_code, 0);
+  const auto refused = [&](const char* make, const char* reason) {
+    ASSERT_EQ(shell(std::string("rm -rf u bad.tgz && cp -r clean u && ") + make).exit_code, 0) << make;
+    const auto result = verify_with_shell("bad.tgz");
+    EXPECT_EQ(result.exit_code, 1) << make << "\n" << result.output;
+    EXPECT_NE(result.output.find(reason), std::string::npos) << make << "\n" << result.output;
+  };
+  refused("ln -s /etc u/data/link && tar czf bad.tgz -C u $(cd u && ls)", "a link or a device");
+  refused("mkfifo u/data/pipe && tar czf bad.tgz -C u $(cd u && ls)", "a link or a device");
+  refused("cp u/report.html evil && tar czPf bad.tgz -C u $(cd u && ls) ../evil", "path with dots");
+  refused("cp u/report.html evil && tar czPf bad.tgz $PWD/evil -C u $(cd u && ls)", "a name that no bundle has");
+  refused("cp u/report.html 'u/re port.html' && tar czf bad.tgz -C u .", "a name that no bundle has");
+  refused("cp bundle.tgz b.gz && gunzip -c b.gz >b.tar && tar rf b.tar -C u report.html && gzip -c b.tar >bad.tgz", "a file twice");
+  refused("head -c 2000 bundle.tgz >bad.tgz", "not a gzipped tar");
+  refused("echo hello >bad.tgz", "not a gzipped tar");
+  // The same for a directory.
+  EXPECT_EQ(shell("rm -rf u && cp -r clean u && ln -s /etc/passwd u/data/link && sh verify.sh KEY.pub u").exit_code, 1);
+  EXPECT_EQ(shell("sh verify.sh KEY.pub nowhere").exit_code, 2);
+  EXPECT_EQ(shell("sh verify.sh KEY.pub .").exit_code, 1);
+  // A key file with a space in its name, from another directory, and under another shell.
+  EXPECT_EQ(shell("cp KEY.pub 'my key.pub' && mkdir 'sub dir' && cd 'sub dir' && sh ../verify.sh '../my key.pub' ../bundle.tgz").exit_code, 0);
+  if (shell("command -v bash").exit_code == 0) {
+    EXPECT_EQ(shell("bash verify.sh KEY.pub bundle.tgz").exit_code, 0);
+  }
 }
 
 // Real documents, in the numbers a real evaluation has.
