@@ -1,0 +1,123 @@
+// stella login: a token for this user, and the server's evidence keys for verifying offline.
+#include <stdlib.h>
+
+#include "common.h"
+#include "stella/crypto/keys.h"
+
+namespace stella::cli {
+namespace {
+
+constexpr std::uint64_t kPasswordBytes = 4096;
+
+struct Args {
+  std::string username;
+  std::string password_file;
+  bool service = false;
+};
+
+std::string environment(const char* name) {
+  const char* value = ::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+Error no_terminal(std::string_view what, std::string_view remedy) {
+  return Error(base_errors::kInvalid, "there is no terminal to ask on").with("field", std::string(what)).with("remedy", std::string(remedy));
+}
+
+Result<std::string> user_name(const Args& args, const Profile& profile) {
+  if (!args.username.empty()) return args.username;
+  if (std::string name = environment("STELLA_USERNAME"); !name.empty()) return name;
+  if (!profile.username.empty()) return profile.username;
+  auto answer = ask("User name: ", true);
+  if (!answer) return no_terminal("username", "Give --username, or set STELLA_USERNAME.");
+  return answer;
+}
+
+Result<std::string> password(const Args& args, const std::string& user) {
+  if (!args.password_file.empty()) {
+    std::string text = STELLA_TRY(read_document(args.password_file, kPasswordBytes));
+    while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+    return text;
+  }
+  if (std::string text = environment("STELLA_PASSWORD"); !text.empty()) return text;
+  auto answer = ask("Password of " + printable(user) + ": ", false);
+  if (!answer) return no_terminal("password", "Give --password-file FILE, or set STELLA_PASSWORD.");
+  return answer;
+}
+
+struct Trusted {
+  std::string keyid8;
+  std::string fingerprint;
+  std::string path;
+  bool fresh = false;
+};
+
+// The public keys that bundles of this server are signed with.
+Result<std::vector<Trusted>> fetch_keys(Api& api, const ProfileStore& store) {
+  const json::Value keys = STELLA_TRY(api.get("/keys"));
+  std::vector<Trusted> out;
+  for (const json::Value& item : keys.items("items")) {
+    if (item.str("purpose") != "evidence") continue;
+    const auto key = STELLA_TRY(crypto::PublicKey::from_pem(item.str("public_pem")));
+    const bool fresh = STELLA_TRY(store.trust_key(key.keyid8(), key.pem()));
+    out.push_back({key.keyid8(), key.id().str(), store.trust_directory() + "/" + key.keyid8() + ".pub", fresh});
+  }
+  return out;
+}
+
+Result<int> login(Session& session, const Args& args) {
+  const std::string url = STELLA_TRY(session.url());
+  Profile profile = STELLA_TRY(session.store().load());
+  const std::string user = STELLA_TRY(user_name(args, profile));
+  const std::string secret = STELLA_TRY(password(args, user));
+  Api api = STELLA_TRY(session.anonymous_api());
+  const json::Value body = args.service ? json::Value::object({{"grant_type", "client_credentials"}, {"client_id", user}, {"client_secret", secret}})
+                                        : json::Value::object({{"grant_type", "password"}, {"username", user}, {"password", secret}});
+  auto token = api.post("/tokens", body);
+  if (!token) {
+    if (exit_code(token.error()) == kExitNotAllowed) token.error().add("remedy", "Check user name and password, then try again.");
+    return std::move(token.error());
+  }
+  Credentials credentials;
+  credentials.access_token = STELLA_TRY(token->require_string("access_token"));
+  credentials.expires_at = Timestamp::now() + std::chrono::seconds(token->integer("expires_in"));
+  credentials.tenant_id = std::string(token->str("tenant_id"));
+  credentials.actor = std::string(token->str("actor"));
+  credentials.username = user;
+  STELLA_TRY_VOID(session.store().save_credentials(url, credentials));
+  if (profile.url.empty() || !session.globals().url.empty()) {
+    profile.url = url;
+    profile.username = user;
+    STELLA_TRY_VOID(session.store().save(profile));
+  }
+  const auto keys = STELLA_TRY(fetch_keys(api, session.store()));
+  json::Value shown = json::Value::object({{"url", url}, {"username", user}, {"tenant_id", credentials.tenant_id}, {"actor", credentials.actor}, {"expires_at", credentials.expires_at.rfc3339()}});
+  if (const json::Value* scopes = token->find("scopes")) shown.set("scopes", *scopes);
+  json::Array trusted;
+  for (const Trusted& k : keys) trusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"path", k.path}, {"new", k.fresh}}));
+  shown.set("evidence_keys", std::move(trusted));
+  session.show(shown, [&] {
+    const Palette& paint = session.console().out_palette();
+    Facts facts;
+    facts.add("tenant", credentials.tenant_id).add("valid for", human_duration(token->integer("expires_in") * 1'000'000));
+    for (const Trusted& k : keys) facts.add("evidence key", k.fingerprint + (k.fresh ? "  (new)" : "")).add("  kept in", k.path);
+    return "logged in as " + paint(Style::kBold, printable(user)) + " at " + url + "\n" + facts.render(paint, 2);
+  });
+  for (const Trusted& k : keys)
+    if (k.fresh) session.console().note("`stella forensic verify` trusts the new key: compare its fingerprint with the operator's, over another channel.\n");
+  return kExitDone;
+}
+
+}  // namespace
+
+void register_login(App& app) {
+  auto args = std::make_shared<Args>();
+  app.command("login", "Log in, and keep the token and the server's evidence keys for later commands.")
+      .option("-u,--username", &args->username, "Who logs in (default: STELLA_USERNAME, then config.json).", {.value = "NAME"})
+      .option("--password-file", &args->password_file, "File with the password; - is stdin (default: STELLA_PASSWORD, then a question).", {.value = "FILE"})
+      .option("--service", &args->service, "Log in as a service account.")
+      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them")
+      .run([args](Session& session) { return login(session, *args); });
+}
+
+}  // namespace stella::cli
