@@ -1,6 +1,7 @@
 // Parameters and result rows: between C++ values and PostgreSQL's text and binary forms.
 #include <libpq-fe.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -15,17 +16,23 @@ namespace {
 PGresult* as_result(void* p) { return static_cast<PGresult*>(p); }
 
 std::string array_literal(std::span<const std::string> items) {
-  std::string out = "{";
-  for (const auto& item : items) {
+  std::size_t total = 2;
+  for (const auto& item : items) total += item.size() + 3;
+  std::string out;
+  out.reserve(total);
+  out += '{';
+  for (const std::string_view item : items) {
     if (out.size() > 1) out += ',';
     out += '"';
-    for (char c : item) {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
+    for (std::size_t done = 0; done < item.size();) {
+      const auto special = std::min(item.find_first_of("\"\\", done), item.size());
+      out += item.substr(done, special - done);
+      done = special;
+      if (done < item.size()) (out += '\\') += item[done++];
     }
     out += '"';
   }
-  return out + "}";
+  return out += '}';
 }
 
 }  // namespace
