@@ -54,7 +54,8 @@ class ArchiveTest : public BundleTest {
 
 TEST_F(ArchiveTest, GnuTarReadsWhatWeWrite) {
   const std::string deep = "data/" + std::string(90, 'd') + "/" + std::string(100, 'n');
-  const std::map<std::string, std::string> files = {{"a", ""}, {"data/" + std::string(95, 'x'), "exactly one hundred"}, {deep, std::string(513, 'y')}, {"z.txt", "last"}};
+  const std::map<std::string, std::string> files = {
+      {"a", ""}, {"data/" + std::string(95, 'x'), "exactly one hundred"}, {deep, std::string(513, 'y')}, {"z.txt", "last"}};
   write("t.tar", tar_of(files));
   for (const auto& [name, bytes] : files) EXPECT_EQ(shell("tar xOf t.tar " + name).output, bytes) << name;
   std::vector<std::string> names;

@@ -42,9 +42,11 @@ ShellResult BundleTest::shell(const std::string& command) const {
 std::vector<LeafFile> BundleTest::evaluation_files() {
   const auto leaf = [](std::string path, std::string role, std::string bytes) {
     const std::string type = path.ends_with(".html") ? "text/html" : path.ends_with(".ndjson") ? "application/x-ndjson" : "application/json";
-    return LeafFile{.path = std::move(path), .media_type = type, .role = std::move(role), .source_path = {}, .source_fd = -1, .bytes = std::move(bytes)};
+    return LeafFile{.path = std::move(path), .media_type = type, .role = std::move(role), .source_path = {}, .source_fd = -1,
+                    .bytes = std::move(bytes)};
   };
-  const Report report{.title = "Evaluation of <app>", .outcome = "deny", .tone = ReportTone::kBad, .summary = "One finding.", .facts = {}, .tables = {}, .chain = {}};
+  const Report report{.title = "Evaluation of <app>", .outcome = "deny", .tone = ReportTone::kBad, .summary = "One finding.", .facts = {},
+                      .tables = {}, .chain = {}};
   return {leaf("data/outputs/decision.json", "output", R"({"decision":"deny","engine":"1"})"),
           leaf("data/inputs/sbom/app.cdx.json", "input", R"({"bomFormat":"CycloneDX","specVersion":"1.5","components":[]})"),
           leaf("data/inputs/advisories/GHSA-35jh-r3h4-6jhm.json", "input", R"({"id":"GHSA-35jh-r3h4-6jhm","affected":[]})"),

@@ -313,7 +313,8 @@ TEST_F(BundleTest, WhatIsNoBundleIsMalformed) {
   EXPECT_EQ(code("hello"), base_errors::kMalformed);
   EXPECT_EQ(code(good + "x"), base_errors::kMalformed);
   EXPECT_EQ(code(good + good), base_errors::kMalformed);
-  for (const std::size_t cut : {good.size() - 1, good.size() - 9, good.size() / 2, std::size_t{20}}) EXPECT_EQ(code(good.substr(0, cut)), base_errors::kMalformed) << cut;
+  for (const std::size_t cut : {good.size() - 1, good.size() - 9, good.size() / 2, std::size_t{20}})
+    EXPECT_EQ(code(good.substr(0, cut)), base_errors::kMalformed) << cut;
   for (const char* part : {"evidence/seal.json", "evidence/items.jsonl", "evidence/root.merkle", "attest/seal.dsse.json"}) {
     Members m = members(good);
     m.erase(part);
@@ -385,7 +386,8 @@ TEST_F(BundleTest, SealRefusesAPayloadThatIsNotWhatItSays) {
 TEST_F(BundleTest, PayloadRefusesBadFiles) {
   const auto build = [](std::string leaf, std::string type = "a/b", std::string role = "input") {
     StringSink out;
-    return build_payload({{.path = std::move(leaf), .media_type = std::move(type), .role = std::move(role), .source_path = {}, .source_fd = -1, .bytes = "x"}}, out).has_value();
+    LeafFile file{.path = std::move(leaf), .media_type = std::move(type), .role = std::move(role), .source_path = {}, .source_fd = -1, .bytes = "x"};
+    return build_payload({std::move(file)}, out).has_value();
   };
   EXPECT_TRUE(build("data/a"));
   for (const char* bad : {"", "data", "data/", "/data/a", "data/../a", "data//a", "data/./a", "evidence/seal.json", "attest/x.json", "bagit.txt",
@@ -469,14 +471,17 @@ TEST_F(BundleTest, RealDocuments) {
   const auto advisories = STELLA_SHARED_OR_SKIP("data/advisories/osv");
   const auto sboms = STELLA_SHARED_OR_SKIP("data/sboms");
   auto files = evaluation_files();
+  const auto add = [&](std::string leaf, const std::string& source) {
+    files.push_back({.path = std::move(leaf), .media_type = "application/json", .role = "input", .source_path = source, .source_fd = -1, .bytes = {}});
+  };
   std::size_t n = 0;
   for (const auto& file : testing::files_below(advisories, ".json")) {
     if (++n > 400) break;
-    files.push_back({.path = "data/inputs/advisories/" + file.substr(file.rfind('/') + 1), .media_type = "application/json", .role = "input", .source_path = file, .source_fd = -1, .bytes = {}});
+    add("data/inputs/advisories/" + file.substr(file.rfind('/') + 1), file);
   }
   const auto documents = testing::files_below(sboms, ".json");
   ASSERT_FALSE(documents.empty());
-  files.push_back({.path = "data/inputs/sbom/sbom.json", .media_type = "application/json", .role = "input", .source_path = documents.front(), .source_fd = -1, .bytes = {}});
+  add("data/inputs/sbom/sbom.json", documents.front());
   seal(files);
   EXPECT_EQ(exit_code(verify(testing::slurp(path("bundle.tgz")))), kExitPass);
   const auto by_shell = verify_with_shell("bundle.tgz");
@@ -487,7 +492,8 @@ TEST_F(BundleTest, VerdictTexts) {
   seal(evaluation_files());
   const Verdict v = verify(testing::slurp(path("bundle.tgz")));
   const std::string text = verdict_text(v);
-  for (const char* expected : {"INTEGRITY        PASS", "TIME             NOT-CHECKED", "local clock", "not checked TIME, INCLUSION", "result      PASS for INTEGRITY AUTHENTICITY", "[trust: KEY.pub]"})
+  for (const char* expected : {"INTEGRITY        PASS", "TIME             NOT-CHECKED", "local clock", "not checked TIME, INCLUSION",
+                               "result      PASS for INTEGRITY AUTHENTICITY", "[trust: KEY.pub]"})
     EXPECT_NE(text.find(expected), std::string::npos) << expected << "\n" << text;
   const auto doc = verdict_json(v);
   EXPECT_EQ(doc.str("result"), "pass");

@@ -159,7 +159,8 @@ std::string bag_info(const SealInput& input, const std::vector<Item>& items) {
   std::string out = "Bag-Software-Agent: StellaOps " + f.product_version + "\n";
   out.append("Bagging-Date: ").append(f.sealed_at.rfc3339().substr(0, 10)).append("\n");
   out.append("External-Identifier: ").append(f.bundle_id.str()).append("\n");
-  out.append("Internal-Sender-Identifier: ").append(f.kind).append("/").append(f.resource_id.find_first_of("\r\n") == std::string::npos ? f.resource_id : "").append("\n");
+  const bool plain = f.resource_id.find_first_of("\r\n") == std::string::npos;
+  out.append("Internal-Sender-Identifier: ").append(f.kind).append("/").append(plain ? f.resource_id : "").append("\n");
   return out.append("Payload-Oxum: ").append(std::to_string(bytes)).append(".").append(std::to_string(count)).append("\n");
 }
 

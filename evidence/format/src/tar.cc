@@ -196,7 +196,9 @@ Result<TarEntry> TarReader::parse_header(std::string_view block) {
   const auto size = get_number(h.size, sizeof h.size);
   if (!size) return bad_tar("a size", path);
   if (*size > limits_.max_entry_bytes || *size > limits_.max_total_bytes - std::min(total_, limits_.max_total_bytes))
-    return Error(base_errors::kLimit, "archive is too large").with("limit", std::min(limits_.max_entry_bytes, limits_.max_total_bytes)).with("path", path);
+    return Error(base_errors::kLimit, "archive is too large")
+        .with("limit", std::min(limits_.max_entry_bytes, limits_.max_total_bytes))
+        .with("path", path);
   if (seen_.size() >= limits_.max_entries) return Error(base_errors::kLimit, "archive has too many files").with("limit", limits_.max_entries);
   if (!seen_.insert(lower(path)).second) return bad_tar("each path once, also by letter case", path);
   total_ += *size;

@@ -31,7 +31,8 @@ struct BundleFile {
   std::string bytes;
 };
 // The disclosed items for which `wanted` is true (it sees path and size only: the rest is not known yet when the file goes by), in path
-// order, each compared with the digest of its item (kInvalid where it differs). For replay. Says nothing about the signature: verify first. kLimit over `max_bytes` in all.
+// order, each compared with the digest of its item (kInvalid where it differs). For replay. Says nothing
+// about the signature: verify first. kLimit over `max_bytes` in all.
 Result<std::vector<BundleFile>> read_bundle_items(ByteSource& tgz, const std::function<bool(const Item&)>& wanted, std::uint64_t max_bytes);
 Result<std::vector<BundleFile>> read_bundle_items_file(const std::string& path, const std::function<bool(const Item&)>& wanted,
                                                        std::uint64_t max_bytes);
