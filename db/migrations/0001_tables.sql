@@ -364,16 +364,16 @@ CREATE TABLE exports (
 
 -- ── Timeline ───────────────────────────────────────────────────────────────────────────────────────────────────────
 CREATE TABLE timeline_outbox (
-  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  shard int NOT NULL,
+  seq bigint GENERATED ALWAYS AS IDENTITY,
+  shard int NOT NULL,                     -- negative: set aside by the indexer because the database refused it
   tenant_id text NOT NULL,
   event_id uuid NOT NULL,
   ts timestamptz NOT NULL,
   entry bytea NOT NULL,                   -- RFC 8785 JSON, at most 65 535 bytes
   resources jsonb NOT NULL DEFAULT '[]',  -- [["sbom","<id>"],…]: other resources of the event
-  traceparent text NOT NULL DEFAULT ''
+  traceparent text NOT NULL DEFAULT '',
+  PRIMARY KEY (shard, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX timeline_outbox_shard ON timeline_outbox (shard, seq);
 CREATE TABLE timeline_heads (             -- state of each tenant's log
   tenant_id text PRIMARY KEY,
   shard int NOT NULL,

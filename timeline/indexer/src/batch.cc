@@ -38,7 +38,7 @@ std::string int_array(const std::vector<std::string>& items) {
 }
 
 // Takes out what the log or an earlier row of the batch has already.
-Result<void> drop_repeats(Tx& tx, std::vector<Taken>& taken, BatchResult& result) {
+Result<void> drop_repeats(Tx& tx, int shard, std::vector<Taken>& taken, BatchResult& result) {
   std::vector<std::string> tenants, ids;
   for (const auto& row : taken) {
     tenants.push_back(row.logged.tenant);
@@ -56,7 +56,7 @@ Result<void> drop_repeats(Tx& tx, std::vector<Taken>& taken, BatchResult& result
       repeats.push_back(row.seq);
     }
   }
-  if (!repeats.empty()) tx.defer(sql::kDrop, {int_array(repeats)});
+  if (!repeats.empty()) tx.defer(sql::kDrop, {int_array(repeats), shard});
   result.repeats = static_cast<int>(repeats.size());
   result.taken += result.repeats;
   taken = std::move(fresh);
@@ -79,7 +79,7 @@ Result<std::map<std::string, CompactTree>> read_heads(Tx& tx, const std::vector<
 }
 
 // Gives each event its index and leaf; moves the rows.
-Result<void> move_rows(Tx& tx, std::vector<Taken>& taken, std::map<std::string, CompactTree>& trees) {
+Result<void> move_rows(Tx& tx, int shard, std::vector<Taken>& taken, std::map<std::string, CompactTree>& trees) {
   std::vector<std::string> seqs, indexes, digests;
   for (auto& row : taken) {
     CompactTree& tree = trees[row.logged.tenant];
@@ -90,7 +90,7 @@ Result<void> move_rows(Tx& tx, std::vector<Taken>& taken, std::map<std::string, 
     indexes.push_back(std::to_string(row.logged.log_index));
     digests.emplace_back(leaf.view());
   }
-  const pg::Rows moved = STELLA_TRY(tx.query(sql::kMove, {int_array(seqs), int_array(indexes), pg::Param::bytes_array(digests)}));
+  const pg::Rows moved = STELLA_TRY(tx.query(sql::kMove, {int_array(seqs), int_array(indexes), pg::Param::bytes_array(digests), shard}));
   if (moved.affected() != static_cast<std::int64_t>(taken.size()))
     return Error(base_errors::kInternal, "outbox rows vanished under the lease").with("expected", taken.size());
   return {};
@@ -112,7 +112,7 @@ void save_heads(Tx& tx, int shard, const std::map<std::string, CompactTree>& tre
 Result<void> append_to_log(Tx& tx, int shard, std::vector<Taken>& taken) {
   auto trees = read_heads(tx, taken);
   if (!trees) return std::move(trees.error());
-  STELLA_TRY_VOID(move_rows(tx, taken, *trees));
+  STELLA_TRY_VOID(move_rows(tx, shard, taken, *trees));
   save_heads(tx, shard, *trees);
   return {};
 }
@@ -129,7 +129,7 @@ Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lea
   }
   const pg::Rows rows = STELLA_TRY(tx.query(sql::kTake, {lease.shard, limit}));
   auto taken = read_rows(rows);
-  if (repeats_possible && !taken.empty()) STELLA_TRY_VOID(drop_repeats(tx, taken, result));
+  if (repeats_possible && !taken.empty()) STELLA_TRY_VOID(drop_repeats(tx, lease.shard, taken, result));
   if (!taken.empty()) STELLA_TRY_VOID(append_to_log(tx, lease.shard, taken));
   STELLA_TRY_VOID(tx.commit());
   result.taken += static_cast<int>(taken.size());

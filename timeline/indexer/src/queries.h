@@ -35,13 +35,13 @@ inline constexpr std::string_view kHeads = "SELECT tenant_id, size, tree FROM ti
 inline constexpr std::string_view kKnown =
     "SELECT l.tenant_id, l.event_id FROM timeline_log l JOIN unnest($1::text[], $2::uuid[]) AS n(tenant_id, event_id)"
     " ON l.tenant_id = n.tenant_id AND l.event_id = n.event_id";
-inline constexpr std::string_view kDrop = "DELETE FROM timeline_outbox WHERE seq = ANY($1::bigint[])";
+inline constexpr std::string_view kDrop = "DELETE FROM timeline_outbox WHERE shard = $2 AND seq = ANY($1::bigint[])";
 
 // One statement moves a batch: out of the outbox, into the three tables. The entry's bytes never leave the server a second time.
-// $1 seqs, $2 log indexes, $3 leaf hashes. jsonb refuses NUL: the search copy has U+FFFD instead.
+// $1 seqs, $2 log indexes, $3 leaf hashes, $4 shard. jsonb refuses NUL: the search copy has U+FFFD instead.
 inline constexpr std::string_view kMove =
     "WITH gone AS (DELETE FROM timeline_outbox o USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS n(seq, log_index, digest)"
-    "  WHERE o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, n.log_index, n.digest),"
+    "  WHERE o.shard = $4 AND o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, n.log_index, n.digest),"
     " logged AS (INSERT INTO timeline_log (tenant_id, log_index, event_id, entry, traceparent)"
     "  SELECT tenant_id, log_index, event_id, entry, traceparent FROM gone),"
     " related AS (INSERT INTO timeline_event_resources (tenant_id, resource_type, resource_id, ts, event_id)"
@@ -63,7 +63,7 @@ inline constexpr std::string_view kEnsurePartitions = "SELECT stella_ensure_time
 
 // The lowest row of the shard is set aside: negative shards are nobody's.
 inline constexpr std::string_view kQuarantine =
-    "UPDATE timeline_outbox SET shard = -1 - shard WHERE seq = (SELECT min(seq) FROM timeline_outbox WHERE shard = $1)";
+    "UPDATE timeline_outbox SET shard = -1 - shard WHERE shard = $1 AND seq = (SELECT min(seq) FROM timeline_outbox WHERE shard = $1)";
 
 // Publication.
 inline constexpr std::string_view kBehind =
