@@ -11,6 +11,8 @@
 #include "stella/base/ids.h"
 #include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -19,6 +21,9 @@ namespace {
 
 using Tx = pg::SystemTx<pg::IndexerRole>;
 using Clock = std::chrono::steady_clock;
+
+constexpr telemetry::Logger kLog{"timeline.indexer"};
+constexpr telemetry::Counter kIndexed{contracts::metrics::kTimelineIndexed};
 
 constexpr std::chrono::hours kPartitionsEvery{6};
 constexpr std::chrono::milliseconds kPublisherTick{1000};
@@ -85,10 +90,13 @@ std::vector<int> Indexer::Impl::shards() const {
 void Indexer::Impl::note(const Result<void>& done, std::optional<Error>& slot) {
   Lock lock(mutex);
   if (done) {
+    if (slot) kLog.info("the indexer works again");
     slot.reset();
-  } else {
-    slot.emplace(done.error());
+    return;
   }
+  // Once per trouble, not once per round.
+  if (!slot || slot->code() != done.error().code()) kLog.warn("the indexer cannot go on", {f::error(done.error())});
+  slot.emplace(done.error());
 }
 
 // Renews what we have, asks for what is free.
@@ -137,6 +145,7 @@ Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_pos
     return 0;
   }
   indexed += done.logged.size();
+  kIndexed.add(static_cast<double>(done.logged.size()));
   repeats += static_cast<std::uint64_t>(done.repeats);
   if (publisher) publisher->offer(std::move(done.logged));
   return done.taken;
@@ -159,6 +168,7 @@ Result<int> Indexer::Impl::difficult_batch(const Lease& lease, Error error) {
   STELLA_TRY_VOID(tx.query(sql::kQuarantine, {lease.shard}));
   STELLA_TRY_VOID(tx.commit());
   ++quarantined;
+  kLog.error("an event was set aside: the database refuses it", {f::shard(lease.shard), f::error(single.error())});
   return 1;
 }
 

@@ -8,11 +8,16 @@
 #include "queries.h"
 #include "stella/base/json.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
 #include "stella/tenancy/scope.h"
 
 namespace stella::timeline {
 namespace {
+
+constexpr telemetry::Logger kLog{"timeline.indexer"};
+constexpr telemetry::Counter kPublishedEvents{contracts::metrics::kTimelinePublished};
 
 constexpr std::size_t kMaxOffered = 20'000;  // events in memory; beyond it the log is read again
 constexpr int kCatchUp = 1000;
@@ -190,6 +195,7 @@ Result<void> Publisher::send(std::span<const Logged> events) {
   STELLA_TRY_VOID(bus_.publish_batch(messages, Deadline::after(options_.publish_timeout)));
   unconfirmed_ = true;
   published_ += events.size();
+  kPublishedEvents.add(static_cast<double>(events.size()));
   std::vector<std::string> tenants;
   std::string positions = "{";
   for (const auto& [tenant, position] : next) {
@@ -232,6 +238,7 @@ Result<void> Publisher::rebuild(std::span<const int> shards) {
   STELLA_TRY_VOID(bus_.rebuild(bus::kb_topology().stream, {}));
   failed_probes_ = 0;
   ++rebuilt_;
+  kLog.warn("the timeline stream was rebuilt and is filled from the confirmed position");
   STELLA_TRY_VOID(rewind(shards));
   nudge();
   return {};
