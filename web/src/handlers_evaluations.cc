@@ -124,8 +124,7 @@ Result<http::Response> list_findings(Context& ctx) {
     params.emplace_back(cursor);
     sql.append(" AND finding_no >= $").append(std::to_string(params.size()));
   }
-  params.emplace_back(limit + 1);
-  sql.append(" ORDER BY finding_no LIMIT $").append(std::to_string(params.size()));
+  sql.append(" ORDER BY finding_no LIMIT ").append(std::to_string(limit + 1));
   const auto rows = STELLA_TRY(ctx.read(sql, params));
   std::string out = "{\"items\":[";
   for (int i = 0; i < std::min(rows.size(), limit); ++i) out.append(i == 0 ? "" : ",").append(rows.text(i, 0));
