@@ -16,12 +16,13 @@ constexpr std::string_view kStyle = R"(<style>
 :root{--ink:#1c2330;--soft:#5b6577;--line:#dfe3ea;--paper:#fff;--wash:#f5f7fa;--good:#0b7a4b;--warn:#9a6200;--bad:#b3261e;--neutral:#3b5b92}
 @media (prefers-color-scheme:dark){:root{--ink:#e7ebf2;--soft:#9aa5b8;--line:#2c3442;--paper:#12161d;--wash:#1a202a;--good:#4cc38a;--warn:#e0a83c;--bad:#ff7b72;--neutral:#8fb0ea}}
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:60rem;margin:0 auto;padding:2rem 1.25rem 4rem}
-h1{font-size:1.7rem;line-height:1.25;margin:.2rem 0 .8rem}h2{font-size:1.15rem;margin:2.4rem 0 .6rem;padding-top:.8rem;border-top:1px solid var(--line)}
+h1{font-size:1.7rem;line-height:1.25;overflow-wrap:anywhere;margin:.2rem 0 .8rem}h2{font-size:1.15rem;margin:2.4rem 0 .6rem;padding-top:.8rem;border-top:1px solid var(--line)}
 .badge{display:inline-block;padding:.15rem .7rem;border-radius:1rem;font-weight:600;border:2px solid currentColor}
 .good{color:var(--good)}.warn{color:var(--warn)}.bad{color:var(--bad)}.neutral{color:var(--neutral)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1.2rem;margin:0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem}th{text-align:left;color:var(--soft);font-weight:600}
-th,td{padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{padding:.35rem .9rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}th{white-space:nowrap}
+td{overflow-wrap:anywhere;min-width:4.5rem}td:first-child{white-space:nowrap}
 code,pre{font:13px/1.5 ui-monospace,monospace;overflow-wrap:anywhere}pre{background:var(--wash);padding:.8rem 1rem;border-radius:.4rem;white-space:pre-wrap}
 ol.chain{list-style:none;padding:0;margin:0;counter-reset:s}ol.chain>li{counter-increment:s;position:relative;padding:0 0 1.1rem 2.6rem}
 ol.chain>li::before{content:counter(s);position:absolute;left:0;top:0;width:1.7rem;height:1.7rem;border-radius:50%;background:var(--wash);border:1px solid var(--line);text-align:center;line-height:1.7rem}
