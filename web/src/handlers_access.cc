@@ -4,6 +4,7 @@
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 
+// What the provisioner made is committed by the authority's own transaction; ctx.commit() after it keeps decision and Idempotency-Key.
 namespace stella::web::handlers {
 namespace {
 
@@ -89,7 +90,7 @@ Result<http::Response> create_tenant(Context& ctx) {
   const TenantId id = STELLA_TRY(TenantId::parse(id_text));
   const std::string name = STELLA_TRY(take_string(body, "display_name", 200));
   STELLA_TRY_VOID(ctx.services.provisioner.create_tenant(id, name, ctx.actor(), ctx.trace));
-  return http::Response::json(201, json::dump(json::Value::object({{"tenant_id", id.str()}, {"display_name", name}, {"trace_id", ctx.trace.hex()}})));
+  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"tenant_id", id.str()}, {"display_name", name}, {"trace_id", ctx.trace.hex()}}))));
 }
 
 Result<http::Response> list_projects(Context& ctx) {
@@ -106,7 +107,7 @@ Result<http::Response> create_project(Context& ctx) {
   const std::string slug = STELLA_TRY(take_string(body, "slug", 63));
   const std::string name = STELLA_TRY(take_string(body, "name", 200));
   const ProjectId id = STELLA_TRY(ctx.services.provisioner.create_project(ctx.tenant(), slug, name, ctx.actor(), ctx.trace));
-  return http::Response::json(201, json::dump(json::Value::object({{"project_id", id.str()}, {"slug", slug}, {"name", name}, {"trace_id", ctx.trace.hex()}})));
+  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"project_id", id.str()}, {"slug", slug}, {"name", name}, {"trace_id", ctx.trace.hex()}}))));
 }
 
 Result<http::Response> list_principals(Context& ctx) {
@@ -133,7 +134,7 @@ Result<http::Response> create_principal(Context& ctx) {
   if (!p.platform_scopes.empty() && !ctx.principal->has(authority::platform_scope_text("tenant:admin")))
     return Error(contracts::errors::kForbidden, "platform scopes may be given by a platform administrator alone").with("missing_scope", authority::platform_scope_text("tenant:admin"));
   const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace));
-  return http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}})));
+  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
 }
 
 }  // namespace stella::web::handlers

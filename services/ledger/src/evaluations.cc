@@ -11,9 +11,14 @@
 #include "stella/contracts/job_kinds.h"
 #include "stella/contracts/vex_result.h"
 #include "stella/crypto/digest.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::ledger {
 namespace {
+
+constexpr telemetry::Logger kLog{"ledger"};
 
 // The concatenation of sorted, distinct digests: how a set of documents is named by one digest and handed to a job.
 std::string digest_set(std::vector<Sha256> digests) {
@@ -304,10 +309,29 @@ class Evaluate final : public EvaluationHandler {
                                                {"trace_sha256", trace->sha256.hex()}, {"decision_sha256", job.output("decision.json")->sha256.hex()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, evaluation_event(contracts::events::kPolicyEvaluated, job, *evaluation, "evaluation", evaluation->id, std::move(details))));
+    tell_decided(tx, job, decision, decision_id);
     return {};
   }
 
  private:
+  // The decision's id on a span and a log line of the evaluation's trace; after the commit, for a decision that was rolled back never was.
+  static void tell_decided(OrchestratorTx& tx, const jobs::FinishedJob& job, const contracts::Decision& decision, const DecisionId& id) {
+    telemetry::Context context;
+    if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+    context.tenant_id = job.tenant;
+    if (job.project) context.project_id = *job.project;
+    context.job_id = job.job_id;
+    context.actor = job.requested_by;
+    const auto evaluation = EvaluationId::parse(job.resource_id);
+    if (!evaluation) return;
+    tx.on_commit([context = std::move(context), id, evaluation = *evaluation, effect = decision.effect, reason = decision.reason, began = Timestamp::now()]() mutable {
+      const telemetry::ContextScope scope(std::move(context));
+      telemetry::Span span("policy.decide", telemetry::SpanKind::kInternal, {f::decision_id(id), f::evaluation_id(evaluation), f::decision_effect(to_string(effect))});
+      span.started_at(began);
+      kLog.info("evaluation decided", {f::decision_id(id), f::evaluation_id(evaluation), f::decision_effect(to_string(effect)), f::decision_reason(reason)});
+    });
+  }
+
   static Result<void> insert_findings(OrchestratorTx& tx, const jobs::FinishedJob& job, const std::vector<contracts::Finding>& findings) {
     std::vector<std::vector<pg::Param>> rows;
     rows.reserve(findings.size());
