@@ -1,0 +1,43 @@
+// What is made once and then kept: secrets, operators, stella.yaml. Later starts read, and never overwrite what a person may have edited.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layout.h"
+#include "stella/platform/config.h"
+
+namespace stella::cli::up {
+
+inline constexpr std::string_view kFirstTenant = "acme";
+inline constexpr std::string_view kFirstTenantName = "Acme";
+inline constexpr std::string_view kSuperuser = "postgres";
+
+struct Ports {
+  int http = 0;
+  int pg = 0;
+  int nats = 0;
+};
+
+struct Operator {
+  std::string login;
+  std::string secret;
+  std::string display_name;
+  bool platform = false;
+};
+
+// Passwords, passphrase and salt; only what is missing, each readable for the one user that needs it.
+Result<void> make_secrets(const Layout& layout);
+std::string operators_path(const Layout& layout);
+Result<std::vector<Operator>> read_operators(const Layout& layout);
+
+// stella.yaml where it is missing: free ports near the usual ones. `http_port` 0 leaves the choice; another value is kept in the file, too.
+Result<Ports> make_settings(const Layout& layout, int http_port);
+// Ports of an existing stella.yaml; kNotFound where there is none.
+Result<Ports> read_ports(const Layout& layout);
+Result<config::Settings> load_settings(const Layout& layout);
+std::string settings_text(const Layout& layout, const Ports& ports);
+// The runner's own file: it cannot read the server's secrets.
+Result<void> write_runner_settings(const Layout& layout);
+
+}  // namespace stella::cli::up

@@ -1,0 +1,46 @@
+// Where the platform of this machine lies and whom its parts run as.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "stella/base/result.h"
+#include "stella/platform/process.h"
+
+namespace stella::cli::up {
+
+inline constexpr std::string_view kServerUser = "stella";
+inline constexpr std::string_view kRunnerUser = "stella-runner";
+inline constexpr std::size_t kSocketPathLimit = 107;
+
+struct Layout {
+  std::string data;          // absolute
+  std::string sockets;       // directory of PostgreSQL's socket
+  std::string programs;      // directory of stella, stellad, stella-runner
+  bool root = false;
+  // Set under root only; otherwise everything runs as the caller.
+  std::optional<process::User> server, database, runner;
+
+  std::string path(std::string_view below) const { return data + "/" + std::string(below); }
+  std::string config() const { return path("stella.yaml"); }
+  std::string runner_config() const { return path("run/runner.yaml"); }
+  std::string state() const { return path("run/state.json"); }
+  std::string lock() const { return path("run/up.lock"); }
+  std::string log(std::string_view part) const { return path("log/" + std::string(part) + ".log"); }
+};
+
+// `data_dir` "" is STELLA_DATA_DIR, else /var/lib/stella for root, else $XDG_DATA_HOME/stella. Makes nothing. kInvalid for a home that is unknown.
+Result<Layout> locate(const std::string& data_dir);
+// Fills in the users that exist; under root makes the missing ones where `create`. kUnavailable with remedy where that fails.
+Result<void> find_users(Layout& layout, bool create);
+// The directories with owners and modes; a socket directory that was cleared away comes back.
+Result<void> make_layout(const Layout& layout);
+
+// mkdir -p, then owner and mode of the last directory.
+Result<void> own_dir(const std::string& path, const std::optional<process::User>& user, unsigned mode);
+Result<void> own_file(const std::string& path, const std::optional<process::User>& user, unsigned mode);
+bool exists(const std::string& path);
+std::string environment(const char* name);
+
+}  // namespace stella::cli::up

@@ -1,0 +1,132 @@
+// Start: directories, secrets, settings, cluster, NATS, init, stellad, runner. Stop: the same backwards.
+#include "platform.h"
+
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cluster.h"
+#include "services.h"
+#include "stella/cli/profile.h"
+#include "stella/contracts/errors.h"
+
+namespace stella::cli::up {
+namespace {
+
+constexpr int kClusterTries = 20;
+
+void write_profile(const ProfileStore& store, const State& state, std::string_view username, const Tell& tell) {
+  auto profile = store.load();
+  if (!profile) return;
+  if (!profile->url.empty() && profile->url != state.url && profile->url.find("//127.0.0.1:") == std::string::npos && profile->url.find("//localhost") == std::string::npos) {
+    tell("your profile points to " + profile->url + " and stays so; stella --url " + state.url + " …");
+    return;
+  }
+  if (profile->url == state.url && !profile->username.empty()) return;
+  profile->url = state.url;
+  profile->username = std::string(username);
+  profile->tenant = std::string(kFirstTenant);
+  if (auto saved = store.save(*profile); !saved) tell("the profile could not be written: " + saved.error().describe());
+}
+
+}  // namespace
+
+void write_profiles(const State& state, std::string_view username, const Tell& tell) {
+  if (auto own = ProfileStore::of_user()) write_profile(*own, state, username, tell);
+  const std::string sudo = environment("SUDO_USER");
+  const passwd* user = ::geteuid() == 0 && !sudo.empty() && sudo != "root" ? ::getpwnam(sudo.c_str()) : nullptr;
+  if (user == nullptr || user->pw_dir == nullptr) return;
+  const std::string home = user->pw_dir;
+  const std::optional<process::User> owner = process::User{user->pw_uid, user->pw_gid};
+  // What we make in somebody's home is theirs.
+  const bool had_config = exists(home + "/.config");
+  write_profile(ProfileStore(home + "/.config/stella"), state, username, tell);
+  for (const auto& [path, mode] : {std::pair{home + "/.config/stella", 0700u}, std::pair{home + "/.config/stella/config.json", 0600u}})
+    if (exists(path)) (void)own_file(path, owner, mode);
+  if (!had_config && exists(home + "/.config")) (void)own_file(home + "/.config", owner, 0755);
+}
+
+Result<void> Platform::start(int http_port) {
+  STELLA_TRY_VOID(make_dirs(layout_.path("run"), 0755));
+  lock_ = STELLA_TRY(process::lock_file(layout_.lock()));
+  if (auto prepared = prepare(http_port); !prepared) return std::move(prepared.error());
+  supervisor_ = std::make_unique<process::Supervisor>();
+  auto started = start_parts();
+  if (!started) {
+    supervisor_->stop_all();
+    ::unlink(layout_.state().c_str());
+    return std::move(started.error());
+  }
+  state_.state = "running";
+  note_parts();
+  return write_state(layout_, state_);
+}
+
+Result<void> Platform::prepare(int http_port) {
+  if (const int ended = end_orphans(layout_); ended > 0) tell_("ended " + std::to_string(ended) + " part(s) that had outlived their supervisor");
+  if (layout_.root) STELLA_TRY_VOID(find_users(layout_, true));
+  STELLA_TRY_VOID(make_layout(layout_));
+  STELLA_TRY_VOID(make_secrets(layout_));
+  state_.ports = STELLA_TRY(make_settings(layout_, http_port));
+  STELLA_TRY_VOID(write_runner_settings(layout_));
+  state_.state = "starting";
+  state_.self = process_of("up", ::getpid());
+  state_.since = Timestamp::now();
+  state_.url = "http://127.0.0.1:" + std::to_string(state_.ports.http);
+  STELLA_TRY_VOID(write_state(layout_, state_));
+  if (!exists(layout_.path("pg/PG_VERSION"))) tell_("database: making the cluster");
+  return prepare_cluster(layout_, state_.ports);
+}
+
+Result<void> Platform::start_part(process::Service service) {
+  const std::string name = service.name;
+  STELLA_TRY_VOID(supervisor_->start(std::move(service)));
+  note_parts();
+  STELLA_TRY_VOID(write_state(layout_, state_));
+  tell_(name + ": ready");
+  return {};
+}
+
+Result<void> Platform::start_parts() {
+  for (int tries = 1;; ++tries) {
+    auto started = start_part(postgres_service(layout_));
+    if (started) break;
+    // Killed a moment ago: its last children still hold the shared memory.
+    if (tries == kClusterTries || started.error().field("log").find("shared memory") == std::string_view::npos) return std::move(started.error());
+    ::usleep(250'000);
+  }
+  STELLA_TRY_VOID(write_nats_config(layout_));
+  STELLA_TRY_VOID(start_part(nats_service(layout_, state_.ports)));
+  state_.new_operators = STELLA_TRY(init_platform(layout_));
+  tell_("database: migrated");
+  STELLA_TRY_VOID(start_part(stellad_service(layout_, state_.url)));
+  return start_part(runner_service(layout_));
+}
+
+void Platform::note_parts() {
+  std::vector<Process> parts;
+  for (const auto& s : supervisor_->status()) parts.push_back(process_of(s.name, s.pid));
+  state_.parts = std::move(parts);
+}
+
+void Platform::wait() {
+  while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
+    const auto before = state_.parts;
+    note_parts();
+    const bool same = std::equal(before.begin(), before.end(), state_.parts.begin(), state_.parts.end(), [](const Process& a, const Process& b) { return a.pid == b.pid && a.start == b.start; });
+    if (!same) (void)write_state(layout_, state_);
+  }
+}
+
+void Platform::stop() {
+  state_.state = "stopping";
+  (void)write_state(layout_, state_);
+  auto parts = supervisor_->status();
+  for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
+    (void)supervisor_->stop(it->name);
+    tell_(it->name + ": stopped");
+  }
+  ::unlink(layout_.state().c_str());
+}
+
+}  // namespace stella::cli::up

@@ -1,0 +1,23 @@
+// How each part is started and when it counts as ready.
+#pragma once
+
+#include "files.h"
+#include "layout.h"
+#include "stella/platform/process.h"
+
+namespace stella::cli::up {
+
+process::Service postgres_service(const Layout& layout);
+process::Service nats_service(const Layout& layout, const Ports& ports);
+process::Service stellad_service(const Layout& layout, const std::string& url);
+process::Service runner_service(const Layout& layout);
+
+// nats-server.conf, by `stellad --nats-config`.
+Result<void> write_nats_config(const Layout& layout);
+// Logins, migrations, keys, first tenant and operators, by `stellad --init`. True where operators were made now.
+Result<bool> init_platform(const Layout& layout);
+
+// True where the server says that it is ready.
+bool web_ready(const std::string& url);
+
+}  // namespace stella::cli::up

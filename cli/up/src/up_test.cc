@@ -1,0 +1,223 @@
+// Checks, ports, settings, secrets and process records on real files, sockets and processes.
+#include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "checks.h"
+#include "cluster.h"
+#include "files.h"
+#include "ports.h"
+#include "state.h"
+#include "stella/base/file.h"
+
+namespace stella::cli::up {
+namespace {
+
+// A layout in a directory of its own where everything belongs to this user.
+struct Home {
+  Home() {
+    char name[] = "/tmp/stella-up-test-XXXXXX";
+    dir = ::mkdtemp(name);
+    layout.data = dir + "/data";
+    layout.sockets = dir + "/sockets";
+    layout.programs = dir;
+  }
+  ~Home() { (void)!::system(("rm -rf '" + dir + "'").c_str()); }
+  std::string dir;
+  Layout layout;
+};
+
+struct TakenPort {
+  TakenPort() : fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd.get(), 1) != 0) ::abort();
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    number = ntohs(address.sin_port);
+  }
+  Fd fd;
+  int number = 0;
+};
+
+unsigned mode_of(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? info.st_mode & 07777u : 0u;
+}
+
+TEST(Ports, SaysWhoHoldsATakenPort) {
+  const TakenPort port;
+  EXPECT_FALSE(port_free(port.number));
+  EXPECT_EQ(listener_of(port.number).pid, ::getpid());
+  const Check check = check_port("web", port.number, false);
+  EXPECT_EQ(check.verdict, Verdict::kFail);
+  EXPECT_NE(check.detail.find("pid " + std::to_string(::getpid())), std::string::npos) << check.detail;
+  EXPECT_NE(check.remedy.find("--port"), std::string::npos);
+  EXPECT_EQ(check_port("web", port.number, true).verdict, Verdict::kOk);
+}
+
+TEST(Ports, AFreedPortIsFree) {
+  int number = 0;
+  {
+    const TakenPort port;
+    number = port.number;
+  }
+  EXPECT_TRUE(port_free(number));
+  EXPECT_EQ(listener_of(number).pid, 0);
+}
+
+TEST(Checks, DiskAtAndBelowTheLimit) {
+  EXPECT_EQ(check_disk("/x", (1ull << 30) - 1).verdict, Verdict::kFail);
+  EXPECT_EQ(check_disk("/x", 1ull << 30).verdict, Verdict::kWarn);
+  EXPECT_EQ(check_disk("/x", 5ull << 30).verdict, Verdict::kOk);
+}
+
+TEST(Checks, ClockInThePastAndBehindOurOwnFiles) {
+  EXPECT_EQ(check_clock(946'684'800, 0).verdict, Verdict::kFail);  // 2000
+  const std::int64_t now = 1'795'000'000;
+  EXPECT_EQ(check_clock(now, 0).verdict, Verdict::kOk);
+  EXPECT_EQ(check_clock(now, now + 60).verdict, Verdict::kOk);
+  EXPECT_EQ(check_clock(now, now + 61).verdict, Verdict::kFail);
+}
+
+TEST(Checks, LandlockIsNeededUnlessTheSettingSaysOtherwise) {
+  EXPECT_EQ(check_landlock(2, false).verdict, Verdict::kOk);
+  EXPECT_EQ(check_landlock(-1, false).verdict, Verdict::kFail);
+  EXPECT_NE(check_landlock(-1, false).remedy.find("runner.allow_without_landlock"), std::string::npos);
+  EXPECT_EQ(check_landlock(-1, true).verdict, Verdict::kWarn);
+}
+
+TEST(Checks, ARemedyStandsWhereverSomethingIsWrong) {
+  const Home home;
+  for (const Check& c : check_machine(home.layout, 0, 0)) EXPECT_EQ(c.verdict != Verdict::kOk, !c.remedy.empty()) << c.name;
+}
+
+TEST(Files, SettingsAreWrittenOnceAndLoad) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  const auto first = make_settings(home.layout, 0);
+  ASSERT_TRUE(first) << first.error().describe();
+  EXPECT_NE(first->http, first->pg);
+  const auto settings = load_settings(home.layout);
+  ASSERT_TRUE(settings) << settings.error().describe();
+  EXPECT_EQ(settings->text("data_dir"), home.layout.data);
+  EXPECT_EQ(settings->text("pg.host"), home.layout.sockets);
+  // What a person adds stays, another port replaces one line.
+  const std::string mine = read_file(home.layout.config(), 1 << 20).value() + "log.level: debug\n";
+  ASSERT_TRUE(write_file_durable(home.layout.config(), mine));
+  const auto second = make_settings(home.layout, 28080);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->http, 28080);
+  EXPECT_EQ(second->pg, first->pg);
+  EXPECT_EQ(load_settings(home.layout)->text("log.level"), "debug");
+  ASSERT_TRUE(make_settings(home.layout, 0));
+  EXPECT_EQ(read_ports(home.layout)->http, 28080);
+}
+
+TEST(Files, ATakenPortIsNotChosen) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  const auto ports = make_settings(home.layout, 0);
+  ASSERT_TRUE(ports);
+  for (const int port : {ports->http, ports->pg, ports->nats}) EXPECT_TRUE(port_free(port)) << port;
+}
+
+TEST(Files, SecretsAreMadeOnceForOneReader) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  ASSERT_TRUE(make_secrets(home.layout));
+  EXPECT_EQ(mode_of(home.layout.path("secrets")), 0700u);
+  for (const char* name : {"secrets/pg_superuser", "secrets/pg/stella_web", "secrets/nats/runner", "secrets/key_passphrase", "secrets/operators.json", "secrets-runner/runner"}) {
+    EXPECT_EQ(mode_of(home.layout.path(name)), 0600u) << name;
+  }
+  const std::string before = read_file(home.layout.path("secrets/operators.json"), 1 << 20).value();
+  const std::string phrase = read_file(home.layout.path("secrets/key_passphrase"), 4096).value();
+  ASSERT_TRUE(make_secrets(home.layout));
+  EXPECT_EQ(read_file(home.layout.path("secrets/operators.json"), 1 << 20).value(), before);
+  EXPECT_EQ(read_file(home.layout.path("secrets/key_passphrase"), 4096).value(), phrase);
+  const auto operators = read_operators(home.layout);
+  ASSERT_TRUE(operators);
+  ASSERT_EQ(operators->size(), 2u);
+  EXPECT_NE(operators->at(0).secret, operators->at(1).secret);
+  EXPECT_TRUE(operators->at(0).platform);
+  EXPECT_FALSE(operators->at(1).platform);
+}
+
+TEST(Cluster, SettingsKeepStatementsOutOfTheLogAndListenOnLoopbackOnly) {
+  const Home home;
+  const std::string text = cluster_settings(home.layout, {1, 2, 3}, 1u << 30);
+  EXPECT_NE(text.find("listen_addresses = '127.0.0.1'"), std::string::npos);
+  EXPECT_NE(text.find("log_min_error_statement = panic"), std::string::npos);
+  EXPECT_NE(text.find("port = 2\n"), std::string::npos);
+  EXPECT_NE(text.find("dynamic_shared_memory_type = posix"), std::string::npos);
+  EXPECT_NE(cluster_settings(home.layout, {1, 2, 3}, 64u << 20).find("dynamic_shared_memory_type = mmap"), std::string::npos);
+}
+
+TEST(State, ComesBackAsWritten) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  State out;
+  out.state = "running";
+  out.self = process_of("up", ::getpid());
+  out.since = Timestamp::now();
+  out.url = "http://127.0.0.1:1";
+  out.ports = {1, 2, 3};
+  out.new_operators = true;
+  out.parts = {{"postgresql", 4711, 99}};
+  ASSERT_TRUE(write_state(home.layout, out));
+  const auto in = read_state(home.layout);
+  ASSERT_TRUE(in);
+  EXPECT_EQ(in->state, "running");
+  EXPECT_TRUE(alive(in->self));
+  EXPECT_EQ(in->ports.nats, 3);
+  EXPECT_TRUE(in->new_operators);
+  ASSERT_EQ(in->parts.size(), 1u);
+  EXPECT_EQ(in->parts[0].start, 99u);
+}
+
+TEST(State, AForeignProcessWithAnOldPidIsLeftAlone) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  process::SpawnOptions options;
+  options.argv = {"/bin/sleep", "600"};
+  auto child = process::Child::spawn(options);
+  ASSERT_TRUE(child);
+  State out;
+  out.self = {"up", 1, 1};
+  out.parts = {{"nats", child->pid(), start_of(child->pid()) + 1}};  // the pid of before the power cut, now somebody else's
+  ASSERT_TRUE(write_state(home.layout, out));
+  EXPECT_EQ(end_orphans(home.layout), 0);
+  EXPECT_FALSE(child->try_wait());
+  out.parts[0].start = start_of(child->pid());
+  ASSERT_TRUE(write_state(home.layout, out));
+  EXPECT_EQ(end_orphans(home.layout), 1);
+  EXPECT_TRUE(child->wait(Deadline::after(std::chrono::seconds(10))));
+}
+
+TEST(State, TheHolderOfTheLockIsKnown) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  EXPECT_EQ(holder_of(home.layout), 0);
+  auto lock = process::lock_file(home.layout.lock());
+  ASSERT_TRUE(lock);
+  EXPECT_EQ(holder_of(home.layout), ::getpid());
+  lock->reset();
+  EXPECT_EQ(holder_of(home.layout), 0);
+}
+
+TEST(State, ATornStateFileIsNoState) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  ASSERT_TRUE(write_file_durable(home.layout.state(), "{\"state\":\"runn"));
+  EXPECT_FALSE(read_state(home.layout));
+  EXPECT_EQ(end_orphans(home.layout), 0);
+}
+
+}  // namespace
+}  // namespace stella::cli::up

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""The repository's own rules, each checked and named. Prints one line per violation (`path:line: rule: text`) and `N files, N problems`.
+
+What GCC, CMake and the tests already refuse (layers, warnings, drift of generated files) is not repeated here.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MAX_LINES = 800
+EDGES = 4  # a ratchet: arrows between modules of one rank, cmake/edges.txt; it only shrinks
+
+# Headers that cost seconds per file: each only where listed.
+HEAVY = {
+    "boost/": {"platform/http/src/"},
+    "CLI/": {"cli/core/src/app.cc"},
+    "simdjson.h": {"base/src/", "pipeline/conseiller/src/", "pipeline/sbom/src/"},
+    "fmt/format.h": set(),
+    "regex": set(),
+    "iostream": {"telemetry/api/tests_compile/"},
+    "filesystem": {"services/orchestrator/src/results.cc", "tests/"},
+}
+SOURCES = {".cc", ".h"}
+CODE_DIRS = ("apps", "base", "cli", "contracts", "crypto", "db", "evidence", "pipeline", "platform", "provenance", "services", "telemetry", "tenancy", "tests", "timeline", "web")
+IMPOSED_RULE = "> **Imposed rule:**"  # the banner of every documentation page
+TODO = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+
+
+class Lint:
+    def __init__(self):
+        self.problems = []
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False)
+        names = listed.stdout.splitlines() if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if "build" not in p.parts and ".git" not in p.parts]
+        self.files = sorted({n for n in names if (ROOT / n).is_file() and not n.startswith("build/")})
+
+    def report(self, path, line, rule, text):
+        self.problems.append(f"{path}:{line}: {rule}: {text}")
+
+    def run(self):
+        for name in self.files:
+            path = pathlib.PurePosixPath(name)
+            if path.suffix in SOURCES:
+                self.source(name)
+            if path.suffix in SOURCES | {".py", ".sh", ".cmake", ".sql", ".md", ".yaml"} or path.name == "CMakeLists.txt":
+                self.text(name)
+            if path.name == "CMakeLists.txt" or path.suffix == ".cmake":
+                self.cmake(name)
+        self.readmes()
+        self.edges()
+        self.docs()
+
+    def read(self, name):
+        return (ROOT / name).read_text(encoding="utf-8", errors="replace")
+
+    def source(self, name):
+        text = self.read(name)
+        lines = text.splitlines()
+        if len(lines) > MAX_LINES:
+            self.report(name, len(lines), "one job", f"{len(lines)} lines; a file has at most {MAX_LINES}")
+        if not lines or not lines[0].startswith("//") or len(lines[0]) < 12:
+            self.report(name, 1, "first line", "the first line is a comment that says the file's job")
+        if name.endswith(".h") and "#pragma once" not in lines[:40]:
+            self.report(name, 1, "guard", "headers begin with #pragma once")
+        for number, line in enumerate(lines, 1):
+            match = re.match(r"\s*#\s*include\s*[<\"]([^>\"]+)[>\"]", line)
+            if not match:
+                continue
+            for header, allowed in HEAVY.items():
+                if match[1] == header or (header.endswith("/") and match[1].startswith(header)):
+                    if not any(name.startswith(a) for a in allowed) and not name.endswith(("_test.cc", "_bench.cc")):
+                        self.report(name, number, "heavy header", f"<{match[1]}> may be included by {', '.join(sorted(allowed)) or 'nobody'} only")
+
+    def text(self, name):
+        if name in ("tools/lint.py",):
+            return
+        for number, line in enumerate(self.read(name).splitlines(), 1):
+            if TODO.search(line):
+                self.report(name, number, "unfinished", "finish it, or file an issue")
+            if "/work/" in line and not name.endswith("_test.cc"):
+                self.report(name, number, "machine path", "paths of one machine do not belong here")
+
+    def cmake(self, name):
+        for number, line in enumerate(self.read(name).splitlines(), 1):
+            if re.search(r"file\s*\(\s*GLOB", line, re.IGNORECASE) and not line.lstrip().startswith("#"):
+                self.report(name, number, "glob", "sources are listed by name")
+
+    def readmes(self):
+        for name in self.files:
+            path = pathlib.PurePosixPath(name)
+            if path.name == "CMakeLists.txt" and path.parts[0] in CODE_DIRS and len(path.parts) > 1 and "stella_module(" in self.read(name):
+                readme = str(path.parent / "README.md")
+                if readme not in self.files:
+                    self.report(name, 1, "readme", f"{readme} is missing: what the module is for, who may use it, what it must never do")
+
+    def edges(self):
+        lines = [line for line in self.read("cmake/edges.txt").splitlines() if line and not line.startswith("#")]
+        if len(lines) > EDGES:
+            self.report("cmake/edges.txt", len(lines), "ratchet", f"{len(lines)} arrows; the ratchet stands at {EDGES}")
+        if len(lines) < EDGES:
+            self.report("cmake/edges.txt", len(lines), "ratchet", f"only {len(lines)} arrows are left: lower EDGES in tools/lint.py")
+
+    def docs(self):
+        for name in self.files:
+            path = pathlib.PurePosixPath(name)
+            if path.parts[0] != "docs" or path.suffix != ".md" or path.parts[1] == "adr":
+                continue
+            if not any(line.startswith(IMPOSED_RULE) for line in self.read(name).splitlines()[:8]):
+                self.report(name, 1, "banner", "a documentation page begins with the imposed rule")
+
+
+def main():
+    lint = Lint()
+    lint.run()
+    for problem in lint.problems:
+        print(problem)
+    print(f"{len(lint.files)} files, {len(lint.problems)} problems")
+    return 1 if lint.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
