@@ -33,6 +33,19 @@ std::string listing(std::string_view title, const std::vector<Entry>& entries) {
   return out;
 }
 
+// Lines as they are; only those that are too long are wrapped.
+std::string paragraph(std::string_view note) {
+  std::string out;
+  while (!note.empty()) {
+    const std::size_t end = std::min(note.find('\n'), note.size());
+    const std::string_view line = note.substr(0, end);
+    if (display_width(line) <= kWidth) out.append(line).append("\n");
+    else for (const std::string& part : wrapped(line, kWidth)) out += part + "\n";
+    note.remove_prefix(std::min(end + 1, note.size()));
+  }
+  return out;
+}
+
 std::string value_name(const OptionSpec& o) {
   if (std::holds_alternative<bool*>(o.target)) return "";
   if (o.traits.choices.empty()) return o.traits.value;
@@ -134,7 +147,7 @@ std::string App::help_text(const Command& command) const {
   for (const OptionSpec& o : root_.options) globals.push_back(option_entry(o));
   globals.push_back({"-h, --help", "This text."});
   out += listing("Commands", commands) + listing("Arguments", arguments) + listing("Options", options) + listing("Options of every command", globals);
-  for (const std::string& note : command.notes) out += "\n" + note + "\n";
+  for (const std::string& note : command.notes) out += "\n" + paragraph(note);
   if (&command == &root_) out += "\n`stella COMMAND --help` says more about a command.\n";
   return out;
 }

@@ -137,7 +137,7 @@ std::string render_position_in(std::string_view text, std::string_view name, std
   std::string head = printable(name) + ":" + std::to_string(line) + (column > 0 ? ":" + std::to_string(column) : "");
   std::string out = palette(Style::kBold, head) + "\n";
   const std::string_view whole = line_of(text, line);
-  if (whole.empty() && column <= 1 && line_of(text, line).data() == nullptr) return out;
+  if (whole.data() == nullptr) return out;  // no such line
   const std::size_t at = column > 0 ? std::min(static_cast<std::size_t>(column - 1), whole.size()) : 0;
   const std::size_t from = at > kExcerpt * 2 / 3 ? character_start(whole, at - kExcerpt / 2) : 0;
   const std::size_t to = character_start(whole, std::min(whole.size(), from + kExcerpt));

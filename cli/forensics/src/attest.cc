@@ -1,0 +1,132 @@
+// stella forensic attest: show (what is stated about an artifact), verify (offline).
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "register.h"
+#include "stella/base/file.h"
+#include "stella/cli/errors.h"
+#include "stella/cli/forensics/attestation_view.h"
+#include "stella/cli/format.h"
+#include "stella/cli/table.h"
+#include "stella/contracts/errors.h"
+#include "stella/crypto/digest.h"
+#include "stella/evidence/format/statement.h"
+#include "stella/evidence/format/verdict.h"
+
+namespace stella::cli {
+namespace {
+
+constexpr std::uint64_t kStatementBytes = 32u << 20;
+
+struct Args {
+  std::string artifact;
+  std::string file;
+  std::string subject;
+  std::string trust;
+  std::string type;
+  std::string out;
+};
+
+bool is_file(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+// What the user names: a file (by its digest), a digest, an attestation, or what an attestation is about.
+Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& artifact) {
+  Query query;
+  if (is_file(artifact)) {
+    const auto digest = STELLA_TRY(crypto::sha256_file(artifact));
+    query.emplace_back("digest", digest.sha256.hex());
+  } else if (const auto digest = Sha256::parse(artifact.starts_with("sha256:") ? std::string_view(artifact).substr(7) : std::string_view(artifact)); digest) {
+    query.emplace_back("digest", digest->hex());
+  } else {
+    if (AttestationId::parse(artifact)) {
+      const auto direct = api.get("/attestations/" + path_segment(artifact));
+      if (direct) return std::vector<std::string>{artifact};
+      if (direct.error().code() != base_errors::kNotFound) return Error(direct.error());
+    }
+    query.emplace_back("subject_id", artifact);
+  }
+  const json::Value list = STELLA_TRY(api.list("/attestations", std::move(query), 50));
+  std::vector<std::string> out;
+  for (const json::Value& a : list.items("items")) out.emplace_back(a.str("attestation_id"));
+  std::reverse(out.begin(), out.end());  // oldest first
+  if (out.empty())
+    return Error(base_errors::kNotFound, "nothing is attested about this").with("field", artifact).with("expected", "a file, a sha256 digest, an attestation id, or the id of an evaluation, job, export or SBOM");
+  return out;
+}
+
+Result<int> show(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  const auto ids = STELLA_TRY(attestation_ids(*api, args.artifact));
+  json::Array all;
+  for (const std::string& id : ids) all.push_back(STELLA_TRY(api->get("/attestations/" + path_segment(id))));
+  if (!args.out.empty()) {
+    const json::Value* bundle = all.back().find("bundle");
+    if (bundle == nullptr) return Error(base_errors::kInternal, "the answer holds no statement");
+    STELLA_TRY_VOID(write_file_durable(args.out, json::dump(*bundle)));
+    session.console().note(args.out + "  the newest of them, as a Sigstore bundle\n");
+  }
+  session.show_list(json::Value::object({{"items", all}, {"next_cursor", nullptr}}), [&] {
+    const Palette& paint = session.console().out_palette();
+    std::string out;
+    for (const json::Value& a : all) {
+      const json::Value* statement = a.find("statement");
+      const json::Value* verdict = a.find("verdict");
+      out += std::string(out.empty() ? "" : "\n") + paint(Style::kDim, "attestation " + std::string(a.str("attestation_id"))) + "\n" +
+             attestation_text(statement == nullptr ? json::Value() : *statement, verdict == nullptr ? json::Value() : *verdict, paint, session.console().width());
+    }
+    return out;
+  });
+  const bool bad = std::any_of(all.begin(), all.end(), [](const json::Value& a) { return a.find("verdict") != nullptr && a.find("verdict")->str("result") == "fail"; });
+  return bad ? kExitFailed : kExitDone;
+}
+
+Result<int> verify(Session& session, const Args& args) {
+  const std::string text = STELLA_TRY(read_file(args.file, kStatementBytes));
+  const auto subject = STELLA_TRY(crypto::sha256_file(args.subject));
+  const TrustedKeys trusted = STELLA_TRY(trusted_keys(session.store(), args.trust));
+  if (trusted.keys.empty()) {
+    session.console().err(render_error(Error(contracts::errors::kUntrusted, "no key is trusted, so nobody vouches for the statement").with("remedy", "Give --trust KEY.pub, or `stella login`, which keeps the server's keys."), session.console().err_palette()));
+    return kExitNotChecked;
+  }
+  if (const auto readable = evidence::parse_attestation(text); !readable) {
+    session.console().err(render_error(about_document(Error(readable.error()), args.file), session.console().err_palette()));
+    return evidence::kExitMalformed;
+  }
+  evidence::StatementExpectation expected;
+  expected.trust = trusted.keys;
+  expected.subject = &subject.sha256;
+  expected.predicate_type = args.type;
+  const auto verified = evidence::verify_statement(text, expected);
+  if (!verified) return about_document(Error(verified.error()), args.file);
+  const json::Value statement = STELLA_TRY(json::parse(verified->bytes));
+  json::Array signers;
+  for (const crypto::PublicKey& key : verified->signers) signers.push_back(key.id().str());
+  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject.sha256.hex()}, {"predicate_type", verified->statement.predicate_type},
+                                                   {"not_checked", json::Value::array({"TIME: local clock only", "KEY-STATUS: no trusted time"})}});
+  session.show(verdict, [&] { return attestation_text(statement, verdict, session.console().out_palette(), session.console().width()); });
+  return kExitDone;
+}
+
+}  // namespace
+
+void register_attest(App& app) {
+  auto args = std::make_shared<Args>();
+  app.command("forensic attest", "Signed statements about artifacts.");
+  app.command("forensic attest show", "What is attested about an artifact: who made it, when, from what. The server verifies each statement.")
+      .argument("ARTIFACT", &args->artifact, "A file, a sha256 digest, an attestation id, or the id of an evaluation, job, export or SBOM.", {.required = true, .value = "FILE"})
+      .option("--out", &args->out, "Also write the newest statement as a Sigstore bundle.", {.value = "FILE"})
+      .run([args](Session& s) { return show(s, *args); });
+  app.command("forensic attest verify", "Verify a statement about a file, offline.")
+      .argument("FILE", &args->file, "The statement: a Sigstore bundle or a DSSE envelope.", {.required = true, .value = "FILE"})
+      .option("--subject", &args->subject, "The file that it is about.", {.required = true, .value = "FILE"})
+      .option("--type", &args->type, "The predicate type that it must have.", {.value = "URI"})
+      .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
+      .note("Exit codes\n  0  signed by a trusted key, about this very file\n  1  it is not\n  2  no trusted key\n  3  this is no statement")
+      .run([args](Session& s) { return verify(s, *args); });
+}
+
+}  // namespace stella::cli

@@ -1,0 +1,237 @@
+// An evaluation computed, sealed as the locker does it, and computed again from the bundle alone.
+#include "stella/cli/forensics/replay.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "stella/base/file.h"
+#include "stella/base/tar.h"
+#include "stella/cli/forensics/attestation_view.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/exposures.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/keys.h"
+#include "stella/evidence/format/bundle_writer.h"
+#include "stella/evidence/format/statement.h"
+#include "stella/pipeline/jobs/jobs.h"
+#include "stella/pipeline/policy/policy_set.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::cli {
+namespace {
+
+constexpr std::string_view kAsOf = "2026-11-24T12:00:00.000000Z";
+
+using Outputs = std::vector<pipeline::MemoryOutput>;
+
+Outputs run(std::string_view kind, std::string_view params, const std::vector<pipeline::MemoryInput>& inputs) {
+  auto outputs = pipeline::run_job(kind, params, inputs);
+  EXPECT_TRUE(outputs) << kind << ": " << (outputs ? "" : outputs.error().describe());
+  return outputs ? std::move(*outputs) : Outputs{};
+}
+
+const std::string& bytes_of(const Outputs& outputs, std::string_view name) {
+  static const std::string kNone;
+  for (const auto& o : outputs)
+    if (o.name == name) return o.bytes;
+  ADD_FAILURE() << "no output " << name;
+  return kNone;
+}
+
+// What the platform does with these documents: an index over all of them, a bundle with the candidates alone.
+std::vector<evidence::LeafFile> evaluation(const std::string& sbom, const std::vector<std::string>& advisories, const std::vector<std::string>& vex, const std::string& policy_text) {
+  const auto policy = pipeline::parse_policy_set(policy_text);
+  EXPECT_TRUE(policy);
+  const Outputs components = run("sbom.compute", "{}", {{"sbom", sbom}});
+  std::string archive, active;
+  std::map<Sha256, const std::string*> by_digest;
+  std::set<Sha256> active_set;
+  int n = 0;
+  for (const std::string& a : advisories) {
+    append_tar(archive, "a" + std::to_string(n++) + ".json", a);
+    by_digest[crypto::sha256(a)] = &a;
+    active_set.insert(crypto::sha256(a));
+  }
+  append_tar_end(archive);
+  for (const Sha256& d : active_set) active.append(d.view());
+  const Outputs ingested = run("advisory.ingest", R"({"source_id":"test"})", {{"batch.tar", archive}});
+  std::vector<pipeline::MemoryInput> link_inputs{{"components.ndjson", bytes_of(components, "components.ndjson")}};
+  for (const auto& o : ingested)
+    if (o.name.starts_with("segment-")) link_inputs.push_back({o.name, o.bytes});
+  link_inputs.push_back({"active.bin", active});
+  const Outputs linked = run("advisory.link", "{}", link_inputs);
+  std::map<Sha256, const std::string*> vex_by_digest;  // in the order of their digests, as the orchestrator gives them
+  for (const std::string& v : vex) vex_by_digest[crypto::sha256(v)] = &v;
+  std::vector<pipeline::MemoryInput> reconcile_inputs{{"components.ndjson", bytes_of(components, "components.ndjson")}, {"exposures.ndjson", bytes_of(linked, "exposures.ndjson")}};
+  n = 1000;
+  for (const auto& [digest, text] : vex_by_digest) reconcile_inputs.push_back({"vex-" + std::to_string(n++) + ".json", *text});
+  const Outputs reconciled = run("vex.reconcile", "{}", reconcile_inputs);
+  const Outputs decided = run("policy.evaluate", json::dump(json::Value::object({{"as_of", kAsOf}})),
+                              {{"components.ndjson", bytes_of(components, "components.ndjson")}, {"exposures.ndjson", bytes_of(linked, "exposures.ndjson")}, {"vex.ndjson", bytes_of(reconciled, "vex.ndjson")}, {"policy", policy->canonical}});
+
+  std::vector<evidence::LeafFile> files;
+  const auto leaf = [&](std::string path, std::string role, std::string bytes) { files.push_back({.path = std::move(path), .media_type = "application/json", .role = std::move(role), .source_path = {}, .source_fd = -1, .bytes = std::move(bytes)}); };
+  leaf("data/inputs/sbom/sbom.json", "input", sbom);
+  leaf("data/inputs/policy/policy.json", "input", policy->canonical);
+  leaf("data/inputs/config/config.json", "input", json::dump(json::Value::object({{"as_of", kAsOf}, {"engine_version", STELLA_VERSION}, {"policy_version", policy->version}})));
+  const auto exposures = contracts::decode_exposures(bytes_of(linked, "exposures.ndjson"));
+  std::set<Sha256> candidates;
+  for (const auto& e : exposures->exposures)
+    if (!e.advisory.id.empty()) candidates.insert(e.advisory.sha256);
+  for (const Sha256& d : candidates) leaf("data/inputs/advisories/" + d.hex() + ".json", "input", *by_digest.at(d));
+  for (const auto& [digest, text] : vex_by_digest) leaf("data/inputs/vex/" + digest.hex() + ".json", "input", *text);
+  for (const Outputs* outputs : {&components, &linked, &reconciled, &decided})
+    for (const auto& o : *outputs) leaf("data/outputs/" + o.name, "output", o.bytes);
+  return files;
+}
+
+class ReplayTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-replay-XXXXXX";
+    directory_ = ::mkdtemp(name);
+  }
+  void TearDown() override { EXPECT_EQ(std::system(("rm -rf " + directory_).c_str()), 0); }
+
+  std::string seal(std::vector<evidence::LeafFile> files) {
+    const std::string payload = directory_ + "/payload.tar", bundle = directory_ + "/bundle.tgz";
+    std::string items;
+    {
+      const Fd out(::open(payload.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600));
+      evidence::FdSink sink(out.get());
+      const auto built = evidence::build_payload(std::move(files), sink);
+      EXPECT_TRUE(built) << built.error().describe();
+      items = evidence::items_ndjson(*built);
+    }
+    const Fd in(::open(payload.c_str(), O_RDONLY));
+    const Fd out(::open(bundle.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600));
+    evidence::FdSink sink(out.get());
+    const crypto::KeyPair key = crypto::KeyPair::generate().value();
+    const crypto::Signer* signers[] = {&key};
+    evidence::SealInput input;
+    input.payload_fd = in.get();
+    input.items_ndjson = items;
+    const std::string secret = evidence::bundle_key("secret", "{}");
+    input.bundle_key = secret;
+    input.signers = signers;
+    input.facts.bundle_id = BundleId::generate();
+    input.facts.tenant_id = *TenantId::parse("demo");
+    input.facts.case_id = *CaseId::parse("CASE-1");
+    input.facts.kind = "eval";
+    input.facts.resource_id = EvaluationId::generate().str();
+    input.facts.sealed_at = Timestamp::now();
+    const auto sealed = evidence::seal_bundle(input, sink);
+    EXPECT_TRUE(sealed) << sealed.error().describe();
+    return bundle;
+  }
+
+  static std::vector<evidence::LeafFile> samples() {
+    std::vector<std::string> advisories;
+    for (const auto& path : testing::files_below(testing::source_path("samples/advisories"), ".json")) advisories.push_back(testing::slurp(path));
+    return evaluation(testing::slurp(testing::source_path("samples/sbom.cdx.json")), advisories, {testing::slurp(testing::source_path("samples/vex.openvex.json"))}, testing::slurp(testing::source_path("samples/policy.yaml")));
+  }
+  static evidence::LeafFile& file(std::vector<evidence::LeafFile>& files, std::string_view path) {
+    return *std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.path == path; });
+  }
+  std::string directory_;
+};
+
+TEST_F(ReplayTest, TheSampleIsMadeAgain) {
+  const auto replay = replay_bundle(seal(samples()));
+  ASSERT_TRUE(replay) << replay.error().describe();
+  std::set<std::string> names;
+  for (const auto& o : replay->outputs) {
+    EXPECT_TRUE(o.identical()) << o.name;
+    names.insert(o.name);
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"components.ndjson", "exposures.ndjson", "vex.ndjson", "decision.json", "findings.ndjson", "trace.ndjson"}));
+  EXPECT_TRUE(replay->identical());
+  EXPECT_GT(replay->advisories, 3u);
+  EXPECT_NE(replay->text(Palette(false)).find("identical: every output was made again"), std::string::npos);
+}
+
+TEST_F(ReplayTest, AnInventedOutputIsFound) {
+  auto files = samples();
+  evidence::LeafFile& decision = file(files, "data/outputs/decision.json");
+  const std::size_t at = decision.bytes.find("deny");
+  ASSERT_NE(at, std::string::npos);
+  decision.bytes.replace(at, 4, "warn");
+  const auto replay = replay_bundle(seal(std::move(files)));
+  ASSERT_TRUE(replay) << replay.error().describe();
+  EXPECT_FALSE(replay->identical());
+  for (const auto& o : replay->outputs) EXPECT_EQ(o.identical(), o.name != "decision.json") << o.name;
+  EXPECT_NE(replay->text(Palette(false)).find("decision.json"), std::string::npos);
+  EXPECT_FALSE(replay->json().boolean("identical", true));
+}
+
+TEST_F(ReplayTest, AnAdvisoryThatIsKeptBackIsFound) {
+  auto files = samples();
+  const auto advisory = std::find_if(files.begin(), files.end(), [](const auto& f) { return f.path.starts_with("data/inputs/advisories/"); });
+  ASSERT_NE(advisory, files.end());
+  files.erase(advisory);
+  const auto replay = replay_bundle(seal(std::move(files)));
+  ASSERT_TRUE(replay) << replay.error().describe();
+  EXPECT_FALSE(replay->identical());
+}
+
+TEST_F(ReplayTest, WhatCannotBeReplayedSaysWhy) {
+  auto files = samples();
+  std::erase_if(files, [](const auto& f) { return f.path == "data/inputs/sbom/sbom.json"; });
+  const auto without = replay_bundle(seal(std::move(files)));
+  ASSERT_FALSE(without);
+  EXPECT_EQ(without.error().code(), base_errors::kNotFound);
+  EXPECT_EQ(without.error().field("path"), "data/inputs/sbom/sbom.json");
+  const auto capsule = replay_bundle(seal({{.path = "data/inputs/job.json", .media_type = "application/json", .role = "input", .source_path = {}, .source_fd = -1, .bytes = "{}"}}));
+  ASSERT_FALSE(capsule);
+  EXPECT_EQ(capsule.error().code(), contracts::errors::kUnsupported);
+  ASSERT_TRUE(write_file_durable(directory_ + "/x", "no bundle"));
+  EXPECT_EQ(replay_bundle(directory_ + "/x").error().code(), base_errors::kMalformed);
+}
+
+// The whole feed as the index, the candidates alone in the bundle: linking gives the same exposures.
+TEST_F(ReplayTest, RealDocumentsAreMadeAgainFromTheirCandidates) {
+  const auto feed = STELLA_SHARED_OR_SKIP("data/advisories/osv");
+  const auto statements = STELLA_SHARED_OR_SKIP("data/vex/openvex");
+  const auto sboms = STELLA_SHARED_OR_SKIP("data/sboms");
+  std::vector<std::string> advisories, vex;
+  for (const auto& path : testing::files_below(feed, ".json")) advisories.push_back(testing::slurp(path));
+  for (const auto& path : testing::files_below(statements, ".json")) vex.push_back(testing::slurp(path));
+  const std::string policy = testing::slurp(testing::source_path("samples/policy.yaml"));
+  std::size_t done = 0, candidates = 0;
+  for (const auto& path : testing::files_below(sboms, ".json")) {
+    const std::string sbom = testing::slurp(path);
+    if (path.find("spdx-3") != std::string::npos || sbom.size() > (4u << 20)) continue;
+    const auto replay = replay_bundle(seal(evaluation(sbom, advisories, vex, policy)));
+    ASSERT_TRUE(replay) << path << " " << replay.error().describe();
+    EXPECT_TRUE(replay->identical()) << path << "\n" << replay->text(Palette(false));
+    candidates += replay->advisories;
+    ++done;
+  }
+  EXPECT_GE(done, 5u);
+  EXPECT_GT(candidates, 0u);
+}
+
+TEST(AttestationView, SaysWhoMadeWhatFromWhat) {
+  evidence::Provenance p;
+  p.external_parameters = json::Value::object({{"kind", "policy.evaluate"}});
+  p.resolved_dependencies.push_back({.name = "policy", .sha256 = crypto::sha256("policy")});
+  p.invocation_id = "0193-run";
+  p.started_on = *Timestamp::parse("2026-11-24T17:07:00Z");
+  p.finished_on = *Timestamp::parse("2026-11-24T17:07:01Z");
+  const evidence::Subject subject{"decision.json", crypto::sha256("decision")};
+  const auto statement = evidence::make_provenance(std::span(&subject, 1), p);
+  ASSERT_TRUE(statement) << statement.error().describe();
+  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", json::Value::array({"SHA256:abc"})}, {"not_checked", json::Value::array({"TIME: local clock only"})}});
+  const std::string text = attestation_text(*json::parse(*statement), verdict, Palette(false), 0);
+  for (const std::string& part : {std::string("decision.json  sha256:") + crypto::sha256("decision").hex(), std::string("https://slsa.dev/provenance/v1"), std::string("SHA256:abc"), std::string("TIME: local clock only"), std::string("policy.evaluate"),
+                                  std::string("0193-run"), std::string("2026-11-24 17:07:00 UTC"), crypto::sha256("policy").hex()})
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  EXPECT_FALSE(attestation_text(json::Value(), json::Value(), Palette(false), 80).find("pass") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace stella::cli

@@ -1,0 +1,138 @@
+// stella forensic verify, stella forensic verify-script: offline, no server.
+#include <algorithm>
+
+#include "register.h"
+#include "stella/base/file.h"
+#include "stella/cli/errors.h"
+#include "stella/cli/format.h"
+#include "stella/crypto/digest.h"
+#include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/verify_script.h"
+
+namespace stella::cli {
+namespace {
+
+struct Args {
+  std::string file;
+  std::string trust;
+  std::string require;
+};
+
+Result<std::vector<evidence::Dimension>> required(const std::string& text) {
+  std::vector<evidence::Dimension> out(std::begin(evidence::kDefaultRequired), std::end(evidence::kDefaultRequired));
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    const std::string_view name = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (name.empty()) continue;
+    const auto dimension = evidence::parse_dimension(name);
+    if (!dimension) {
+      std::string all;
+      for (std::size_t i = 0; i < evidence::kDimensions; ++i) all.append(all.empty() ? "" : ", ").append(evidence::dimension_name(static_cast<evidence::Dimension>(i)));
+      return Error(base_errors::kInvalid, "no such dimension of a verdict").with("field", std::string(name)).with("expected", all);
+    }
+    if (std::find(out.begin(), out.end(), *dimension) == out.end()) out.push_back(*dimension);
+  }
+  return out;
+}
+
+// PASS, FAIL and NOT-CHECKED in their colours.
+std::string painted(std::string text, const Palette& paint) {
+  if (!paint.on()) return text;
+  for (const std::string_view outcome : {"NOT-CHECKED", "PASS", "FAIL"})
+    for (std::size_t at = text.find(outcome); at != std::string::npos;) {
+      const std::string colored = paint(style_of(outcome), outcome);
+      text.replace(at, outcome.size(), colored);
+      at = text.find(outcome, at + colored.size());
+    }
+  return text;
+}
+
+// Text of a verdict may quote the bundle; newlines are ours, other control characters nobody's.
+std::string safe(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out += printable(text.substr(0, end)) + "\n";
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+Result<int> verify(Session& session, const Args& args) {
+  const auto dimensions = STELLA_TRY(required(args.require));
+  const TrustedKeys trusted = STELLA_TRY(trusted_keys(session.store(), args.trust));
+  evidence::VerifyOptions options;
+  options.trust = trusted.keys;
+  options.trust_source = trusted.source;
+  Progress progress(session.console(), "verify", 1);
+  std::uint64_t megabytes = 0;
+  options.on_progress = [&](std::uint64_t bytes) {
+    if (bytes >> 24 == megabytes) return;
+    megabytes = bytes >> 24;
+    progress.update(0, human_bytes(bytes));
+  };
+  const auto verdict = evidence::verify_bundle_file(args.file, options);
+  progress.clear();
+  if (!verdict) {
+    const bool is_malformed = verdict.error().code() == base_errors::kMalformed || verdict.error().code() == base_errors::kLimit;
+    session.console().err(render_error(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."), session.console().err_palette()));
+    return is_malformed ? evidence::kExitMalformed : exit_code(verdict.error());
+  }
+  const int code = evidence::exit_code(*verdict, dimensions);
+  session.show(evidence::verdict_json(*verdict, dimensions), [&] { return painted(safe(evidence::verdict_text(*verdict, dimensions)), session.console().out_palette()); });
+  if (trusted.keys.empty())
+    session.console().err("No key is trusted, so nobody vouches for the signature.\n  to do  stella forensic verify " + args.file + " --trust KEY.pub\n         or `stella login`, which keeps the server's evidence keys in " + session.store().trust_directory() + "\n");
+  return code;
+}
+
+Result<int> script(Session& session, bool digest_only) {
+  const std::string_view text = evidence::verify_sh();
+  const std::string digest = crypto::sha256(text).hex();
+  if (session.machine()) {
+    session.show(json::Value::object({{"name", "verify.sh"}, {"sha256", digest}, {"script", text}}), [] { return std::string(); });
+    return kExitDone;
+  }
+  session.console().out(digest_only ? digest + "  verify.sh\n" : std::string(text));
+  if (!digest_only) session.console().note("sha256 " + digest + "  verify.sh\n");
+  return kExitDone;
+}
+
+}  // namespace
+
+Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& trust) {
+  if (!trust.empty()) {
+    auto keys = crypto::load_public_keys(trust);
+    if (!keys) {
+      keys.error().add("document", trust);
+      keys.error().add("remedy", "--trust takes a PEM public key, or a directory with *.pub files.");
+      return std::move(keys.error());
+    }
+    return TrustedKeys{std::move(*keys), "--trust " + trust};
+  }
+  auto keys = crypto::load_public_keys(store.trust_directory());
+  if (keys) return TrustedKeys{std::move(*keys), "trust directory " + store.trust_directory()};
+  if (keys.error().code() == base_errors::kNotFound) return TrustedKeys{};
+  keys.error().add("document", store.trust_directory());
+  return std::move(keys.error());
+}
+
+void register_verify(App& app) {
+  auto args = std::make_shared<Args>();
+  app.command("forensic verify", "Verify an evidence bundle, offline: digests, Merkle root, signature; and say what was not checked.")
+      .argument("FILE", &args->file, "The bundle (.tgz).", {.required = true, .value = "FILE"})
+      .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
+      .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})
+      .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY)\n  3  this is no bundle")
+      .run([args](Session& s) { return verify(s, *args); });
+}
+
+void register_verify_script(App& app) {
+  auto digest_only = std::make_shared<bool>(false);
+  app.command("forensic verify-script", "Print verify.sh, the verifier for whoever trusts none of our software (sh, openssl, sha256sum), and its digest.")
+      .option("--digest", digest_only.get(), "Only the digest, as sha256sum writes it.")
+      .note("stella forensic verify-script > verify.sh; sh verify.sh KEY.pub bundle.tgz")
+      .run([digest_only](Session& s) { return script(s, *digest_only); });
+}
+
+}  // namespace stella::cli

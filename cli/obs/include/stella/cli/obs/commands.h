@@ -1,0 +1,10 @@
+// Registration of the observability commands: obs trace, obs health, timeline list, timeline show.
+#pragma once
+
+namespace stella::cli {
+
+class App;
+
+void register_obs(App& app);
+
+}  // namespace stella::cli

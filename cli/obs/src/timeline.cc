@@ -1,0 +1,115 @@
+// stella timeline: list, show.
+#include <charconv>
+
+#include "register.h"
+#include "stella/cli/errors.h"
+#include "stella/cli/format.h"
+#include "stella/cli/table.h"
+
+namespace stella::cli {
+
+Result<std::string> time_argument(std::string_view text, Timestamp now) {
+  if (const auto time = Timestamp::parse(text); time) return std::string(text);
+  const auto bad = [&] { return Error(base_errors::kInvalid, "not a time").with("field", std::string(text)).with("expected", "RFC 3339 (2026-11-24T12:00:00Z), or how long ago: 90s, 15m, 2h, 7d"); };
+  if (text.size() < 2) return bad();
+  std::int64_t n = 0;
+  const auto r = std::from_chars(text.data(), text.data() + text.size() - 1, n);
+  const std::int64_t unit = text.back() == 's' ? 1 : text.back() == 'm' ? 60 : text.back() == 'h' ? 3600 : text.back() == 'd' ? 86'400 : 0;
+  if (r.ec != std::errc() || r.ptr != text.data() + text.size() - 1 || n < 0 || unit == 0 || n > 100'000'000 / unit * 100) return bad();
+  return (now - std::chrono::seconds(n * unit)).rfc3339();
+}
+
+namespace {
+
+struct Args {
+  std::string trace;
+  std::vector<std::string> kinds;
+  std::vector<std::string> resources;
+  std::string project;
+  std::string actor;
+  std::string from;
+  std::string to;
+  std::string q;
+  std::string order;
+  std::int64_t limit = 100;
+  std::string id;
+};
+
+Result<Query> query_of(const Args& args) {
+  Query query;
+  const Timestamp now = Timestamp::now();
+  for (const std::string& kind : args.kinds) query.emplace_back("kind", kind);
+  for (const std::string& resource : args.resources) query.emplace_back("resource", resource);
+  if (!args.from.empty()) query.emplace_back("from", STELLA_TRY(time_argument(args.from, now)));
+  if (!args.to.empty()) query.emplace_back("to", STELLA_TRY(time_argument(args.to, now)));
+  for (const auto& [name, value] : {std::pair<const char*, const std::string&>{"trace", args.trace}, {"project", args.project}, {"actor", args.actor}, {"q", args.q}})
+    if (!value.empty()) query.emplace_back(name, value);
+  // A trace is a story: it is told from its beginning.
+  const std::string order = args.order.empty() ? (args.trace.empty() ? "time" : "log") : args.order;
+  query.emplace_back("order", order);
+  return query;
+}
+
+std::string index_text(const json::Value& event) {
+  const json::Value* index = event.find("log_index");
+  return index != nullptr && index->is_int() ? with_commas(index->as_int()) : "-";
+}
+
+Result<int> list(Session& session, const Args& args) {
+  Query query = STELLA_TRY(query_of(args));
+  Api* api = STELLA_TRY(session.api());
+  const json::Value page = STELLA_TRY(api->list("/timeline", std::move(query), static_cast<int>(args.limit)));
+  session.show_list(page, [&] {
+    if (page.items("items").empty()) return std::string("no events\n");
+    Table table({{"INDEX", true}, {"TIME"}, {"EVENT"}, {"RESOURCE", false, true}, {"ACTOR", false, true}, {""}});
+    const Timestamp now = Timestamp::now();
+    for (const json::Value& e : page.items("items")) {
+      const std::string_view state = e.str("state");
+      table.row({index_text(e), short_time(e.str("ts"), now), Cell(std::string(e.str("kind")), Style::kCyan), std::string(e.str("resource_type")) + " " + std::string(e.str("resource_id")), e.str("actor"), state == "ok" ? Cell() : word(state)});
+    }
+    return table.render(session.console().out_palette(), session.console().width());
+  });
+  if (!page.find("next_cursor")->is_null() && !session.machine()) session.console().note("these are the first " + with_commas(static_cast<std::int64_t>(page.items("items").size())) + "; --limit 0 shows all\n");
+  return kExitDone;
+}
+
+Result<int> show(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  const json::Value event = STELLA_TRY(api->get("/timeline/" + path_segment(args.id)));
+  session.show(event, [&] {
+    const Palette& paint = session.console().out_palette();
+    Facts facts;
+    facts.add("time", event.str("ts")).add("resource", std::string(event.str("resource_type")) + " " + std::string(event.str("resource_id"))).add("actor", event.str("actor")).add("project", event.str("project_id"));
+    facts.add("trace", event.str("trace_id")).add("log index", index_text(event)).add("leaf", event.str("digest")).add("state", word(event.str("state")));
+    std::string out = paint(Style::kCyan, event.str("kind")) + "  event " + paint(Style::kBold, event.str("event_id")) + "\n" + facts.render(paint, 2);
+    if (const json::Value* details = event.find("details"); details != nullptr && details->is_object() && !details->as_object().empty()) {
+      Facts more;
+      for (const auto& [name, value] : details->as_object()) more.add(name, value.is_string() ? value.as_string() : json::dump(value));
+      out += "details\n" + more.render(paint, 2);
+    }
+    return out;
+  });
+  return kExitDone;
+}
+
+}  // namespace
+
+void register_timeline(App& app) {
+  auto args = std::make_shared<Args>();
+  app.command("timeline", "Everything that happened in your tenant, in the order of its log.");
+  app.command("timeline list", "Events, newest first; those of one trace from its beginning.")
+      .option("--trace", &args->trace, "Only of this trace.", {.value = "TRACE"})
+      .option("--kind", &args->kinds, "Only these kinds; policy.* is all of a family; may be repeated.", {.value = "KIND"})
+      .option("--resource", &args->resources, "Only about this: TYPE/ID, or TYPE/ for all of a type; may be repeated.", {.value = "TYPE/ID"})
+      .option("--project", &args->project, "Only of this project.", {.value = "PROJECT"})
+      .option("--actor", &args->actor, "Only by this actor.", {.value = "ACTOR"})
+      .option("--from", &args->from, "From this time on: RFC 3339, or 15m, 2h, 7d ago.", {.value = "TIME"})
+      .option("--to", &args->to, "Before this time.", {.value = "TIME"})
+      .option("--search", &args->q, "Only where the details hold this text.", {.value = "TEXT"})
+      .option("--order", &args->order, "time: newest first; log: by log index, ascending.", {.choices = {"time", "log"}})
+      .option("--limit", &args->limit, "How many to show; 0 shows all.", {.value = "N"})
+      .run([args](Session& s) { return list(s, *args); });
+  app.command("timeline show", "One event with its details.").argument("EVENT", &args->id, "Its id.").run([args](Session& s) { return show(s, *args); });
+}
+
+}  // namespace stella::cli
