@@ -28,6 +28,13 @@ Result<evidence::Trust> trust_of(Context& ctx) {
   return out;
 }
 
+// A stored bundle that cannot be read any more is not the caller's malformed input: it was sealed once, so somebody changed it.
+template <class T>
+Result<T> stored(Result<T> result) {
+  if (result || result.error().code() != base_errors::kMalformed) return result;
+  return Error(contracts::errors::kIntegrity, "the stored bundle cannot be read any more: it was changed in the store").with("part", "objects");
+}
+
 }  // namespace
 
 Result<http::Response> create_snapshot(Context& ctx) {
@@ -54,7 +61,13 @@ Result<http::Response> create_snapshot(Context& ctx) {
       failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
       return true;
     }
-    response.body = std::string(rows->text(0, 0));
+    auto row = json::parse(rows->text(0, 0));
+    if (!row) {
+      failed = std::move(row.error());
+      return true;
+    }
+    row->set("existed", snapshot.existed);
+    response.body = json::dump(*row);
     if (rows->boolean(0, 1)) response.status = 200;
     return response.status == 200;
   });
@@ -84,7 +97,7 @@ Result<http::Response> get_evidence(Context& ctx) {
   if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
   if (rows.text(0, 1) != "sealed") return http::Response::json(200, std::string(rows.text(0, 0)));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  const json::Value body = STELLA_TRY(evidence::read_bundle(*tx, ctx.services.store, trust, id, ctx.trace));
+  const json::Value body = STELLA_TRY(stored(evidence::read_bundle(*tx, ctx.services.store, trust, id, ctx.trace)));
   return ctx.commit(http::Response::json(200, json::dump(body)));
 }
 
@@ -94,7 +107,7 @@ Result<http::Response> export_evidence(Context& ctx) {
   const std::string recipient = STELLA_TRY(body.require_string("recipient"));
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  evidence::ExportedBundle bundle = STELLA_TRY(evidence::export_bundle(*tx, ctx.services.store, trust, id, recipient, ctx.trace));
+  evidence::ExportedBundle bundle = STELLA_TRY(stored(evidence::export_bundle(*tx, ctx.services.store, trust, id, recipient, ctx.trace)));
   ctx.idempotency_key.clear();  // bytes are not kept for replays; every delivery is a custody step of its own
   // The custody step is durable before the first byte leaves.
   http::Response response = STELLA_TRY(ctx.commit(http::Response{}));
@@ -114,7 +127,7 @@ Result<http::Response> verify_evidence(Context& ctx) {
     auto id = BundleId::parse(body.str("bundle_id"));
     if (!id) return Error(base_errors::kNotFound, "no such bundle");
     pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-    const json::Value verdict = STELLA_TRY(evidence::verify_stored(*tx, ctx.services.store, trust, *id, ctx.trace));
+    const json::Value verdict = STELLA_TRY(stored(evidence::verify_stored(*tx, ctx.services.store, trust, *id, ctx.trace)));
     return ctx.commit(http::Response::json(200, json::dump(verdict)));
   }
   Fd file = std::move(ctx.request.body_file);

@@ -44,7 +44,7 @@ Match match(std::string_view method, std::string_view path) {
     auto params = match_one(route, parts);
     if (!params) continue;
     if (route.method != method) {
-      if (best.allow.find(route.method) == std::string::npos) best.allow.append(best.allow.empty() ? "" : ", ").append(route.method);
+      if (best.allow.find(route.method) == std::string::npos) best.allow.append(best.allow.empty() ? "" : ", ").append(route.method == "GET" ? "GET, HEAD" : route.method);
       continue;
     }
     // A literal segment beats a parameter: fewer parameters win.

@@ -2,6 +2,7 @@
 #include "stella/web/server.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
@@ -128,6 +129,8 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::
 // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
 Result<void> write_decision(Context& ctx) {
   if (!ctx.grant || ctx.decision_written) return {};
+  // The handler's transaction holds the same row, not committed: it must go first, or both wait for each other.
+  ctx.abandon();
   auto tx = STELLA_TRY(pg::TenantTx::open(ctx.services.pool, ctx.grant->scope));
   STELLA_TRY_VOID(authority::Authority::record(tx, ctx.grant->decision));
   return tx.commit();
@@ -189,6 +192,24 @@ http::Response answer(Services& services, http::Request& request) {
 
 }  // namespace
 
+namespace {
+
+// What an error knows about our insides (statements, constraints, system calls) is for the log, never for the caller.
+bool is_internal(std::string_view name) {
+  static constexpr std::string_view kInternal[] = {"sqlstate", "constraint", "table", "statement", "server", "outcome", "errno"};
+  return std::find(std::begin(kInternal), std::end(kInternal), name) != std::end(kInternal);
+}
+
+// Positions and sizes are numbers on the wire.
+json::Value wire_value(const ErrorField& field) {
+  if (field.name != "line" && field.name != "column" && field.name != "limit" && field.name != "actual") return field.value;
+  std::int64_t n = 0;
+  const auto r = std::from_chars(field.value.data(), field.value.data() + field.value.size(), n);
+  return r.ec == std::errc() && r.ptr == field.value.data() + field.value.size() ? json::Value(n) : json::Value(field.value);
+}
+
+}  // namespace
+
 http::Response problem(const Error& error, const TraceId& trace) {
   const contracts::ErrorInfo& info = contracts::error_info(error.code());
   json::Value body = json::Value::object({{"type", std::string("urn:stella:error:").append(info.wire)},
@@ -201,7 +222,7 @@ http::Response problem(const Error& error, const TraceId& trace) {
   json::Value where = json::Value::object();
   for (const ErrorField& field : error.fields()) {
     if (field.name == "decision_id" || field.name == "missing_scope" || field.name == "reason" || field.name == "part" || field.name == "state") body.set(std::string(field.name), field.value);
-    else where.set(std::string(field.name), field.value);
+    else if (!is_internal(field.name)) where.set(std::string(field.name), wire_value(field));
   }
   // An operating-system path or a constraint name is nobody's business but ours.
   if (info.http_status < 500 && !where.as_object().empty()) body.set("errors", json::Value::array({where}));
@@ -227,8 +248,11 @@ Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, 
                            : status == 503 ? errors::kUnavailable
                            : status == 408 ? errors::kTimeout
                                            : base_errors::kMalformed;
-    http::Response response = problem(Error(code, detail), TraceId::generate());
+    const TraceId trace = TraceId::generate();
+    http::Response response = problem(Error(code, detail), trace);
     response.status = status;
+    response.header("Server-Timing", "trace;desc=\"" + trace.hex() + "\"");
+    response.header("X-Trace-Id", trace.hex());
     return response;
   };
   return http::Server::start(options, handler, body_limit, refusal);

@@ -63,6 +63,8 @@ class Context {
   Result<pg::TenantTx*> tx();
   // Commits what tx() began and stores the response for the request's Idempotency-Key in the same transaction.
   Result<http::Response> commit(http::Response response);
+  // Rolls back what tx() began, if anything.
+  void abandon() { tx_.reset(); }
   // A read in one round trip of its own (the decision goes with the next transaction, else the middleware writes it).
   Result<pg::Rows> read(std::string_view sql, std::initializer_list<pg::Param> params);
   Result<pg::Rows> read(std::string_view sql, std::span<const pg::Param> params);

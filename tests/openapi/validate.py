@@ -1,0 +1,484 @@
+#!/usr/bin/env python3
+"""Every operation of contracts/openapi.yaml against a running platform: each documented success and failure is provoked, and every reply
+(status, content type, headers, body) must fit its description. Undocumented members fail, and so does a documented reply nobody saw."""
+import gzip
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import uuid
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "platform")]
+
+import yaml_subset  # noqa: E402
+from client import Client, Reply, tar_of  # noqa: E402
+from report import Report  # noqa: E402
+from schema import Schemas  # noqa: E402
+from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+# Documented replies that cannot be provoked here, each with the reason. Nothing else may stay unseen.
+UNSEEN = {}
+
+
+class Api:
+    """The document, and what of it was seen."""
+
+    def __init__(self, report, url):
+        with open(os.path.join(ROOT, "contracts", "openapi.yaml"), encoding="utf-8") as f:
+            self.document = yaml_subset.load(f.read())
+        self.report, self.url, self.seen, self.undeclared = report, url, set(), 0
+        self.schemas = Schemas(self.document)
+        self.operations = {}
+        for path, methods in self.document["paths"].items():
+            for method, operation in methods.items():
+                self.operations[operation["operationId"]] = (method.upper(), path, operation)
+
+    def place(self, operation, parameters):
+        """Path of an operation with its parameters filled in; what is missing is an unknown id."""
+        def fill(match):
+            default = "f" * 32 if match[1] == "trace_id" else "manifest.json" if match[1] == "name" else NOBODY
+            return parameters.get(match[1], default)
+        return re.sub(r"\{(\w+)\}", fill, self.operations[operation][1])
+
+    def check(self, case, name, reply, expected):
+        """The reply against its description; its status against what the case expects."""
+        expected = expected if isinstance(expected, (tuple, list)) else (expected,)
+        operation = self.operations[name][2]
+        declared = operation["responses"].get(str(reply.status))
+        wrong = [] if reply.status in expected else [f"status {reply.status}, expected {' or '.join(map(str, expected))}: {reply.text[:300]}"]
+        if declared is None:
+            if reply.status < 400 or reply.status not in (405, 429, 500, 503, 504):
+                wrong.append(f"status {reply.status} is not documented")
+            declared = operation["responses"]["default"]
+        else:
+            self.seen.add((name, reply.status))
+        declared = self.schemas.resolve(declared)
+        content = reply.headers.get("content-type", "").split(";")[0]
+        if content not in declared["content"]:
+            wrong.append(f"content type {content!r} is none of {list(declared['content'])}")
+        else:
+            schema = declared["content"][content].get("schema")
+            if schema and content.endswith("json"):
+                wrong += self.schemas.errors(reply.json, schema)
+        for header, node in declared["headers"].items():
+            text = reply.headers.get(header.lower())
+            optional = header == "Allow" and reply.status != 405 or header == "Retry-After" and reply.status not in (429, 503)
+            if text is None and not optional:
+                wrong.append(f"header {header} is missing")
+            elif text is not None:
+                wrong += self.schemas.errors(text, self.schemas.resolve(node)["schema"], header)
+        if content == "application/problem+json":
+            body = reply.json
+            if body.get("trace_id") != reply.trace or body.get("status") != reply.status:
+                wrong.append("the problem's trace_id or status is not the reply's")
+            if re.search(r"sqlstate|constraint|INSERT|SELECT|/tmp/|/home/", reply.text):
+                wrong.append(f"the problem shows our insides: {reply.text[:300]}")
+        self.report.check(f"{name} {reply.status}: {case}", not wrong, "; ".join(wrong[:4]))
+        return reply
+
+    def call(self, case, operation, client, expected, body=None, query="", headers=None, **parameters):
+        method = self.operations[operation][0]
+        path = self.place(operation, parameters) + (("?" + query) if query else "")
+        if method == "POST" and body is None:
+            body = {}
+        return self.check(case, operation, client.request(method, path, body=body, headers=headers), expected)
+
+    def end(self):
+        for name, (_, _, operation) in sorted(self.operations.items()):
+            for status in operation["responses"]:
+                if status == "default" or (name, int(status)) in self.seen:
+                    continue
+                reason = UNSEEN.get((name, int(status)))
+                if reason:
+                    self.report.skip(f"{name} {status}", reason)
+                else:
+                    self.report.fail(f"{name} {status}", "documented, but no case provokes it")
+
+
+def head_only(url, method, path, token, length, content_type):
+    """A request whose body never comes: the refusal must not wait for it."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as s:
+        s.sendall((f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\ncontent-type: {content_type}\r\n"
+                   f"content-length: {length}\r\n\r\n").encode())
+        data = b""
+        while b"\r\n\r\n" not in data or len(data) < data.index(b"\r\n\r\n") + 4 + int(re.search(rb"content-length: (\d+)", data.lower())[1]):
+            chunk = s.recv(65536)
+            if not chunk:
+                break
+            data += chunk
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    return Reply(int(lines[0].split()[1]), {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines[1:])}, body)
+
+
+def wait_for(condition, seconds=60):
+    """Polls; what `condition` answered at the end, true or not: the case that follows says what is wrong."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(0.05)
+
+
+def sample(name):
+    with open(os.path.join(SAMPLES, name), "rb") as f:
+        return f.read()
+
+
+def check_public(api, c):
+    for name in ("root", "healthz", "readyz", "metrics", "openid_configuration", "jwks", "list_keys"):
+        reply = api.call("as documented", name, Client(c.url), 200)
+        if name == "metrics":
+            api.report.check("metrics end as OpenMetrics must", reply.text.endswith("# EOF\n"), reply.text[-80:])
+
+
+def check_refusals(api, p, admin):
+    """401 without a token, with a wrong one; 403 with one that has no scope for it; the same 404 for everything that is not there."""
+    weak = p.service(admin, ["notify:read"])
+    for name, (method, path, operation) in api.operations.items():
+        if operation["x-scope"] == "none":
+            continue
+        api.call("no token", name, Client(api.url), 401)
+        api.call("no token of ours", name, Client(api.url, token="eyJhbGciOiJub25lIn0.e30."), 401)
+        if operation["x-scope"] == "any token":
+            continue
+        reply = api.call("no scope", name, weak, 403)
+        wanted = operation["x-scope"].split(" or ")[0]
+        wanted = "stella:" + (wanted if "#" in wanted else wanted + "#tenant/acme")
+        api.report.check(f"{name}: the refusal names {wanted}", reply.json.get("missing_scope") == wanted and reply.json.get("decision_id"), repr(reply))
+        api.call("another tenant's", name, admin, 403, headers={"x-stella-tenant": "beta"})
+        if "404" in operation["responses"] and "{" in path:
+            body = {"recipient": "auditor"} if name == "export_evidence" else None
+            api.call("unknown id", name, admin, 404, body=body)
+            malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
+            api.call("malformed id", name, admin, 404, body=body, **malformed)
+        if any(n["$ref"].endswith("/limit") for n in operation["parameters"]):
+            of_one = name in ("list_findings", "list_components")  # there the cursor is looked at once the thing is found
+            for query in ("limit=0", "limit=501", "limit=1x") + (() if of_one else ("cursor=zz",)):
+                api.call(query, name, admin, 422, query=query + ("&evaluation=" + NOBODY if name == "list_findings" else ""))
+
+
+def check_access(api, p, c):
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    anyone = Client(api.url)
+    api.call("password, as JSON", "create_token", anyone, 200, {"grant_type": "password", "username": "admin", "password": p.passwords["admin"]})
+    api.call("wrong password", "create_token", anyone, 401, "grant_type=password&username=admin&password=wrong", headers=form)
+    api.call("unknown user", "create_token", anyone, 401, "grant_type=password&username=nobody&password=wrong", headers=form)
+    api.call("unknown grant", "create_token", anyone, 422, "grant_type=implicit", headers=form)
+    api.call("no JSON", "create_token", anyone, 400, b'{"grant_type":', headers={"content-type": "application/json"})
+    api.call("me", "me", c, 200)
+    made = p.service(c, ["sbom:read"])
+    api.call("the own token", "revoke_token", made, 200, token_id=made.get("/me")["token_id"])
+    api.call("revoked", "me", made, 401)
+    api.call("unknown token", "revoke_token", c, 404)
+    api.call("list", "list_tenants", c, 200)
+    api.call("new", "create_tenant", c, 201, {"tenant_id": "delta", "display_name": "Delta"})
+    api.call("there already", "create_tenant", c, 409, {"tenant_id": "delta", "display_name": "Delta"})
+    api.call("not an id", "create_tenant", c, 422, {"tenant_id": "No!", "display_name": "x"})
+    api.call("not JSON", "create_tenant", c, 400, b"[")
+    api.call("list", "list_projects", c, 200)
+    api.call("new", "create_project", c, 201, {"slug": "shop", "name": "Shop"})
+    api.call("there already", "create_project", c, 409, {"slug": "shop", "name": "Shop"})
+    api.call("not a slug", "create_project", c, 422, {"slug": "No!", "name": "x"})
+    api.call("not JSON", "create_project", c, 400, b"[")
+    page = api.call("a page", "list_projects", c, 200, query="limit=1")
+    api.call("the next page", "list_projects", c, 200, query="limit=1&cursor=" + page["next_cursor"])
+    api.call("list", "list_principals", c, 200)
+    new = {"kind": "service", "login": "ci-shop", "secret": "correct horse battery staple", "scopes": ["sbom:read"]}
+    api.call("new", "create_principal", c, 201, new)
+    api.call("there already", "create_principal", c, 409, new)
+    api.call("unknown scope", "create_principal", c, 422, {**new, "login": "ci-2", "scopes": ["everything"]})
+    api.call("unknown kind", "create_principal", c, 422, {**new, "login": "ci-3", "kind": "robot"})
+    api.call("not JSON", "create_principal", c, 400, b"[")
+
+
+def check_documents(api, c):
+    tar, js, gz = {"content-type": "application/x-tar"}, {"content-type": "application/json"}, {"content-type": "application/json", "content-encoding": "gzip"}
+    batch = api.call("samples", "create_advisories", c, 201, tar_of(os.path.join(SAMPLES, "advisories")), "global=1&source=osv&wait=60", tar)
+    bad = tar_of([("a.json", b'{"id":'), ("b.json", b'{"id":"X-1","modified":"never"}')])
+    api.call("faulty documents are named", "create_advisories", c, 201, bad, "source=mine&wait=60", tar)
+    api.call("not waited for", "create_advisories", c, (201, 202), sample("advisories/PYSEC-2024-102.json"), "source=mine", js)
+    api.call("not a tar", "create_advisories", c, 400, b"x" * 700, "source=mine", tar)
+    api.call("no document", "create_advisories", c, 422, tar_of([]), "source=mine", tar)
+    api.call("wait out of range", "create_advisories", c, 422, sample("advisories/PYSEC-2024-102.json"), "wait=121", js)
+    api.call("one batch", "get_batch", c, 200, query="global=1", batch_id=batch["batch_id"])
+    api.call("of the knowledge base, asked of the tenant", "get_batch", c, 404, batch_id=batch["batch_id"])
+    api.call("list", "list_advisories", c, 200, query="global=1&limit=2")
+    api.call("by id", "list_advisories", c, 200, query="global=1&id=PYSEC-2024-102")
+    api.call("sample", "create_vex", c, 201, sample("vex.openvex.json"), "wait=60", js)
+    api.call("not waited for", "create_vex", c, (201, 202), sample("vex.openvex.json"), "source=again", js)
+    api.call("not a tar", "create_vex", c, 400, b"x" * 700, "", tar)
+    api.call("no document", "create_vex", c, 422, tar_of([]), "", tar)
+    api.call("list", "list_vex", c, 200)
+    policy = api.call("sample", "create_policy", c, 201, sample("policy.yaml"), headers={"content-type": "application/yaml"})
+    api.call("again", "create_policy", c, 200, sample("policy.yaml"), headers={"content-type": "application/yaml"})
+    faulty = api.call("unknown name", "create_policy", c, 422, sample("policy.yaml").replace(b'severity == "medium"', b'nope == "medium"'))
+    places = faulty.json.get("errors", [{}])
+    api.report.check("the policy's fault has a line and a column", isinstance(places[0].get("line"), int) and isinstance(places[0].get("column"), int), repr(faulty))
+    api.call("not YAML", "create_policy", c, 400, b"format: [unended")
+    api.call("too large", "create_policy", c, 413, b"#" * ((1 << 20) + 1))
+    api.call("activate", "activate_policy", c, 200, policy_version=policy["policy_version"])
+    api.call("list", "list_policies", c, 200)
+    sbom = api.call("sample", "create_sbom", c, 201, sample("sbom.cdx.json"), "wait=60", js)
+    api.call("again, gzipped", "create_sbom", c, 200, gzip.compress(sample("sbom.cdx.json")), "wait=60", gz)
+    rejected = api.call("faulty", "create_sbom", c, 201, b'{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{]}', "wait=60", js)
+    api.call("not waited for", "create_sbom", c, (201, 202), sample("sbom.cdx.json").replace(b"1.4.0", b"1.4.1"), "", js)
+    api.call("unknown project", "create_sbom", c, 404, sample("sbom.cdx.json"), "project=nope")
+    api.call("wait out of range", "create_sbom", c, 422, sample("sbom.cdx.json"), "wait=-1")
+    for name, limit, content in (("create_sbom", 256 << 20, "application/json"), ("create_advisories", 64 << 20, "application/x-tar"),
+                                 ("create_vex", 64 << 20, "application/x-tar"), ("verify_evidence", 4 << 30, "application/gzip")):
+        api.check("too large", name, head_only(api.url, "POST", api.operations[name][1], c.token, limit + 1, content), 413)
+    api.call("list", "list_sboms", c, 200)
+    api.call("one", "get_sbom", c, 200, sbom_id=sbom["sbom_id"])
+    api.call("rejected", "get_sbom", c, 200, sbom_id=rejected["sbom_id"])
+    page = api.call("a page", "list_components", c, 200, query="limit=2", sbom_id=sbom["sbom_id"])
+    api.call("the next page", "list_components", c, 200, query="limit=500&cursor=" + page["next_cursor"], sbom_id=sbom["sbom_id"])
+    api.call("limit", "list_components", c, 422, query="limit=0", sbom_id=sbom["sbom_id"])
+    api.call("cursor of another list", "list_components", c, 422, query="cursor=zz", sbom_id=sbom["sbom_id"])
+    api.call("of a rejected document", "list_components", c, 409, sbom_id=rejected["sbom_id"])
+    return sbom, rejected
+
+
+def check_decisions(api, p, c, sbom, rejected):
+    done = api.call("waited for", "create_evaluation", c, 200, {"sbom_id": sbom["sbom_id"]}, "wait=60")
+    api.report.check("the decision of the samples is deny", done["decision_effect"] == "deny", repr(done))
+    api.call("as of a time", "create_evaluation", c, 200, {"sbom_id": sbom["sbom_id"], "as_of": "2026-01-02T03:04:05Z"}, "wait=60")
+    api.call("unknown SBOM", "create_evaluation", c, 404, {"sbom_id": NOBODY})
+    api.call("not a time", "create_evaluation", c, 422, {"sbom_id": sbom["sbom_id"], "as_of": "yesterday"})
+    api.call("no SBOM named", "create_evaluation", c, (400, 422), {})
+    api.call("not JSON", "create_evaluation", c, 400, b"[")
+    api.call("of a rejected document", "create_evaluation", c, 409, {"sbom_id": rejected["sbom_id"]})
+    evaluation = done["evaluation_id"]
+    api.call("list", "list_evaluations", c, 200, query="limit=1&sbom=" + sbom["sbom_id"])
+    api.call("one", "get_evaluation", c, 200, evaluation_id=evaluation)
+    api.call("all", "list_findings", c, 200, query="evaluation=" + evaluation)
+    page = api.call("a page", "list_findings", c, 200, query="limit=1&evaluation=" + evaluation)
+    api.call("the next page", "list_findings", c, 200, query=f"limit=1&cursor={page['next_cursor']}&evaluation={evaluation}")
+    only = api.call("filtered", "list_findings", c, 200, query=f"effect=deny&severity=critical&verdict=affected&evaluation={evaluation}")
+    api.report.check("the filter filters", only["items"] and all(i["decision_effect"] == "deny" and i["severity"] == "critical" for i in only["items"]), repr(only))
+    api.call("unknown evaluation", "list_findings", c, 404, query="evaluation=" + NOBODY)
+    export = api.call("waited for", "create_export", c, 200, {"evaluation_id": evaluation}, "wait=60")
+    api.call("unknown evaluation", "create_export", c, 404, {"evaluation_id": NOBODY})
+    api.call("unknown format", "create_export", c, 422, {"evaluation_id": evaluation, "format": "papyrus"})
+    api.call("not JSON", "create_export", c, 400, b"[")
+    api.call("list", "list_exports", c, 200)
+    api.call("one", "get_export", c, 200, export_id=export["export_id"])
+    for name in ("exposure-report.json", "manifest.json"):
+        api.call(name, "get_export_file", c, 200, export_id=export["export_id"], name=name)
+    api.call("unknown file", "get_export_file", c, 404, export_id=export["export_id"], name="secrets.txt")
+    return done, export
+
+
+def check_jobs(api, p, c, done, sbom, rejected):
+    api.call("list", "list_jobs", c, 200, query="limit=2&state=finished&kind=advisory.link")
+    api.call("of a trace", "list_jobs", c, 200, query="trace=" + done["trace_id"])
+    api.call("one", "get_job", c, 200, job_id=done["jobs"]["evaluate"])
+    api.call("failed", "get_job", c, 200, job_id=rejected["job_id"])
+    api.call("failed, again", "retry_job", c, 202, job_id=rejected["job_id"])
+    api.call("ended", "cancel_job", c, 409, job_id=done["jobs"]["link"])
+    api.call("not failed", "retry_job", c, 409, job_id=done["jobs"]["link"])
+    # Without a runner work waits, and what is not ready can be seen.
+    p.kill("runner")
+    waiting = api.call("not ended", "create_evaluation", c, 202, {"sbom_id": sbom["sbom_id"], "as_of": "2026-02-03T04:05:06Z"})
+    api.call("of what has not ended", "create_export", c, 409, {"evaluation_id": waiting["evaluation_id"]})
+    api.call("of what has not ended", "create_snapshot", c, 409, {"kind": "eval", "resource_id": waiting["evaluation_id"], "case_id": "CASE-9"})
+    export = api.call("not ended", "create_export", c, 202, {"evaluation_id": done["evaluation_id"]})
+    api.call("no file yet", "get_export_file", c, 404, export_id=export["export_id"])
+    bundle = api.call("not sealed", "create_snapshot", c, 202, {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-2"})
+    api.call("not sealed", "get_evidence", c, 200, bundle_id=bundle["bundle_id"])
+    queued = wait_for(lambda: [j for j in c.get("/jobs?state=queued&resource_id=" + waiting["evaluation_id"])["items"]])
+    api.call("queued", "cancel_job", c, 202, job_id=queued[0]["job_id"])
+    p.start("runner")
+    wait_for(lambda: c.get("/evidence?case=CASE-2")["items"][0]["state"] == "sealed")
+    api.call("sealed at last", "list_evidence", c, 200, query="case=CASE-2")
+    wait_for(lambda: c.get("/evaluations/" + waiting["evaluation_id"])["state"] == "cancelled")
+    api.call("cancelled", "get_evaluation", c, 200, evaluation_id=waiting["evaluation_id"])
+
+
+def check_timeline(api, c, done):
+    c.events(done["trace_id"], lambda kinds: "policy.evaluated" in kinds)
+    api.call("of a trace", "list_timeline", c, 200, query="trace=" + done["trace_id"])
+    page = api.call("a page", "list_timeline", c, 200, query="limit=2&kind=job.*,policy.evaluated")
+    api.call("the next page", "list_timeline", c, 200, query="limit=2&kind=job.*,policy.evaluated&cursor=" + page["next_cursor"])
+    whole = api.call("the log", "list_timeline", c, 200, query="order=log&from_index=0&limit=5")
+    api.report.check("the log has no gaps", [i["log_index"] for i in whole["items"]] == [0, 1, 2, 3, 4] and whole["contiguous"], repr(whole))
+    api.call("text", "list_timeline", c, 200, query="q=policy")
+    api.call("unknown parameter", "list_timeline", c, 422, query="colour=red")
+    api.call("unknown kind", "list_timeline", c, 422, query="kind=job.invented")
+    api.call("one", "get_timeline_event", c, 200, event_id=page["items"][0]["event_id"])
+    event = {"event_id": uuid7(), "kind": "service.degraded", "resource_type": "service", "resource_id": "scanner",
+             "details": {"service": "scanner", "part": "queue", "reason": "it is full"}}
+    api.call("external", "create_timeline_event", c, 201, event)
+    api.call("again", "create_timeline_event", c, 200, event)
+    api.call("at once", "get_timeline_event", c, 200, event_id=event["event_id"])
+    api.call("another one with its id", "create_timeline_event", c, 409, {**event, "details": {**event["details"], "reason": "another"}})
+    api.call("not external", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "kind": "policy.evaluated"})
+    api.call("details that do not fit", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "details": {}})
+    api.call("not JSON", "create_timeline_event", c, 400, b"[")
+
+
+def uuid7():
+    bits = (int(time.time() * 1000) << 80) | (7 << 76) | (uuid.uuid4().int & ((1 << 76) - 1))
+    return str(uuid.UUID(int=(bits & ~(3 << 62)) | (2 << 62)))
+
+
+def check_evidence(api, c, done, export):
+    made = []
+    for kind, resource in (("eval", done["evaluation_id"]), ("job", done["jobs"]["evaluate"]), ("export", export["export_id"])):
+        made.append(api.call(kind, "create_snapshot", c, 200, {"kind": kind, "resource_id": resource, "case_id": "CASE-1"}, "wait=60"))
+    again = api.call("the same again", "create_snapshot", c, 200, {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-1"}, "wait=60")
+    api.report.check("a repeat is the same bundle", again["bundle_id"] == made[0]["bundle_id"] and again["existed"] is True, repr(again))
+    api.call("a new one", "create_snapshot", c, 200, {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-1", "again": True}, "wait=60")
+    api.call("unknown resource", "create_snapshot", c, 404, {"kind": "eval", "resource_id": NOBODY, "case_id": "CASE-1"})
+    api.call("unknown kind", "create_snapshot", c, 422, {"kind": "photo", "resource_id": NOBODY, "case_id": "CASE-1"})
+    api.call("case with a slash", "create_snapshot", c, 422, {"kind": "eval", "resource_id": NOBODY, "case_id": "../x"})
+    api.call("not JSON", "create_snapshot", c, 400, b"[")
+    api.call("list", "list_evidence", c, 200, query="case=CASE-1&kind=eval&limit=1")
+    bundle = made[0]["bundle_id"]
+    for each in made:
+        reply = api.call("verdict of " + each["kind"], "get_evidence", c, 200, bundle_id=each["bundle_id"])
+        api.report.check(f"a sealed {each['kind']} bundle verifies", reply["verdict"]["result"] == "pass", repr(reply["verdict"]))
+    out = api.call("bytes", "export_evidence", c, 200, {"recipient": "auditor"}, bundle_id=bundle)
+    api.call("no recipient", "export_evidence", c, 422, {"recipient": ""}, bundle_id=bundle)
+    api.call("not JSON", "export_evidence", c, 400, b"[", bundle_id=bundle)
+    gz = {"content-type": "application/gzip"}
+    api.call("upload", "verify_evidence", c, 200, out.body, headers=gz)
+    api.call("by reference", "verify_evidence", c, 200, {"bundle_id": bundle})
+    api.call("unknown bundle", "verify_evidence", c, 404, {"bundle_id": NOBODY})
+    api.call("no gzip", "verify_evidence", c, 400, b"nonsense", headers=gz)
+    changed = gzip.compress(gzip.decompress(out.body).replace(b"CycloneDX", b"CycloneDY", 1))
+    reply = api.call("changed", "verify_evidence", c, 200, changed, headers=gz)
+    api.report.check("a changed bundle fails", reply["result"] == "fail" and reply["dimensions"][0]["outcome"] == "FAIL", repr(reply))
+
+
+def check_tampering(api, p, c, done):
+    """A stored bundle that was changed behind our back: no route passes it on as if nothing were wrong."""
+    made = c.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-TAMPERED"})
+    path = p.path("objects", "tenants", "acme", "evidence", "CASE-TAMPERED", made["bundle_id"], "bundle.tgz")
+    with open(path, "rb") as f:
+        changed = gzip.compress(gzip.decompress(f.read()).replace(b"CycloneDX", b"CycloneDY", 1))
+    os.chmod(path, 0o600)
+    with open(path, "wb") as f:
+        f.write(changed)
+    reply = api.call("changed in the store", "get_evidence", c, 200, bundle_id=made["bundle_id"])
+    api.report.check("and the verdict says so", reply["verdict"]["result"] == "fail", repr(reply["verdict"]))
+    api.call("changed in the store", "export_evidence", c, 422, {"recipient": "auditor"}, bundle_id=made["bundle_id"])
+    reply = api.call("changed in the store", "verify_evidence", c, 200, {"bundle_id": made["bundle_id"]})
+    api.report.check("and the verdict of it says so", reply["result"] == "fail", repr(reply))
+    with open(path, "wb") as f:
+        f.write(changed[:-100])
+    for name in ("get_evidence", "export_evidence", "verify_evidence"):
+        body = {"recipient": "auditor"} if name == "export_evidence" else {"bundle_id": made["bundle_id"]}
+        api.call("cut off in the store", name, c, 422, body if name != "get_evidence" else None, bundle_id=made["bundle_id"])
+
+
+def check_attestations(api, c, done, export):
+    page = api.call("of an export", "list_attestations", c, 200, query="subject_id=" + export["export_id"])
+    one = page["items"][0]
+    api.call("by digest", "list_attestations", c, 200, query="digest=" + one["subject_digest"])
+    api.call("not a digest", "list_attestations", c, 422, query="digest=abc")
+    full = api.call("one", "get_attestation", c, 200, attestation_id=one["attestation_id"])
+    api.call("stored", "verify_attestation", c, 200, {"attestation_id": one["attestation_id"], "subject_digest": one["subject_digest"]})
+    good = api.call("sent", "verify_attestation", c, 200, {"statement": full["bundle"], "subject_digest": one["subject_digest"]})
+    api.report.check("a statement passes for its subject", good["result"] == "pass", repr(good))
+    bad = api.call("another subject", "verify_attestation", c, 200, {"attestation_id": one["attestation_id"], "subject_digest": "0" * 64})
+    api.report.check("and fails for another", bad["result"] == "fail", repr(bad))
+    api.call("rubbish", "verify_attestation", c, 200, {"statement": "rubbish", "subject_digest": "0" * 64})
+    api.call("unknown attestation", "verify_attestation", c, 404, {"attestation_id": NOBODY, "subject_digest": "0" * 64})
+    api.call("not a digest", "verify_attestation", c, 422, {"subject_digest": "abc"})
+    api.call("not JSON", "verify_attestation", c, 400, b"[")
+
+
+def check_observability(api, c, done):
+    api.call("health", "obs_health", c, 200)
+    wait_for(lambda: any(s["name"] == "policy.evaluate" for s in c.get("/obs/trace/" + done["trace_id"]).json.get("spans", [])))
+    trace = api.call("of an evaluation", "obs_trace", c, 200, trace_id=done["trace_id"])
+    names = {s["name"] for s in trace["spans"]}
+    api.report.check("the trace has every stage", {"api./evaluations", "runner.execute", "policy.evaluate"} <= names, str(names))
+    api.report.check("an authorisation and a policy decision are in it", {d["path"] for d in trace["decisions"]} == {"stella/authz", "stella/policy"}, repr(trace["decisions"]))
+
+
+def check_protocol(api, c, sbom):
+    """What holds for every route: methods, HEAD, idempotency, hostile parameters, trace continuation."""
+    for method, path, allow in (("PUT", "/sboms", "POST, GET, HEAD"), ("POST", "/me", "GET, HEAD"), ("GET", "/jobs/x/cancel", "POST")):
+        reply = c.request(method, path, body=b"")
+        api.report.check(f"{method} {path}: 405 with Allow", reply.status == 405 and sorted(reply.headers.get("allow", "").split(", ")) == sorted(allow.split(", "))
+                         and reply.json["code"] == "method_not_allowed", repr(reply))
+    for path in ("/sboms/", "//sboms", "/sboms//components", "/nope", "/sboms/" + sbom["sbom_id"] + "/components/"):
+        reply = c.get(path)
+        api.report.check(f"GET {path}: 404", reply.status == 404 and reply.json["code"] == "not_found", repr(reply))
+    head = c.request("HEAD", "/sboms")
+    api.report.check("HEAD is GET without a body", head.status == 200 and head.body == b"" and head.trace, repr(head))
+    key = {"idempotency-key": "once-" + uuid7()}
+    first = c.post("/projects", {"slug": "once", "name": "Once"}, headers=key)
+    reply = c.post("/evaluations", {"sbom_id": sbom["sbom_id"]}, headers=key)
+    again = c.post("/evaluations", {"sbom_id": sbom["sbom_id"]}, headers=key)
+    api.check("a repeat under an Idempotency-Key", "create_evaluation", again, (200, 202))
+    api.report.check("answers the same evaluation", first.status == 201 and again["evaluation_id"] == reply["evaluation_id"] and again.headers.get("idempotency-replayed") == "true", repr(again))
+    other = c.post("/evaluations", {"sbom_id": NOBODY}, headers=key)
+    api.check("another request under the key", "create_evaluation", other, 409)
+    trace = uuid.uuid4().hex
+    reply = c.get("/me", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
+    api.report.check("a caller's trace is continued", reply.trace == trace, reply.trace)
+    reply = Client(api.url).get("/healthz", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
+    api.report.check("but not without a token", reply.trace != trace, reply.trace)
+    for name in ("list_jobs", "list_evidence", "list_attestations", "list_findings", "list_advisories", "list_vex", "list_sboms"):
+        for text in ("%00", "%ff", "%ed%a0%80"):
+            key_of = {"list_jobs": "kind", "list_evidence": "case", "list_attestations": "subject_id", "list_findings": "advisory", "list_advisories": "id",
+                      "list_vex": "id", "list_sboms": "cursor"}[name]
+            path = api.operations[name][1] + f"?{key_of}=a{text}" + ("&evaluation=" + NOBODY if name == "list_findings" else "")
+            reply = c.get(path)
+            api.report.check(f"GET {path}: no fault of ours", reply.status in (200, 404, 422, 400), repr(reply))
+    far = "OTIyMzM3MjAzNjg1NDc3NTgwN3wwMDAwMDAwMC0wMDAwLTcwMDAtODAwMC0wMDAwMDAwMDAwMDA"  # the largest instant, a uuid
+    reply = c.get("/sboms?cursor=" + far)
+    api.report.check("a cursor beyond time is no fault of ours", reply.status in (200, 422), repr(reply))
+
+
+def check_outage(api, p, c):
+    p.kill("nats")
+    wait_for(lambda: Client(api.url).get("/readyz").status != 200)
+    reply = api.call("NATS is away", "readyz", Client(api.url), 503)
+    api.report.check("the part is named", reply["parts"].get("nats") != "ok" and reply["parts"].get("postgresql") == "ok", repr(reply))
+    p.start("nats")
+    p.wait_ready()
+    p.kill("postgresql", signal.SIGKILL)
+    reply = api.call("PostgreSQL is away", "list_sboms", c, 503)
+    api.report.check("the part is named", reply.json.get("part") == "postgresql", repr(reply))
+    p.start("postgresql")
+    p.wait_ready()
+
+
+def main():
+    report = Report("openapi")
+    if binary("stellad", required=False) is None or binary("stella-runner", required=False) is None:
+        report.skip("openapi", "stellad and stella-runner are not built")
+        report.end()
+    with Platform() as p:
+        c = p.client("admin")
+        api = Api(report, p.url)
+        check_public(api, c)
+        check_access(api, p, c)
+        check_refusals(api, p, c)
+        sbom, rejected = check_documents(api, c)
+        done, export = check_decisions(api, p, c, sbom, rejected)
+        check_jobs(api, p, c, done, sbom, rejected)
+        check_timeline(api, c, done)
+        check_evidence(api, c, done, export)
+        check_tampering(api, p, c, done)
+        check_attestations(api, c, done, export)
+        check_observability(api, c, done)
+        check_protocol(api, c, sbom)
+        check_outage(api, p, c)
+        api.end()
+    report.end()
+
+
+if __name__ == "__main__":
+    main()
