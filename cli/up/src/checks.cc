@@ -112,8 +112,9 @@ Check check_port(std::string_view part, int port, bool ours) {
   if (ours) return ok(name, std::string(part) + " of this platform");
   if (port_free(port)) return ok(name, "free, for " + std::string(part));
   const Listener who = listener_of(port);
-  return fail(name, "taken by " + (who.pid == 0 ? std::string("a program of another user") : "pid " + std::to_string(who.pid) + " (" + who.program + ")") + ", needed for " + std::string(part),
-              part == "web" ? "Stop that program, or: stella up --port N" : "Stop that program, or change the port in stella.yaml.");
+  const bool moves = part != "web";
+  return (moves ? warn : fail)(name, "taken by " + (who.pid == 0 ? std::string("a program of another user") : "pid " + std::to_string(who.pid) + " (" + who.program + ")") + ", needed for " + std::string(part),
+              moves ? "Nothing: the next start takes another port." : "Stop that program, or: stella up --port N");
 }
 
 Check check_shm(std::uint64_t bytes) {
@@ -130,12 +131,12 @@ Check check_landlock(long abi, bool allowed_without) {
 
 Check check_reach(const Layout& layout) {
   if (!layout.root) return ok("users", "everything runs as this user");
-  // PostgreSQL, server and runner are other users: every directory above must let them pass.
-  for (std::string path = existing_parent(layout.data); path.size() > 1; path.resize(std::max<std::size_t>(1, path.rfind('/')))) {
-    struct stat info {};
-    if (::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IXOTH) == 0)
-      return fail("users", path + " lets no other user pass, and the parts run as their own users", "Use the default /var/lib/stella, or: chmod o+x " + path);
-  }
+  // PostgreSQL, server and runner are other users: every directory above the data and the programs must let them pass.
+  for (const auto& [start, remedy] : {std::pair{existing_parent(layout.data), "Use the default /var/lib/stella, or: chmod o+x "}, std::pair{layout.programs, "Install the programs elsewhere (make up does), or: chmod o+x "}})
+    for (std::string path = start; path.size() > 1; path.resize(std::max<std::size_t>(1, path.rfind('/')))) {
+      struct stat info {};
+      if (::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IXOTH) == 0) return fail("users", path + " lets no other user pass, and the parts run as their own users", remedy + path);
+    }
   return ok("users", "stella, stella-runner, " + std::string(layout.database ? "and PostgreSQL's" : "and stella-pg"));
 }
 

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "state.h"
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
 
@@ -58,20 +60,33 @@ Result<void> make_cluster(const Layout& l, const std::string& bin) {
   return sync_parent_dir(l.path("pg"));
 }
 
+// A zombie is dead, although PostgreSQL's own test (kill with signal 0) finds it: where process 1 reaps nobody, they stay.
 bool is_postgres(int pid) {
   const std::string name = first_line("/proc/" + std::to_string(pid) + "/comm");
-  return name == "postgres" || name == "postmaster";
+  return start_of(pid) != 0 && (name == "postgres" || name == "postmaster");
 }
 
-// After a power cut the pid in these files may belong to anybody, and PostgreSQL then refuses to start. We hold the directory's lock, and
-// what outlived its supervisor was ended before: whatever they name is no server of this cluster unless it is a postgres.
+// "postgres -D <data>/pg": ours, and it outlived its supervisor without being in the record.
+bool serves(int pid, const std::string& cluster) {
+  const std::string line = read_file("/proc/" + std::to_string(pid) + "/cmdline", 1 << 16).value_or("");
+  return line.find(std::string("-D") + '\0' + cluster + '\0') != std::string::npos;
+}
+
+void end_server(int pid) {
+  const Process server = process_of("postgresql", pid);
+  ::kill(pid, SIGINT);
+  for (const Deadline deadline = Deadline::after(std::chrono::seconds(60)); alive(server) && !deadline.passed();) ::usleep(20'000);
+}
+
+// After a power cut the pid in these files may belong to anybody, and PostgreSQL then refuses to start. We hold the directory's lock, so
+// what they name is either a server of ours that nobody minds any more, or not of this cluster at all.
 void remove_stale(const Layout& l, const Ports& ports) {
-  const std::string socket = l.sockets + "/.s.PGSQL." + std::to_string(ports.pg);
-  for (const std::string& file : {l.path("pg/postmaster.pid"), socket + ".lock"}) {
-    const std::string pid = first_line(file);
-    if (!pid.empty() && is_postgres(std::atoi(pid.c_str()))) continue;
-    ::unlink(file.c_str());
-  }
+  const std::string pid_file = l.path("pg/postmaster.pid");
+  const int pid = std::atoi(first_line(pid_file).c_str());
+  if (pid > 0 && is_postgres(pid) && serves(pid, l.path("pg"))) end_server(pid);
+  ::unlink(pid_file.c_str());
+  const std::string lock = l.sockets + "/.s.PGSQL." + std::to_string(ports.pg) + ".lock";
+  if (!is_postgres(std::atoi(first_line(lock).c_str()))) ::unlink(lock.c_str());
 }
 
 }  // namespace

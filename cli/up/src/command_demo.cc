@@ -171,15 +171,14 @@ class Demo {
   }
 
   std::string verdict_text(const json::Value& verdict) {
-    std::string out;
-    for (const json::Value& d : verdict.items("dimensions"))
-      if (d.str("status") != "NOT-CHECKED" && d.str("result") != "NOT-CHECKED") {
-        const std::string status(d.str("status").empty() ? d.str("result") : d.str("status"));
-        out += (out.empty() ? "" : ", ") + std::string(d.str("name").empty() ? d.str("dimension") : d.str("name")) + " " + paint()(style_of(status), status);
-      }
-    if (!out.empty()) return out;
-    const std::string_view whole = verdict.str("verdict").empty() ? verdict.str("status") : verdict.str("verdict");
-    return whole.empty() ? std::string("done") : paint()(style_of(whole), whole);
+    std::string checked;
+    int open = 0;
+    for (const json::Value& d : verdict.items("dimensions")) {
+      const std::string outcome(d.str("outcome"));
+      if (outcome == "NOT-CHECKED") ++open;
+      else checked += (checked.empty() ? "" : ", ") + std::string(d.str("name")) + " " + paint()(style_of(outcome), outcome);
+    }
+    return checked + (open > 0 ? "; " + std::to_string(open) + " dimensions not checked, each with its reason" : "");
   }
 
   static std::string replay_text(const json::Value& replay) {
@@ -209,7 +208,7 @@ class Demo {
                                                                                                        {"stella forensic verify bundle.tgz", "without any server"},
                                                                                                        {"stella status; stella doctor; stella down", "this machine"}}) {
       std::string line = "  " + command;
-      if (line.size() < 66) line.resize(66, ' ');
+      if (line.size() < 78) line.resize(78, ' ');
       out += line + paint()(Style::kDim, "  " + std::string(why)) + "\n";
     }
     return out;

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sstream>
+
 #include "checks.h"
 #include "cluster.h"
 #include "commands.h"
@@ -84,14 +86,30 @@ bool sound(Session& session, const Layout& layout, int port) {
   return good;
 }
 
+// What failed, the last lines it wrote, and where the rest is.
+int failed(Session& session, const Layout& layout, const Error& error) {
+  const std::string part(error.field("part"));
+  const std::string log = error.field("path").empty() && !part.empty() ? layout.log(part) : std::string(error.field("path"));
+  std::string text = session.console().err_palette()(Style::kRed, "error:") + " " + std::string(error.message()) + (part.empty() ? "" : ": " + part) + "\n";
+  for (const ErrorField& f : error.fields())
+    if (f.name != "part" && f.name != "path" && f.name != "log" && f.name != "remedy") text += "  " + std::string(f.name) + "  " + printable(f.value) + "\n";
+  std::istringstream lines{std::string(error.field("log"))};
+  for (std::string line; std::getline(lines, line);)
+    if (!line.empty()) text += "  | " + ellipsized(printable(line), 160) + "\n";
+  if (!log.empty()) text += "  where  " + log + "\n";
+  text += "  to do  " + (error.field("remedy").empty() ? std::string("stella doctor") : std::string(error.field("remedy"))) + "\n";
+  session.console().err(text);
+  return kExitFailed;
+}
+
 Result<int> foreground(Session& session, const Layout& layout, const Args& args) {
   process::install_stop_signals();
   const bool detached = !environment(kDetachedMark).empty();
   const Tell tell = progress(session.console());
   Platform platform(layout, tell);
   auto started = platform.start(static_cast<int>(args.port));
-  if (!started && started.error().code() == contracts::errors::kConflict && !started.error().field("holder").empty()) return already(session, layout, holder_of(layout));
-  STELLA_TRY_VOID(std::move(started));
+  if (!started && started.error().code() == contracts::errors::kConflict && !started.error().field("holder").empty()) return detached ? Result<int>(kExitBusy) : already(session, layout, holder_of(layout));
+  if (!started) return failed(session, layout, started.error());
   tell("ready");
   if (!detached) {
     write_profiles(platform.state(), first_operator(layout), tell);
@@ -149,6 +167,7 @@ Result<int> detach(Session& session, const Layout& layout, const Args& args) {
     follower.show();
     if (const auto status = child.try_wait()) {
       follower.show();
+      if (*status == kExitBusy) return already(session, layout, holder_of(layout));  // somebody was faster
       return *status == 0 ? kExitFailed : *status;
     }
     const auto state = read_state(layout);

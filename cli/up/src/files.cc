@@ -148,6 +148,15 @@ Result<Ports> make_settings(const Layout& layout, int http_port) {
     STELLA_TRY_VOID(set_line(layout.config(), "http.port", std::to_string(http_port)));
     ports.http = http_port;
   }
+  // Nobody but our own parts knows these two ports: where another program took one in the meantime, we move.
+  if (!port_free(ports.pg)) {
+    ports.pg = STELLA_TRY(choose("postgresql", ports.pg + 1, ports));
+    STELLA_TRY_VOID(set_line(layout.config(), "pg.port", std::to_string(ports.pg)));
+  }
+  if (!port_free(ports.nats)) {
+    ports.nats = STELLA_TRY(choose("nats", ports.nats + 1, ports));
+    STELLA_TRY_VOID(set_line(layout.config(), "nats.url", "nats://127.0.0.1:" + std::to_string(ports.nats)));
+  }
   // Another environment may offer another socket directory; the address is ours, not the user's.
   const auto loaded = load_settings(layout);
   if (!loaded) return loaded.error();

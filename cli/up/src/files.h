@@ -32,6 +32,7 @@ std::string operators_path(const Layout& layout);
 Result<std::vector<Operator>> read_operators(const Layout& layout);
 
 // stella.yaml where it is missing: free ports near the usual ones. `http_port` 0 leaves the choice; another value is kept in the file, too.
+// Ports of database and bus that another program has taken are replaced.
 Result<Ports> make_settings(const Layout& layout, int http_port);
 // Ports of an existing stella.yaml; kNotFound where there is none.
 Result<Ports> read_ports(const Layout& layout);

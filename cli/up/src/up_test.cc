@@ -128,6 +128,22 @@ TEST(Files, ATakenPortIsNotChosen) {
   for (const int port : {ports->http, ports->pg, ports->nats}) EXPECT_TRUE(port_free(port)) << port;
 }
 
+TEST(Files, AnInnerPortThatWasTakenMoves) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  ASSERT_TRUE(make_settings(home.layout, 0));
+  const TakenPort taken;
+  std::string text = read_file(home.layout.config(), 1 << 20).value();
+  const std::size_t at = text.find("pg.port: ") + 9;
+  text.replace(at, text.find('\n', at) - at, std::to_string(taken.number));
+  ASSERT_TRUE(write_file_durable(home.layout.config(), text));
+  const auto ports = make_settings(home.layout, 0);
+  ASSERT_TRUE(ports);
+  EXPECT_NE(ports->pg, taken.number);
+  EXPECT_EQ(read_ports(home.layout)->pg, ports->pg);
+  EXPECT_EQ(check_port("postgresql", taken.number, false).verdict, Verdict::kWarn);
+}
+
 TEST(Files, SecretsAreMadeOnceForOneReader) {
   const Home home;
   ASSERT_TRUE(make_layout(home.layout));
