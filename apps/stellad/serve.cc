@@ -139,6 +139,7 @@ Result<void> start_orchestrator(const config::Settings& settings, Process& p) {
   options.jobs_dir = path_of(settings, "jobs.dir", "jobs");
   options.lease = milliseconds(settings.integer("jobs.lease"));
   options.retry_base = milliseconds(settings.integer("jobs.backoff"));
+  options.dispatch_timeout = milliseconds(settings.integer("jobs.dispatch_after"));
   options.environment_key = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   p.orchestrator = std::make_unique<orchestrator::Orchestrator>(*p.orchestrator_pool, *p.orchestrator_bus, *p.store, std::move(key), std::move(handlers), std::move(options));
   STELLA_TRY_VOID(p.orchestrator->start());

@@ -242,14 +242,16 @@ Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, 
     const Match found = match(head.method, head.path);
     return found.route == nullptr ? limits::kJsonBodyBytes : found.route->body_bytes;
   };
-  const auto refusal = [](int status, Literal detail, const http::Request*) {
+  const auto refusal = [body_limit](int status, Literal detail, const http::Request* head) {
     const ErrorCode code = status == 413   ? errors::kTooLarge
                            : status == 415 ? errors::kUnsupportedMediaType
                            : status == 503 ? errors::kUnavailable
                            : status == 408 ? errors::kTimeout
                                            : base_errors::kMalformed;
     const TraceId trace = TraceId::generate();
-    http::Response response = problem(Error(code, detail), trace);
+    Error error(code, detail);
+    if (status == 413 && head != nullptr) error.add("limit", std::to_string(body_limit(*head)));
+    http::Response response = problem(error, trace);
     response.status = status;
     response.header("Server-Timing", "trace;desc=\"" + trace.hex() + "\"");
     response.header("X-Trace-Id", trace.hex());
