@@ -29,11 +29,12 @@ TODO = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
 class Lint:
-    def __init__(self):
+    def __init__(self, root=ROOT):
+        self.root = root
         self.problems = []
-        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False)
-        names = listed.stdout.splitlines() if listed.returncode == 0 else [str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if "build" not in p.parts and ".git" not in p.parts]
-        self.files = sorted({n for n in names if (ROOT / n).is_file() and not n.startswith("build/")})
+        listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=False)
+        names = listed.stdout.splitlines() if listed.returncode == 0 else [str(p.relative_to(root)) for p in root.rglob("*") if "build" not in p.parts and ".git" not in p.parts]
+        self.files = sorted({n for n in names if (root / n).is_file() and not n.startswith("build/")})
 
     def report(self, path, line, rule, text):
         self.problems.append(f"{path}:{line}: {rule}: {text}")
@@ -52,7 +53,7 @@ class Lint:
         self.docs()
 
     def read(self, name):
-        return (ROOT / name).read_text(encoding="utf-8", errors="replace")
+        return (self.root / name).read_text(encoding="utf-8", errors="replace")
 
     def source(self, name):
         text = self.read(name)
@@ -111,7 +112,7 @@ class Lint:
 
 
 def main():
-    lint = Lint()
+    lint = Lint(pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT)
     lint.run()
     for problem in lint.problems:
         print(problem)

@@ -14,6 +14,8 @@ extern char** environ;
 namespace stella::cli::up {
 namespace {
 
+constexpr std::chrono::seconds kIndexerPatience{20};
+
 struct Args {
   std::string samples;
   std::string data_dir;
@@ -192,7 +194,12 @@ class Demo {
   }
 
   Result<void> trace() {
-    const json::Value events = STELLA_TRY(stella({"timeline", "list", "--trace", trace_}));
+    // The indexer follows within moments; after a restart it first takes over the leases of its predecessor.
+    json::Value events = STELLA_TRY(stella({"timeline", "list", "--trace", trace_}));
+    for (const Deadline deadline = Deadline::after(kIndexerPatience); events.items("items").empty() && !deadline.passed();) {
+      ::usleep(250'000);
+      events = STELLA_TRY(stella({"timeline", "list", "--trace", trace_}));
+    }
     const json::Value joined = STELLA_TRY(stella({"obs", "trace", trace_}));
     const auto n = [&](std::string_view list) { return static_cast<std::int64_t>(joined.items(list).size()); };
     say("trace", trace_ + ": " + counted(static_cast<std::int64_t>(events.items("items").size()), "event") + ", " + counted(n("spans"), "span") + ", " + counted(n("logs"), "log line") + ", " + counted(n("attestations"), "attestation"));

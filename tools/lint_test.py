@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""The linter finds what it is there for: each case breaks one rule in a small tree and expects that rule's name, and no other."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+EDGES = "a -> b: reason\n"
+
+GOOD = {
+    "base/src/good.cc": "// Does one thing, and says which.\n#include <string>\n",
+    "base/include/stella/base/good.h": "// Declares one thing, and says which.\n#pragma once\n",
+    "base/CMakeLists.txt": "stella_module(base RANK 0)\n",
+    "base/README.md": "# base\n",
+    "docs/page.md": "> **Imposed rule:** Work of this type …\n\n# Page\n",
+    "cmake/edges.txt": EDGES * 4,
+}
+
+
+class Rules(unittest.TestCase):
+    def lint(self, changes):
+        with tempfile.TemporaryDirectory() as name:
+            root = pathlib.Path(name)
+            for path, text in {**GOOD, **changes}.items():
+                if text is not None:
+                    (root / path).parent.mkdir(parents=True, exist_ok=True)
+                    (root / path).write_text(text, encoding="utf-8")
+            subprocess.run(["git", "init", "-q", name], check=True)
+            done = subprocess.run([sys.executable, ROOT / "tools/lint.py", name], capture_output=True, text=True, check=False)
+            return done.returncode, [line.split(": ")[1] for line in done.stdout.splitlines()[:-1]]
+
+    def test_good_tree(self):
+        self.assertEqual(self.lint({}), (0, []))
+
+    def test_each_rule(self):
+        for rule, changes in {
+            "one job": {"base/src/good.cc": "// Does far too many things at once.\n" * 801},
+            "first line": {"base/src/good.cc": "#include <string>\n"},
+            "guard": {"base/include/stella/base/good.h": "// Declares one thing, and says which.\nint x();\n"},
+            "heavy header": {"base/src/good.cc": "// Does one thing, and says which.\n#include <regex>\n"},
+            "unfinished": {"base/src/good.cc": "// Does one thing, and says which.\n// TO" + "DO later\n"},
+            "machine path": {"base/README.md": "# base\nsee /wo" + "rk/main\n"},
+            "glob": {"base/CMakeLists.txt": "stella_module(base RANK 0)\nfile(GLOB x *.cc)\n"},
+            "readme": {"base/README.md": None},
+            "banner": {"docs/page.md": "# Page\n"},
+            "ratchet": {"cmake/edges.txt": EDGES * 5},
+        }.items():
+            with self.subTest(rule):
+                self.assertEqual(self.lint(changes), (1, [rule]))
+
+
+if __name__ == "__main__":
+    unittest.main()
