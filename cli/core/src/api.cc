@@ -92,7 +92,7 @@ Result<http::ClientResponse> Api::send(const Call& call) {
     const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
     const auto wait = retry_pause(tries, retry_after, spent, options_.retry_budget);
     if (!wait) return response;
-    if (options_.on_retry) options_.on_retry(response.error().field("part").empty() ? std::string_view("the server is busy") : response.error().field("part"));
+    if (options_.on_retry) options_.on_retry(response.error().field("part").empty() ? std::string_view("the server") : response.error().field("part"));
     pause(*wait);
   }
 }

@@ -1,5 +1,6 @@
 // Declaring commands, and their help.
 #include <algorithm>
+#include <functional>
 
 #include "stella/cli/app.h"
 #include "stella/cli/format.h"
@@ -149,6 +150,23 @@ std::string App::help_text(const Command& command) const {
   out += listing("Commands", commands) + listing("Arguments", arguments) + listing("Options", options) + listing("Options of every command", globals);
   for (const std::string& note : command.notes) out += "\n" + paragraph(note);
   if (&command == &root_) out += "\n`stella COMMAND --help` says more about a command.\n";
+  return out;
+}
+
+std::string App::reference() const {
+  std::string out = "# Command line\n\nWritten by `stella reference`; do not edit. The options of every command and the exit codes stand in the first section.\n";
+  const std::function<void(const Command&)> visit = [&](const Command& c) {
+    if (c.is_hidden) return;
+    if (c.action || &c == &root_) {
+      std::string text = help_text(c);
+      // What every command has is said once.
+      const std::size_t at = &c == &root_ ? std::string::npos : text.find("\nOptions of every command\n");
+      if (at != std::string::npos) text.erase(at, text.find("  -h, --help", at) == std::string::npos ? std::string::npos : text.find('\n', text.find("  -h, --help", at)) + 1 - at);
+      out += "\n## stella" + (c.path.empty() ? "" : " " + c.path) + "\n\n```text\n" + text + "```\n";
+    }
+    for (const auto& child : c.children) visit(*child);
+  };
+  visit(root_);
   return out;
 }
 

@@ -129,7 +129,9 @@ Error recorded_error(const json::Value& recorded) {
   if (source.is_object())
     for (const auto& [name, value] : source.as_object())
       if (name != "code" && name != "message" && name != "root_cause") take(error, name, text_of(value));
-  if (recorded.str("root_cause") != recorded.str("message")) take(error, "root_cause", std::string(recorded.str("root_cause")));
+  // "failed: <message> (line=…)" says nothing new.
+  const std::string_view message = recorded.str("message");
+  if (message.empty() || recorded.str("root_cause").find(message) == std::string_view::npos) take(error, "root_cause", std::string(recorded.str("root_cause")));
   return error;
 }
 
@@ -174,7 +176,9 @@ std::string render_error(const Error& error, const Palette& palette) {
   if (document.empty() && line > 0) facts.add("line", std::string(error.field("line")) + ", column " + std::string(error.field("column")));
   for (const ErrorField& field : error.fields())
     if (field.name == "more") facts.add("", field.value);
-  const std::string_view remedy = error.field("remedy");
+  std::string_view remedy;  // the last one: who is nearer to the user knows better
+  for (const ErrorField& field : error.fields())
+    if (field.name == "remedy") remedy = field.value;
   facts.add("to do", std::string(remedy.empty() ? info.remedy : remedy));
   facts.add("decision", std::string(error.field("decision_id")));
   return out + facts.render(palette, 2);

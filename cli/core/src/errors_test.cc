@@ -91,12 +91,12 @@ TEST(Errors, AnswersThatAreNoProblemDocuments) {
 }
 
 TEST(Errors, RecordedErrorsOfRows) {
-  const auto row = json::parse(R"({"code":"malformed","message":"not an SBOM","root_cause":"not an SBOM at line 2","fields":{"line":"2","column":"5","expected":"bomFormat"}})");
+  const auto row = json::parse(R"({"code":"malformed","message":"not an SBOM","root_cause":"the child was killed","fields":{"line":"2","column":"5","expected":"bomFormat"}})");
   const Error error = recorded_error(*row);
   EXPECT_EQ(error.code(), base_errors::kMalformed);
   EXPECT_EQ(error.field("detail"), "not an SBOM");
   EXPECT_EQ(error.field("line"), "2");
-  EXPECT_EQ(error.field("root_cause"), "not an SBOM at line 2");
+  EXPECT_EQ(error.field("root_cause"), "the child was killed");
   // A rejected document of a batch has its position beside the message, as numbers.
   const auto rejected = json::parse(R"({"code":"malformed","message":"no id","line":1,"column":40,"expected":"id"})");
   EXPECT_EQ(recorded_error(*rejected).field("column"), "40");

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "stella/cli/format.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::cli {
@@ -39,7 +40,11 @@ ApiOptions Session::api_options(std::string url, std::string token) {
   options.tenant = globals_.tenant.empty() ? environment("STELLA_TENANT") : globals_.tenant;
   options.ca_file = globals_.ca_file.empty() ? environment("STELLA_CA_FILE") : globals_.ca_file;
   options.trace = trace_;
-  options.on_retry = [this](std::string_view part) { console_.note(std::string(part) + " does not answer; trying again\n"); };
+  options.on_retry = [this, told = std::string()](std::string_view part) mutable {
+    if (told == part) return;
+    told = part;
+    console_.note(printable(part) + " does not answer; trying again for half a minute\n");
+  };
   return options;
 }
 

@@ -9,7 +9,6 @@ namespace stella::cli {
 namespace {
 
 constexpr std::size_t kGap = 2;
-constexpr std::size_t kLeast = 8;  // a flexible column stays readable
 
 std::string padded(const Palette& palette, const Cell& cell, std::size_t width, bool right, bool last) {
   const std::string text = ellipsized(printable(cell.text), width);
@@ -42,7 +41,7 @@ std::string Table::render(const Palette& palette, std::size_t width) const {
     while (total > width) {
       std::size_t widest = columns_.size();
       for (std::size_t c = 0; c < columns_.size(); ++c)
-        if (columns_[c].flexible && widths[c] > std::max(kLeast, display_width(columns_[c].title)) && (widest == columns_.size() || widths[c] > widths[widest])) widest = c;
+        if (columns_[c].flexible && widths[c] > std::max(columns_[c].least, display_width(columns_[c].title)) && (widest == columns_.size() || widths[c] > widths[widest])) widest = c;
       if (widest == columns_.size()) break;
       --widths[widest];
       --total;

@@ -55,19 +55,36 @@ std::string index_text(const json::Value& event) {
   return index != nullptr && index->is_int() ? with_commas(index->as_int()) : "-";
 }
 
+// Within a trace milliseconds matter: "17:07:03.412".
+std::string time_text(std::string_view rfc3339, Timestamp now, bool millis) {
+  const std::string text = short_time(rfc3339, now);
+  const auto time = Timestamp::parse(rfc3339);
+  if (!millis || !time || text.size() != 8) return text;
+  const std::string ms = std::to_string(time->micros() / 1000 % 1000);
+  return text + "." + std::string(3 - ms.size(), '0') + ms;
+}
+
 Result<int> list(Session& session, const Args& args) {
   Query query = STELLA_TRY(query_of(args));
   Api* api = STELLA_TRY(session.api());
   const json::Value page = STELLA_TRY(api->list("/timeline", std::move(query), static_cast<int>(args.limit)));
   session.show_list(page, [&] {
     if (page.items("items").empty()) return std::string("no events\n");
-    Table table({{"INDEX", true}, {"TIME"}, {"EVENT"}, {"RESOURCE", false, true}, {"ACTOR", false, true}, {""}});
+    // Who did it gives way on a narrow terminal; `timeline show` says it.
+    const std::size_t width = session.console().width();
+    const bool with_actor = width == 0 || width >= 110;
+    std::vector<Column> columns{{"INDEX", true}, {"TIME"}, {"EVENT"}, {"RESOURCE", false, true}};
+    if (with_actor) columns.push_back({"ACTOR", false, true});
+    columns.push_back({""});
+    Table table(std::move(columns));
     const Timestamp now = Timestamp::now();
     for (const json::Value& e : page.items("items")) {
-      const std::string_view state = e.str("state");
-      table.row({index_text(e), short_time(e.str("ts"), now), Cell(std::string(e.str("kind")), Style::kCyan), std::string(e.str("resource_type")) + " " + std::string(e.str("resource_id")), e.str("actor"), state == "ok" ? Cell() : word(state)});
+      std::vector<Cell> row{index_text(e), time_text(e.str("ts"), now, !args.trace.empty()), Cell(std::string(e.str("kind")), Style::kCyan), std::string(e.str("resource_type")) + " " + std::string(e.str("resource_id"))};
+      if (with_actor) row.emplace_back(e.str("actor"));
+      row.push_back(e.str("state") == "ok" ? Cell() : word(e.str("state")));
+      table.row(std::move(row));
     }
-    return table.render(session.console().out_palette(), session.console().width());
+    return table.render(session.console().out_palette(), width);
   });
   if (!page.find("next_cursor")->is_null() && !session.machine()) session.console().note("these are the first " + with_commas(static_cast<std::int64_t>(page.items("items").size())) + "; --limit 0 shows all\n");
   return kExitDone;

@@ -1,4 +1,5 @@
 // stella findings: what an evaluation found, and which rule decided.
+#include <algorithm>
 #include <cstdio>
 
 #include "common.h"
@@ -15,12 +16,14 @@ struct Args {
   std::int64_t limit = 100;
 };
 
-std::string score_text(const json::Value& finding) {
+// "high 7.5"; the score alone says nothing to most people, the word alone hides how close it was.
+Cell severity_cell(const json::Value& finding) {
+  const std::string name(finding.str("severity"));
   const json::Value* score = finding.find("score");
-  if (score == nullptr || !score->is_number()) return "-";
+  if (score == nullptr || !score->is_number()) return {name, style_of(name)};
   char text[16];
-  std::snprintf(text, sizeof text, "%.1f", score->as_double());
-  return text;
+  std::snprintf(text, sizeof text, " %.1f", score->as_double());
+  return {name + text, style_of(name)};
 }
 
 std::string fixed_text(const json::Value& finding) {
@@ -35,18 +38,36 @@ std::string component_text(std::string_view purl) {
   return std::string(purl.substr(0, purl.find('?')));
 }
 
+// The VEX column appears where a statement says something.
+std::string findings_text(const json::Value& list, const Palette& paint, std::size_t width) {
+  const json::Array& items = list.items("items");
+  if (items.empty()) return "no findings\n";
+  const bool with_vex = std::any_of(items.begin(), items.end(), [](const json::Value& f) { return f.str("vex_status") != "none" && !f.str("vex_status").empty(); });
+  std::vector<Column> columns{{"EFFECT"}, {"SEVERITY"}, {"COMPONENT", false, true, 18}, {"ADVISORY"}};
+  if (with_vex) columns.push_back({"VEX", false, true, 6});
+  columns.push_back({"RULE", false, true, 7});
+  columns.push_back({"FIXED", false, true, 7});
+  Table table(std::move(columns));
+  for (const json::Value& f : items) {
+    std::vector<Cell> row{word(f.str("decision_effect")), severity_cell(f), f.str("purl").empty() ? Cell("(no purl)", Style::kDim) : Cell(component_text(f.str("purl"))), f.str("advisory_id").empty() ? Cell("-") : Cell(f.str("advisory_id"))};
+    if (with_vex) row.push_back(f.str("vex_status") == "none" ? Cell("-") : word(f.str("vex_status")));
+    row.emplace_back(f.str("rule_id"));
+    row.emplace_back(fixed_text(f));
+    table.row(std::move(row));
+  }
+  return table.render(paint, width);
+}
+
 Result<int> findings(Session& session, const Args& args) {
   Query query{{"evaluation", args.evaluation}};
   for (const auto& [name, value] : {std::pair<const char*, const std::string&>{"effect", args.effect}, {"severity", args.severity}, {"verdict", args.verdict}, {"advisory", args.advisory}})
     if (!value.empty()) query.emplace_back(name, value);
-  return show_rows(session, "/findings", std::move(query), args.limit,
-                   {{"EFFECT"}, {"SEVERITY"}, {"SCORE", true}, {"COMPONENT", false, true}, {"ADVISORY"}, {"VEX", false, true}, {"RULE", false, true}, {"FIXED IN", false, true}},
-                   [](const json::Value& f) -> std::vector<Cell> {
-                     const std::string_view vex = f.str("vex_status");
-                     return {word(f.str("decision_effect")), word(f.str("severity")), score_text(f), component_text(f.str("purl")), f.str("advisory_id").empty() ? std::string_view("-") : f.str("advisory_id"),
-                             vex == "none" ? Cell("-") : word(vex), f.str("rule_id"), fixed_text(f)};
-                   },
-                   "no findings");
+  Api* api = STELLA_TRY(session.api());
+  const json::Value list = STELLA_TRY(api->list("/findings", std::move(query), static_cast<int>(args.limit)));
+  session.show_list(list, [&] { return findings_text(list, session.console().out_palette(), session.console().width()); });
+  if (!list.find("next_cursor")->is_null() && !session.machine())
+    session.console().note("these are the first " + with_commas(static_cast<std::int64_t>(list.items("items").size())) + "; --limit 0 shows all\n");
+  return kExitDone;
 }
 
 }  // namespace

@@ -12,6 +12,13 @@ void register_general(App& app) {
         session.console().out(app.completion(*shell));
         return kExitDone;
       });
+  // docs/reference/cli.md: a test compares it.
+  app.command("reference", "All commands as a page of the documentation.")
+      .hidden()
+      .run([&app](Session& session) -> Result<int> {
+        session.console().out(app.reference());
+        return kExitDone;
+      });
   app.command("version", "The version of this program.").run([](Session& session) -> Result<int> {
     session.show(json::Value::object({{"name", "stella"}, {"version", STELLA_VERSION}}), [] { return std::string("stella " STELLA_VERSION "\n"); });
     return kExitDone;

@@ -139,7 +139,7 @@ class Ingest {
 
   std::string text(const json::Value& counts, std::int64_t micros) {
     const Palette& paint = session_.console().out_palette();
-    std::string out = paint(Style::kBold, counted(static_cast<std::int64_t>(documents_.size()), noun_ + " document")) + " in " + counted(static_cast<std::int64_t>(outcome_.batches.size()), "upload") +
+    std::string out = paint(Style::kBold, counted(static_cast<std::int64_t>(documents_.size()), noun_ == "vex" ? "VEX document" : noun_)) + " in " + counted(static_cast<std::int64_t>(outcome_.batches.size()), "upload") +
                       ", " + human_bytes(outcome_.bytes) + ", " + human_duration(micros) + (args_.global ? ", for every tenant" : "") + "\n";
     Table table({{"NEW", true}, {"REVISED", true}, {"UNCHANGED", true}, {"WITHDRAWN", true}, {"REJECTED", true}});
     table.row({count_of(counts, "new"), count_of(counts, "revised"), count_of(counts, "unchanged"), count_of(counts, "withdrawn"), Cell(count_of(counts, "rejected"), outcome_.rejected_count > 0 ? Style::kRed : Style::kPlain)});

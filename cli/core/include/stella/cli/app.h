@@ -67,6 +67,8 @@ class App {
   std::string help_text(const Command& command) const;
   // A completion script; shell is bash, zsh or fish.
   std::string completion(std::string_view shell) const;
+  // Every command's help as one page of Markdown.
+  std::string reference() const;
 
  private:
   Command root_;

@@ -13,7 +13,8 @@ namespace stella::cli {
 struct Column {
   std::string title;
   bool right = false;
-  bool flexible = false;  // cut with "…" where the terminal is too narrow
+  bool flexible = false;  // cut with "…" where the terminal is too narrow,
+  std::size_t least = 8;  // but not below this
 };
 
 struct Cell {
