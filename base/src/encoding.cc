@@ -156,4 +156,10 @@ bool is_utf8(std::string_view s) {
   return true;
 }
 
+std::string_view clip_utf8(std::string_view text, std::size_t bytes) {
+  if (text.size() <= bytes) return text;
+  while (bytes > 0 && (static_cast<std::uint8_t>(text[bytes]) & 0xc0) == 0x80) --bytes;
+  return text.substr(0, bytes);
+}
+
 }  // namespace stella

@@ -37,5 +37,13 @@ TEST(Encoding, Utf8) {
   for (const char* bad : {"\xc0\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80", "\x80", "\xe2\x82", "\xf0\x80\x80\x80", "\xff"}) EXPECT_FALSE(is_utf8(bad));
 }
 
+TEST(Utf8, ClippingKeepsWholeCharacters) {
+  EXPECT_EQ(clip_utf8("ab漢", 5), "ab漢");
+  EXPECT_EQ(clip_utf8("ab漢", 4), "ab");
+  EXPECT_EQ(clip_utf8("ab漢", 2), "ab");
+  EXPECT_EQ(clip_utf8("\xf0\x9f\x98\x80", 3), "");
+  EXPECT_EQ(clip_utf8("abc", 0), "");
+}
+
 }  // namespace
 }  // namespace stella

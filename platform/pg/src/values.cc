@@ -49,9 +49,35 @@ Param::Param(double d) {
   }
 }
 
+std::string Param::without_nul(std::string_view text) {
+  std::string out;
+  for (std::size_t at = text.find('\0'); at != text.npos; at = text.find('\0')) {
+    out.append(text.substr(0, at)).append("\xef\xbf\xbd");
+    text.remove_prefix(at + 1);
+  }
+  return out.append(text);
+}
+
 Param Param::bytes(std::string_view raw) {
-  Param p{raw};
+  Param p{nullptr};
+  p.text_ = std::string(raw);
   p.binary_ = true;
+  return p;
+}
+
+Param Param::json(std::string_view text) {
+  Param p{nullptr};
+  std::string& out = p.text_.emplace();
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t plain = std::min(text.find('\\'), text.size());
+    out += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    const bool nul = text.starts_with("\\u0000");
+    out += nul ? std::string_view("\\ufffd") : text.substr(0, 2);  // an escaped backslash takes its partner along
+    text.remove_prefix(std::min(text.size(), nul ? std::size_t{6} : std::size_t{2}));
+  }
   return p;
 }
 

@@ -51,6 +51,15 @@ TEST_F(Values, Arrays) {
   EXPECT_EQ(read("SELECT ($1::bytea[])[2]", {Param::bytes_array(raws)}).bytes(0, 0), "x");
 }
 
+TEST_F(Values, NulBecomesTheReplacementCharacter) {
+  const std::string name("a\0b\0", 4);
+  const std::vector<std::string> names = {name};
+  const Rows rows = read("SELECT $1::text, ($2::text[])[1], $3::jsonb->>'k'", {name, Param::text_array(names), Param::json(R"({"k":"x\u0000y\\u0000z\\\u0000\"\n"})")});
+  EXPECT_EQ(rows.text(0, 0), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+  EXPECT_EQ(rows.text(0, 1), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+  EXPECT_EQ(rows.text(0, 2), "x\xef\xbf\xbdy\\u0000z\\\xef\xbf\xbd\"\n");
+}
+
 TEST_F(Values, TimestampsWithoutFractionAndNull) {
   const Rows rows = read("SELECT '2026-11-24 17:07:00+00'::timestamptz, NULL::timestamptz, 'infinity'::timestamptz", {});
   EXPECT_EQ(rows.timestamp(0, 0).rfc3339_seconds(), "2026-11-24T17:07:00Z");

@@ -27,5 +27,7 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space = f
 
 // True where `text` is well-formed UTF-8 (no surrogates, no overlong forms, at most U+10FFFF).
 bool is_utf8(std::string_view text);
+// At most `bytes` bytes of well-formed UTF-8, never ending inside a character.
+std::string_view clip_utf8(std::string_view text, std::size_t bytes);
 
 }  // namespace stella

@@ -23,12 +23,13 @@
 
 namespace stella::pg {
 
-// One bound parameter in text or binary form; NULL where empty optional. Built implicitly from the usual types.
+// One bound parameter in text or binary form; NULL where empty optional. Built implicitly from the usual types. PostgreSQL's text
+// cannot hold NUL: it becomes U+FFFD, so that no document decides where a name ends.
 class Param {
  public:
   Param(std::nullptr_t) {}                                            // NOLINT(google-explicit-constructor)
-  Param(std::string_view text) : text_(std::string(text)) {}          // NOLINT(google-explicit-constructor)
-  Param(const std::string& text) : text_(text) {}                     // NOLINT(google-explicit-constructor)
+  Param(std::string_view text) : text_(without_nul(text)) {}          // NOLINT(google-explicit-constructor)
+  Param(const std::string& text) : text_(without_nul(text)) {}        // NOLINT(google-explicit-constructor)
   Param(const char* text) : text_(std::string(text)) {}               // NOLINT(google-explicit-constructor)
   Param(bool b) : text_(std::string(b ? "t" : "f")) {}                // NOLINT(google-explicit-constructor)
   Param(int i) : text_(std::to_string(i)) {}                          // NOLINT(google-explicit-constructor)
@@ -45,6 +46,8 @@ class Param {
   Param(const std::optional<T>& o) { if (o) *this = Param(*o); }      // NOLINT(google-explicit-constructor)
   // bytea, sent in binary form.
   static Param bytes(std::string_view raw);
+  // JSON text for jsonb, which refuses NUL: its escape becomes U+FFFD.
+  static Param json(std::string_view text);
   // text[] in array-literal form.
   static Param text_array(std::span<const std::string> items);
   static Param uuid_array(std::span<const std::string> items);
@@ -56,6 +59,7 @@ class Param {
   const std::string& value() const { return *text_; }
 
  private:
+  static std::string without_nul(std::string_view text);
   std::optional<std::string> text_;
   bool binary_ = false;
 };
