@@ -1,0 +1,422 @@
+#!/usr/bin/env python3
+"""Makes a bundle through the API, verifies it with other people's tools alone, then tampers with it in every way: each verifier must refuse.
+
+Verifiers: `openssl` and `sha256sum` driven from here, `sh verify.sh KEY.pub` (the copy that the program prints), POST /evidence/verify, and
+`stella forensic verify`.
+"""
+import base64
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "platform")]
+from client import tar_of  # noqa: E402
+from report import Report, Skip  # noqa: E402
+from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+
+SEALED = ("evidence/seal.json", "evidence/items.jsonl", "evidence/root.merkle")
+
+
+# ── a bundle as a dict of files ───────────────────────────────────────────────────────────────────────────────────────
+def unpack(tgz):
+    with tarfile.open(fileobj=io.BytesIO(tgz), mode="r:gz") as tar:
+        return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}
+
+
+def pack(files):
+    """The same deterministic form: sorted names, no times, owners or modes of ours; one gzip member."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in sorted(files):
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(files[name]), 0o644
+            tar.addfile(info, io.BytesIO(files[name]))
+    done = subprocess.run(["gzip", "-n", "-c"], input=out.getvalue(), capture_output=True, check=True)
+    return done.stdout
+
+
+def mend_lists(files):
+    """What a careful forger does: the checksum lists agree with the files again."""
+    data = {n for n in files if n.startswith("data/")}
+    tags = [n for n in files if n not in data and n != "tagmanifest-sha256.txt"]
+    line = lambda n: f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n"
+    if "bag-info.txt" in files:
+        oxum = f"Payload-Oxum: {sum(len(files[n]) for n in data)}.{len(data)}"
+        files["bag-info.txt"] = b"".join((oxum.encode() + b"\n") if x.startswith(b"Payload-Oxum") else x for x in files["bag-info.txt"].splitlines(True))
+    files["manifest-sha256.txt"] = "".join(line(n) for n in sorted(data)).encode()
+    files["tagmanifest-sha256.txt"] = "".join(line(n) for n in sorted(tags)).encode()
+    return files
+
+
+def items_of(files):
+    return [json.loads(line) for line in files["evidence/items.jsonl"].splitlines()]
+
+
+def jcs(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def set_items(files, items):
+    files["evidence/items.jsonl"] = "".join(jcs(i) + "\n" for i in items).encode()
+
+
+def commit_of(item):
+    return hashlib.sha256(bytes.fromhex(item["salt"]) + jcs(item["item"]).encode()).hexdigest()
+
+
+def root_of(items):
+    level = [hashlib.sha256(b"\0" + bytes.fromhex(i["commit"])).digest() for i in items]
+    while len(level) > 1:
+        level = [hashlib.sha256(b"\1" + level[k] + level[k + 1]).digest() if k + 1 < len(level) else level[k] for k in range(0, len(level), 2)]
+    return level[0].hex()
+
+
+def reseal(files, items):
+    """Everything but the signature made consistent: items, commitments, root, seal, lists."""
+    for item in items:
+        if "salt" in item:
+            item["commit"] = commit_of(item)
+    set_items(files, items)
+    files["evidence/root.merkle"] = f"{len(items)}\n{root_of(items)}\n".encode()
+    seal = json.loads(files["evidence/seal.json"])
+    seal["subject"][0]["digest"]["sha256"] = hashlib.sha256(files["evidence/root.merkle"]).hexdigest()
+    seal["predicate"]["tree"].update(root=root_of(items), size=len(items))
+    files["evidence/seal.json"] = jcs(seal).encode()
+    return files
+
+
+def pae(payload):
+    kind = b"application/vnd.in-toto+json"
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def sign(files, key, directory, keep_keyid=False):
+    """Signs the seal with another key, in both envelopes."""
+    with open(directory + "/pae", "wb") as f:
+        f.write(pae(files["evidence/seal.json"]))
+    sig = base64.b64encode(subprocess.run(["openssl", "dgst", "-sha256", "-sign", key, directory + "/pae"], capture_output=True, check=True).stdout).decode()
+    envelope = json.loads(files["attest/seal.dsse.json"])
+    keyid = envelope["signatures"][0]["keyid"] if keep_keyid else fingerprint(key, directory)
+    envelope["payload"] = base64.b64encode(files["evidence/seal.json"]).decode()
+    envelope["signatures"] = [{"keyid": keyid, "sig": sig}]
+    files["attest/seal.dsse.json"] = jcs(envelope).encode()
+    for name in [n for n in files if n.startswith("attest/seal.") and n.endswith(".sigstore.json")]:
+        bundle = json.loads(files[name])
+        bundle["dsseEnvelope"] = envelope
+        bundle["verificationMaterial"]["publicKey"]["hint"] = keyid
+        files[name] = jcs(bundle).encode()
+    return files
+
+
+def fingerprint(key, directory):
+    der = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
+    point = der[-65:]
+    blob = b"".join(len(x).to_bytes(4, "big") + x for x in (b"ecdsa-sha2-nistp256", b"nistp256", point))
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+# ── the tamperings: files -> files ────────────────────────────────────────────────────────────────────────────────────
+TARGET = "data/outputs/decision.json"
+
+
+def changed_file(files, **_):
+    files[TARGET] = files[TARGET].replace(b"deny", b"pass", 1)
+    return files
+
+
+def changed_file_and_lists(files, **_):
+    return mend_lists(changed_file(files))
+
+
+def changed_file_and_item(files, **_):
+    changed_file(files)
+    items = items_of(files)
+    for item in items:
+        if item["item"]["path"] == TARGET:
+            item["item"].update(sha256=hashlib.sha256(files[TARGET]).hexdigest(), size=len(files[TARGET]))
+            item["commit"] = commit_of(item)
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def changed_file_up_to_the_seal(files, **_):
+    changed_file(files)
+    items = items_of(files)
+    for item in items:
+        if item["item"]["path"] == TARGET:
+            item["item"].update(sha256=hashlib.sha256(files[TARGET]).hexdigest(), size=len(files[TARGET]))
+    return mend_lists(reseal(files, items))
+
+
+def foreign_signature(files, key, directory, **_):
+    return mend_lists(sign(files, key, directory))
+
+
+def foreign_signature_with_our_key_id(files, key, directory, **_):
+    return mend_lists(sign(files, key, directory, keep_keyid=True))
+
+
+def all_of_it_under_a_foreign_key(files, key, directory, **_):
+    files = sign(changed_file_up_to_the_seal(files), key, directory)
+    hint = next(n for n in files if n.startswith("trust-hints/"))
+    files[hint] = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, check=True).stdout
+    return mend_lists(files)
+
+
+def dropped_leaf(files, **_):
+    items = [i for i in items_of(files) if i["item"]["path"] != TARGET]
+    del files[TARGET]
+    for n, item in enumerate(items):
+        item["i"] = n
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def dropped_file(files, **_):
+    del files[TARGET]
+    return mend_lists(files)
+
+
+def withheld_without_its_commitment(files, **_):
+    items = items_of(files)
+    for item in items:
+        if item["item"]["path"] == TARGET:
+            item["commit"] = "0" * 64
+            del item["item"], item["salt"]
+            break
+    del files[TARGET]
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def swapped_salt(files, **_):
+    items = items_of(files)
+    items[0]["salt"], items[1]["salt"] = items[1]["salt"], items[0]["salt"]
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def swapped_files(files, **_):
+    a, b = [n for n in sorted(files) if n.startswith("data/inputs/advisories/")][:2]
+    files[a], files[b] = files[b], files[a]
+    return mend_lists(files)
+
+
+def extra_file(files, **_):
+    files["data/outputs/more.json"] = b"{}"
+    return files
+
+
+def extra_file_in_the_lists(files, **_):
+    return mend_lists(extra_file(files))
+
+
+def extra_file_outside_data(files, **_):
+    files["evidence/more.json"] = b"{}"
+    return mend_lists(files)
+
+
+def truncated_items(files, **_):
+    set_items(files, items_of(files)[:-1])
+    return mend_lists(files)
+
+
+def items_cut_in_a_line(files, **_):
+    files["evidence/items.jsonl"] = files["evidence/items.jsonl"][:-40]
+    return mend_lists(files)
+
+
+def reordered_items(files, **_):
+    items = items_of(files)
+    items[2], items[3] = items[3], items[2]
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def reordered_and_renumbered_items(files, **_):
+    items = items_of(files)
+    items[2], items[3] = items[3], items[2]
+    for n, item in enumerate(items):
+        item["i"] = n
+    set_items(files, items)
+    return mend_lists(files)
+
+
+def doubled_item(files, **_):
+    items = items_of(files)
+    set_items(files, items + [dict(items[-1], i=len(items))])
+    return mend_lists(files)
+
+
+def changed_root(files, **_):
+    files["evidence/root.merkle"] = files["evidence/root.merkle"].replace(b"a", b"b").replace(b"0", b"1")
+    return mend_lists(files)
+
+
+def changed_seal(files, **_):
+    files["evidence/seal.json"] = files["evidence/seal.json"].replace(b'"CASE-1"', b'"CASE-2"')
+    return mend_lists(files)
+
+
+def no_signature(files, **_):
+    envelope = json.loads(files["attest/seal.dsse.json"])
+    envelope["signatures"] = []
+    files["attest/seal.dsse.json"] = jcs(envelope).encode()
+    return mend_lists(files)
+
+
+TAMPERINGS = [changed_file, changed_file_and_lists, changed_file_and_item, changed_file_up_to_the_seal, foreign_signature, foreign_signature_with_our_key_id,
+              all_of_it_under_a_foreign_key, dropped_leaf, dropped_file, withheld_without_its_commitment, swapped_salt, swapped_files, extra_file, extra_file_in_the_lists,
+              extra_file_outside_data, truncated_items, items_cut_in_a_line, reordered_items, reordered_and_renumbered_items, doubled_item, changed_root, changed_seal, no_signature]
+
+
+# ── the verifiers: (bundle bytes) -> True where they accept ───────────────────────────────────────────────────────────
+class Verifiers:
+    def __init__(self, platform, client, script):
+        self.platform, self.client, self.script, self.program = platform, client, script, binary("stella", required=False)
+
+    def put(self, tgz):
+        path = self.platform.path("tmp", "t.tgz")
+        with open(path, "wb") as f:
+            f.write(tgz)
+        return path
+
+    def verify_sh(self, tgz, key=None):
+        done = subprocess.run(["sh", self.script] + ([] if key == "" else [key or self.platform.key_path(), self.put(tgz)]), capture_output=True, text=True, timeout=120,
+                              cwd=self.platform.path("tmp"))
+        return done.returncode, done.stdout + done.stderr
+
+    def by_hand(self, tgz):
+        """Two tools and nothing of ours but the layout: sha256sum -c, and openssl over the DSSE bytes."""
+        directory = self.platform.path("tmp", "hand")
+        subprocess.run(["rm", "-rf", directory], check=True)
+        os.mkdir(directory)
+        subprocess.run(["tar", "-xzf", self.put(tgz), "-C", directory], check=True)
+        for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+            if subprocess.run(["sha256sum", "-c", "--quiet", "--strict", name], cwd=directory, capture_output=True).returncode != 0:
+                return False
+        files = unpack(tgz)
+        envelope = json.loads(files["attest/seal.dsse.json"])
+        if base64.b64decode(envelope["payload"]) != files["evidence/seal.json"]:
+            return False
+        good = False
+        for s in envelope["signatures"]:
+            for name, data in (("pae", pae(files["evidence/seal.json"])), ("sig", base64.b64decode(s["sig"]))):
+                with open(directory + "/" + name, "wb") as f:
+                    f.write(data)
+            good |= subprocess.run(["openssl", "dgst", "-sha256", "-verify", self.platform.key_path(), "-signature", directory + "/sig", directory + "/pae"],
+                                   capture_output=True).returncode == 0
+        return good
+
+    def api(self, tgz):
+        reply = self.client.post("/evidence/verify", tgz, headers={"content-type": "application/gzip"})
+        assert reply.status in (200, 400, 413, 422), reply
+        return reply.status == 200 and reply["result"] == "pass", reply.text
+
+    def stella(self, tgz, trust=None):
+        done = subprocess.run([self.program, "forensic", "verify", "--trust", trust or self.platform.key_path(), self.put(tgz)], capture_output=True, text=True, timeout=120,
+                              env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
+        return done.returncode, done.stdout + done.stderr
+
+
+def make_bundle(client):
+    assert client.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"}).status == 201
+    with open(SAMPLES + "/vex.openvex.json", "rb") as f:
+        assert client.post("/vex?wait=60", f.read(), headers={"content-type": "application/json"}).status == 201
+    with open(SAMPLES + "/policy.yaml", "rb") as f:
+        version = client.post("/policies", f.read())["policy_version"]
+    client.post(f"/policies/{version}/activate")
+    with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
+        sbom = client.post("/sboms?wait=60", f.read())["sbom_id"]
+    evaluation = client.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"]
+    bundle = client.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": evaluation, "case_id": "CASE-1"})
+    assert bundle["state"] == "sealed", bundle
+    return client.post(f"/evidence/{bundle['bundle_id']}/export", {"recipient": "tamper test"}).body
+
+
+def main():
+    report = Report("tamper")
+    with Platform(tenants=("acme",)) as platform:
+        client, tmp = platform.client("admin"), platform.path("tmp")
+        tgz = make_bundle(client)
+        script = tmp + "/verify.sh"
+        program = binary("stella", required=False)
+        if program:
+            published = subprocess.run([program, "-q", "forensic", "verify-script"], capture_output=True).stdout
+            report.check("the published verify.sh is the one in the bundle", published == unpack(tgz)["verify.sh"], "they differ")
+        else:
+            published = unpack(tgz)["verify.sh"]
+        with open(script, "wb") as f:
+            f.write(published)
+        v = Verifiers(platform, client, script)
+        foreign = tmp + "/foreign.pem"
+        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", foreign], check=True, capture_output=True)
+        subprocess.run(["openssl", "pkey", "-in", foreign, "-pubout", "-out", tmp + "/foreign.pub"], check=True, capture_output=True)
+
+        # The bundle as it is, and packed again by us: what is refused below is refused for what was done to it.
+        for name, bundle in (("as exported", tgz), ("packed again", pack(unpack(tgz))), ("with lists of ours", pack(mend_lists(unpack(tgz))))):
+            code, text = v.verify_sh(bundle)
+            report.check(f"{name}: verify.sh", code == 0, text)
+            report.check(f"{name}: sha256sum and openssl", v.by_hand(bundle))
+            accepted, text = v.api(bundle)
+            report.check(f"{name}: API", accepted, text)
+            if program:
+                code, text = v.stella(bundle)
+                report.check(f"{name}: stella", code == 0, f"{code} {text}")
+        report.check("the same leaves and root by our own arithmetic", root_of(items_of(unpack(tgz))) == unpack(tgz)["evidence/root.merkle"].decode().split()[1])
+        report.check("every commitment is the hash of salt and item", all(commit_of(i) == i["commit"] for i in items_of(unpack(tgz))))
+        report.check("verify.sh without a key exits 2", v.verify_sh(tgz, key="")[0] == 2)
+        report.check("verify.sh with another key exits 1", v.verify_sh(tgz, key=tmp + "/foreign.pub")[0] == 1)
+        if program:
+            report.check("stella with another key does not pass", v.stella(tgz, tmp + "/foreign.pub")[0] in (1, 2))
+
+        for tamper in TAMPERINGS:
+            name = tamper.__name__.replace("_", " ")
+            before = unpack(tgz)
+            files = tamper(dict(before), key=foreign, directory=tmp)
+            assert files != before, name
+            bundle = pack(files)
+            code, text = v.verify_sh(bundle)
+            report.check(f"{name}: verify.sh refuses", code == 1, f"exit {code}: {text}")
+            accepted, text = v.api(bundle)
+            report.check(f"{name}: API refuses", not accepted, text)
+            if program:
+                code, text = v.stella(bundle)
+                report.check(f"{name}: stella refuses", code in (1, 3), f"exit {code}: {text}")
+
+        for name, bundle in (("cut in half", tgz[:len(tgz) // 2]), ("bytes after the end", tgz + b"more"), ("two gzip members", tgz + pack({"x": b""})), ("no gzip", b"x" * 1000),
+                             ("a file twice", None), ("a path that leaves", pack({**unpack(tgz), "../evil": b""})), ("empty", b"")):
+            if bundle is None:
+                out = io.BytesIO()
+                with tarfile.open(fileobj=out, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
+                    for n, d in sorted(unpack(tgz).items()) + [(TARGET, unpack(tgz)[TARGET])]:
+                        info = tarfile.TarInfo(n)
+                        info.size = len(d)
+                        tar.addfile(info, io.BytesIO(d))
+                bundle = out.getvalue()
+            accepted, text = v.api(bundle)
+            report.check(f"{name}: API refuses", not accepted, text)
+            if program:
+                code, text = v.stella(bundle)
+                report.check(f"{name}: stella refuses", code in (1, 3), f"exit {code}: {text}")
+
+        # What is stored is checked, too: a superuser's change of the stored bundle is found on the next read.
+        row = platform.sql("SELECT path, id FROM evidence_bundles")[0]
+        stored = platform.path("objects", row["path"])
+        os.chmod(stored, 0o644)
+        with open(stored, "wb") as f:
+            f.write(pack(changed_file_and_lists(unpack(tgz))))
+        reply = client.get("/evidence/" + row["id"])
+        report.check("a changed bundle in the store is not served as good", reply.status >= 400 or reply["verdict"]["result"] != "pass", reply)
+        reply = client.post(f"/evidence/{row['id']}/export", {"recipient": "x"})
+        report.check("and not exported", reply.status >= 400, reply)
+    report.end()
+
+
+if __name__ == "__main__":
+    main()
