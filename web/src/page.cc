@@ -8,12 +8,11 @@
 namespace stella::web {
 namespace {
 
-struct Cursor {
-  Timestamp ts;
-  std::string id;
-};
-
 Error bad_cursor() { return Error(base_errors::kInvalid, "the cursor is not one of this list").with("field", "cursor").with("expected", "next_cursor of the page before"); }
+
+}  // namespace
+
+std::string make_cursor(Timestamp ts, std::string_view id) { return base64url_encode(std::to_string(ts.micros()).append("|").append(id)); }
 
 Result<std::optional<Cursor>> parse_cursor(const std::string& text) {
   if (text.empty()) return std::optional<Cursor>();
@@ -26,8 +25,6 @@ Result<std::optional<Cursor>> parse_cursor(const std::string& text) {
   if (bar == std::string::npos || r.ec != std::errc() || r.ptr != raw->data() + bar || raw->find('\0') != std::string::npos) return bad_cursor();
   return std::optional<Cursor>(Cursor{Timestamp::from_micros(micros), raw->substr(bar + 1)});
 }
-
-}  // namespace
 
 Result<http::Response> list_page(Context& ctx, const ListQuery& query) {
   const int limit = STELLA_TRY(ctx.limit());
@@ -47,7 +44,7 @@ Result<http::Response> list_page(Context& ctx, const ListQuery& query) {
   std::string body = "{\"items\":[";
   for (int i = 0; i < n; ++i) body.append(i == 0 ? "" : ",").append(rows.text(i, 0));
   body += "],\"next_cursor\":";
-  if (rows.size() > limit) json::append_quoted(body, base64url_encode(std::to_string(rows.timestamp(n - 1, 1).micros()) + "|" + std::string(rows.text(n - 1, 2))));
+  if (rows.size() > limit) json::append_quoted(body, make_cursor(rows.timestamp(n - 1, 1), rows.text(n - 1, 2)));
   else body += "null";
   body += "}";
   return http::Response::json(200, std::move(body));

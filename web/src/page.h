@@ -13,6 +13,15 @@ namespace stella::web {
 #define STELLA_SQL_TIME(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 #define STELLA_SQL_HEX(column) "encode(" column ", 'hex')"
 
+// The place after the last row of a page.
+struct Cursor {
+  Timestamp ts;
+  std::string id;
+};
+std::string make_cursor(Timestamp ts, std::string_view id);
+// "" is the first page; kInvalid for what make_cursor did not make.
+Result<std::optional<Cursor>> parse_cursor(const std::string& text);
+
 struct ListQuery {
   std::string_view select;   // SQL of the JSON object of a row
   std::string_view from;     // FROM … (without WHERE)
