@@ -92,6 +92,7 @@ void Console::note(std::string_view text) {
 
 std::string progress_line(std::string_view label, std::uint64_t done, std::uint64_t total, std::string_view note, std::size_t width) {
   constexpr std::size_t kBar = 24;
+  if (total == 0) return ellipsized(std::string(label) + "  " + std::string(note), width);  // nobody knows how much there is
   const double share = total == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
   const auto full = static_cast<std::size_t>(share * kBar);
   std::string line = std::string(label) + "  [" + std::string(full, '=') + (full < kBar ? ">" : "") + std::string(kBar - std::min(kBar, full + 1), ' ') + "] " +

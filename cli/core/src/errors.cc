@@ -152,7 +152,9 @@ std::string render_position_in(std::string_view text, std::string_view name, std
 }
 
 std::string render_position(std::string_view path, std::int64_t line, std::int64_t column, const Palette& palette) {
-  const auto text = read_file(std::string(path), limits::kSbomBytes);
+  auto text = read_file(std::string(path), limits::kSbomBytes);
+  // Positions count in the document; of a compressed one only they are shown.
+  if (text && text->starts_with("\x1f\x8b")) text = std::string();
   return render_position_in(text ? std::string_view(*text) : std::string_view(), path, line, column, palette);
 }
 
@@ -179,6 +181,8 @@ std::string render_error(const Error& error, const Palette& palette) {
   std::string_view remedy;  // the last one: who is nearer to the user knows better
   for (const ErrorField& field : error.fields())
     if (field.name == "remedy") remedy = field.value;
+  // Remedies of the catalogue speak to who got a reply; here nobody was asked.
+  if (remedy.empty() && detail.empty() && error.code() == base_errors::kInvalid) remedy = "Give what is expected.";
   facts.add("to do", std::string(remedy.empty() ? info.remedy : remedy));
   facts.add("decision", std::string(error.field("decision_id")));
   return out + facts.render(palette, 2);

@@ -83,10 +83,10 @@ void Session::show_list(const json::Value& list, const std::function<std::string
 }
 
 void Session::finish() {
-  if (!spoke_) return;
+  if (!spoke_ || globals_.quiet) return;
   spoke_ = false;
   if (machine()) console_.err("trace_id " + trace_.hex() + "\n");
-  else if (!globals_.quiet) console_.out(console_.out_palette()(Style::kDim, "trace_id  " + trace_.hex()) + "\n");
+  else console_.out(console_.out_palette()(Style::kDim, "trace_id  " + trace_.hex()) + "\n");
 }
 
 }  // namespace stella::cli

@@ -85,27 +85,34 @@ Result<int> show(Session& session, const Args& args) {
 }
 
 Result<int> verify(Session& session, const Args& args) {
-  const std::string text = STELLA_TRY(read_file(args.file, kStatementBytes));
-  const auto subject = STELLA_TRY(crypto::sha256_file(args.subject));
-  const TrustedKeys trusted = STELLA_TRY(trusted_keys(session.store(), args.trust));
-  if (trusted.keys.empty()) {
-    session.console().err(render_error(Error(contracts::errors::kUntrusted, "no key is trusted, so nobody vouches for the statement").with("remedy", "Give --trust KEY.pub, or `stella login`, which keeps the server's keys."), session.console().err_palette()));
+  const auto not_checked = [&](const Error& error) -> int {
+    session.console().err(render_error(error, session.console().err_palette()));
     return kExitNotChecked;
+  };
+  const auto text = read_file(args.file, kStatementBytes);
+  if (!text) return not_checked(text.error());
+  const auto subject = crypto::sha256_file(args.subject);
+  if (!subject) return not_checked(subject.error());
+  const auto loaded = trusted_keys(session.store(), args.trust);
+  if (!loaded) return not_checked(loaded.error());
+  const TrustedKeys& trusted = *loaded;
+  if (trusted.keys.empty()) {
+    return not_checked(Error(contracts::errors::kUntrusted, "no key is trusted, so nobody vouches for the statement").with("remedy", "Give --trust KEY.pub, or `stella login`, which keeps the server's keys."));
   }
-  if (const auto readable = evidence::parse_attestation(text); !readable) {
+  if (const auto readable = evidence::parse_attestation(*text); !readable) {
     session.console().err(render_error(about_document(Error(readable.error()), args.file), session.console().err_palette()));
     return evidence::kExitMalformed;
   }
   evidence::StatementExpectation expected;
   expected.trust = trusted.keys;
-  expected.subject = &subject.sha256;
+  expected.subject = &subject->sha256;
   expected.predicate_type = args.type;
-  const auto verified = evidence::verify_statement(text, expected);
+  const auto verified = evidence::verify_statement(*text, expected);
   if (!verified) return about_document(Error(verified.error()), args.file);
   const json::Value statement = STELLA_TRY(json::parse(verified->bytes));
   json::Array signers;
   for (const crypto::PublicKey& key : verified->signers) signers.push_back(key.id().str());
-  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject.sha256.hex()}, {"predicate_type", verified->statement.predicate_type},
+  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject->sha256.hex()}, {"predicate_type", verified->statement.predicate_type},
                                                    {"not_checked", json::Value::array({"TIME: local clock only", "KEY-STATUS: no trusted time"})}});
   session.show(verdict, [&] { return attestation_text(statement, verdict, session.console().out_palette(), session.console().width()); });
   return kExitDone;
@@ -125,7 +132,7 @@ void register_attest(App& app) {
       .option("--subject", &args->subject, "The file that it is about.", {.required = true, .value = "FILE"})
       .option("--type", &args->type, "The predicate type that it must have.", {.value = "URI"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
-      .note("Exit codes\n  0  signed by a trusted key, about this very file\n  1  it is not\n  2  no trusted key\n  3  this is no statement")
+      .note("Exit codes\n  0  signed by a trusted key, about this very file\n  1  it is not\n  2  no trusted key, or a file cannot be read\n  3  this is no statement")
       .run([args](Session& s) { return verify(s, *args); });
 }
 

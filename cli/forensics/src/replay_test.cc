@@ -10,7 +10,9 @@
 
 #include "stella/base/file.h"
 #include "stella/base/tar.h"
+#include "stella/cli/app.h"
 #include "stella/cli/forensics/attestation_view.h"
+#include "stella/cli/forensics/commands.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/exposures.h"
 #include "stella/crypto/digest.h"
@@ -110,8 +112,7 @@ class ReplayTest : public ::testing::Test {
     const Fd in(::open(payload.c_str(), O_RDONLY));
     const Fd out(::open(bundle.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600));
     evidence::FdSink sink(out.get());
-    const crypto::KeyPair key = crypto::KeyPair::generate().value();
-    const crypto::Signer* signers[] = {&key};
+    const crypto::Signer* signers[] = {&key_};
     evidence::SealInput input;
     input.payload_fd = in.get();
     input.items_ndjson = items;
@@ -137,8 +138,83 @@ class ReplayTest : public ::testing::Test {
   static evidence::LeafFile& file(std::vector<evidence::LeafFile>& files, std::string_view path) {
     return *std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.path == path; });
   }
+  // The program's exit code and what it printed, with an empty configuration directory.
+  std::pair<int, std::string> stella(std::vector<std::string> words) {
+    ::setenv("STELLA_CONFIG_DIR", (directory_ + "/config").c_str(), 1);
+    App app;
+    register_forensics(app);
+    words.insert(words.begin(), "stella");
+    std::vector<const char*> argv;
+    for (const std::string& w : words) argv.push_back(w.c_str());
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int code = app.main(static_cast<int>(argv.size()), argv.data());
+    std::string text = ::testing::internal::GetCapturedStdout();
+    return {code, text + ::testing::internal::GetCapturedStderr()};
+  }
   std::string directory_;
+  const crypto::KeyPair key_ = crypto::KeyPair::generate().value();
 };
+
+// 0 whole and signed; 1 not so; 2 not checked; 3 no bundle; 64 wrong words.
+TEST_F(ReplayTest, ExitCodesOfTheCommands) {
+  const std::string bundle = seal(samples());
+  const std::string key = directory_ + "/key.pub";
+  ASSERT_TRUE(write_file_durable(key, key_.public_key().pem()));
+  const auto pass = stella({"forensic", "verify", bundle, "--trust", key});
+  EXPECT_EQ(pass.first, 0) << pass.second;
+  EXPECT_NE(pass.second.find("NOT-CHECKED"), std::string::npos);  // never a bare green check
+  const auto untrusted = stella({"forensic", "verify", bundle});
+  EXPECT_EQ(untrusted.first, 2);
+  EXPECT_NE(untrusted.second.find("--trust"), std::string::npos);
+  ASSERT_TRUE(write_file_durable(directory_ + "/other.pub", crypto::KeyPair::generate().value().public_key().pem()));
+  EXPECT_EQ(stella({"forensic", "verify", bundle, "--trust", directory_ + "/other.pub"}).first, 1);
+  EXPECT_EQ(stella({"forensic", "verify", bundle, "--trust", key, "--require", "time,custody"}).first, 2);
+  EXPECT_EQ(stella({"forensic", "verify", bundle, "--trust", key, "--require", "tim"}).first, 64);
+  EXPECT_EQ(stella({"forensic", "verify", bundle, "--trust", directory_ + "/none"}).first, 2);
+  EXPECT_EQ(stella({"forensic", "verify", directory_ + "/none"}).first, 2);
+  EXPECT_EQ(stella({"forensic", "verify", key}).first, 3);
+  EXPECT_EQ(stella({"forensic", "replay", bundle}).first, 0);
+  EXPECT_EQ(stella({"forensic", "replay", key}).first, 3);
+  // The keys that login kept are trusted without being named.
+  ASSERT_TRUE(make_dirs(directory_ + "/config/trust", 0700));
+  ASSERT_TRUE(write_file_durable(directory_ + "/config/trust/" + key_.public_key().keyid8() + ".pub", key_.public_key().pem()));
+  EXPECT_EQ(stella({"forensic", "verify", bundle}).first, 0);
+}
+
+TEST_F(ReplayTest, ThePublishedScriptAgrees) {
+  const std::string bundle = seal(samples());
+  ASSERT_TRUE(write_file_durable(directory_ + "/key.pub", key_.public_key().pem()));
+  const auto script = stella({"-q", "forensic", "verify-script"});
+  ASSERT_TRUE(write_file_durable(directory_ + "/verify.sh", script.second));
+  EXPECT_EQ(std::system(("sh " + directory_ + "/verify.sh " + directory_ + "/key.pub " + bundle + " > /dev/null").c_str()), 0);
+  EXPECT_EQ(stella({"forensic", "verify-script", "--digest"}).second, crypto::sha256(script.second).hex() + "  verify.sh\n");
+}
+
+TEST_F(ReplayTest, AttestVerifyIsAboutThisVeryFile) {
+  ASSERT_TRUE(write_file_durable(directory_ + "/artifact", "the report"));
+  ASSERT_TRUE(write_file_durable(directory_ + "/key.pub", key_.public_key().pem()));
+  const evidence::Subject subject{"report", crypto::sha256("the report")};
+  const auto statement = evidence::make_statement(std::span(&subject, 1), "https://example.org/p", json::Value::object({}));
+  ASSERT_TRUE(statement);
+  const auto signed_text = evidence::sign_statement(key_, *statement);
+  ASSERT_TRUE(signed_text);
+  const std::string file = directory_ + "/statement.json";
+  ASSERT_TRUE(write_file_durable(file, *signed_text));
+  const std::vector<std::string> base{"forensic", "attest", "verify", file, "--trust", directory_ + "/key.pub", "--subject"};
+  const auto with = [&](std::string subject_file, std::vector<std::string> more = {}) {
+    std::vector<std::string> words = base;
+    words.push_back(std::move(subject_file));
+    words.insert(words.end(), more.begin(), more.end());
+    return stella(words).first;
+  };
+  EXPECT_EQ(with(directory_ + "/artifact"), 0);
+  EXPECT_EQ(with(directory_ + "/artifact", {"--type", "https://example.org/other"}), 1);
+  EXPECT_EQ(with(directory_ + "/key.pub"), 1);
+  EXPECT_EQ(with(directory_ + "/none"), 2);
+  EXPECT_EQ(stella({"forensic", "attest", "verify", file, "--subject", directory_ + "/artifact"}).first, 2);
+  EXPECT_EQ(stella({"forensic", "attest", "verify", directory_ + "/artifact", "--trust", directory_ + "/key.pub", "--subject", directory_ + "/artifact"}).first, 3);
+}
 
 TEST_F(ReplayTest, TheSampleIsMadeAgain) {
   const auto replay = replay_bundle(seal(samples()));

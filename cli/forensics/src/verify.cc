@@ -60,12 +60,19 @@ std::string safe(std::string_view text) {
 }
 
 Result<int> verify(Session& session, const Args& args) {
-  const auto dimensions = STELLA_TRY(required(args.require));
-  const TrustedKeys trusted = STELLA_TRY(trusted_keys(session.store(), args.trust));
+  // 1 says "not whole" or "not signed": whatever kept us from looking is another code.
+  const auto not_checked = [&](const Error& error, int code) -> int {
+    session.console().err(render_error(error, session.console().err_palette()));
+    return code;
+  };
+  const auto dimensions = required(args.require);
+  if (!dimensions) return not_checked(dimensions.error(), kExitUsage);
+  const auto trusted = trusted_keys(session.store(), args.trust);
+  if (!trusted) return not_checked(trusted.error(), evidence::kExitNotChecked);
   evidence::VerifyOptions options;
-  options.trust = trusted.keys;
-  options.trust_source = trusted.source;
-  Progress progress(session.console(), "verify", 1);
+  options.trust = trusted->keys;
+  options.trust_source = trusted->source;
+  Progress progress(session.console(), "verify", 0);
   std::uint64_t megabytes = 0;
   options.on_progress = [&](std::uint64_t bytes) {
     if (bytes >> 24 == megabytes) return;
@@ -76,12 +83,12 @@ Result<int> verify(Session& session, const Args& args) {
   progress.clear();
   if (!verdict) {
     const bool is_malformed = verdict.error().code() == base_errors::kMalformed || verdict.error().code() == base_errors::kLimit;
-    session.console().err(render_error(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."), session.console().err_palette()));
-    return is_malformed ? evidence::kExitMalformed : exit_code(verdict.error());
+    return not_checked(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."),
+                       is_malformed ? evidence::kExitMalformed : evidence::kExitNotChecked);
   }
-  const int code = evidence::exit_code(*verdict, dimensions);
-  session.show(evidence::verdict_json(*verdict, dimensions), [&] { return painted(safe(evidence::verdict_text(*verdict, dimensions)), session.console().out_palette()); });
-  if (trusted.keys.empty())
+  const int code = evidence::exit_code(*verdict, *dimensions);
+  session.show(evidence::verdict_json(*verdict, *dimensions), [&] { return painted(safe(evidence::verdict_text(*verdict, *dimensions)), session.console().out_palette()); });
+  if (trusted->keys.empty())
     session.console().err("No key is trusted, so nobody vouches for the signature.\n  to do  stella forensic verify " + args.file + " --trust KEY.pub\n         or `stella login`, which keeps the server's evidence keys in " + session.store().trust_directory() + "\n");
   return code;
 }
@@ -123,7 +130,7 @@ void register_verify(App& app) {
       .argument("FILE", &args->file, "The bundle (.tgz).", {.required = true, .value = "FILE"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
       .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})
-      .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY)\n  3  this is no bundle")
+      .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY), or the file\n     cannot be read\n  3  this is no bundle")
       .run([args](Session& s) { return verify(s, *args); });
 }
 
