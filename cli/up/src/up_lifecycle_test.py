@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""The life of a platform on one machine, with the real programs: start, second start, chain, crash, recovery, stop.
+
+  up_lifecycle_test.py STELLA SAMPLES      ends with "N passed, N failed, 0 skipped"
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import traceback
+
+STELLA, SAMPLES = sys.argv[1], sys.argv[2]
+
+
+class Machine:
+    """A data directory and a profile of their own; ports are the platform's choice."""
+
+    def __init__(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="stella-life-", dir="/var/tmp"))
+        self.root.chmod(0o755)
+        self.data = self.root / "data"
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "STELLA_DATA_DIR": str(self.data), "STELLA_CONFIG_DIR": str(self.root / "config")}
+
+    def run(self, *words, expect=0):
+        done = subprocess.run([STELLA, *words], env=self.env, capture_output=True, text=True, timeout=300, check=False)
+        assert expect is None or done.returncode == expect, f"stella {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def json(self, *words, expect=0):
+        return json.loads(self.run("-o", "json", *words, expect=expect).stdout)
+
+    def state(self):
+        return json.loads((self.data / "run/state.json").read_text())
+
+    def end(self):
+        self.run("down", expect=None)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def first_start_says_where_and_who(m):
+    before = m.json("status", expect=1)
+    assert before["state"] == "stopped", before
+    # The usual port may be taken on this machine: the platform chooses.
+    shown = m.run("up", "--detach").stdout
+    operators = json.loads((m.data / "secrets/operators.json").read_text())["operators"]
+    assert len(operators) == 2
+    for o in operators:
+        assert o["login"] in shown and o["secret"] in shown, shown
+    assert m.state()["url"] in shown
+    profile = json.loads((m.root / "config/config.json").read_text())
+    assert profile["url"] == m.state()["url"] and profile["username"] == operators[0]["login"], profile
+    assert m.json("status")["ready"] is True
+    doctor = m.json("doctor")
+    assert doctor["healthy"] and doctor["running"], doctor
+
+
+def secrets_are_for_one_reader(m):
+    for path in [*(m.data / "secrets").rglob("*"), *(m.data / "secrets-runner").rglob("*"), m.data / "secrets", m.data / "pg"]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    # No part's log, and no file that others can read, holds a secret.
+    secrets = [p.read_text().strip() for p in (m.data / "secrets/pg").iterdir()] + [p.read_text().strip() for p in (m.data / "secrets/nats").iterdir()]
+    secrets += [o["secret"] for o in json.loads((m.data / "secrets/operators.json").read_text())["operators"]]
+    for path in [*(m.data / "log").iterdir(), m.data / "stella.yaml", m.data / "run/state.json", m.data / "run/runner.yaml"]:
+        text = path.read_text(errors="replace")
+        for secret in secrets:
+            assert secret not in text, path
+
+
+def under_root_three_users(m):
+    if os.getuid() != 0:
+        return
+    owner = {p["name"]: os.stat(f"/proc/{p['pid']}").st_uid for p in m.state()["parts"]}
+    assert 0 not in owner.values(), owner
+    assert owner["stellad"] == owner["nats"], owner
+    assert len({owner["stellad"], owner["postgresql"], owner["stella-runner"]}) == 3, owner
+
+
+def second_start_says_so(m):
+    again = m.run("up", "--detach")
+    assert "already running" in again.stderr and m.state()["url"] in again.stdout, again
+    for o in json.loads((m.data / "secrets/operators.json").read_text())["operators"]:
+        assert o["secret"] not in again.stdout + again.stderr, "a password is shown once"
+
+
+def the_chain_runs_on_the_samples(m):
+    out = m.run("demo", "--samples", SAMPLES).stdout
+    for part in ("DENY", "GHSA-jfh8-c2jp-5v3q", "INTEGRITY PASS, AUTHENTICITY PASS", "6 of 6 outputs identical"):
+        assert part in out, out
+
+
+def a_killed_part_comes_back(m):
+    for name in ("stellad", "stella-runner", "nats", "postgresql"):
+        pid = next(p["pid"] for p in m.state()["parts"] if p["name"] == name)
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: m.run("status", expect=None).returncode == 0 and all(p["running"] for p in m.json("status", expect=None)["parts"]), 90)
+    the_chain_runs_on_the_samples(m)
+
+
+def a_killed_supervisor_leaves_nothing_behind_and_can_start_again(m):
+    state = m.state()
+    os.kill(state["self"]["pid"], signal.SIGKILL)
+    wait(lambda: not any(alive(p["pid"]) for p in state["parts"]), 30)
+    assert m.run("status", expect=1)
+    # A power cut: the pid in PostgreSQL's file now belongs to somebody else.
+    pid_file = m.data / "pg/postmaster.pid"
+    lines = pid_file.read_text().splitlines()
+    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    m.run("up", "--detach")
+    out = m.json("evaluate", "--sbom", m.json("sbom", "list")["items"][0]["sbom_id"])
+    assert out["decision_effect"] == "deny", out
+
+
+def two_at_once_start_one(m):
+    m.run("down")
+    both = [subprocess.Popen([STELLA, "up", "--detach"], env=m.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    out = [p.communicate(timeout=300)[0] for p in both]
+    codes = sorted(p.returncode for p in both)
+    assert codes in ([0, 3], [0, 0]), (codes, out)
+    assert m.json("status")["ready"] is True
+
+
+def a_taken_port_is_named_with_its_holder(m):
+    m.run("down")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = m.run("up", "--detach", "--port", str(port), expect=1)
+        assert f"port {port}" in refused.stderr and f"pid {os.getpid()}" in refused.stderr, refused.stderr
+    assert m.json("status", expect=1)["state"] == "stopped"
+
+
+def down_stops_everything_and_keeps_the_data(m):
+    m.run("up", "--detach")
+    parts = [p["pid"] for p in m.state()["parts"]]
+    m.run("down")
+    assert not any(alive(pid) for pid in parts)
+    assert "does not run" in m.run("down").stdout
+    m.run("up", "--detach")
+    assert len(m.json("sbom", "list")["items"]) == 1
+
+
+def wait(condition, seconds):
+    """Until it holds; a bound on a hang, no measure of speed."""
+    import time
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.1)
+
+
+def main():
+    m = Machine()
+    passed = failed = 0
+    try:
+        for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
+                     a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, down_stops_everything_and_keeps_the_data):
+            try:
+                test(m)
+                passed += 1
+                print("ok   ", test.__name__, flush=True)
+            except Exception:  # the next step may still say something
+                failed += 1
+                print("FAIL ", test.__name__, flush=True)
+                traceback.print_exc()
+    finally:
+        if failed:
+            for log in sorted((m.data / "log").glob("*.log")):
+                print(f"== {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+        m.end()
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
