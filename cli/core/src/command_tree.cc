@@ -154,7 +154,9 @@ std::string App::help_text(const Command& command) const {
 }
 
 std::string App::reference() const {
-  std::string out = "# Command line\n\nWritten by `stella reference`; do not edit. The options of every command and the exit codes stand in the first section.\n";
+  std::string out =
+      "> **Imposed rule:** Work of this type or tasks of this type on this component must also be applied everywhere else it should be applied.\n\n"
+      "# Command line\n\nWritten by `stella reference`; do not edit. The options of every command and the exit codes stand in the first section.\n";
   const std::function<void(const Command&)> visit = [&](const Command& c) {
     if (c.is_hidden) return;
     if (c.action || &c == &root_) {
