@@ -45,7 +45,7 @@ Result<http::Response> obs_trace(Context& ctx) {
   bool empty = true;
   for (const Part& part : kParts) {
     const std::string items = STELLA_TRY(array_of(ctx, part.sql));
-    empty = empty && items == "[]";
+    empty = empty && items.size() == 2;  // "[]"
     body.append(",\"").append(part.name).append("\":").append(items);
   }
   if (empty) return Error(base_errors::kNotFound, "nothing is known about this trace");
