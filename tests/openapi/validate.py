@@ -31,7 +31,7 @@ class Api:
     def __init__(self, report, url):
         with open(os.path.join(ROOT, "contracts", "openapi.yaml"), encoding="utf-8") as f:
             self.document = yaml_subset.load(f.read())
-        self.report, self.url, self.seen, self.undeclared = report, url, set(), 0
+        self.report, self.url, self.seen, self.keyed = report, url, set(), {"create_token"}
         self.schemas = Schemas(self.document)
         self.operations = {}
         for path, methods in self.document["paths"].items():
@@ -86,7 +86,19 @@ class Api:
         path = self.place(operation, parameters) + (("?" + query) if query else "")
         if method == "POST" and body is None:
             body = {}
-        return self.check(case, operation, client.request(method, path, body=body, headers=headers), expected)
+        # The first success of each POST is made under an Idempotency-Key, and then another request under the same key.
+        keyed = expected in (200, 201, 202) and ("409" in self.operations[operation][2]["responses"]) and method == "POST" and operation not in self.keyed
+        if keyed:
+            self.keyed.add(operation)
+            headers = {**(headers or {}), "idempotency-key": operation + "-" + uuid7()}
+        reply = self.check(case, operation, client.request(method, path, body=body, headers=headers), expected)
+        if keyed:
+            again = client.request(method, path, body=body, headers=headers)
+            self.check("repeated under its key", operation, again, (200, 201, 202))
+            self.report.check(f"{operation}: the repeat is a replay", again.headers.get("idempotency-replayed") == "true", repr(again))
+            other = client.request(method, path + ("&" if "?" in path else "?") + "other=1", body=body, headers=headers)
+            self.check("another request under its key", operation, other, 409)
+        return reply
 
     def end(self):
         for name, (_, _, operation) in sorted(self.operations.items()):
@@ -159,6 +171,8 @@ def check_refusals(api, p, admin):
             api.call("unknown id", name, admin, 404, body=body)
             malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
             api.call("malformed id", name, admin, 404, body=body, **malformed)
+        if method == "POST":
+            api.call("a key that is too long", name, admin, 422, headers={"idempotency-key": "k" * 129})
         if any(n["$ref"].endswith("/limit") for n in operation["parameters"]):
             of_one = name in ("list_findings", "list_components")  # there the cursor is looked at once the thing is found
             for query in ("limit=0", "limit=501", "limit=1x") + (() if of_one else ("cursor=zz",)):
@@ -424,6 +438,15 @@ def check_protocol(api, c, sbom):
     api.report.check("answers the same evaluation", first.status == 201 and again["evaluation_id"] == reply["evaluation_id"] and again.headers.get("idempotency-replayed") == "true", repr(again))
     other = c.post("/evaluations", {"sbom_id": NOBODY}, headers=key)
     api.check("another request under the key", "create_evaluation", other, 409)
+    for size, padding in (("large", 1_200_000), ("small", 1)):  # beyond 1 MiB the server keeps the body in a file
+        key = {"idempotency-key": f"{size}-{uuid7()}", "content-type": "application/json"}
+        body = sample("sbom.cdx.json") + b" " * padding
+        first = c.post("/sboms", body, headers=key)
+        again = c.post("/sboms", body, headers=key)
+        other = c.post("/sboms", body[:-1] + b"\n", headers=key)
+        api.report.check(f"a {size} body is compared whole", first.status in (200, 201, 202) and again.headers.get("idempotency-replayed") == "true"
+                         and again["sbom_id"] == first["sbom_id"] and other.status == 409, f"{first} {again} {other}")
+        api.check(f"another {size} body under the key", "create_sbom", other, 409)
     trace = uuid.uuid4().hex
     reply = c.get("/me", headers={"traceparent": f"00-{trace}-{'1' * 16}-01"})
     api.report.check("a caller's trace is continued", reply.trace == trace, reply.trace)

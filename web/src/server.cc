@@ -1,7 +1,10 @@
 // The middleware: what every request gets whether its handler thinks of it or not.
 #include "stella/web/server.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "stella/base/limits.h"
@@ -84,14 +87,33 @@ Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
   return std::optional<http::Response>();
 }
 
+// Digest of what was asked, wherever the body lies.
+Result<Sha256> request_digest(const http::Request& request) {
+  crypto::Hasher hasher;
+  hasher.update(request.target);
+  hasher.update("\n");
+  hasher.update(request.body);
+  if (request.body_file) {
+    std::string chunk(256u << 10, '\0');
+    for (off_t at = 0;;) {
+      const auto n = ::pread(request.body_file.get(), chunk.data(), chunk.size(), at);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return io_error("cannot read the request body", "");
+      if (n == 0) break;
+      hasher.update(std::string_view(chunk).substr(0, static_cast<std::size_t>(n)));
+      at += n;
+    }
+  }
+  return hasher.finish();
+}
+
 // A repeated Idempotency-Key answers what was answered before; another body under the same key is a conflict.
 Result<std::optional<http::Response>> replayed(Context& ctx) {
   const std::string_view key = ctx.request.header("idempotency-key");
   if (key.empty() || ctx.request.method != "POST" || !ctx.grant) return std::optional<http::Response>();
   if (key.size() > 128) return Error(base_errors::kInvalid, "the idempotency key is too long").with("field", "Idempotency-Key").with("expected", "at most 128 bytes");
   ctx.idempotency_key = std::string(key);
-  const std::string text = ctx.request.body_file ? std::string() : ctx.request.body;
-  ctx.request_sha256 = crypto::sha256(ctx.request.target, text);
+  ctx.request_sha256 = STELLA_TRY(request_digest(ctx.request));
   const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
                                         {ctx.tenant(), ctx.route, ctx.idempotency_key}));
   if (rows.empty()) return std::optional<http::Response>();
