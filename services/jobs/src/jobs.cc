@@ -14,6 +14,7 @@ namespace stella::jobs {
 namespace {
 
 std::atomic<void (*)()> g_wake{nullptr};
+std::atomic<int> g_max_attempts{5};
 
 timeline::Event job_event(std::string_view kind, std::string_view actor, const JobId& job, const Spec* spec, TraceId trace, json::Value details) {
   timeline::Event event;
@@ -50,9 +51,9 @@ Result<Scheduled> schedule_in(Tx& tx, const TenantId& tenant, const Spec& spec) 
   const pg::Param cached_from = out.cached ? pg::Param(earlier.text(0, 0)) : pg::Param(nullptr);
   STELLA_TRY_VOID(tx.query(
       "INSERT INTO jobs (tenant_id, job_id, project_id, kind, state, priority, engine_version, params, inputs, idempotency_sha256, resource_type, "
-      "resource_id, cached_from, requested_by, traceparent, trace_id) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+      "resource_id, cached_from, requested_by, traceparent, trace_id, max_attempts) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
       {tenant, out.job_id, spec.project, spec.kind, spec.priority, STELLA_VERSION, params, json::dump(to_json(spec.inputs)), key, spec.resource_type,
-       spec.resource_id, cached_from, spec.requested_by, spec.traceparent, spec.trace.hex()}));
+       spec.resource_id, cached_from, spec.requested_by, spec.traceparent, spec.trace.hex(), g_max_attempts.load()}));
   json::Value details = json::Value::object({{"job_id", out.job_id.str()}, {"job_kind", spec.kind}, {"priority", spec.priority},
                                              {"params_sha256", crypto::sha256(params).hex()}, {"engine_version", STELLA_VERSION},
                                              {"cached", out.cached}, {"inputs", digest_list(spec.inputs)}});
@@ -67,10 +68,9 @@ json::Value digest_items(json::Array items) {
   return json::Value::array({json::Value::object({{"name", "list:" + std::to_string(items.size())}, {"sha256", crypto::sha256(all).hex()}})});
 }
 
-
 // Locks the job's row and demands one of `states`.
 Result<pg::Rows> lock_job(pg::TenantTx& tx, const JobId& job, std::initializer_list<std::string_view> states) {
-  auto rows = STELLA_TRY(tx.query("SELECT state, kind, attempt, resource_type, resource_id FROM jobs WHERE tenant_id = $1 AND job_id = $2 FOR UPDATE", {tx.tenant(), job}));
+  auto rows = STELLA_TRY(tx.query("SELECT state, kind, attempt, cancel_requested FROM jobs WHERE tenant_id = $1 AND job_id = $2 FOR UPDATE", {tx.tenant(), job}));
   if (rows.empty()) return Error(base_errors::kNotFound, "no such job");
   if (std::find(states.begin(), states.end(), rows.text(0, 0)) == states.end())
     return Error(contracts::errors::kConflict, "the job is in another state").with("state", std::string(rows.text(0, 0)));
@@ -157,6 +157,7 @@ Result<Scheduled> schedule(pg::SystemTx<pg::OrchestratorRole>& tx, const TenantI
 
 Result<void> cancel(pg::TenantTx& tx, const JobId& job, TraceId trace) {
   const auto rows = STELLA_TRY(lock_job(tx, job, {"queued", "running"}));
+  if (rows.boolean(0, 3)) return {};  // asked before: one request, one event
   // The orchestrator ends it (its handler and event belong to its transaction); the request only asks.
   STELLA_TRY_VOID(tx.query("UPDATE jobs SET cancel_requested = true, not_before = now() WHERE tenant_id = $1 AND job_id = $2", {tx.tenant(), job}));
   timeline::Event event = job_event(contracts::events::kJobCancelled, tx.actor(), job, nullptr, trace,
@@ -167,12 +168,12 @@ Result<void> cancel(pg::TenantTx& tx, const JobId& job, TraceId trace) {
 }
 
 Result<void> retry(pg::TenantTx& tx, const JobId& job, TraceId trace) {
-  const auto rows = STELLA_TRY(lock_job(tx, job, {"failed", "dead"}));
+  const auto rows = STELLA_TRY(lock_job(tx, job, {"failed", "dead", "cancelled"}));
   STELLA_TRY_VOID(tx.query(
       "UPDATE jobs SET state = 'queued', cancel_requested = false, not_before = now(), lease_until = NULL, finished_at = NULL, error_code = NULL, error_message = NULL, "
-      "root_cause = NULL, max_attempts = (SELECT count(*) FROM runs r WHERE r.tenant_id = jobs.tenant_id AND r.job_id = jobs.job_id) + 5 "
+      "root_cause = NULL, max_attempts = (SELECT count(*) FROM runs r WHERE r.tenant_id = jobs.tenant_id AND r.job_id = jobs.job_id) + $3 "
       "WHERE tenant_id = $1 AND job_id = $2",
-      {tx.tenant(), job}));
+      {tx.tenant(), job, g_max_attempts.load()}));
   timeline::Event event = job_event(contracts::events::kJobRetried, tx.actor(), job, nullptr, trace,
                                     json::Value::object({{"job_id", job.str()}, {"job_kind", rows.text(0, 1)}, {"attempt", rows.integer(0, 2)}, {"reason", "requested"}}));
   STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
@@ -180,6 +181,7 @@ Result<void> retry(pg::TenantTx& tx, const JobId& job, TraceId trace) {
   return {};
 }
 
+void set_max_attempts(int attempts) { g_max_attempts.store(std::max(1, attempts)); }
 void set_wake_hook(void (*hook)()) { g_wake.store(hook); }
 void wake() {
   if (auto* hook = g_wake.load()) hook();

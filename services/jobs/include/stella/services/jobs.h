@@ -52,9 +52,10 @@ Result<Sha256> idempotency_digest(const Spec& spec);
 Result<Scheduled> schedule(pg::TenantTx& tx, const Spec& spec);
 Result<Scheduled> schedule(pg::SystemTx<pg::OrchestratorRole>& tx, const TenantId& tenant, const Spec& spec);
 
-// kNotFound; kConflict where the job has ended already. A running attempt's result will be dropped by its fence.
+// kNotFound; kConflict where the job has ended already. A running attempt's result will be dropped by its fence. Asking again is no
+// second event.
 Result<void> cancel(pg::TenantTx& tx, const JobId& job, TraceId trace);
-// Puts a failed or dead job back into the queue; kConflict where it is neither.
+// Puts a failed, dead or cancelled job back into the queue with fresh attempts; kConflict otherwise.
 Result<void> retry(pg::TenantTx& tx, const JobId& job, TraceId trace);
 
 // What a completion handler is told. Outputs are in the tenant's object store already.
@@ -111,6 +112,9 @@ inline constexpr std::size_t kDigestsPerEvent = 200;
 
 // Error as a JSON object {"code","message","fields":{…}}: for rows and replies.
 json::Value error_json(const FailedJob& job);
+
+// Attempts of jobs that are scheduled from now on (setting jobs.max_attempts); set once by apps.
+void set_max_attempts(int attempts);
 
 // Called after a transaction with new work committed; set once by apps (wakes the local orchestrator and tells the others).
 void set_wake_hook(void (*hook)());
