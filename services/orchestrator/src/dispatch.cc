@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 
 #include "state.h"
@@ -11,8 +12,10 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
+#include "stella/contracts/metrics.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
@@ -24,22 +27,40 @@ constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr std::int64_t kSilenceMicros = 5'000'000;   // no message for so long while rows wait: probe
 constexpr std::int64_t kInputBytes = 4ll << 30;
 
+constexpr std::chrono::seconds kMeasureEvery{5};
+constexpr telemetry::Gauge kQueued{contracts::metrics::kJobsQueued};
+constexpr telemetry::Gauge kRunning{contracts::metrics::kJobsRunning};
+
 // Copies an object into the job's directory: a link could be changed by its owner, a copy cannot be changed by the store's.
 Result<std::uint64_t> copy_into(objects::Store& store, const std::string& key, const std::string& path) {
   const Fd in = STELLA_TRY(store.open(key));
   const Fd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640));
   if (!out) return io_error("cannot create a job input", path);
   std::uint64_t total = 0;
+  std::string buffer;  // only where the kernel cannot copy between the two file systems
   for (;;) {
-    const ssize_t n = ::copy_file_range(in.get(), nullptr, out.get(), nullptr, 64u << 20, 0);
+    ssize_t n = buffer.empty() ? ::copy_file_range(in.get(), nullptr, out.get(), nullptr, 64u << 20, 0) : ::read(in.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && buffer.empty() && total == 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
+      buffer.resize(1u << 20);
+      continue;
+    }
     if (n < 0) return io_error("cannot copy a job input", path);
     if (n == 0) break;
+    if (!buffer.empty()) STELLA_TRY_VOID(write_all(out.get(), std::string_view(buffer).substr(0, static_cast<std::size_t>(n))));
     total += static_cast<std::uint64_t>(n);
   }
   return total;
 }
 
+// "<job>.<attempt>", as directory() names them.
+std::optional<std::pair<JobId, int>> parse_directory(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  if (dot == name.npos || name.size() - dot > 10 || name.size() == dot + 1 || name.find_first_not_of("0123456789", dot + 1) != name.npos) return std::nullopt;
+  auto job = JobId::parse(name.substr(0, dot));
+  if (!job) return std::nullopt;
+  return std::pair(*job, std::stoi(std::string(name.substr(dot + 1))));
+}
 
 }  // namespace
 
@@ -63,6 +84,7 @@ Result<JobRow> read_job(const pg::Rows& rows, int row) {
   job.cancel_requested = rows.boolean(row, 15);
   if (!rows.is_null(row, 16)) job.cached_from = STELLA_TRY(JobId::parse(rows.text(row, 16)));
   job.failures = rows.integer(row, 17);
+  job.created_at = rows.timestamp(row, 18);
   return job;
 }
 
@@ -87,6 +109,8 @@ void Orchestrator::Impl::dispatch_loop() {
     else kLog.warn("dispatch round failed", {f::error(round.error())});
     if (auto reaped = reap(); !reaped) kLog.warn("lease check failed", {f::error(reaped.error())});
     watch_bus(waiting);
+    if (next_sweep.passed()) sweep();
+    if (next_measure.passed()) measure();
     Lock lock(mutex);
     const Deadline deadline = Deadline::after(options.poll);
     while (!woken && !stopping && changed.wait_until(mutex, deadline)) {
@@ -103,13 +127,17 @@ Result<int> Orchestrator::Impl::dispatch_round() {
     const auto busy = STELLA_TRY(tx.query("SELECT count(*) FROM jobs WHERE state = 'running' OR (state = 'queued' AND lease_until > now())"));
     waiting = static_cast<int>(busy.integer(0, 0));
     const int room = std::max(0, options.in_flight - waiting);
+    // Tenants take turns: a job's place is how many of its tenant's go before it, what runs already included.
     // Cancelled and cached jobs need no runner, so they are taken even where there is no room.
     const auto rows = STELLA_TRY(tx.query(
-        "(SELECT tenant_id, job_id, priority, created_at FROM jobs WHERE state = 'queued' AND not_before <= now() AND (lease_until IS NULL OR lease_until <= now()) "
-        "AND cached_from IS NULL AND NOT cancel_requested ORDER BY priority DESC, created_at LIMIT $1) UNION ALL "
-        "(SELECT tenant_id, job_id, priority, created_at FROM jobs WHERE state = 'queued' AND not_before <= now() AND (cached_from IS NOT NULL OR cancel_requested) LIMIT 64) UNION ALL "
-        "(SELECT tenant_id, job_id, priority, created_at FROM jobs WHERE state = 'running' AND cancel_requested LIMIT 64) ORDER BY 3 DESC, 4",
-        {room}));
+        "WITH busy AS (SELECT tenant_id, count(*) AS n FROM jobs WHERE state = 'running' OR (state = 'queued' AND lease_until > now()) GROUP BY tenant_id), "
+        "ready AS (SELECT tenant_id, job_id, priority, created_at, row_number() OVER (PARTITION BY tenant_id ORDER BY priority DESC, created_at, job_id) AS n FROM jobs "
+        "WHERE state = 'queued' AND not_before <= now() AND (lease_until IS NULL OR lease_until <= now()) AND cached_from IS NULL AND NOT cancel_requested) "
+        "(SELECT r.tenant_id, r.job_id, 0 AS class, r.n + coalesce(b.n, 0) AS place, r.priority, r.created_at FROM ready r LEFT JOIN busy b USING (tenant_id) "
+        "WHERE r.n + coalesce(b.n, 0) <= $2 ORDER BY r.priority DESC, place, r.created_at LIMIT $1) UNION ALL "
+        "(SELECT tenant_id, job_id, 1, 0, priority, created_at FROM jobs WHERE state = 'queued' AND not_before <= now() AND (cached_from IS NOT NULL OR cancel_requested) ORDER BY created_at LIMIT 64) UNION ALL "
+        "(SELECT tenant_id, job_id, 1, 0, priority, created_at FROM jobs WHERE state = 'running' AND cancel_requested LIMIT 64) ORDER BY class DESC, priority DESC, place, created_at",
+        {room, options.per_tenant}));
     for (int i = 0; i < rows.size(); ++i) {
       JobKey key;
       key.tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
@@ -129,7 +157,8 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   auto tx = STELLA_TRY(Tx::open(pool));
   const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
       ", (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from) FROM jobs j "
-      "WHERE j.tenant_id = $1 AND j.job_id = $2 AND (j.state = 'queued' OR (j.state = 'running' AND j.cancel_requested)) FOR UPDATE OF j SKIP LOCKED"),
+      "WHERE j.tenant_id = $1 AND j.job_id = $2 AND ((j.state IN ('queued', 'running') AND j.cancel_requested) OR (j.state = 'queued' AND j.not_before <= now() AND "
+      "(j.cached_from IS NOT NULL OR j.lease_until IS NULL OR j.lease_until <= now()))) FOR UPDATE OF j SKIP LOCKED"),
       {key.tenant, key.job}));
   if (rows.empty()) return false;
   JobRow job = STELLA_TRY(read_job(rows, 0));
@@ -140,11 +169,20 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
     return true;
   }
   if (job.cached_from) {
-    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 18)));
-    STELLA_TRY_VOID(finish(tx, job, std::move(outputs), nullptr));
-    STELLA_TRY_VOID(tx.commit());
+    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 19)));
+    auto finished = finish(tx, job, std::move(outputs), nullptr);
+    if (finished) finished = tx.commit();
+    if (finished) return true;
+    if (passing(finished.error())) return std::move(finished.error());
+    // Reusing does not work out: then it runs like any other.
+    kLog.warn("outputs of an earlier job cannot be reused", {f::error(finished.error()), f::detail(job.job_id.str())});
+    tx.rollback();
+    auto fresh = STELLA_TRY(Tx::open(pool));
+    STELLA_TRY_VOID(fresh.query("UPDATE jobs SET cached_from = NULL WHERE tenant_id = $1 AND job_id = $2 AND state = 'queued'", {job.tenant, job.job_id}));
+    STELLA_TRY_VOID(fresh.commit());
     return true;
   }
+  const int before = job.attempt;
   job.attempt += 1;
   STELLA_TRY_VOID(tx.query(
       "UPDATE jobs SET attempt = $3, dispatches = dispatches + 1, lease_until = now() + make_interval(secs => $4) WHERE tenant_id = $1 AND job_id = $2",
@@ -153,9 +191,15 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   // Outside the transaction: if this fails, nobody starts the attempt and the row's dispatch time-out brings the next.
   const telemetry::ContextScope scope(job_context(job));
   telemetry::Span span("orchestrator.schedule", telemetry::SpanKind::kProducer, {f::job_kind(job.kind), f::attempt(job.attempt)});
+  if (before > 0) {
+    // A message of the attempt before may still wait for a runner: without its inputs it ends at once instead of working in vain.
+    std::error_code ignored;
+    std::filesystem::remove_all(directory(job.job_id, before), ignored);
+  }
   auto sent = send(job);
   if (!sent) {
     span.fail(sent.error());
+    if (!passing(sent.error()) && sent.error().code() != base_errors::kIo) STELLA_TRY_VOID(give_up(job, sent.error()));
     return std::move(sent.error());
   }
   return true;
@@ -214,17 +258,65 @@ Result<void> Orchestrator::Impl::reap() {
     }
     STELLA_TRY_VOID(tx.commit());
   }
-  for (const JobKey& key : lost) {
-    auto tx = STELLA_TRY(Tx::open(pool));
-    const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
-        " FROM jobs j WHERE j.tenant_id = $1 AND j.job_id = $2 AND j.state = 'running' AND j.lease_until < now() FOR UPDATE SKIP LOCKED"), {key.tenant, key.job}));
-    if (rows.empty()) continue;
-    const JobRow job = STELLA_TRY(read_job(rows, 0));
-    STELLA_TRY_VOID(end_run(tx, job, "lost", "errored: the runner fell silent", nullptr));
-    STELLA_TRY_VOID(retry_or_bury(tx, job, json::Value::object({{"code", "unavailable"}, {"message", "the runner fell silent"}}), "errored: the runner fell silent"));
-    STELLA_TRY_VOID(tx.commit());
-  }
+  for (const JobKey& key : lost)
+    if (auto reaped = reap_one(key); !reaped) kLog.warn("a lost job could not be taken back", {f::error(reaped.error()), f::detail(key.job.str())});
   return {};
+}
+
+Result<void> Orchestrator::Impl::reap_one(const JobKey& key) {
+  auto tx = STELLA_TRY(Tx::open(pool));
+  const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
+      " FROM jobs j WHERE j.tenant_id = $1 AND j.job_id = $2 AND j.state = 'running' AND j.lease_until < now() FOR UPDATE OF j SKIP LOCKED"), {key.tenant, key.job}));
+  if (rows.empty()) return {};
+  const JobRow job = STELLA_TRY(read_job(rows, 0));
+  STELLA_TRY_VOID(end_run(tx, job, "lost", "errored: the runner fell silent", nullptr));
+  STELLA_TRY_VOID(retry_or_bury(tx, job, json::Value::object({{"code", "unavailable"}, {"message", "the runner fell silent"}}), "errored: the runner fell silent", "lease_expired"));
+  return tx.commit();
+}
+
+Result<void> Orchestrator::Impl::give_up(const JobRow& job, const Error& why) {
+  auto tx = STELLA_TRY(Tx::open(pool));
+  const auto rows = STELLA_TRY(tx.query("SELECT 1 FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'queued' FOR UPDATE", {job.tenant, job.job_id, job.attempt}));
+  if (rows.empty()) return {};
+  const json::Value error = json::Value::object({{"code", contracts::error_info(why.code()).wire}, {"message", why.message()}});
+  STELLA_TRY_VOID(fail(tx, job, error, "errored: " + std::string(why.message()), false, true));
+  return tx.commit();
+}
+
+// A crash, a cancellation or a lost runner leaves its attempt's directory behind. The names are read before the rows: a directory that
+// a dispatch makes meanwhile is not among them.
+void Orchestrator::Impl::sweep() {
+  next_sweep = Deadline::after(options.sweep);
+  std::error_code error;
+  std::vector<std::pair<JobId, int>> found;
+  for (std::filesystem::directory_iterator it(options.jobs_dir, error), end; !error && it != end; it.increment(error))
+    if (const auto attempt = parse_directory(it->path().filename().native())) found.push_back(*attempt);
+  if (found.empty()) return;
+  std::vector<std::string> ids;
+  for (const auto& [job, attempt] : found) ids.push_back(job.str());
+  auto rows = Tx::read(pool, "SELECT job_id, attempt FROM jobs WHERE job_id = ANY($1::uuid[]) AND state IN ('queued', 'running')", {pg::Param::uuid_array(ids)});
+  if (!rows) return;
+  std::map<std::string, std::int64_t, std::less<>> alive;
+  for (int i = 0; i < rows->size(); ++i) alive.emplace(rows->text(i, 0), rows->integer(i, 1));
+  for (const auto& [job, attempt] : found) {
+    const auto it = alive.find(job.str());
+    if (it != alive.end() && attempt >= it->second) continue;
+    std::filesystem::remove_all(directory(job, attempt), error);
+    if (error) kLog.warn("a job directory could not be removed", {f::detail(job.str())});
+  }
+}
+
+void Orchestrator::Impl::measure() {
+  next_measure = Deadline::after(kMeasureEvery);
+  auto rows = Tx::read(pool, "SELECT kind, count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running') FROM jobs WHERE state IN ('queued', 'running') GROUP BY kind");
+  if (!rows) return;
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>, std::less<>> counts;
+  for (const auto& kind : contracts::kJobKinds) counts.try_emplace(std::string(kind.kind));
+  for (int i = 0; i < rows->size(); ++i) counts[std::string(rows->text(i, 0))] = {rows->integer(i, 1), rows->integer(i, 2)};
+  for (const auto& [kind, n] : counts) {
+    kQueued.set(static_cast<double>(n.first), kind);
+    kRunning.set(static_cast<double>(n.second), kind);
+  }
 }
 
 void Orchestrator::Impl::watch_bus(int waiting) {

@@ -3,12 +3,15 @@
 #include <cmath>
 
 #include "state.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
+#include "stella/contracts/job_kinds.h"
+#include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/kdf.h"
 #include "stella/provenance/attest.h"
-#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -17,6 +20,19 @@ namespace {
 
 constexpr std::size_t kTelemetryRows = 2000;  // spans and log lines kept of one run
 constexpr std::size_t kTextBytes = 64u << 10;
+constexpr std::size_t kFieldsBytes = 4096;      // fields of an error, as reported
+constexpr std::size_t kMessageBytes = 500;
+constexpr std::int64_t kUsageCeiling = 1ll << 40;
+
+constexpr telemetry::Counter kJobs{contracts::metrics::kJobs};
+constexpr telemetry::Counter kRetries{contracts::metrics::kJobRetries};
+constexpr telemetry::Histogram kDuration{contracts::metrics::kJobDurationSeconds};
+constexpr telemetry::Histogram kJourney{contracts::metrics::kJourneyDurationSeconds};
+
+// Counted when it is true, which is after the commit.
+void count_end(Tx& tx, const JobRow& job, std::string_view outcome) {
+  tx.on_commit([kind = job.kind, outcome] { kJobs.add(1, kind, outcome); });
+}
 
 timeline::Event job_event(std::string_view kind, const JobRow& job, json::Value details) {
   timeline::Event event;
@@ -34,23 +50,27 @@ timeline::Event job_event(std::string_view kind, const JobRow& job, json::Value 
 
 json::Value failure_details(const JobRow& job, const json::Value& error, const std::string& root_cause) {
   json::Value d = json::Value::object({{"job_id", job.job_id.str()}, {"job_kind", job.kind}, {"attempt", job.attempt}, {"root_cause", root_cause},
-                                       {"error_code", error.str("code")}, {"error_message", error.str("message").substr(0, 500)}});
+                                       {"error_code", clip_utf8(error.str("code"), 64)}, {"error_message", clip_utf8(error.str("message"), kMessageBytes)}});
   return d;
 }
 
 jobs::FailedJob failed_job(const JobRow& job, const json::Value& error, const std::string& root_cause) {
   jobs::FailedJob out;
   static_cast<jobs::JobFacts&>(out) = job;
-  out.error_code = std::string(error.str("code"));
-  out.error_message = std::string(error.str("message").substr(0, 500));
-  if (const json::Value* fields = error.find("fields")) out.error_fields = *fields;
+  out.error_code = std::string(clip_utf8(error.str("code"), 64));
+  out.error_message = std::string(clip_utf8(error.str("message"), kMessageBytes));
+  if (const json::Value* fields = error.find("fields"); fields != nullptr && fields->is_object() && json::dump(*fields).size() <= kFieldsBytes) out.error_fields = *fields;
   out.root_cause = root_cause;
   return out;
 }
 
 std::int64_t usage(const Report* report, std::string_view name) {
   const json::Value* u = report == nullptr ? nullptr : report->body.find("usage");
-  return u == nullptr ? 0 : std::max<std::int64_t>(0, u->integer(name));
+  return u == nullptr || !u->is_object() ? 0 : std::clamp<std::int64_t>(u->integer(name), 0, kUsageCeiling);
+}
+
+json::Value usage_json(const Report& report) {
+  return json::Value::object({{"cpu_ms", usage(&report, "cpu_ms")}, {"max_rss_kb", usage(&report, "max_rss_kb")}, {"wall_ms", usage(&report, "wall_ms")}});
 }
 
 // Names plain, values as HMAC under a key of the tenant.
@@ -94,29 +114,43 @@ bool in_trace(const json::Value& v, const JobRow& job) { return v.is_object() &&
 
 // Spans and log lines of the run; only those of the job's own trace, so that a runner cannot write into another one.
 Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
-  std::size_t kept = 0;
+  std::vector<std::vector<pg::Param>> spans;
   for (const json::Value& s : report.body.items("spans")) {
-    if (!in_trace(s, job) || kept++ == kTelemetryRows) continue;
+    if (spans.size() == kTelemetryRows) break;
+    if (!in_trace(s, job)) continue;
     auto start = Timestamp::parse(s.str("start_ts"));
     auto end = Timestamp::parse(s.str("end_ts"));
     auto span_id = SpanId::parse(s.str("span_id"));
     if (!start || !end || !span_id) continue;
     const json::Value* attributes = s.find("attributes");
-    STELLA_TRY_VOID(tx.query(
-        "INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes) "
-        "VALUES ($1, $2, $3, $4, $5, $6, 'stella-runner', $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-        {job.tenant, job.trace.hex(), span_id->hex(), s.str("parent_span_id").substr(0, 16), s.str("name").substr(0, 100), s.str("kind").substr(0, 20),
-         *start, *end, s.str("status").substr(0, 20), attributes != nullptr && attributes->is_object() ? json::dump(*attributes) : std::string("{}")}));
+    std::string text = attributes != nullptr && attributes->is_object() ? json::dump(*attributes) : std::string("{}");
+    if (text.size() > kTextBytes) text = "{}";
+    spans.push_back({job.tenant, job.trace.hex(), span_id->hex(), clip_utf8(s.str("parent_span_id"), 16), clip_utf8(s.str("name"), 100), clip_utf8(s.str("kind"), 20),
+                     *start, *end, clip_utf8(s.str("status"), 20), pg::Param::json(text)});
   }
+  std::vector<std::vector<pg::Param>> lines;
   for (const json::Value& line : report.body.items("logs")) {
-    if (!in_trace(line, job) || kept++ >= kTelemetryRows) continue;
+    if (lines.size() == kTelemetryRows) break;
+    if (!in_trace(line, job)) continue;
     auto ts = Timestamp::parse(line.str("ts"));
     std::string text = json::dump(line);
     if (!ts || text.size() > kTextBytes) continue;
-    STELLA_TRY_VOID(tx.query("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line) VALUES ($1, $2, $3, $4, 'stella-runner', $5, $6)",
-                             {job.tenant, job.trace.hex(), *ts, line.str("level").substr(0, 10), line.str("span_id").substr(0, 16), text}));
+    lines.push_back({job.tenant, job.trace.hex(), *ts, clip_utf8(line.str("level"), 10), clip_utf8(line.str("span_id"), 16), text});
   }
+  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes) "
+                                "VALUES ($1, $2, $3, $4, $5, $6, 'stella-runner', $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+                                spans));
+  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line) VALUES ($1, $2, $3, $4, 'stella-runner', $5, $6)", lines));
   return {};
+}
+
+// A user's way from the request to its result: from the first job that was scheduled for the thing to this end.
+void count_journey(Tx& tx, const JobRow& job) {
+  const auto* kind = contracts::find_job_kind(job.kind);
+  if (kind == nullptr || kind->journey.empty()) return;
+  tx.on_commit([journey = std::string(kind->journey), since = job.created_at] {
+    kJourney.record(std::max(0.0, static_cast<double>((Timestamp::now() - since).count()) / 1e6), journey);
+  });
 }
 
 }  // namespace
@@ -132,7 +166,7 @@ Result<void> Orchestrator::Impl::begin_run(Tx& tx, const JobRow& job, const Repo
                            {job.tenant, job.job_id, report.runner_id, static_cast<double>(options.lease.count()) / 1000.0}));
   STELLA_TRY_VOID(tx.query("INSERT INTO runs (tenant_id, run_id, job_id, attempt, runner_id, state, image_sha256, sandbox, started_at) "
                            "VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, now())",
-                           {job.tenant, report.run_id, job.job_id, job.attempt, report.runner_id, report.image, report.sandbox}));
+                           {job.tenant, report.run_id, job.job_id, job.attempt, report.runner_id, report.image, pg::Param::json(report.sandbox)}));
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobStarted, job,
                                                            json::Value::object({{"job_id", job.job_id.str()}, {"run_id", report.run_id.str()}, {"job_kind", job.kind},
                                                                                 {"attempt", job.attempt}, {"runner_id", report.runner_id},
@@ -149,12 +183,13 @@ Result<void> Orchestrator::Impl::end_run(Tx& tx, const JobRow& job, std::string_
     transcript = crypto::sha256(lines);
     STELLA_TRY_VOID(store.put(object_key::object(job.tenant, *transcript), lines));
     environment = json::dump(environment_digests(*report, crypto::hkdf_sha256(options.environment_key, job.tenant.str(), "stella/environment/v1")));
-    if (const json::Value* u = report->body.find("usage")) used = json::dump(*u);
+    used = json::dump(usage_json(*report));
     STELLA_TRY_VOID(keep_telemetry(tx, job, *report));
   }
   STELLA_TRY_VOID(tx.query("UPDATE runs SET state = $4, root_cause = $5, environment = $6, usage = $7, transcript_sha256 = $8, finished_at = now() "
                            "WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running'",
-                           {job.tenant, job.job_id, job.attempt, state, root_cause.empty() ? pg::Param(nullptr) : pg::Param(root_cause), environment, used, transcript}));
+                           {job.tenant, job.job_id, job.attempt, state, root_cause.empty() ? pg::Param(nullptr) : pg::Param(root_cause), pg::Param::json(environment), used, transcript}));
+  if (report != nullptr) tx.on_commit([kind = job.kind, ms = usage(report, "wall_ms")] { kDuration.record(static_cast<double>(ms) / 1000.0, kind); });
   return {};
 }
 
@@ -180,6 +215,8 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFinished, job, std::move(details))));
   STELLA_TRY_VOID(attest::attest_job(tx, store, *signer, provenance_of(done, report)));
   if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_finished(tx, done));
+  count_end(tx, job, done.cached ? "cached" : "finished");
+  count_journey(tx, job);
   return {};
 }
 
@@ -190,7 +227,7 @@ Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Val
   STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = $3, error_code = $4, error_message = $5, error_fields = $6, root_cause = $7, finished_at = now(), lease_until = NULL, "
                            "attempt = attempt + $8 WHERE tenant_id = $1 AND job_id = $2",
                            {job.tenant, job.job_id, cancelled ? "cancelled" : dead ? "dead" : "failed", failed.error_code, failed.error_message,
-                            json::dump(failed.error_fields), root_cause, cancelled ? 1 : 0}));
+                            pg::Param::json(json::dump(failed.error_fields)), root_cause, cancelled ? 1 : 0}));
   if (!cancelled) {  // a cancellation was announced by whoever asked for it
     json::Value details = failure_details(job, error, root_cause);
     details.set("inputs", jobs::digest_list(job.inputs));
@@ -198,22 +235,24 @@ Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Val
   }
   if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
   if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_failed(tx, failed));
+  count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed");
   return {};
 }
 
-Result<void> Orchestrator::Impl::retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause) {
+Result<void> Orchestrator::Impl::retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause, std::string_view reason) {
   const std::int64_t failures = job.failures + 1;
   if (failures >= job.max_attempts) return fail(tx, job, error, root_cause, false, true);
   std::uint32_t random = 0;
   fill_random(&random, sizeof random);
   const double jitter = 0.5 + static_cast<double>(random % 1000) / 1000.0;
-  const double delay_ms = std::min(60'000.0, static_cast<double>(options.retry_base.count()) * std::ldexp(1.0, static_cast<int>(std::min<std::int64_t>(failures, 10)))) * jitter;
-  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'queued', lease_until = NULL, runner_id = NULL, not_before = now() + make_interval(secs => $3), root_cause = $4 "
+  const double delay_ms = std::min(static_cast<double>(options.retry_max.count()), static_cast<double>(options.retry_base.count()) * std::ldexp(1.0, static_cast<int>(std::min<std::int64_t>(failures, 10)))) * jitter;
+  STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'queued', lease_until = NULL, runner_id = NULL, not_before = clock_timestamp() + make_interval(secs => $3), root_cause = $4 "
                            "WHERE tenant_id = $1 AND job_id = $2",
                            {job.tenant, job.job_id, delay_ms / 1000.0, root_cause}));
   json::Value details = failure_details(job, error, root_cause);
   details.set("delay_ms", static_cast<std::int64_t>(delay_ms));
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobRetried, job, std::move(details))));
+  tx.on_commit([kind = job.kind, reason] { kRetries.add(1, kind, reason); });
   return {};
 }
 

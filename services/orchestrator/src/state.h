@@ -20,13 +20,14 @@ struct JobRow : jobs::JobFacts {
   std::optional<JobId> cached_from;
   std::string outputs;  // JSON text of an earlier job, where cached
   std::int64_t failures = 0;
+  Timestamp created_at;
 };
 
 // The columns of JobRow in order; `j` is the alias of jobs.
 inline constexpr std::string_view kJobColumns =
     "j.tenant_id, j.job_id, j.kind, j.state, j.engine_version, j.params, j.inputs, j.project_id, j.resource_type, j.resource_id, j.requested_by, "
     "j.traceparent, j.trace_id, j.attempt, j.max_attempts, j.cancel_requested, j.cached_from, "
-    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost'))";
+    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.created_at";
 Result<JobRow> read_job(const pg::Rows& rows, int row);
 
 // The ambient context of work for a job: its own trace, its tenant.
@@ -52,6 +53,9 @@ struct Report {
 };
 Result<Report> parse_report(std::string_view payload);
 
+// Passes by itself: another transaction, a part that is away, a full disk. Everything else would be the same the next time.
+bool passing(const Error& error);
+
 struct Orchestrator::Impl {
   pg::SystemPool<pg::OrchestratorRole>& pool;
   bus::Connection& bus;
@@ -65,6 +69,8 @@ struct Orchestrator::Impl {
   CondVar changed;
   bool woken STELLA_GUARDED_BY(mutex) = false;
   std::atomic<std::int64_t> last_message_micros{0};
+  Deadline next_sweep = Deadline::after(std::chrono::seconds(0));    // dispatcher's
+  Deadline next_measure = Deadline::after(std::chrono::seconds(0));  // dispatcher's
   std::thread dispatcher;
   std::thread receiver;
 
@@ -73,7 +79,11 @@ struct Orchestrator::Impl {
   Result<int> dispatch_round();
   Result<bool> take(const JobKey& key);           // one queued job: cancel, complete from cache, or dispatch
   Result<void> send(const JobRow& job);           // directory and message
+  Result<void> give_up(const JobRow& job, const Error& why);  // what cannot be sent, ever: its inputs are not there
   Result<void> reap();                            // running jobs whose lease is over
+  Result<void> reap_one(const JobKey& key);
+  void sweep();                                   // directories of attempts that are over
+  void measure();                                 // gauges
   void watch_bus(int waiting);                    // probes and rebuilds (architecture.md §2)
   Result<void> prepare_directory(const JobRow& job, json::Value& message);
   // results.cc
@@ -81,12 +91,14 @@ struct Orchestrator::Impl {
   Result<void> on_message(const bus::Message& message);
   Result<void> on_started(const Report& report);
   Result<void> on_heartbeat(const Report& report);
-  Result<void> on_result(const Report& report);
+  Result<void> on_result(const Report& pointer);
+  Result<void> end_attempt(Report& report, const std::vector<jobs::OutputRef>& outputs, const std::optional<Error>& bad);
   Result<std::vector<jobs::OutputRef>> collect_outputs(const Report& report, std::uint64_t max_bytes);
   // finish.cc: each inside the caller's transaction, after the job's row was locked
   Result<void> finish(Tx& tx, const JobRow& job, std::vector<jobs::OutputRef> outputs, const Report* report);
   Result<void> fail(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause, bool cancelled, bool dead);
-  Result<void> retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause);
+  // `reason` is a value of stella_job_retries.
+  Result<void> retry_or_bury(Tx& tx, const JobRow& job, const json::Value& error, const std::string& root_cause, std::string_view reason);
   Result<void> begin_run(Tx& tx, const JobRow& job, const Report& report);
   Result<void> end_run(Tx& tx, const JobRow& job, std::string_view state, const std::string& root_cause, const Report* report);
   jobs::KindHandler* handler(std::string_view kind) const;

@@ -28,7 +28,10 @@ struct Options {
   int in_flight = 32;                                // dispatched and running jobs at once: the queue waits in rows, not on the bus
   std::chrono::milliseconds poll{250};               // backstop for lost wake-ups
   std::string environment_key;                       // values of a job's environment are recorded as HMACs: short ones could be guessed from hashes
-  std::chrono::milliseconds retry_base{500};         // backoff: base * 2^failures with jitter, at most 60 s
+  std::chrono::milliseconds retry_base{500};         // backoff: base * 2^failures with jitter, at most retry_max
+  std::chrono::milliseconds retry_max{60'000};
+  int per_tenant = 16;                               // of in_flight, for one tenant: nobody starves the others
+  std::chrono::milliseconds sweep{60'000};           // between looks at directories of attempts that are over
 };
 
 using Handlers = std::map<std::string, std::shared_ptr<jobs::KindHandler>, std::less<>>;
