@@ -90,7 +90,7 @@ class ExportBundle final : public jobs::KindHandler {
 
   Result<void> on_failed(OrchestratorTx& tx, const jobs::FailedJob& job) override {
     STELLA_TRY_VOID(tx.query("UPDATE exports SET state = 'failed', error = $3, finished_at = now() WHERE tenant_id = $1 AND export_id = $2",
-                             {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+                             {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
     json::Value details = json::Value::object({{"export_id", job.resource_id}, {"error_code", job.error_code}, {"error_message", job.error_message}, {"job_id", job.job_id.str()}});
     timeline::Event event = export_event(contracts::events::kExportFailed, "system:orchestrator", job.resource_id, job.trace, job.traceparent, std::move(details));
     event.project = job.project;

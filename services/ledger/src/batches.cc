@@ -14,6 +14,7 @@ namespace stella::ledger {
 namespace {
 
 constexpr std::size_t kRejectedShown = 100;  // rejected documents kept in the row
+constexpr std::size_t kIdBytes = 500;        // of a document or vulnerability: ids are index keys and resources of events
 
 bool valid_source(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -116,6 +117,11 @@ Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob
     const std::size_t end = std::min(ndjson.find('\n'), ndjson.size());
     json::Value line = STELLA_TRY(json::parse(ndjson.substr(0, end)));
     ndjson.remove_prefix(std::min(end + 1, ndjson.size()));
+    const std::string_view id = line.str("id");
+    if (line.str("status") == "parsed" && (id.size() > kIdBytes || id.find('\0') != id.npos)) {
+      line.set("status", "rejected");
+      line.set("error", json::Value::object({{"code", "invalid"}, {"message", "the document's id is not usable"}, {"expected", "at most 500 bytes without NUL"}}));
+    }
     if (line.str("status") != "parsed") {
       ++out.counts.rejected;
       if (out.rejected.size() < kRejectedShown) {
@@ -163,7 +169,7 @@ Result<std::map<std::string, Current>> current_revisions(OrchestratorTx& tx, std
 
 Result<void> close_batch(OrchestratorTx& tx, const jobs::FinishedJob& job, const Batch& batch) {
   STELLA_TRY_VOID(tx.query("UPDATE ingest_batches SET state = 'ingested', counts = $3, rejected = $4, error = NULL, finished_at = now() WHERE tenant_id = $1 AND batch_id = $2",
-                           {job.tenant, job.resource_id, json::dump(batch.counts.json()), json::dump(json::Value(batch.rejected))}));
+                           {job.tenant, job.resource_id, json::dump(batch.counts.json()), pg::Param::json(json::dump(json::Value(batch.rejected)))}));
   return {};
 }
 
@@ -176,7 +182,7 @@ json::Value ingested_details(const jobs::FinishedJob& job, const Batch& batch) {
 
 Result<void> fail_batch(OrchestratorTx& tx, const jobs::FailedJob& job) {
   STELLA_TRY_VOID(tx.query("UPDATE ingest_batches SET state = 'rejected', error = $3, finished_at = now() WHERE tenant_id = $1 AND batch_id = $2",
-                           {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+                           {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
   return {};
 }
 
@@ -216,7 +222,7 @@ class AdvisoryIngest final : public jobs::KindHandler {
                                   in_force));
     json::Array ecosystems;
     for (const jobs::OutputRef& out : job.outputs) {
-      if (out.name.rfind("segment-", 0) != 0) continue;
+      if (!out.name.starts_with("segment-") || !out.name.ends_with(".idx")) continue;
       // The name carries the ecosystem's slug; the segment itself says which ecosystem it is for when it is loaded.
       const std::string slug = out.name.substr(8, out.name.size() - 8 - 4);
       ecosystems.push_back(slug);
@@ -224,13 +230,13 @@ class AdvisoryIngest final : public jobs::KindHandler {
                                {job.tenant, out.sha256, slug, job.resource_id, out.size}));
     }
     STELLA_TRY_VOID(close_batch(tx, job, batch));
-    for (timeline::Event& event : changes) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
     json::Value details = ingested_details(job, batch);
     details.set("withdrawn_count", batch.counts.withdrawn);
     details.set("ecosystems", std::move(ecosystems));
     timeline::Event event = make_event(contracts::events::kAdvisoryIngested, job, "source", batch.source_id, std::move(details));
     event.resources.emplace_back("batch", job.resource_id);
-    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+    changes.push_back(std::move(event));
+    STELLA_TRY_VOID(timeline::emit_many(tx, job.tenant, std::move(changes)));
     return {};
   }
 
@@ -272,11 +278,12 @@ class VexIngest final : public jobs::KindHandler {
       const json::Array& statements = o.line.items("statements");
       const json::Value* deviations = o.line.find("deviations");
       observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("format"), o.line.str("timestamp"), statements.size(),
-                              json::dump(deviations != nullptr ? *deviations : json::Value::array()), o.path, job.resource_id});
+                              pg::Param::json(json::dump(deviations != nullptr ? *deviations : json::Value::array())), o.path, job.resource_id});
       in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
       std::set<std::string> vulnerabilities;
       for (const json::Value& s : statements)
-        for (std::string& v : strings(s, "vulnerabilities")) vulnerabilities.insert(std::move(v));
+        for (std::string& v : strings(s, "vulnerabilities"))
+          if (v.size() <= kIdBytes) vulnerabilities.insert(std::move(v));  // no advisory has a longer one: such a statement applies to nothing
       for (const std::string& v : vulnerabilities) ids.push_back({job.tenant, v, o.sha256});
       batch.counts.statements += static_cast<int>(statements.size());
       ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/decision.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -19,6 +20,9 @@ namespace stella::ledger {
 namespace {
 
 constexpr telemetry::Logger kLog{"ledger"};
+// An event must stay small; decision record and objects have everything.
+constexpr std::size_t kReasonBytes = 2000;
+constexpr std::size_t kRulesPerEvent = 100;
 
 // The concatenation of sorted, distinct digests: how a set of documents is named by one digest and handed to a job.
 std::string digest_set(std::vector<Sha256> digests) {
@@ -75,8 +79,8 @@ Result<std::optional<Evaluation>> lock_evaluation(OrchestratorTx& tx, const jobs
   e.policy_version = std::string(rows.text(0, 7));
   e.as_of = std::string(rows.text(0, 8));
   e.requested_by = std::string(rows.text(0, 9));
-  // A retried job may find its evaluation failed: it goes on from there.
-  if (e.state != expected_state && e.state != "failed") return std::optional<Evaluation>();
+  // A retried job may find its evaluation failed or cancelled: it goes on from there.
+  if (e.state != expected_state && e.state != "failed" && e.state != "cancelled") return std::optional<Evaluation>();
   return std::optional<Evaluation>(std::move(e));
 }
 
@@ -85,6 +89,24 @@ timeline::Event evaluation_event(std::string_view kind, const jobs::JobFacts& jo
   if (event.resource_type != "evaluation") event.resources.emplace_back("evaluation", e.id);
   if (event.resource_type != "sbom") event.resources.emplace_back("sbom", e.sbom_id);
   return event;
+}
+
+// The segments that a component of these ecosystems can be looked up in: its ecosystem's own, and the one of ecosystems that have none.
+// Segments carry the slug of their ecosystem without release (pipeline/conseiller).
+Result<std::vector<std::string>> segment_slugs(std::string_view by_ecosystem) {
+  const json::Value counts = STELLA_TRY(json::parse(by_ecosystem));
+  std::set<std::string> slugs{"other"};
+  for (const auto& [name, count] : counts.as_object()) {
+    std::string slug;
+    for (char c : std::string_view(name)) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+      const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+      if (plain) slug += c;
+      else if (!slug.empty() && slug.back() != '-') slug += '-';
+    }
+    if (!slug.empty()) slugs.insert(std::move(slug));
+  }
+  return std::vector<std::string>(slugs.begin(), slugs.end());
 }
 
 // Documents in force of this tenant and of the public knowledge base, with the tenant that holds their bytes.
@@ -96,7 +118,7 @@ struct Document {
 }  // namespace
 
 Result<EvaluationId> start_evaluation(pg::TenantTx& tx, objects::Store& store, const EvaluationRequest& request, const Trace& trace) {
-  const auto sbom = STELLA_TRY(tx.query("SELECT project_id, state, sha256, components_sha256 FROM sboms WHERE tenant_id = $1 AND sbom_id = $2", {tx.tenant(), request.sbom}));
+  const auto sbom = STELLA_TRY(tx.query("SELECT project_id, state, sha256, components_sha256, coalesce(counts->'by_ecosystem', '{}')::text FROM sboms WHERE tenant_id = $1 AND sbom_id = $2", {tx.tenant(), request.sbom}));
   if (sbom.empty()) return Error(base_errors::kNotFound, "no such SBOM");
   if (sbom.text(0, 1) != "computed") return Error(contracts::errors::kNotReady, "the SBOM is not computed").with("state", std::string(sbom.text(0, 1)));
   const auto policy = request.policy_version.empty()
@@ -116,7 +138,10 @@ Result<EvaluationId> start_evaluation(pg::TenantTx& tx, objects::Store& store, c
   const std::string active_set = digest_set(STELLA_TRY(digests_of(active, 0)));
   const Sha256 advisory_set = crypto::sha256(active_set);
   STELLA_TRY_VOID(store.put(object_key::object(tx.tenant(), advisory_set), active_set));
-  const auto segments = STELLA_TRY(tx.query("SELECT DISTINCT sha256, tenant_id FROM advisory_segments WHERE tenant_id IN ($1, 'global') ORDER BY sha256", {tx.tenant()}));
+  const std::vector<std::string> slugs = STELLA_TRY(segment_slugs(sbom.text(0, 4)));
+  const auto segments = STELLA_TRY(tx.query("SELECT DISTINCT ON (sha256) sha256, tenant_id FROM advisory_segments WHERE tenant_id IN ($1, 'global') AND ecosystem = ANY($2::text[]) "
+                                            "ORDER BY sha256, tenant_id",
+                                            {tx.tenant(), pg::Param::text_array(slugs)}));
 
   const EvaluationId id = EvaluationId::generate();
   const Timestamp as_of = request.as_of.value_or(Timestamp::now());
@@ -154,8 +179,8 @@ class EvaluationHandler : public jobs::KindHandler {
  public:
   explicit EvaluationHandler(objects::Store& store) : store_(store) {}
   Result<void> on_failed(OrchestratorTx& tx, const jobs::FailedJob& job) override {
-    STELLA_TRY_VOID(tx.query("UPDATE evaluations SET state = $3, error = $4, finished_at = now() WHERE tenant_id = $1 AND evaluation_id = $2 AND state NOT IN ('finished', 'cancelled')",
-                             {job.tenant, job.resource_id, job.cancelled ? "cancelled" : "failed", json::dump(jobs::error_json(job))}));
+    STELLA_TRY_VOID(tx.query("UPDATE evaluations SET state = $3, error = $4, finished_at = now() WHERE tenant_id = $1 AND evaluation_id = $2 AND state <> 'finished'",
+                             {job.tenant, job.resource_id, job.cancelled ? "cancelled" : "failed", pg::Param::json(json::dump(jobs::error_json(job)))}));
     return {};
   }
 
@@ -187,7 +212,7 @@ class Link final : public EvaluationHandler {
     STELLA_TRY_VOID(store_.put(object_key::object(job.tenant, vex_set_sha256), vex_set));
 
     jobs::Spec spec = next_job(job, contracts::job_kinds::kVexReconcile);
-    const jobs::OutputRef& exposures = *job.output("exposures.ndjson");
+    const jobs::OutputRef& exposures = *job.output("exposures.ndjson");  // it was read above
     spec.inputs.push_back({"components.ndjson", evaluation->components, job.tenant});
     spec.inputs.push_back({"exposures.ndjson", exposures.sha256, job.tenant});
     for (std::size_t i = 0; i < documents.size(); ++i) {
@@ -246,6 +271,7 @@ class Reconcile final : public EvaluationHandler {
     STELLA_TRY_VOID(tx.query("UPDATE evaluations SET state = 'evaluating', error = NULL, finished_at = NULL, vex_sha256 = $3, evaluate_job = $4 WHERE tenant_id = $1 AND evaluation_id = $2",
                              {job.tenant, job.resource_id, vex.sha256, next.job_id}));
     int considered = 0, applied = 0, conflicts = 0;
+    std::vector<timeline::Event> events;
     for (const contracts::VexOutcome& o : set.outcomes) {
       considered += static_cast<int>(o.considered.size());
       applied += static_cast<int>(std::count_if(o.considered.begin(), o.considered.end(), [](const auto& s) { return s.applies; }));
@@ -258,18 +284,19 @@ class Reconcile final : public EvaluationHandler {
           statuses.emplace(to_string(s.status));
           if (documents.size() < jobs::kDigestsPerEvent) documents.push_back(digest_entry("vex", s.document));
         }
-      STELLA_TRY_VOID(timeline::emit(tx, job.tenant, evaluation_event(contracts::events::kVexConflict, job, *evaluation, "evaluation", evaluation->id, conflict_details(*evaluation, o, statuses, std::move(documents)))));
+      events.push_back(evaluation_event(contracts::events::kVexConflict, job, *evaluation, "evaluation", evaluation->id, conflict_details(*evaluation, o, statuses, std::move(documents))));
     }
     json::Value details = json::Value::object({{"sbom_id", evaluation->sbom_id}, {"evaluation_id", evaluation->id}, {"statement_count", considered}, {"applied_count", applied},
                                                {"conflict_count", conflicts}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
-    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, evaluation_event(contracts::events::kVexReconciled, job, *evaluation, "sbom", evaluation->sbom_id, std::move(details))));
+    events.push_back(evaluation_event(contracts::events::kVexReconciled, job, *evaluation, "sbom", evaluation->sbom_id, std::move(details)));
+    STELLA_TRY_VOID(timeline::emit_many(tx, job.tenant, std::move(events)));
     return {};
   }
 
  private:
   static json::Value conflict_details(const Evaluation& e, const contracts::VexOutcome& o, const std::set<std::string>& statuses, json::Array documents) {
-    return json::Value::object({{"evaluation_id", e.id}, {"sbom_id", e.sbom_id}, {"vulnerability_id", o.advisory_id}, {"purl", o.purl},
+    return json::Value::object({{"evaluation_id", e.id}, {"sbom_id", e.sbom_id}, {"vulnerability_id", clip_utf8(o.advisory_id, kReasonBytes)}, {"purl", clip_utf8(o.purl, kReasonBytes)},
                                 {"statuses", json::Array(statuses.begin(), statuses.end())}, {"documents", std::move(documents)}});
   }
 };
@@ -278,6 +305,13 @@ json::Value counts_json(const contracts::DecisionCounts& c) {
   return json::Value::object({{"components", static_cast<int>(c.components)}, {"findings", static_cast<int>(c.findings)}, {"affected", static_cast<int>(c.affected)},
                               {"not_affected", static_cast<int>(c.not_affected)}, {"withdrawn", static_cast<int>(c.withdrawn)}, {"unknown", static_cast<int>(c.unknown)},
                               {"allow", static_cast<int>(c.allow)}, {"warn", static_cast<int>(c.warn)}, {"defer", static_cast<int>(c.defer)}, {"deny", static_cast<int>(c.deny)}});
+}
+
+json::Array rule_ids(const contracts::Decision& d, std::size_t most) {
+  json::Array out;
+  for (const std::string& id : d.rule_ids)
+    if (out.size() < most) out.push_back(id);
+  return out;
 }
 
 json::Value clause_json(const contracts::Clause& c) {
@@ -303,8 +337,8 @@ class Evaluate final : public EvaluationHandler {
                              {job.tenant, job.resource_id, decision_id, to_string(decision.effect), decision.reason, json::dump(counts_json(decision.counts)),
                               job.output("decision.json")->sha256, job.output("findings.ndjson")->sha256, trace->sha256}));
     json::Value details = json::Value::object({{"evaluation_id", evaluation->id}, {"decision_id", decision_id.str()}, {"sbom_id", evaluation->sbom_id},
-                                               {"effect", to_string(decision.effect)}, {"reason", decision.reason}, {"policy_version", evaluation->policy_version},
-                                               {"policy_sha256", evaluation->policy.hex()}, {"rule_ids", json::Array(decision.rule_ids.begin(), decision.rule_ids.end())},
+                                               {"effect", to_string(decision.effect)}, {"reason", clip_utf8(decision.reason, kReasonBytes)}, {"policy_version", evaluation->policy_version},
+                                               {"policy_sha256", evaluation->policy.hex()}, {"rule_ids", rule_ids(decision, kRulesPerEvent)},
                                                {"counts", counts_json(decision.counts)}, {"as_of", evaluation->as_of}, {"engine_version", job.engine_version},
                                                {"trace_sha256", trace->sha256.hex()}, {"decision_sha256", job.output("decision.json")->sha256.hex()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
@@ -338,7 +372,7 @@ class Evaluate final : public EvaluationHandler {
     for (std::size_t i = 0; i < findings.size(); ++i) {
       const contracts::Finding& f = findings[i];
       rows.push_back({job.tenant, job.resource_id, i, f.purl, f.advisory_id, to_string(f.verdict), f.severity, f.score, to_string(f.vex), to_string(f.effect), f.rule_id,
-                      f.reason, pg::Param::text_array(f.fixed_versions), json::dump(clause_json(f.clause))});
+                      f.reason, pg::Param::text_array(f.fixed_versions), pg::Param::json(json::dump(clause_json(f.clause)))});
     }
     STELLA_TRY_VOID(tx.query_many("INSERT INTO findings (tenant_id, evaluation_id, finding_no, purl, advisory_id, verdict, severity, score, vex_status, decision_effect, rule_id, reason, "
                                   "fixed_versions, clause) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -361,7 +395,7 @@ class Evaluate final : public EvaluationHandler {
          {"counts", counts_json(d.counts)}, {"trace_digest", trace.hex()}, {"trace_id", job.trace.hex()}});
     STELLA_TRY_VOID(tx.query("INSERT INTO decisions (tenant_id, decision_id, ts, kind, decision_effect, decision_reason, actor, evaluation_id, policy_version, trace_id, record) "
                              "VALUES ($1, $2, $3, 'evaluation', $4, $5, $6, $7, $8, $9, $10)",
-                             {job.tenant, id, now, to_string(d.effect), d.reason, e.requested_by, e.id, e.policy_version, job.trace.hex(), json::dump(record)}));
+                             {job.tenant, id, now, to_string(d.effect), d.reason, e.requested_by, e.id, e.policy_version, job.trace.hex(), pg::Param::json(json::dump(record))}));
     return {};
   }
 };

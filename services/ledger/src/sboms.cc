@@ -77,7 +77,7 @@ class SbomCompute final : public jobs::KindHandler {
     STELLA_TRY_VOID(tx.query(
         "UPDATE sboms SET state = 'computed', source_format = $3, document_name = $4, document_version = $5, document_id = $6, counts = $7, components_sha256 = $8, "
         "error = NULL, computed_at = now() WHERE tenant_id = $1 AND sbom_id = $2",
-        {job.tenant, job.resource_id, table.source_format, table.document_name, table.document_version, table.document_id, json::dump(counts), job.output("components.ndjson")->sha256}));
+        {job.tenant, job.resource_id, table.source_format, table.document_name, table.document_version, table.document_id, pg::Param::json(json::dump(counts)), job.output("components.ndjson")->sha256}));
     json::Value details = json::Value::object({{"sbom_id", job.resource_id}, {"component_count", table.components.size()}, {"unknown_count", unknown},
                                                {"edge_count", table.edges.size()}, {"problem_count", table.problems.size()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
@@ -86,7 +86,7 @@ class SbomCompute final : public jobs::KindHandler {
   }
 
   Result<void> on_failed(OrchestratorTx& tx, const jobs::FailedJob& job) override {
-    STELLA_TRY_VOID(tx.query("UPDATE sboms SET state = 'rejected', error = $3 WHERE tenant_id = $1 AND sbom_id = $2", {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+    STELLA_TRY_VOID(tx.query("UPDATE sboms SET state = 'rejected', error = $3 WHERE tenant_id = $1 AND sbom_id = $2", {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
     json::Value details = json::Value::object({{"sbom_id", job.resource_id}, {"error_code", job.error_code}, {"error_message", job.error_message},
                                                {"inputs", jobs::digest_list(job.inputs)}});
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, make_event(contracts::events::kSbomRejected, job, "sbom", job.resource_id, std::move(details))));
