@@ -135,7 +135,7 @@ void Locker::wake() {
 void Locker::loop() {
   while (!stopping_) {
     auto sealed = round();
-    if (!sealed) kLog.warn("sealing failed, it will be tried again", {f::error(sealed.error())});
+    if (!sealed) kLog.warn("sealing made no progress", {f::error(sealed.error())});
     if (sealed && *sealed > 0) continue;
     Lock lock(mutex_);
     const Deadline deadline = Deadline::after(sealed ? options_.poll : std::chrono::milliseconds(1000));
@@ -149,7 +149,7 @@ Result<int> Locker::round() {
   std::vector<std::pair<TenantId, BundleId>> built;
   {
     auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
-    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at LIMIT 16"));
+    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at, bundle_id LIMIT 64"));
     for (int i = 0; i < rows.size(); ++i) {
       TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
@@ -158,10 +158,19 @@ Result<int> Locker::round() {
     STELLA_TRY_VOID(tx.commit());
   }
   int sealed = 0;
+  std::optional<Error> trouble;
   for (const auto& [tenant, bundle] : built) {
-    const bool done = STELLA_TRY(seal_one(tenant, bundle));
-    sealed += done ? 1 : 0;
+    if (stopping_) break;
+    auto done = seal_one(tenant, bundle);
+    if (done) {
+      sealed += *done ? 1 : 0;
+      continue;
+    }
+    // One bundle that cannot be sealed now must not hold up those behind it.
+    kLog.warn("sealing failed, it will be tried again", {f::bundle_id(bundle), f::error(done.error())});
+    trouble = std::move(done.error());
   }
+  if (sealed == 0 && trouble) return std::move(*trouble);
   return sealed;
 }
 
@@ -202,7 +211,8 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     if (!made) {
       span.fail(made.error());
       // A payload that is not what its items say will not get better: the snapshot has failed, and says why.
-      if (made.error().code() != base_errors::kInvalid && made.error().code() != base_errors::kMalformed) return std::move(made.error());
+      const ErrorCode code = made.error().code();
+      if (code != base_errors::kInvalid && code != base_errors::kMalformed && code != base_errors::kLimit && code != contracts::errors::kIntegrity) return std::move(made.error());
       STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
                                {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", made.error().message()}}))}));
       STELLA_TRY_VOID(tx.commit());

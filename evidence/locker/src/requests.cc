@@ -79,9 +79,13 @@ std::string_view result_word(const Verdict& verdict) {
 
 }  // namespace
 
-Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& request) {
+Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& asked) {
+  SnapshotRequest request = asked;
   if (request.kind != "eval" && request.kind != "job" && request.kind != "export")
     return Error(base_errors::kInvalid, "not a kind of snapshot").with("field", "kind").with("expected", "eval, job or export");
+  const auto resource = Uuid::parse(request.resource_id);
+  if (!resource) return Error(base_errors::kNotFound, "no such thing");
+  request.resource_id = resource->str();  // one spelling: the request is idempotent on it
   // One at a time per request key: the next request number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/" + request.kind + "/" + request.resource_id + "/" + request.case_id.str()}));
   const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 ORDER BY request_no DESC LIMIT 1",
@@ -204,7 +208,7 @@ class SnapshotHandler final : public jobs::KindHandler {
     return {};
   }
   Result<void> on_failed(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FailedJob& job) override {
-    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'building'", {job.tenant, job.resource_id, json::dump(jobs::error_json(job))}));
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'building'", {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
     return {};
   }
 
