@@ -15,6 +15,7 @@ namespace {
 namespace errors = contracts::errors;
 
 constexpr std::size_t kFailuresPerMinute = 10;
+constexpr std::size_t kLoginBytes = 127;
 constexpr std::chrono::seconds kRevocationRefresh{5};
 
 // Checked where the login is unknown, so that a wrong name costs as much time as a wrong secret.
@@ -103,10 +104,11 @@ void Authority::note_failure(const std::string& login) {
 }
 
 Result<IssuedToken> Authority::login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace) {
-  const std::string name(login.substr(0, 128));
+  const std::string name(login.size() <= kLoginBytes ? login : std::string_view());  // nobody's login is longer, nobody's is empty
   if (throttled(name)) return Error(errors::kRateLimited, "too many failed logins").with("retry_after", 60);
-  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
-  const auto rows = STELLA_TRY(tx.query(
+  // No transaction is open while the secret is hashed: that takes long on purpose.
+  const auto rows = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::read(
+      pool_,
       "SELECT p.tenant_id, p.principal_id, p.kind, p.secret_hash, p.state = 'active' AND t.state = 'active', "
       "coalesce((SELECT string_agg(s.scope, ' ') FROM principal_scopes s WHERE s.tenant_id = p.tenant_id AND s.principal_id = p.principal_id), '') "
       "FROM principals p JOIN tenants t USING (tenant_id) WHERE p.login = $1",
@@ -131,6 +133,7 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
                                             {"iat", now.seconds()}, {"exp", expires.seconds()}, {"kind", "tenant"},
                                             {"tenant", p.tenant.str()}, {"scope", joined(p.scopes)}});
   out.token = STELLA_TRY(crypto::jwt_sign(*signer_, claims));
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
   STELLA_TRY_VOID(tx.query("INSERT INTO tokens (tenant_id, token_id, principal_id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
                            {p.tenant, p.token_id.str(), p.id, now, expires}));
   timeline::Event event;
@@ -147,8 +150,10 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
 }
 
 Result<bool> Authority::revoked(const Uuid& token_id) {
+  std::uint64_t epoch = 0;
   {
     const Lock lock(mutex_);
+    epoch = revocations_;
     if (revoked_until_ && !revoked_until_->passed()) return std::binary_search(revoked_.begin(), revoked_.end(), token_id);
   }
   auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
@@ -157,10 +162,12 @@ Result<bool> Authority::revoked(const Uuid& token_id) {
   std::vector<Uuid> ids;
   for (int i = 0; i < rows.size(); ++i) ids.push_back(STELLA_TRY(Uuid::parse(rows.text(i, 0))));
   std::sort(ids.begin(), ids.end());
+  const bool gone = std::binary_search(ids.begin(), ids.end(), token_id);
   const Lock lock(mutex_);
+  if (epoch != revocations_) return gone;  // read before a revocation that was committed meanwhile: good for nobody else
   revoked_ = std::move(ids);
   revoked_until_ = Deadline::after(kRevocationRefresh);
-  return std::binary_search(revoked_.begin(), revoked_.end(), token_id);
+  return gone;
 }
 
 Result<Principal> Authority::authenticate(std::string_view bearer) {
@@ -241,6 +248,7 @@ Result<void> Authority::revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId t
   STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
   tx.on_commit([this] {
     const Lock lock(mutex_);
+    ++revocations_;
     revoked_until_.reset();
   });
   return {};

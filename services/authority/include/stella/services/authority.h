@@ -116,6 +116,7 @@ class Authority {
   Mutex mutex_;
   std::vector<Uuid> revoked_ STELLA_GUARDED_BY(mutex_);  // sorted
   std::optional<Deadline> revoked_until_ STELLA_GUARDED_BY(mutex_);
+  std::uint64_t revocations_ STELLA_GUARDED_BY(mutex_) = 0;  // of this process; a list read before one is out of date
   struct Failures {
     std::string login;
     std::vector<Timestamp> at;
