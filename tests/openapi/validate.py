@@ -297,7 +297,9 @@ def check_jobs(api, p, c, done, sbom, rejected):
     api.call("failed", "get_job", c, 200, job_id=rejected["job_id"])
     api.call("failed, again", "retry_job", c, 202, job_id=rejected["job_id"])
     api.call("ended", "cancel_job", c, 409, job_id=done["jobs"]["link"])
-    api.call("not failed", "retry_job", c, 409, job_id=done["jobs"]["link"])
+    refused = api.call("not failed", "retry_job", c, 409, job_id=done["jobs"]["link"])
+    rows = p.sql(f"SELECT decision_effect FROM decisions WHERE tenant_id = 'acme' AND trace_id = '{refused.trace}'")
+    api.report.check("the decision outlives the handler's rollback, once", [r["decision_effect"] for r in rows] == ["allow"], repr(rows))
     # Without a runner work waits, and what is not ready can be seen.
     p.kill("runner")
     waiting = api.call("not ended", "create_evaluation", c, 202, {"sbom_id": sbom["sbom_id"], "as_of": "2026-02-03T04:05:06Z"})
