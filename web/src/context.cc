@@ -28,7 +28,7 @@ Result<pg::TenantTx*> Context::tx() {
     auto opened = pg::TenantTx::open(services.pool, scope());
     if (!opened) return std::move(opened.error());
     tx_.emplace(std::move(*opened));
-    STELLA_TRY_VOID(authority::Authority::record(*tx_, grant->decision));
+    if (!decision_written) STELLA_TRY_VOID(authority::Authority::record(*tx_, grant->decision));
   }
   return &*tx_;
 }
@@ -42,6 +42,17 @@ Result<http::Response> Context::commit(http::Response response) {
   decision_written = true;
   tx_.reset();
   return response;
+}
+
+Result<void> Context::write_decision() {
+  if (!grant || decision_written) return {};
+  // A transaction of the handler holds the same row, not committed: it must go first, or both wait for each other.
+  abandon();
+  auto own = STELLA_TRY(pg::TenantTx::open(services.pool, scope()));
+  STELLA_TRY_VOID(authority::Authority::record(own, grant->decision));
+  STELLA_TRY_VOID(own.commit());
+  decision_written = true;
+  return {};
 }
 
 Result<pg::Rows> Context::read(std::string_view sql, std::initializer_list<pg::Param> params) { return pg::TenantTx::read(services.pool, scope(), sql, params); }
@@ -80,13 +91,16 @@ Result<int> Context::limit() const {
   return static_cast<int>(n);
 }
 
-void wait_until(std::chrono::milliseconds wait, const std::function<bool()>& done) {
-  const Deadline deadline = Deadline::after(wait);
+void wait_until(Services& services, std::chrono::milliseconds wait, const std::function<bool()>& done) {
+  // A waiting request holds a worker. Only so many may, else nobody could be answered: the others are told at once how far things are.
+  const bool may_wait = services.waiting.fetch_add(1) < services.max_waiting;
+  const Deadline deadline = Deadline::after(may_wait ? wait : std::chrono::milliseconds(0));
   std::chrono::milliseconds pause(5);
   while (!done() && !deadline.passed() && !process::stop_requested()) {
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
     pause = std::min(pause * 2, std::chrono::milliseconds(100));
   }
+  services.waiting.fetch_sub(1);
 }
 
 }  // namespace stella::web

@@ -4,7 +4,8 @@
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 
-// What the provisioner made is committed by the authority's own transaction; ctx.commit() after it keeps decision and Idempotency-Key.
+// What the provisioner makes is committed by the authority's own transaction: the decision is written before it (nothing happens without
+// its record), ctx.commit() after it keeps the Idempotency-Key.
 namespace stella::web::handlers {
 namespace {
 
@@ -89,6 +90,7 @@ Result<http::Response> create_tenant(Context& ctx) {
   const std::string id_text = STELLA_TRY(take_string(body, "tenant_id", 63));
   const TenantId id = STELLA_TRY(TenantId::parse(id_text));
   const std::string name = STELLA_TRY(take_string(body, "display_name", 200));
+  STELLA_TRY_VOID(ctx.write_decision());
   STELLA_TRY_VOID(ctx.services.provisioner.create_tenant(id, name, ctx.actor(), ctx.trace));
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"tenant_id", id.str()}, {"display_name", name}, {"trace_id", ctx.trace.hex()}}))));
 }
@@ -106,6 +108,7 @@ Result<http::Response> create_project(Context& ctx) {
   const json::Value body = STELLA_TRY(ctx.json_body());
   const std::string slug = STELLA_TRY(take_string(body, "slug", 63));
   const std::string name = STELLA_TRY(take_string(body, "name", 200));
+  STELLA_TRY_VOID(ctx.write_decision());
   const ProjectId id = STELLA_TRY(ctx.services.provisioner.create_project(ctx.tenant(), slug, name, ctx.actor(), ctx.trace));
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"project_id", id.str()}, {"slug", slug}, {"name", name}, {"trace_id", ctx.trace.hex()}}))));
 }
@@ -126,13 +129,14 @@ Result<http::Response> create_principal(Context& ctx) {
   authority::NewPrincipal p;
   p.kind = STELLA_TRY(take_string(body, "kind", 16));
   p.login = STELLA_TRY(take_string(body, "login", 127));
-  p.display_name = std::string(body.str("display_name").substr(0, 200));
+  p.display_name = std::string(clip_utf8(body.str("display_name"), 200));
   p.secret = STELLA_TRY(take_string(body, "secret", 1024));
   p.scopes = take_strings(body, "scopes");
   // Platform scopes are not a tenant's to give: only who holds the platform's own administration may pass them on.
   p.platform_scopes = take_strings(body, "platform_scopes");
   if (!p.platform_scopes.empty() && !ctx.principal->has(authority::platform_scope_text("tenant:admin")))
     return Error(contracts::errors::kForbidden, "platform scopes may be given by a platform administrator alone").with("missing_scope", authority::platform_scope_text("tenant:admin"));
+  STELLA_TRY_VOID(ctx.write_decision());
   const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace));
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
 }

@@ -28,7 +28,7 @@ Result<http::Response> answer_with_row(Context& ctx, int status, std::string_vie
   http::Response response = STELLA_TRY(ctx.commit(http::Response::json(status, json::dump(accepted))));
   const std::string sql = std::string("SELECT (").append(json_sql).append(")::text, state FROM ").append(table).append(" WHERE tenant_id = $1 AND ").append(id_column).append(" = $2");
   std::optional<Error> failed;
-  wait_until(wait, [&] {
+  wait_until(ctx.services, wait, [&] {
     auto rows = ctx.read(sql, {ctx.tenant(), id});
     if (!rows || rows->empty()) {
       failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());

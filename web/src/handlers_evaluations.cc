@@ -44,7 +44,7 @@ Result<http::Response> answer_when_ended(Context& ctx, const Waited& what, const
   http::Response response = STELLA_TRY(ctx.commit(http::Response::json(202, json::dump(accepted))));
   const std::string sql = std::string("SELECT (").append(what.json).append(")::text, ").append(what.ended).append(" FROM ").append(what.table).append(" WHERE tenant_id = $1 AND ").append(what.id_column).append(" = $2");
   std::optional<Error> failed;
-  wait_until(wait, [&] {
+  wait_until(ctx.services, wait, [&] {
     auto rows = ctx.read(sql, {ctx.tenant(), id});
     if (!rows || rows->empty()) {
       failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());

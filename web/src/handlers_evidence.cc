@@ -55,7 +55,7 @@ Result<http::Response> create_snapshot(Context& ctx) {
   const std::string id = snapshot.bundle_id.str();
   http::Response response = STELLA_TRY(ctx.commit(http::Response::json(202, json::dump(json::Value::object({{"bundle_id", id}, {"state", "building"}, {"existed", snapshot.existed}, {"trace_id", ctx.trace.hex()}})))));
   std::optional<Error> failed;
-  wait_until(wait, [&] {
+  wait_until(ctx.services, wait, [&] {
     auto rows = ctx.read(std::string("SELECT (").append(kSnapshotJson).append(")::text, state IN ('sealed', 'failed') FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2"), {ctx.tenant(), id});
     if (!rows || rows->empty()) {
       failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());

@@ -70,6 +70,9 @@ Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
   demand.asked_tenant = asked;
   if (route.access == Access::kTenantOrGlobal) {
     const std::string global = ctx.request.query_param("global");
+    // A document meant for everybody must not end up as the tenant's own because of a spelling.
+    if (!global.empty() && global != "1" && global != "true" && global != "0" && global != "false")
+      return Error(base_errors::kInvalid, "a query parameter is out of range").with("field", "global").with("expected", "1, true, 0 or false");
     if (global == "1" || global == "true") {
       demand.scope = "kb:write";
       demand.platform = true;
@@ -111,7 +114,8 @@ Result<Sha256> request_digest(const http::Request& request) {
 Result<std::optional<http::Response>> replayed(Context& ctx) {
   const std::string_view key = ctx.request.header("idempotency-key");
   if (key.empty() || ctx.request.method != "POST" || !ctx.grant) return std::optional<http::Response>();
-  if (key.size() > 128) return Error(base_errors::kInvalid, "the idempotency key is too long").with("field", "Idempotency-Key").with("expected", "at most 128 bytes");
+  if (key.size() > 128 || !std::all_of(key.begin(), key.end(), [](char c) { return c >= 0x20 && c < 0x7f; }))
+    return Error(base_errors::kInvalid, "the idempotency key is not acceptable").with("field", "Idempotency-Key").with("expected", "1 to 128 printable ASCII characters");
   ctx.idempotency_key = std::string(key);
   ctx.request_sha256 = STELLA_TRY(request_digest(ctx.request));
   const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
@@ -146,16 +150,6 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::
     if (again) return std::move(*again);
   }
   return response;
-}
-
-// A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
-Result<void> write_decision(Context& ctx) {
-  if (!ctx.grant || ctx.decision_written) return {};
-  // The handler's transaction holds the same row, not committed: it must go first, or both wait for each other.
-  ctx.abandon();
-  auto tx = STELLA_TRY(pg::TenantTx::open(ctx.services.pool, ctx.grant->scope));
-  STELLA_TRY_VOID(authority::Authority::record(tx, ctx.grant->decision));
-  return tx.commit();
 }
 
 http::Response answer(Services& services, http::Request& request) {
@@ -193,7 +187,8 @@ http::Response answer(Services& services, http::Request& request) {
     auto handled = run_handler(ctx, *found.route, span);
     if (handled) response = std::move(*handled);
     else failed = std::move(handled.error());
-    if (auto written = write_decision(ctx); !written && !failed) failed = std::move(written.error());
+    // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
+    if (auto written = ctx.write_decision(); !written && !failed) failed = std::move(written.error());
     if (failed) response = problem(*failed, ctx.trace);
   }
   const auto took = std::chrono::steady_clock::now() - started;
@@ -206,7 +201,7 @@ http::Response answer(Services& services, http::Request& request) {
   if (failed && response.status >= 500) span.fail(*failed);
   kRequests.add(1, request.method, ctx.route, status_class(response.status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);
-  if (response.status >= 500) kLog.error("request failed", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
+  if (failed && response.status >= 500) kLog.error("request failed", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
   else if (failed) kLog.warn("request refused", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
   else kLog.info("request served", {f::http_status(response.status), f::duration(micros)});
   return response;

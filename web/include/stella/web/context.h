@@ -1,6 +1,7 @@
 // One request as its handler sees it: who asks, for which tenant, in which trace, and the transaction its state changes share.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <initializer_list>
@@ -29,6 +30,8 @@ struct Services {
   std::string temp_dir;
   // Health of the parts, for /readyz and /obs/health: name → empty or what is wrong.
   std::function<std::vector<std::pair<std::string, std::string>>()> parts;
+  int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
+  std::atomic<int> waiting{0};   // how many do
 };
 
 class Context {
@@ -63,6 +66,8 @@ class Context {
   Result<pg::TenantTx*> tx();
   // Commits what tx() began and stores the response for the request's Idempotency-Key in the same transaction.
   Result<http::Response> commit(http::Response response);
+  // Commits the authorisation decision alone, where nothing has carried it yet. Before work that another component commits.
+  Result<void> write_decision();
   // Rolls back what tx() began, if anything.
   void abandon() { tx_.reset(); }
   // A read in one round trip of its own (the decision goes with the next transaction, else the middleware writes it).
@@ -85,7 +90,8 @@ class Context {
   std::optional<pg::TenantTx> tx_;
 };
 
-// Polls `done` (a read of its own each time) until it says true, the wait is over, or the server is stopping.
-void wait_until(std::chrono::milliseconds wait, const std::function<bool()>& done);
+// Polls `done` (a read of its own each time) until it says true, the wait is over, or the server is stopping; at least once, and no more
+// than once where Services::max_waiting others wait already.
+void wait_until(Services& services, std::chrono::milliseconds wait, const std::function<bool()>& done);
 
 }  // namespace stella::web
