@@ -8,6 +8,7 @@
 
 #include "row_sink.h"
 #include "stella/base/file.h"
+#include "stella/contracts/errors.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/platform/process.h"
@@ -58,6 +59,18 @@ std::unique_ptr<bus::Connection> connect(const config::Settings& settings, std::
     if (!told) kLog.warn("bus cannot be reached, trying again", {f::error(problem)});
     told = true;
     if (process::wait_for_stop(Deadline::after(milliseconds(500)))) return nullptr;
+  }
+}
+
+// A bus that went away between connecting and the first request is waited for like one that was never there. False: a stop was asked for.
+template <class Attempt>
+Result<bool> patiently(Attempt attempt) {
+  for (bool told = false;; told = true) {
+    auto done = attempt();
+    if (done) return true;
+    if (done.error().code() != contracts::errors::kUnavailable) return std::move(done.error());
+    if (!told) kLog.warn("bus does not answer, trying again", {f::error(done.error())});
+    if (process::wait_for_stop(Deadline::after(milliseconds(500)))) return false;
   }
 }
 
@@ -138,13 +151,19 @@ Result<void> start_orchestrator(const config::Settings& settings, Process& p) {
   orchestrator::Options options;
   options.jobs_dir = path_of(settings, "jobs.dir", "jobs");
   options.lease = milliseconds(settings.integer("jobs.lease"));
-  options.retry_base = milliseconds(settings.integer("jobs.backoff"));
   options.dispatch_timeout = milliseconds(settings.integer("jobs.dispatch_after"));
+  options.per_tenant = static_cast<int>(settings.integer("jobs.concurrency_per_tenant"));
+  options.retry_base = milliseconds(settings.integer("jobs.backoff"));
+  options.retry_max = milliseconds(settings.integer("jobs.backoff_max"));
   options.environment_key = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   p.orchestrator = std::make_unique<orchestrator::Orchestrator>(*p.orchestrator_pool, *p.orchestrator_bus, *p.store, std::move(key), std::move(handlers), std::move(options));
-  STELLA_TRY_VOID(p.orchestrator->start());
+  const bool started = STELLA_TRY(patiently([&] { return p.orchestrator->start(); }));
+  if (!started) return {};
   g_orchestrator = p.orchestrator.get();
-  p.wake_listener = STELLA_TRY(p.orchestrator_bus->listen(kWakeJobs, [] { wake_orchestrator(); }));
+  STELLA_TRY_VOID(patiently([&]() -> Result<void> {
+    p.wake_listener = STELLA_TRY(p.orchestrator_bus->listen(kWakeJobs, [] { wake_orchestrator(); }));
+    return {};
+  }));
   return {};
 }
 
@@ -193,6 +212,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return parts_of(p); }});
+  p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
   http.address = settings.text("http.address");
   http.port = static_cast<std::uint16_t>(settings.integer("http.port"));
@@ -212,6 +232,7 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(objects::open_posix_store(path_of(settings, "objects.root", "objects")));
   jobs::set_wake_hook(wake_orchestrator);
+  jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));
   if (roles.contains("orchestrator")) STELLA_TRY_VOID(start_orchestrator(settings, p));
   if (roles.contains("indexer")) STELLA_TRY_VOID(start_indexer(settings, p));
