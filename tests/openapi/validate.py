@@ -45,6 +45,12 @@ class Api:
             return parameters.get(match[1], default)
         return re.sub(r"\{(\w+)\}", fill, self.operations[operation][1])
 
+    def strict(self, operation):
+        """The schema of a JSON body that takes no other members, or None."""
+        content = self.schemas.resolve(operation["requestBody"])["content"].get("application/json", {})
+        schema = self.schemas.resolve(content.get("schema", {}))
+        return schema if schema.get("additionalProperties") is False else None
+
     def check(self, case, name, reply, expected):
         """The reply against its description; its status against what the case expects."""
         expected = expected if isinstance(expected, (tuple, list)) else (expected,)
@@ -173,6 +179,13 @@ def check_refusals(api, p, admin):
             api.call("malformed id", name, admin, 404, body=body, **malformed)
         if method == "POST":
             api.call("a key that is too long", name, admin, 422, headers={"idempotency-key": "k" * 129})
+        if "415" in operation["responses"]:
+            api.call("an encoding that nobody knows", name, admin, 415, body=b"x", headers={"content-encoding": "br"})
+        if operation.get("requestBody") and api.strict(operation):
+            odd = api.call("an unknown member", name, admin, 422, {"surprise": 1})
+            api.report.check(f"{name}: the member is named", odd.json["errors"][0].get("field") == "surprise", repr(odd))
+            first = next(iter(api.strict(operation)["properties"]))
+            api.call("a member of another type", name, admin, 422, {first: 5})
         if any(n["$ref"].endswith("/limit") for n in operation["parameters"]):
             of_one = name in ("list_findings", "list_components")  # there the cursor is looked at once the thing is found
             for query in ("limit=0", "limit=501", "limit=1x") + (() if of_one else ("cursor=zz",)):
@@ -244,6 +257,7 @@ def check_documents(api, c):
     api.call("again, gzipped", "create_sbom", c, 200, gzip.compress(sample("sbom.cdx.json")), "wait=60", gz)
     rejected = api.call("faulty", "create_sbom", c, 201, b'{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{]}', "wait=60", js)
     api.call("not waited for", "create_sbom", c, (201, 202), sample("sbom.cdx.json").replace(b"1.4.0", b"1.4.1"), "", js)
+    api.call("empty", "create_sbom", c, 400, b"")
     api.call("unknown project", "create_sbom", c, 404, sample("sbom.cdx.json"), "project=nope")
     api.call("wait out of range", "create_sbom", c, 422, sample("sbom.cdx.json"), "wait=-1")
     for name, limit, content in (("create_sbom", 256 << 20, "application/json"), ("create_advisories", 64 << 20, "application/x-tar"),

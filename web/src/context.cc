@@ -66,6 +66,40 @@ Result<json::Value> Context::json_body() {
 }
 
 namespace {
+
+std::string_view expected_of(Member::Kind kind) {
+  static constexpr std::string_view kWords[] = {"text", "true or false", "a list of texts", "an object", "any value"};
+  return kWords[kind];
+}
+
+bool fits(const json::Value& value, Member::Kind kind) {
+  switch (kind) {
+    case Member::kString: return value.is_string();
+    case Member::kBool: return value.is_bool();
+    case Member::kStrings: return value.is_array() && std::all_of(value.as_array().begin(), value.as_array().end(), [](const json::Value& v) { return v.is_string(); });
+    case Member::kObject: return value.is_object();
+    case Member::kAny: return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<json::Value> Context::json_body(std::initializer_list<Member> members) {
+  json::Value body = STELLA_TRY(json_body());
+  for (const auto& [name, value] : body.as_object()) {
+    const auto member = std::find_if(members.begin(), members.end(), [&](const Member& m) { return m.name == name; });
+    if (member == members.end()) {
+      std::string known;
+      for (const Member& m : members) known.append(known.empty() ? "" : ", ").append(m.name);
+      return Error(base_errors::kInvalid, "the body has a member that means nothing here").with("field", name.substr(0, 64)).with("expected", known);
+    }
+    if (!value.is_null() && !fits(value, member->kind)) return Error(base_errors::kInvalid, "a member of the body has another type").with("field", name).with("expected", std::string(expected_of(member->kind)));
+  }
+  return body;
+}
+
+namespace {
 Result<std::int64_t> bounded_number(std::string_view text, Literal name, std::int64_t low, std::int64_t high) {
   std::int64_t n = 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size(), n);

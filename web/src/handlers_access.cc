@@ -86,7 +86,7 @@ Result<http::Response> list_tenants(Context& ctx) {
 }
 
 Result<http::Response> create_tenant(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"tenant_id"}, {"display_name"}}));
   const std::string id_text = STELLA_TRY(take_string(body, "tenant_id", 63));
   const TenantId id = STELLA_TRY(TenantId::parse(id_text));
   const std::string name = STELLA_TRY(take_string(body, "display_name", 200));
@@ -105,7 +105,7 @@ Result<http::Response> list_projects(Context& ctx) {
 }
 
 Result<http::Response> create_project(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"slug"}, {"name"}}));
   const std::string slug = STELLA_TRY(take_string(body, "slug", 63));
   const std::string name = STELLA_TRY(take_string(body, "name", 200));
   STELLA_TRY_VOID(ctx.write_decision());
@@ -125,7 +125,7 @@ Result<http::Response> list_principals(Context& ctx) {
 }
 
 Result<http::Response> create_principal(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"login"}, {"display_name"}, {"secret"}, {"scopes", Member::kStrings}, {"platform_scopes", Member::kStrings}}));
   authority::NewPrincipal p;
   p.kind = STELLA_TRY(take_string(body, "kind", 16));
   p.login = STELLA_TRY(take_string(body, "login", 127));

@@ -67,7 +67,7 @@ Result<std::string> id_field(const json::Value& body, std::string_view name) {
 }  // namespace
 
 Result<http::Response> create_evaluation(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"sbom_id"}, {"policy_version"}, {"as_of"}}));
   ledger::EvaluationRequest request;
   const std::string sbom = STELLA_TRY(id_field(body, "sbom_id"));
   request.sbom = STELLA_TRY(SbomId::parse(sbom));
@@ -134,7 +134,7 @@ Result<http::Response> list_findings(Context& ctx) {
 }
 
 Result<http::Response> create_export(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"evaluation_id"}, {"format"}}));
   exports::ExportRequest request;
   const std::string evaluation = STELLA_TRY(id_field(body, "evaluation_id"));
   request.evaluation = STELLA_TRY(EvaluationId::parse(evaluation));

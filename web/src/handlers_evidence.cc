@@ -38,7 +38,7 @@ Result<T> stored(Result<T> result) {
 }  // namespace
 
 Result<http::Response> create_snapshot(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"resource_id"}, {"case_id"}, {"again", Member::kBool}}));
   const auto wait = STELLA_TRY(ctx.wait());
   evidence::SnapshotRequest request;
   request.kind = STELLA_TRY(body.require_string("kind"));
@@ -103,7 +103,7 @@ Result<http::Response> get_evidence(Context& ctx) {
 
 Result<http::Response> export_evidence(Context& ctx) {
   const BundleId id = STELLA_TRY(ctx.id_param<BundleId>("bundle_id"));
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"recipient"}}));
   const std::string recipient = STELLA_TRY(body.require_string("recipient"));
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
@@ -123,7 +123,7 @@ Result<http::Response> verify_evidence(Context& ctx) {
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   const bool reference = ctx.request.header("content-type").rfind("application/json", 0) == 0;
   if (reference) {
-    const json::Value body = STELLA_TRY(ctx.json_body());
+    const json::Value body = STELLA_TRY(ctx.json_body({{"bundle_id"}}));
     auto id = BundleId::parse(body.str("bundle_id"));
     if (!id) return Error(base_errors::kNotFound, "no such bundle");
     pg::TenantTx* tx = STELLA_TRY(ctx.tx());
@@ -202,7 +202,7 @@ Result<http::Response> get_attestation(Context& ctx) {
 }
 
 Result<http::Response> verify_attestation(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"subject_digest"}, {"attestation_id"}, {"statement", Member::kAny}}));
   const std::string digest_text = STELLA_TRY(body.require_string("subject_digest"));
   auto digest = Sha256::parse(digest_text);
   if (!digest) return Error(base_errors::kInvalid, "not a digest").with("field", "subject_digest").with("expected", "64 lower-case hex digits");

@@ -42,7 +42,7 @@ Result<http::Response> get_timeline_event(Context& ctx) {
 }
 
 Result<http::Response> create_timeline_event(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body());
+  const json::Value body = STELLA_TRY(ctx.json_body({{"event_id"}, {"kind"}, {"resource_type"}, {"resource_id"}, {"project_id"}, {"details", Member::kObject}}));
   timeline::External external;
   const std::string id = STELLA_TRY(body.require_string("event_id"));
   auto event_id = EventId::parse(id);
@@ -54,8 +54,12 @@ Result<http::Response> create_timeline_event(Context& ctx) {
   external.event.resource_id = STELLA_TRY(body.require_string("resource_id"));
   external.event.trace = ctx.trace;
   external.event.traceparent = ctx.traceparent;
-  if (const std::string_view project = body.str("project_id"); !project.empty()) external.event.project = STELLA_TRY(ProjectId::parse(project));
-  if (const json::Value* details = body.find("details")) external.event.details = *details;
+  if (const std::string_view project = body.str("project_id"); !project.empty()) {
+    auto id_of_project = ProjectId::parse(project);
+    if (!id_of_project) return Error(base_errors::kInvalid, "not a project id").with("field", "project_id").with("expected", "a UUID");
+    external.event.project = *id_of_project;
+  }
+  if (const json::Value* details = body.find("details"); details != nullptr && details->is_object()) external.event.details = *details;
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const timeline::Submitted submitted = STELLA_TRY(timeline::submit(*tx, std::move(external)));
   return ctx.commit(http::Response::json(submitted.existed ? 200 : 201, json::dump(json::Value::object({{"event_id", submitted.event_id.str()}, {"existed", submitted.existed}, {"trace_id", ctx.trace.hex()}}))));

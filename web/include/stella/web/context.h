@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -32,6 +33,13 @@ struct Services {
   std::function<std::vector<std::pair<std::string, std::string>>()> parts;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
+};
+
+// A member that a request's body may have.
+struct Member {
+  enum Kind : std::uint8_t { kString, kBool, kStrings, kObject, kAny };
+  std::string_view name;
+  Kind kind = kString;
 };
 
 class Context {
@@ -76,6 +84,8 @@ class Context {
 
   // Body as a JSON object; kMalformed with position otherwise.
   Result<json::Value> json_body();
+  // The same with these members and no others: a misspelt option must not pass as its default. kInvalid names the member. null is absent.
+  Result<json::Value> json_body(std::initializer_list<Member> members);
   // ?wait=<seconds>: 0 where absent, at most 120; kInvalid otherwise.
   Result<std::chrono::milliseconds> wait() const;
   // ?limit=: default 100, 1…500.
