@@ -1,0 +1,445 @@
+// The orchestrator between a real database, a real bus and a runner that is played by the test: fences, leases, hostile results.
+#include "stella/services/orchestrator.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "stella/base/file.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/job_kinds.h"
+#include "stella/crypto/digest.h"
+#include "stella/platform/bus_topology.h"
+#include "stella/tenancy/paths.h"
+#include "stella/testing/nats_server.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::orchestrator {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+namespace kinds = contracts::job_kinds;
+
+struct Recorder final : jobs::KindHandler {
+  Result<void> on_finished(pg::SystemTx<pg::OrchestratorRole>&, const jobs::FinishedJob& job) override {
+    if (refusals > 0) {
+      --refusals;
+      return Error(base_errors::kMalformed, "the output means nothing");
+    }
+    ++finished;
+    cached += job.cached ? 1 : 0;
+    return {};
+  }
+  Result<void> on_failed(pg::SystemTx<pg::OrchestratorRole>&, const jobs::FailedJob& job) override {
+    ++failed;
+    dead += job.dead ? 1 : 0;
+    cancelled += job.cancelled ? 1 : 0;
+    return {};
+  }
+  std::atomic<int> finished{0}, failed{0}, dead{0}, cancelled{0}, cached{0}, refusals{0};
+};
+
+// Waits for what must happen; the bound only ends a broken test.
+template <class F>
+bool eventually(F condition) {
+  for (const auto deadline = Deadline::after(seconds(60)); !deadline.passed(); std::this_thread::sleep_for(milliseconds(10)))
+    if (condition()) return true;
+  return false;
+}
+
+class Orchestration : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-orchestrator-XXXXXX";
+    root_ = ::mkdtemp(name);
+    store_ = std::move(objects::open_posix_store(root_ + "/objects").value());
+    options_.jobs_dir = root_ + "/jobs";
+    ASSERT_TRUE(make_dirs(options_.jobs_dir));
+    options_.retry_base = milliseconds(1);
+    options_.poll = milliseconds(20);
+    options_.environment_key = "key";
+    owner_ = server_.connect(bus::user::kOrchestrator);
+    jobs::set_max_attempts(3);
+    ASSERT_TRUE(store_->put(object_key::object(acme_, crypto::sha256("input")), "input"));
+  }
+  void TearDown() override {
+    orchestrator_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  void start() {
+    Handlers handlers{{std::string(kinds::kSbomCompute), recorder_}};
+    orchestrator_ = std::make_unique<Orchestrator>(pool_, *owner_, *store_, key_, handlers, options_);
+    const auto started = orchestrator_->start();
+    ASSERT_TRUE(started.has_value()) << started.error().describe();
+    runner_ = server_.connect(bus::user::kRunner);
+    bind();
+  }
+  void bind() { queue_ = bus::PullConsumer::bind(*runner_, std::string(bus::kJobsStream), std::string(bus::kRunnerConsumer)).value(); }
+
+  JobId schedule(std::string_view salt = "", const Sha256& input = crypto::sha256("input"), const TenantId* tenant = nullptr) {
+    auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+    jobs::Spec spec;
+    spec.kind = std::string(kinds::kSbomCompute);
+    spec.params = json::Value::object({{"salt", salt}});
+    spec.inputs.push_back({"sbom", input, acme_});
+    spec.resource_type = "sbom";
+    spec.resource_id = SbomId::generate().str();
+    spec.requested_by = "user:test";
+    spec.trace = TraceId::generate();
+    spec.traceparent = "00-" + spec.trace.hex() + "-b7ad6b7169203331-01";
+    auto scheduled = jobs::schedule(*tx, tenant != nullptr ? *tenant : acme_, spec);
+    EXPECT_TRUE(scheduled.has_value()) << scheduled.error().describe();
+    EXPECT_TRUE(tx->commit().has_value());
+    if (orchestrator_) orchestrator_->wake();
+    return scheduled->job_id;
+  }
+  // The next job message; an empty object where none comes while `orchestrator` has time to send one.
+  json::Value take(int patience_ms = 30'000) {
+    auto fetched = queue_->fetch(1, milliseconds(patience_ms));
+    if (!fetched || fetched->empty()) return json::Value::object();
+    EXPECT_TRUE(fetched->front().ack());
+    return json::parse(fetched->front().message().payload).value();
+  }
+  json::Value report(const json::Value& message, std::string_view status = "") {
+    json::Value r = json::Value::object({{"job_id", message.str("job_id")}, {"attempt", message.integer("attempt")}, {"kind", message.str("kind")}, {"tenant", message.str("tenant")},
+                                         {"runner_id", "fake"}, {"run_id", RunId::generate().str()}, {"image_sha256", crypto::sha256("image").hex()}});
+    if (!status.empty()) r.set("status", status);
+    return r;
+  }
+  json::Value finished(const json::Value& message, std::string_view text = "{}\n") {
+    EXPECT_TRUE(write_file_durable(std::string(message.str("dir")) + "/out/0", text));
+    json::Value r = report(message, "finished");
+    r.set("outputs", json::Value::array({json::Value::object({{"name", "components.ndjson"}, {"file", "0"}, {"media_type", "application/x-ndjson"}})}));
+    return r;
+  }
+  void tell(std::string_view what, const json::Value& r) {
+    const auto told = runner_->publish(subject::result(what, TenantId::parse(r.str("tenant")).value()), json::dump(r), {}, "", Deadline::after(seconds(10)));
+    ASSERT_TRUE(told.has_value()) << told.error().describe();
+  }
+  std::string state(const JobId& job) { return db_.sql("SELECT state FROM jobs WHERE job_id = '" + job.str() + "'"); }
+  std::string field(const JobId& job, std::string_view column) { return db_.sql("SELECT " + std::string(column) + " FROM jobs WHERE job_id = '" + job.str() + "'"); }
+  int events(std::string_view kind, const JobId& job) {
+    return std::stoi(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%' AND convert_from(entry, 'UTF8') LIKE '%" + job.str() + "%'"));
+  }
+
+  testing::TestDatabase db_;
+  testing::NatsServer server_;
+  TenantId acme_ = db_.tenant("acme");
+  TenantId beta_ = db_.tenant("beta");
+  pg::SystemPool<pg::OrchestratorRole> pool_{db_.options("stella_orchestrator")};
+  pg::Pool web_{db_.options("stella_web")};
+  std::shared_ptr<const crypto::Signer> key_ = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  std::shared_ptr<Recorder> recorder_ = std::make_shared<Recorder>();
+  std::unique_ptr<objects::Store> store_;
+  std::unique_ptr<bus::Connection> owner_, runner_;
+  std::unique_ptr<bus::PullConsumer> queue_;
+  std::unique_ptr<Orchestrator> orchestrator_;
+  Options options_;
+  std::string root_;
+};
+
+TEST_F(Orchestration, AJobRunsOnceAndLeavesItsRecord) {
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  ASSERT_EQ(message.str("job_id"), job.str());
+  EXPECT_EQ(message.integer("attempt"), 1);
+  EXPECT_EQ(read_file(std::string(message.str("dir")) + "/in/0", 100).value(), "input");
+  tell("started", report(message));
+  ASSERT_TRUE(eventually([&] { return state(job) == "running"; }));
+  tell("started", report(message));  // told twice
+  tell("result", finished(message, "the output"));
+  tell("result", report(message, "failed"));  // what is told afterwards changes nothing
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  EXPECT_EQ(recorder_->finished, 1);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM runs WHERE state = 'finished'"), "1");
+  for (const char* kind : {"job.scheduled", "job.started", "job.finished", "attestation.created"}) EXPECT_EQ(events(kind, job), 1) << kind;
+  EXPECT_EQ(store_->get(object_key::object(acme_, crypto::sha256("the output")), 100).value(), "the output");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM attestation_facts WHERE job_id = '" + job.str() + "'"), "1");
+  EXPECT_TRUE(eventually([&] { return ::access(std::string(message.str("dir")).c_str(), F_OK) != 0; }));
+  EXPECT_EQ(recorder_->failed, 0);
+}
+
+TEST_F(Orchestration, AResultWithoutItsStartIsAStartToo) {
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  tell("result", finished(message));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  tell("started", report(message));  // overtaken by its result
+  const JobId next = schedule("2");
+  const json::Value second = take();
+  tell("result", finished(second));
+  ASSERT_TRUE(eventually([&] { return state(next) == "finished"; }));
+  EXPECT_EQ(state(job), "finished");
+  EXPECT_EQ(events("job.started", job), 1);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM runs WHERE job_id = '" + job.str() + "'"), "1");
+}
+
+TEST_F(Orchestration, AnOlderAttemptIsDropped) {
+  options_.dispatch_timeout = milliseconds(50);
+  start();
+  const JobId job = schedule();
+  const json::Value first = take();
+  const json::Value second = take();
+  ASSERT_EQ(first.integer("attempt"), 1);
+  ASSERT_EQ(second.integer("attempt"), 2);
+  EXPECT_NE(::access((std::string(first.str("dir")) + "/in/0").c_str(), F_OK), 0);  // its message finds no inputs any more
+  EXPECT_TRUE(make_dirs(std::string(first.str("dir")) + "/out"));
+  tell("started", report(first));
+  tell("result", finished(first, "old"));
+  tell("started", report(second));
+  ASSERT_TRUE(eventually([&] { return state(job) == "running" || field(job, "attempt") != "2"; }));
+  if (field(job, "attempt") != "2") GTEST_SKIP() << "skipped: the machine is too slow to start within the dispatch time-out";
+  tell("result", finished(second, "new"));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  EXPECT_EQ(recorder_->finished, 1);
+  EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("old"))).has_value());
+  EXPECT_TRUE(store_->stat(object_key::object(acme_, crypto::sha256("new"))).has_value());
+}
+
+TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
+  options_.lease = milliseconds(50);
+  jobs::set_max_attempts(2);
+  start();
+  const JobId job = schedule();
+  json::Value lost;
+  for (int attempt = 1; attempt <= 2; ++attempt) {
+    lost = take();
+    ASSERT_EQ(lost.integer("attempt"), attempt);
+    tell("started", report(lost));
+    ASSERT_TRUE(eventually([&] { return db_.sql("SELECT count(*) FROM runs WHERE state = 'lost'") == std::to_string(attempt); }));
+  }
+  ASSERT_TRUE(eventually([&] { return state(job) == "dead"; }));
+  EXPECT_EQ(recorder_->dead, 1);
+  EXPECT_EQ(events("job.started", job), 2);
+  EXPECT_EQ(events("job.retried", job), 1);
+  EXPECT_EQ(events("job.failed", job), 1);
+  EXPECT_EQ(events("job.dead_lettered", job), 1);
+  EXPECT_EQ(field(job, "root_cause"), "errored: the runner fell silent");
+  // Put back by a person: fresh attempts, a higher number; what the lost runner says at last is not believed.
+  {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+    const auto retried = jobs::retry(*tx, job, TraceId::generate());
+    ASSERT_TRUE(retried.has_value()) << retried.error().describe();
+    tell("result", finished(lost, "late"));
+    ASSERT_TRUE(tx->commit().has_value());
+  }
+  orchestrator_->wake();
+  const json::Value again = take();
+  ASSERT_EQ(again.integer("attempt"), 3);
+  tell("result", finished(again, "good"));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("late"))).has_value());
+}
+
+TEST_F(Orchestration, HostileOutputsAreErrorsAndNeverObjects) {
+  jobs::set_max_attempts(1);
+  start();
+  ASSERT_TRUE(write_file_durable(root_ + "/secret", "secret"));
+  const auto output = [](std::string_view name, std::string_view file) { return json::Value::object({{"name", name}, {"file", file}}); };
+  const auto attack = [&](std::string_view what, const json::Value& outputs, const std::function<void(const std::string&)>& prepare) {
+    const JobId job = schedule(what);
+    const json::Value message = take();
+    ASSERT_EQ(message.str("job_id"), job.str());
+    prepare(std::string(message.str("dir")) + "/out");
+    json::Value r = report(message, "finished");
+    r.set("outputs", outputs);
+    tell("result", r);
+    ASSERT_TRUE(eventually([&] { return state(job) == "dead"; })) << what << ": " << state(job);
+    EXPECT_EQ(field(job, "root_cause").substr(0, 8), "errored:") << what;
+  };
+  const auto nothing = [](const std::string&) {};
+  const auto file = [](const std::string& out) { ASSERT_TRUE(write_file_durable(out + "/0", "x")); };
+  attack("a link", json::Value::array({output("components.ndjson", "0")}), [&](const std::string& out) { ASSERT_EQ(::symlink((root_ + "/secret").c_str(), (out + "/0").c_str()), 0); });
+  attack("a pipe", json::Value::array({output("components.ndjson", "0")}), [](const std::string& out) { ASSERT_EQ(::mkfifo((out + "/0").c_str(), 0600), 0); });
+  attack("a directory", json::Value::array({output("components.ndjson", "0")}), [](const std::string& out) { ASSERT_EQ(::mkdir((out + "/0").c_str(), 0700), 0); });
+  attack("no file", json::Value::array({output("components.ndjson", "0")}), nothing);
+  attack("upwards", json::Value::array({output("../../secret", "0")}), file);
+  attack("hidden", json::Value::array({output("components.ndjson", "../../../secret")}), nothing);
+  attack("twice", json::Value::array({output("a", "0"), output("a", "0")}), file);
+  attack("no name", json::Value::array({json::Value(7)}), file);
+  EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("secret"))).has_value());
+  EXPECT_EQ(recorder_->finished, 0);
+}
+
+TEST_F(Orchestration, HostileReportsDoNotStopTheOthers) {
+  start();
+  for (const char* text : {"", "{", "[]", R"({"tenant":"acme"})", R"({"tenant":"acme","job_id":"00000000-0000-7000-8000-000000000001","attempt":99999999999})"})
+    ASSERT_TRUE(runner_->publish(subject::result("result", acme_), text, {}, "", Deadline::after(seconds(10))));
+  const JobId job = schedule();
+  const json::Value message = take();
+  json::Value r = finished(message);
+  // NULs, other people's traces, numbers beyond everything, text cut inside a character.
+  const std::string nul("n\0l", 3);
+  json::Array lines, spans;
+  const std::string trace = field(job, "trace_id");
+  for (int i = 0; i < 2500; ++i) {
+    lines.push_back(json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", trace}, {"level", nul}, {"span_id", "x"}, {"msg", nul}}));
+    spans.push_back(json::Value::object({{"trace_id", trace}, {"span_id", SpanId::generate().hex()}, {"start_ts", "2026-11-25T00:00:00Z"}, {"end_ts", "2026-11-25T00:00:00Z"},
+                                         {"name", std::string(99, 'n') + "漢"}, {"attributes", json::Value::object({{nul, nul}})}}));
+  }
+  lines.insert(lines.begin(), json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", TraceId::generate().hex()}, {"level", "info"}}));
+  r.set("logs", std::move(lines));
+  r.set("spans", std::move(spans));
+  r.set("usage", json::Value::object({{"wall_ms", std::int64_t{9'223'372'036'854'775'807}}, {"cpu_ms", -5}, {"max_rss_kb", "x"}}));
+  r.set("sandbox", json::Value::object({{nul, nul}}));
+  r.set("runner_id", std::string(127, 'r') + "漢");
+  const std::string text = json::dump(r);
+  ASSERT_TRUE(write_file_durable(std::string(message.str("dir")) + "/out/result.json", text));
+  json::Value pointer = report(message, "finished");
+  pointer.set("result_file", "out/result.json");
+  tell("result", pointer);
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; })) << field(job, "root_cause");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_spans"), "2000");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id = '" + trace + "'"), "2000");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id <> '" + trace + "'"), "0");
+}
+
+TEST_F(Orchestration, OutputsThatMeanNothingAreTheAttemptsFault) {
+  recorder_->refusals = 1;
+  start();
+  const JobId job = schedule();
+  tell("result", finished(take()));
+  const json::Value second = take();
+  ASSERT_EQ(second.integer("attempt"), 2);
+  EXPECT_EQ(db_.sql("SELECT root_cause FROM runs WHERE attempt = 1"), "errored: the output means nothing");
+  tell("result", finished(second));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  EXPECT_EQ(events("job.retried", job), 1);
+  EXPECT_EQ(events("job.finished", job), 1);
+}
+
+TEST_F(Orchestration, WhatFailedIsNotTriedAgain) {
+  start();
+  const JobId job = schedule();
+  json::Value r = report(take(), "failed");
+  r.set("cause", "line 3: not an SBOM");
+  r.set("error", json::Value::object({{"code", "malformed"}, {"message", "not an SBOM"}, {"fields", json::Value::object({{"line", "3"}})}}));
+  tell("result", r);
+  ASSERT_TRUE(eventually([&] { return state(job) == "failed"; }));
+  EXPECT_EQ(field(job, "error_code"), "malformed");
+  EXPECT_EQ(field(job, "root_cause"), "failed: line 3: not an SBOM");
+  EXPECT_EQ(field(job, "error_fields->>'line'"), "3");
+  EXPECT_EQ(recorder_->failed, 1);
+  EXPECT_EQ(recorder_->dead, 0);
+  EXPECT_EQ(events("job.failed", job), 1);
+}
+
+TEST_F(Orchestration, CancellingARunningJobDropsItsResult) {
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  tell("started", report(message));
+  ASSERT_TRUE(eventually([&] { return state(job) == "running"; }));
+  for (int i = 0; i < 2; ++i) {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+    const auto cancelled = jobs::cancel(*tx, job, TraceId::generate());
+    EXPECT_TRUE(cancelled.has_value() || i > 0);  // the second meets a job that may have ended already
+    EXPECT_TRUE(!cancelled || tx->commit().has_value());
+  }
+  orchestrator_->wake();
+  ASSERT_TRUE(eventually([&] { return state(job) == "cancelled"; }));
+  tell("result", finished(message, "too late"));
+  const JobId next = schedule("next");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(next) == "finished"; }));
+  EXPECT_EQ(state(job), "cancelled");
+  EXPECT_EQ(recorder_->cancelled, 1);
+  EXPECT_EQ(events("job.cancelled", job), 1);
+  EXPECT_EQ(db_.sql("SELECT state FROM runs WHERE job_id = '" + job.str() + "'"), "cancelled");
+  EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("too late"))).has_value());
+}
+
+TEST_F(Orchestration, TheSameInputsReuseTheOutputs) {
+  start();
+  const JobId job = schedule();
+  tell("result", finished(take(), "once"));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
+  const JobId same = schedule();
+  ASSERT_TRUE(eventually([&] { return state(same) == "finished"; }));
+  EXPECT_EQ(recorder_->cached, 1);
+  EXPECT_EQ(field(same, "attempt"), "0");
+  EXPECT_EQ(field(same, "outputs"), field(job, "outputs"));
+  EXPECT_EQ(events("job.started", same), 0);
+  // Where reuse does not work out the job runs like any other.
+  recorder_->refusals = 1;
+  const JobId third = schedule();
+  const json::Value message = take();
+  ASSERT_EQ(message.str("job_id"), third.str());
+  tell("result", finished(message, "once"));
+  ASSERT_TRUE(eventually([&] { return state(third) == "finished"; }));
+}
+
+TEST_F(Orchestration, AnInputThatIsNotThereEndsTheJob) {
+  start();
+  const JobId job = schedule("", crypto::sha256("never stored"));
+  ASSERT_TRUE(eventually([&] { return state(job) == "dead"; }));
+  EXPECT_EQ(field(job, "error_code"), "not_found");
+  EXPECT_EQ(recorder_->dead, 1);
+}
+
+TEST_F(Orchestration, TenantsTakeTurns) {
+  options_.per_tenant = 1;
+  std::vector<JobId> ours;
+  for (int i = 0; i < 3; ++i) ours.push_back(schedule(std::to_string(i)));
+  ASSERT_TRUE(store_->put(object_key::object(acme_, crypto::sha256("input")), "input"));
+  const JobId theirs = schedule("", crypto::sha256("input"), &beta_);
+  start();
+  std::vector<std::string> first{std::string(take().str("tenant")), std::string(take().str("tenant"))};
+  std::sort(first.begin(), first.end());
+  EXPECT_EQ(first, (std::vector<std::string>{"acme", "beta"}));
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM jobs WHERE attempt > 0"), "2");
+  EXPECT_EQ(field(theirs, "attempt"), "1");
+  EXPECT_EQ(field(ours[0], "attempt"), "1");
+}
+
+TEST_F(Orchestration, DirectoriesOfEndedAttemptsAreSwept) {
+  const std::string orphan = options_.jobs_dir + "/" + JobId::generate().str() + ".3";
+  const std::string foreign = options_.jobs_dir + "/lost+found";
+  ASSERT_TRUE(make_dirs(orphan + "/out"));
+  ASSERT_TRUE(make_dirs(foreign));
+  options_.sweep = milliseconds(20);
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  EXPECT_TRUE(eventually([&] { return ::access(orphan.c_str(), F_OK) != 0; }));
+  EXPECT_EQ(::access(foreign.c_str(), F_OK), 0);
+  EXPECT_EQ(::access(std::string(message.str("dir")).c_str(), F_OK), 0);
+  tell("result", finished(message));
+  EXPECT_TRUE(eventually([&] { return state(job) == "finished"; }));
+}
+
+TEST_F(Orchestration, ADeletedStoreOfTheBusHeals) {
+  options_.dispatch_timeout = milliseconds(1000);
+  start();
+  const JobId before = schedule("before");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(before) == "finished"; }));
+  server_.delete_store();
+  const JobId job = schedule("after");
+  // A runner binds anew after silence; what it got from before the rebuild may be stale.
+  const bool done = eventually([&] {
+    if (auto fetched = queue_->fetch(1, milliseconds(500)); fetched && !fetched->empty()) {
+      (void)fetched->front().ack().has_value();
+      const json::Value message = json::parse(fetched->front().message().payload).value();
+      if (::access((std::string(message.str("dir")) + "/out").c_str(), F_OK) == 0)
+        (void)runner_->publish(subject::result("result", acme_), json::dump(finished(message)), {}, "", Deadline::after(seconds(2))).has_value();
+    } else {
+      (void)queue_->rebind().has_value();
+    }
+    return state(job) == "finished";
+  });
+  EXPECT_TRUE(done) << state(job);
+  EXPECT_GE(bus::rebuilt_total(), 1u);
+  EXPECT_EQ(events("job.finished", job), 1);
+}
+
+}  // namespace
+}  // namespace stella::orchestrator
