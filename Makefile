@@ -48,7 +48,7 @@ chaos: ## the kill test with RUNS=n seeds
 	@$(IN) STELLA_CHAOS_RUNS=$(RUNS) tools/run-tests build/dev --build all --label chaos --timeout 86400
 
 fuzz: ## every fuzzer for SECONDS=n
-	@$(IN) tools/install-packages build test fuzz
+	@$(IN) tools/install-packages build test
 	@$(IN) tools/fuzz $(SECONDS)
 
 lint: ## the repository's own rules
