@@ -1,0 +1,209 @@
+// Sign-in, tokens and decisions against a real database.
+#include "stella/services/authority.h"
+
+#include <gtest/gtest.h>
+
+#include "stella/contracts/errors.h"
+#include "stella/crypto/jws.h"
+#include "stella/crypto/keys.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::authority {
+namespace {
+
+namespace errors = contracts::errors;
+constexpr std::string_view kSecret = "correct horse battery";
+
+class Signing : public ::testing::Test {
+ protected:
+  PrincipalId add(std::string_view login, std::vector<std::string> scopes, std::vector<std::string> platform = {}, std::string_view tenant = "acme") {
+    auto id = provisioner_.create_principal(TenantId::parse(tenant).value(), {"user", std::string(login), "Somebody", std::string(kSecret), std::move(scopes), std::move(platform)}, "system:test", TraceId::generate());
+    EXPECT_TRUE(id.has_value()) << id.error().describe();
+    return id.value_or(PrincipalId());
+  }
+  Principal sign_in(std::string_view login) {
+    auto issued = authority_.login(login, kSecret, "password", TraceId::generate());
+    EXPECT_TRUE(issued.has_value()) << issued.error().describe();
+    return authority_.authenticate(issued->token).value();
+  }
+  std::variant<Grant, Denial> ask(const Principal& p, std::string_view scope, bool platform = false, bool kb = false, std::string_view tenant = "") {
+    Demand d;
+    d.scope = scope;
+    d.platform = platform;
+    d.knowledge_base = kb;
+    d.route = "/sboms";
+    d.method = "GET";
+    d.asked_tenant = tenant;
+    d.trace = TraceId::generate();
+    return std::move(authority_.authorize(p, d).value());
+  }
+  bool allowed(const Principal& p, std::string_view scope, bool platform = false) { return std::holds_alternative<Grant>(ask(p, scope, platform)); }
+  std::string events(std::string_view kind) { return db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%'"); }
+
+  testing::TestDatabase db_;
+  TenantId acme_ = db_.tenant("acme");
+  TenantId beta_ = db_.tenant("beta");
+  pg::SystemPool<pg::AuthorityRole> pool_{db_.options("stella_authority")};
+  pg::Pool web_{db_.options("stella_web")};
+  std::shared_ptr<const crypto::Signer> key_ = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  Options options_{"http://stella.test", std::chrono::seconds(3600)};
+  Authority authority_{pool_, key_, options_};
+  Provisioner provisioner_{pool_};
+};
+
+TEST_F(Signing, ATokenSaysWhoItIs) {
+  const PrincipalId id = add("ada", {"sbom:read", "sbom:write"});
+  const Principal p = sign_in("ada");
+  EXPECT_EQ(p.tenant, acme_);
+  EXPECT_EQ(p.id, id);
+  EXPECT_EQ(p.actor, "user:" + id.str());
+  EXPECT_EQ(p.scopes, (std::vector<std::string>{"stella:sbom:read#tenant/acme", "stella:sbom:write#tenant/acme"}));
+  EXPECT_EQ(events("token.issued"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM tokens"), "1");
+}
+
+TEST_F(Signing, EveryKindOfWrongLoginGetsTheSameAnswer) {
+  add("ada", {"sbom:read"});
+  add("off", {"sbom:read"});
+  db_.sql("UPDATE principals SET state = 'disabled' WHERE login = 'off'");
+  add("gone", {"sbom:read"}, {}, "beta");
+  db_.sql("UPDATE tenants SET state = 'suspended' WHERE tenant_id = 'beta'");
+  const std::pair<std::string, std::string> tries[] = {{"ada", "wrong secret"}, {"nobody", std::string(kSecret)}, {"off", std::string(kSecret)}, {"gone", std::string(kSecret)},
+                                                       {"", std::string(kSecret)}, {std::string(126, 'x') + "漢", std::string(kSecret)}, {"' OR 1=1 --", std::string(kSecret)}};
+  std::string answer;
+  for (const auto& [login, secret] : tries) {
+    const auto issued = authority_.login(login, secret, "password", TraceId::generate());
+    ASSERT_FALSE(issued.has_value()) << login;
+    EXPECT_EQ(issued.error().code(), errors::kUnauthenticated);
+    if (answer.empty()) answer = issued.error().describe();
+    EXPECT_EQ(issued.error().describe(), answer) << login;
+  }
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM tokens"), "0");
+}
+
+TEST_F(Signing, TenFailuresCloseTheDoorForThatLoginOnly) {
+  add("ada", {"sbom:read"});
+  add("bob", {"sbom:read"});
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(authority_.login("ada", "wrong", "password", TraceId()).error().code(), errors::kUnauthenticated);
+  EXPECT_EQ(authority_.login("ada", kSecret, "password", TraceId()).error().code(), errors::kRateLimited);
+  EXPECT_TRUE(authority_.login("bob", kSecret, "password", TraceId::generate()).has_value());
+}
+
+TEST_F(Signing, ATokenEndsByRevocationAndByTime) {
+  add("ada", {"sbom:read"});
+  const auto issued = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  ASSERT_TRUE(authority_.authenticate(issued.token).has_value());
+  {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("beta"));
+    EXPECT_EQ(authority_.revoke(*tx, issued.principal.token_id, TraceId()).error().code(), base_errors::kNotFound);  // another tenant's
+  }
+  {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+    ASSERT_TRUE(authority_.revoke(*tx, issued.principal.token_id, TraceId::generate()).has_value());
+    ASSERT_TRUE(authority_.authenticate(issued.token).has_value());  // not committed yet
+    ASSERT_TRUE(tx->commit().has_value());
+  }
+  const auto refused = authority_.authenticate(issued.token);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), errors::kUnauthenticated);
+  EXPECT_EQ(refused.error().field("reason"), "revoked");
+  EXPECT_EQ(events("token.revoked"), "1");
+
+  Authority brief(pool_, key_, {"http://stella.test", std::chrono::seconds(-3600)});
+  const auto expired = brief.login("ada", kSecret, "password", TraceId::generate()).value();
+  EXPECT_EQ(authority_.authenticate(expired.token).error().code(), errors::kUnauthenticated);
+}
+
+TEST_F(Signing, TokensOfOthersAreNone) {
+  add("ada", {"sbom:read"});
+  auto other_key = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  Authority forger(pool_, other_key, options_);
+  EXPECT_FALSE(authority_.authenticate(forger.login("ada", kSecret, "password", TraceId::generate())->token).has_value());
+  Authority elsewhere(pool_, key_, {"http://other.test", std::chrono::seconds(3600)});
+  EXPECT_FALSE(authority_.authenticate(elsewhere.login("ada", kSecret, "password", TraceId::generate())->token).has_value());
+  std::string token = authority_.login("ada", kSecret, "password", TraceId::generate())->token;
+  EXPECT_TRUE(authority_.authenticate(token).has_value());
+  for (const std::string& bad : {std::string(), std::string("a.b.c"), token + "A", token.substr(0, token.rfind('.') + 1), token.substr(0, token.size() / 2)})
+    EXPECT_EQ(authority_.authenticate(bad).error().code(), errors::kUnauthenticated);
+}
+
+TEST_F(Signing, ScopesMatchExactly) {
+  add("ada", {"sbom:read"}, {"kb:write"});
+  const Principal p = sign_in("ada");
+  EXPECT_TRUE(allowed(p, "sbom:read"));
+  EXPECT_TRUE(allowed(p, ""));
+  for (const char* scope : {"sbom:write", "sbom", "sbom:rea", "sbom:read ", "sbom:*", "*", "SBOM:READ", "sbom:read#tenant/acme"}) EXPECT_FALSE(allowed(p, scope)) << scope;
+  EXPECT_FALSE(allowed(p, "sbom:read", true));
+  EXPECT_FALSE(allowed(p, "kb:write"));
+  EXPECT_TRUE(allowed(p, "kb:write", true));
+  // A tenant whose id another one begins with.
+  Principal close = p;
+  close.tenant = TenantId::parse("acm").value();
+  EXPECT_FALSE(allowed(close, "sbom:read"));
+}
+
+TEST_F(Signing, ADenialIsOnRecordBeforeItIsTold) {
+  add("ada", {"sbom:read"});
+  const Principal p = sign_in("ada");
+  const auto denied = ask(p, "policy:write");
+  const Denial& d = std::get<Denial>(denied);
+  EXPECT_EQ(d.missing_scope, "stella:policy:write#tenant/acme");
+  EXPECT_EQ(db_.sql("SELECT decision_effect || ' ' || decision_reason || ' ' || tenant_id FROM decisions WHERE decision_id = '" + d.decision.id.str() + "'"), "deny missing scope acme");
+  EXPECT_EQ(events("authz.denied"), "1");
+  const auto foreign = ask(p, "sbom:read", false, false, "beta");
+  EXPECT_EQ(std::get<Denial>(foreign).decision.reason, "token of another tenant");
+  EXPECT_EQ(std::get<Denial>(foreign).missing_scope, "");
+  EXPECT_TRUE(std::holds_alternative<Grant>(ask(p, "sbom:read", false, false, "acme")));
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM decisions"), "2");  // a grant travels with the request's own transaction
+}
+
+TEST_F(Signing, TheKnowledgeBaseIsATenantOfItsOwn) {
+  add("ada", {"advisory:write"}, {"kb:write"});
+  const Principal p = sign_in("ada");
+  const auto granted = ask(p, "kb:write", true, true);
+  const Grant& g = std::get<Grant>(granted);
+  EXPECT_EQ(g.scope.tenant().str(), kGlobalTenant);
+  EXPECT_EQ(g.scope.actor(), p.actor);
+  auto tx = pg::TenantTx::open(web_, g.scope);
+  ASSERT_TRUE(Authority::record(*tx, g.decision).has_value());
+  ASSERT_TRUE(tx->commit().has_value());
+  add("bob", {"advisory:write"});
+  EXPECT_TRUE(std::holds_alternative<Denial>(ask(sign_in("bob"), "kb:write", true, true)));
+}
+
+TEST_F(Signing, WithoutTheDatabaseNobodyIsLetIn) {
+  add("ada", {"sbom:read"});
+  const auto issued = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  pg::PoolOptions nowhere = db_.options("stella_authority");
+  nowhere.conninfo = "host='/nonexistent' port=1 dbname='x' user='stella_authority'";
+  pg::SystemPool<pg::AuthorityRole> gone(nowhere);
+  Authority blind(gone, key_, options_);
+  EXPECT_EQ(blind.authenticate(issued.token).error().code(), errors::kUnavailable);
+  EXPECT_EQ(blind.login("ada", kSecret, "password", TraceId()).error().code(), errors::kUnavailable);
+  Demand demand;
+  demand.scope = "policy:write";
+  EXPECT_EQ(blind.authorize(issued.principal, demand).error().code(), errors::kUnavailable);
+}
+
+TEST_F(Signing, ProvisioningRefusesWhatIsNoName) {
+  const auto create = [&](NewPrincipal p) { return provisioner_.create_principal(acme_, p, "system:test", TraceId::generate()); };
+  EXPECT_EQ(create({"robot", "r2", "", std::string(kSecret), {}, {}}).error().field("field"), "kind");
+  EXPECT_EQ(create({"user", "Ada", "", std::string(kSecret), {}, {}}).error().field("field"), "login");
+  EXPECT_EQ(create({"user", "ada", "", "short", {}, {}}).error().field("field"), "secret");
+  EXPECT_EQ(create({"user", "ada", "", std::string(kSecret), {"kb:write"}, {}}).error().field("field"), "scopes");
+  EXPECT_EQ(create({"user", "ada", "", std::string(kSecret), {}, {"sbom:read"}}).error().field("field"), "platform_scopes");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM principals"), "0");
+  EXPECT_EQ(provisioner_.create_tenant(TenantId::parse("global").value(), "", "system:test", TraceId()).error().code(), base_errors::kInvalid);
+  const TenantId fresh = TenantId::parse("fresh").value();
+  EXPECT_TRUE(provisioner_.create_tenant(fresh, "Fresh", "system:test", TraceId::generate()).has_value());
+  EXPECT_EQ(provisioner_.create_tenant(fresh, "Fresh", "system:test", TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_EQ(db_.sql("SELECT slug FROM projects WHERE tenant_id = 'fresh'"), "default");
+  EXPECT_EQ(events("tenant.created"), "1");
+  EXPECT_TRUE(provisioner_.introduce_key(key_->public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_TRUE(provisioner_.introduce_key(key_->public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_EQ(events("key.introduced"), "1");
+  EXPECT_EQ(provisioner_.list_keys()->size(), 1u);
+}
+
+}  // namespace
+}  // namespace stella::authority
