@@ -223,7 +223,7 @@ def one_run(seed, chains, keep):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=4)
+    parser.add_argument("--runs", type=int, default=int(os.environ.get("STELLA_CHAOS_RUNS") or 4))
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--chains", type=int, default=3, help="chains per client and run")
     parser.add_argument("--keep", action="store_true", help="keep the data directory")

@@ -4,7 +4,7 @@
   tests/scenario/run.py [FILE.json …]        all of them by default; needs-files in "needs" that are absent skip the scenario
 
 A scenario (JSON; lines that start with // are comments):
-  {"name", "needs": ["shared:data/…", "cli"], "services": {"reader": {"of": "admin", "scopes": ["sbom:read"]}}, "steps": [step…]}
+  {"name", "fresh": true (a platform of its own), "needs": ["shared:data/…", "cli"], "services": {"reader": {"of": "admin", "scopes": ["sbom:read"]}}, "steps": [step…]}
 A step is one of
   {"do": "POST /sboms?wait=60", "as": "admin", "headers", BODY, "status": 201, "expect": PATTERN, "expect_headers": {…}, "save": {"var": "path.in.reply"},
    "timeline": [kinds or patterns, exactly these rows of the reply's trace, in log order]}
@@ -100,7 +100,8 @@ class Scenario:
     def __init__(self, path, platform):
         with open(path, encoding="utf-8") as f:
             self.data = json.loads("\n".join("" if line.lstrip().startswith("//") else line for line in f.read().splitlines()))
-        self.platform, self.variables, self.clients, self.config_dirs = platform, {"url": platform.url}, {}, {}
+        self.platform, self.clients, self.config_dirs = platform, {}, {}
+        self.variables = {} if platform is None else {"url": platform.url, "tmp": platform.path("tmp"), "shared": shared() or ""}
 
     def client(self, name):
         if name not in self.clients:
@@ -236,12 +237,19 @@ class Scenario:
 def main():
     files = sys.argv[1:] or sorted(glob.glob(os.path.join(HERE, "*.json")))
     report = Report("scenario")
-    with Platform() as platform:
-        for path in files:
-            try:
-                Scenario(path, platform).run(report)
-            except Exception as e:  # noqa: BLE001: a broken file must not hide the others
-                report.fail(os.path.basename(path), f"{type(e).__name__}: {e}")
+
+    def run(path, platform):
+        try:
+            Scenario(path, platform).run(report)
+        except Exception as e:  # noqa: BLE001: a broken file must not hide the others
+            report.fail(os.path.basename(path), f"{type(e).__name__}: {e}")
+
+    fresh = [path for path in files if Scenario(path, None).data.get("fresh")]
+    together = [path for path in files if path not in fresh]
+    for group in ([together] if together else []) + [[path] for path in fresh]:
+        with Platform() as platform:
+            for path in group:
+                run(path, platform)
     report.end()
 
 

@@ -92,7 +92,9 @@ Result<json::Value> Context::json_body(std::initializer_list<Member> members) {
     if (member == members.end()) {
       std::string known;
       for (const Member& m : members) known.append(known.empty() ? "" : ", ").append(m.name);
-      return Error(base_errors::kInvalid, "the body has a member that means nothing here").with("field", name.substr(0, 64)).with("expected", known);
+      // A misspelt name helps its sender; anything else could be a secret in the wrong place.
+      const bool plain = name.size() <= 32 && name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_") == std::string::npos;
+      return Error(base_errors::kInvalid, "the body has a member that means nothing here").with("field", plain ? name : std::string("(a name that is not shown)")).with("expected", known);
     }
     if (!value.is_null() && !fits(value, member->kind)) return Error(base_errors::kInvalid, "a member of the body has another type").with("field", name).with("expected", std::string(expected_of(member->kind)));
   }

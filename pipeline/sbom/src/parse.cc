@@ -61,9 +61,14 @@ bool read_member(Walker& in, const ParseLimits& limits, Member member, Document&
   }
 }
 
+// A version is shown; other text could be anything, and errors go into logs and onto the timeline.
+bool shows_as_version(std::string_view text) {
+  return !text.empty() && text.size() <= 12 && text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-") == text.npos;
+}
+
 Error unsupported(Literal message, std::string_view actual) {
   auto error = Error(base_errors::kInvalid, message).with("field", std::string("format")).with("expected", std::string(kSupported));
-  if (!actual.empty()) error.add("actual", std::string(actual.substr(0, 64)));
+  if (shows_as_version(actual)) error.add("actual", std::string(actual));
   return error;
 }
 
