@@ -102,7 +102,29 @@ class Builder {
     return static_cast<std::uint32_t>(table_.components.size() - 1);
   }
 
+  // The purl that needs no second spelling. With a version it is the whole identity, so that a duplicate costs one look-up.
+  std::uint32_t add_plain_purl(const RawEntry& e, PlainPurl purl) {
+    const std::uint64_t hash = hash_text(e.purl);
+    const bool complete = !purl.version.empty();
+    if (complete) {
+      const std::uint32_t same = by_identity_.find(hash, [&](std::uint32_t n) { return table_.components[n].purl == e.purl; });
+      if (same != TextIndex::kNone) return same;
+    } else {
+      purl.version = e.version;
+    }
+    Component& c = table_.components.emplace_back();
+    if (!plain_osv_package(purl, c.ecosystem, c.name, c.version)) return table_.components.pop_back(), kNoEntry;
+    c.purl = e.purl;
+    c.type = purl.type;
+    c.label.reserve(e.group.size() + 1 + e.name.size());
+    if (!e.group.empty()) c.label.append(e.group).push_back('/');
+    c.label.append(e.name);
+    return complete ? index_new(e, hash) : join(e);
+  }
+
   std::uint32_t add_with_purl(const RawEntry& e) {
+    if (const auto plain = plain_purl(e.purl))
+      if (const std::uint32_t c = add_plain_purl(e, *plain); c != kNoEntry) return c;
     auto purl = parse_purl(e.purl);
     if (!purl || !clean(*purl, e.purl)) return add_malformed(e, purl ? std::string_view("UTF-8 without NUL") : purl.error().field("expected"));
     // Built where it will stay; join() takes it away again where it was there already.
@@ -151,6 +173,11 @@ class Builder {
       return o.purl == c.purl && o.version == c.version && o.name == c.name;
     });
     if (same != TextIndex::kNone) return table_.components.pop_back(), same;
+    return index_new(e, hash);
+  }
+
+  std::uint32_t index_new(const RawEntry& e, std::uint64_t hash) {
+    Component& c = table_.components.back();
     const auto index = static_cast<std::uint32_t>(table_.components.size() - 1);
     by_identity_.insert(hash, index);
     if (c.version.empty()) {
@@ -199,8 +226,10 @@ class Builder {
       return others.find(hash_text(ref), [&](std::uint32_t n) { return raw_.other_refs[n] == ref; }) != TextIndex::kNone;
     };
     edges_.reserve(edges_.size() + raw_.edges.size());
+    std::uint32_t from = kNoEntry;
+    std::string_view last;  // edges of one component come one after the other
     for (const RawEdge& edge : raw_.edges) {
-      const std::uint32_t from = component_at(edge.from);
+      if (last.data() == nullptr || edge.from != last) from = component_at(last = edge.from);
       const std::uint32_t to = component_at(edge.to);
       if (from != kNoEntry && to != kNoEntry) add_edge(from, to, edge.kind);
       if (from == kNoEntry && !known_other(edge.from)) add_problem("dangling_ref", std::string(edge.from), "no component of this document");

@@ -17,15 +17,16 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
-// Types that need no release: (purl type, OSV ecosystem, what joins namespace and name).
+// Types that need no release: (purl type, OSV ecosystem, what joins namespace and name, whether index_name may change a name).
 struct LanguageType {
   std::string_view type;
   std::string_view ecosystem;
   char joiner;
+  bool names_differ = true;
 };
 constexpr std::array kLanguageTypes{
-    LanguageType{"npm", "npm", '/'},           LanguageType{"golang", "Go", '/'},         LanguageType{"pypi", "PyPI", '/'},
-    LanguageType{"maven", "Maven", ':'},       LanguageType{"cargo", "crates.io", '/'},   LanguageType{"gem", "RubyGems", '/'},
+    LanguageType{"npm", "npm", '/', false},           LanguageType{"golang", "Go", '/', false},         LanguageType{"pypi", "PyPI", '/'},
+    LanguageType{"maven", "Maven", ':', false},       LanguageType{"cargo", "crates.io", '/', false},   LanguageType{"gem", "RubyGems", '/', false},
     LanguageType{"nuget", "NuGet", '/'},       LanguageType{"composer", "Packagist", '/'}, LanguageType{"hex", "Hex", '/'},
     LanguageType{"pub", "Pub", '/'},           LanguageType{"swift", "SwiftURL", '/'},    LanguageType{"conan", "ConanCenter", '/'},
     LanguageType{"cran", "CRAN", '/'},         LanguageType{"hackage", "Hackage", '/'},   LanguageType{"githubactions", "GitHub Actions", '/'},
@@ -35,6 +36,7 @@ constexpr std::array kLanguageTypes{
 // Tools write these where they found no version.
 bool is_no_version(std::string_view version) {
   static constexpr std::array<std::string_view, 7> kNone{"unknown", "devel", "none", "null", "undefined", "n/a", "latest"};
+  if (version.empty() || (version.front() >= '0' && version.front() <= '9')) return false;
   if (version.starts_with('(') && version.ends_with(')')) return true;  // "(devel)", "(unknown)"
   const std::string text = lower_case(version);
   return std::find(kNone.begin(), kNone.end(), text) != kNone.end();
@@ -44,13 +46,19 @@ std::string joined(const Purl& purl, char joiner) {
   return purl.namespace_.empty() ? purl.name : purl.namespace_ + joiner + purl.name;
 }
 
+// A Go version as OSV writes it.
+std::string_view go_version(std::string_view name, std::string_view version) {
+  if (version.starts_with('v')) version.remove_prefix(1);
+  if ((name == "stdlib" || name == "toolchain") && version.starts_with("go")) version.remove_prefix(2);
+  return version;
+}
+
 OsvPackage language_package(const Purl& purl, const LanguageType& row, std::string_view document_name) {
   OsvPackage out{std::string(row.ecosystem), joined(purl, row.joiner), purl.version};
   if (purl.type == "golang") {
     // syft writes module "…/consul/api" as "…/consul#api": the document's own name tells it from a package inside "…/consul".
     if (!purl.subpath.empty() && document_name == out.name + "/" + purl.subpath) out.name = document_name;
-    if (out.version.starts_with('v')) out.version.erase(0, 1);
-    if ((out.name == "stdlib" || out.name == "toolchain") && out.version.starts_with("go")) out.version.erase(0, 2);
+    out.version = std::string(go_version(out.name, out.version));
   }
   out.name = index_name(row.ecosystem, out.name);
   return out;
@@ -189,7 +197,35 @@ OsvPackage distribution_package(const Purl& purl) {
   return out;
 }
 
+void write_joined(const PlainPurl& purl, char joiner, std::string& out) {
+  out.clear();
+  out.reserve(purl.namespace_.size() + 1 + purl.name.size());
+  if (!purl.namespace_.empty()) out.append(purl.namespace_).push_back(joiner);
+  out.append(purl.name);
+}
+
 }  // namespace
+
+bool plain_osv_package(const PlainPurl& purl, std::string& ecosystem, std::string& name, std::string& version) {
+  if (purl.type == "rpm") {  // Red Hat's records name binary packages and carry no release; the rest of the family needs `distro`
+    if ((purl.namespace_ != "redhat" && purl.namespace_ != "rhel") || purl.qualifiers.find("epoch=") != std::string_view::npos) return false;
+    ecosystem = "Red Hat";
+    name = purl.name;
+    version = purl.version;
+    if (is_no_version(version)) version.clear();
+    return true;
+  }
+  for (const auto& row : kLanguageTypes) {
+    if (row.type != purl.type) continue;
+    ecosystem = row.ecosystem;
+    write_joined(purl, row.joiner, name);
+    version = row.type == "golang" ? go_version(name, purl.version) : purl.version;
+    if (row.names_differ) name = index_name(row.ecosystem, name);
+    if (is_no_version(version)) version.clear();
+    return true;
+  }
+  return false;
+}
 
 OsvPackage osv_package(const Purl& purl, std::string_view document_name) {
   OsvPackage out;

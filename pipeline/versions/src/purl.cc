@@ -131,11 +131,10 @@ bool one_of(std::string_view type, const std::array<std::string_view, N>& types)
 }
 
 // What the types' definitions say about case. npm, nuget, maven, rpm, golang, cargo, gem keep the case of names.
+constexpr std::array<std::string_view, 10> kLowerNamespace{"alpm", "apk", "bitbucket", "composer", "deb", "github", "gitlab", "hex", "qpkg", "rpm"};
+constexpr std::array<std::string_view, 13> kLowerName{"alpm",   "apk", "bitbucket", "bitnami", "composer", "deb", "github",
+                                                      "gitlab", "hex", "oci",       "otp",     "pub",      "pypi"};
 void normalise(Purl& purl) {
-  static constexpr std::array<std::string_view, 10> kLowerNamespace{"alpm", "apk", "bitbucket", "composer", "deb",
-                                                                    "github", "gitlab", "hex", "qpkg", "rpm"};
-  static constexpr std::array<std::string_view, 13> kLowerName{"alpm",   "apk",    "bitbucket", "bitnami", "composer", "deb", "github",
-                                                               "gitlab", "hex", "oci", "otp", "pub", "pypi"};
   if (one_of(purl.type, kLowerNamespace)) to_lower(purl.namespace_);
   if (one_of(purl.type, kLowerName)) to_lower(purl.name);
   if (purl.type == "pypi") std::replace(purl.name.begin(), purl.name.end(), '_', '-');
@@ -163,7 +162,74 @@ Result<void> parse_path(std::string_view path, Purl& out) {
   return {};
 }
 
+// --- plain purls -----------------------------------------------------------------------------------------------------------------
+
+bool is_plain(char c) { return kPlain[static_cast<unsigned char>(c)]; }
+bool is_lower_case(std::string_view text) { return std::none_of(text.begin(), text.end(), [](char c) { return c >= 'A' && c <= 'Z'; }); }
+
+// "key=value&key=value" with ascending keys, no empty value and nothing that would be written otherwise.
+bool plain_qualifiers(std::string_view text) {
+  std::string_view last;
+  for (std::size_t at = 0;;) {
+    const std::size_t start = at;
+    while (at < text.size() && is_plain(text[at]) && text[at] != ':' && text[at] != '~' && !(text[at] >= 'A' && text[at] <= 'Z')) ++at;
+    const std::string_view key = text.substr(start, at - start);
+    if (key.empty() || is_digit(key.front()) || key <= last || at == text.size() || text[at] != '=') return false;
+    last = key;
+    const std::size_t value = ++at;
+    while (at < text.size() && is_plain(text[at])) ++at;
+    if (at == value) return false;
+    if (at == text.size()) return true;
+    if (text[at++] != '&') return false;
+  }
+}
+
+// Does normalise() leave it as it is?
+bool is_normal(const PlainPurl& purl) {
+  switch (purl.type.size()) {  // the types that matter most have no rule at all
+    case 3: if (purl.type == "npm" || purl.type == "gem") return true; break;
+    case 5: if (purl.type == "maven" || purl.type == "cargo") return true; break;
+    case 6: if (purl.type == "golang") return true; break;
+    default: break;
+  }
+  if (one_of(purl.type, kLowerNamespace) && !is_lower_case(purl.namespace_)) return false;
+  if (one_of(purl.type, kLowerName) && !is_lower_case(purl.name)) return false;
+  return purl.type != "pypi" || purl.name.find('_') == std::string_view::npos;
+}
+
 }  // namespace
+
+std::optional<PlainPurl> plain_purl(std::string_view text) {
+  if (!text.starts_with("pkg:")) return std::nullopt;
+  PlainPurl purl;
+  std::size_t at = 4;
+  while (at < text.size() && ((text[at] >= 'a' && text[at] <= 'z') || is_digit(text[at]) || text[at] == '.' || text[at] == '-')) ++at;
+  if (at == 4 || at == text.size() || text[at] != '/' || is_digit(text[4])) return std::nullopt;
+  purl.type = text.substr(4, at - 4);
+  const std::size_t path = at + 1;
+  std::size_t name = path;
+  for (at = path;; ++at) {  // segments of at least one plain character
+    const std::size_t start = at;
+    while (at < text.size() && is_plain(text[at])) ++at;
+    if (at == start) return std::nullopt;
+    name = start;
+    if (at == text.size() || text[at] != '/') break;
+  }
+  purl.name = text.substr(name, at - name);
+  if (name != path) purl.namespace_ = text.substr(path, name - 1 - path);
+  if (at < text.size() && text[at] == '@') {
+    const std::size_t start = ++at;
+    while (at < text.size() && is_plain(text[at])) ++at;
+    if (at == start) return std::nullopt;
+    purl.version = text.substr(start, at - start);
+  }
+  if (at < text.size()) {
+    purl.qualifiers = text.substr(at + 1);
+    if (text[at] != '?' || !plain_qualifiers(purl.qualifiers)) return std::nullopt;
+  }
+  if (!is_normal(purl)) return std::nullopt;
+  return purl;
+}
 
 std::string_view Purl::qualifier(std::string_view key) const {
   for (const auto& [k, v] : qualifiers)

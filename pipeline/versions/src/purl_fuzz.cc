@@ -15,6 +15,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!again || *again != *purl) std::abort();
     (void)osv_package(*purl, text.substr(0, size / 2));
   }
+  if (const auto plain = plain_purl(text)) {
+    const auto purl = parse_purl(text);
+    if (!purl || purl->str() != text || purl->name != plain->name || purl->namespace_ != plain->namespace_ || purl->version != plain->version) std::abort();
+    std::string ecosystem, name, version;
+    if (plain_osv_package(*plain, ecosystem, name, version)) {
+      const auto package = osv_package(*purl);
+      if (package.ecosystem != ecosystem || package.name != name || package.version != version) std::abort();
+    }
+  }
   const std::string_view a = text.substr(0, size / 2);
   const std::string_view b = text.substr(size / 2);
   for (const auto order : {VersionOrder::kSemver, VersionOrder::kPep440, VersionOrder::kMaven}) {

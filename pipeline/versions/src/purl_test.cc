@@ -107,9 +107,50 @@ TEST(Purl, CanonicalTextIsAFixedPointOfHostileTexts) {
   EXPECT_GT(parsed, 1000);
 }
 
+// What the short way says of `text`, the long way says too. True where the short way applies.
+bool agrees_with_the_long_way(const std::string& text) {
+  const auto plain = plain_purl(text);
+  if (!plain) return false;
+  const auto purl = parse_purl(text);
+  EXPECT_TRUE(purl.has_value()) << text;
+  if (!purl) return false;
+  EXPECT_EQ(purl->str(), text);
+  EXPECT_EQ(purl->type, plain->type) << text;
+  EXPECT_EQ(purl->namespace_, plain->namespace_) << text;
+  EXPECT_EQ(purl->name, plain->name) << text;
+  EXPECT_EQ(purl->version, plain->version) << text;
+  EXPECT_EQ(purl->subpath, "") << text;
+  std::string ecosystem = "x", name = "y", version = "z";
+  if (!plain_osv_package(*plain, ecosystem, name, version)) return true;
+  const OsvPackage package = osv_package(*purl, name + "/x");
+  EXPECT_EQ(package.ecosystem, ecosystem) << text;
+  EXPECT_EQ(package.name, name) << text;
+  EXPECT_EQ(package.version, version) << text;
+  return true;
+}
+
+TEST(Purl, TheShortWayForPlainPurlsSaysTheSame) {
+  std::mt19937 random(20261125);
+  const std::vector<std::string> types{"npm", "golang", "pypi", "maven", "cargo", "gem", "nuget", "composer", "hex", "rpm", "deb", "oci", "github", "t"};
+  const std::vector<std::string> pieces{"a", "B", "_", "-", ".", "/", "/", "//", "@", "@", "?", "&", "=", "%2F", "%", "#", ":", "~", "+", "1", "v1.2", "redhat",
+                                        "rhel", "stdlib", "go1.2", "unknown", "latest", "arch=x", "epoch=1", "distro=rhel-8", "Key=v", " ", "\xc3\xa9", "..", "."};
+  int plain = 0;
+  for (int i = 0; i < 300'000 && !::testing::Test::HasFailure(); ++i) {
+    std::string text = "pkg:" + types[random() % types.size()] + "/";
+    if (random() % 2) text += "redhat/";
+    for (unsigned n = random() % 8; n > 0; --n) text += pieces[random() % pieces.size()];
+    plain += agrees_with_the_long_way(text);
+  }
+  EXPECT_GT(plain, 3000);
+  for (const char* text : {"pkg:npm/a@", "pkg:npm/a/", "pkg:npm//a", "pkg:pypi/A_b@1", "pkg:Npm/a", "pkg:npm/a@1?b=1&a=1", "pkg:npm/a@1?a=1&a=2", "pkg:npm/a@1?a=",
+                           "pkg:npm/a@1?A=1", "pkg:npm/a@1?", "pkg:npm/a?x", "pkg:npm/a#b", "pkg:npm/%40a/b", "pkg:1t/a", "pkg:/a", "PKG:npm/a", "pkg:rpm/RedHat/a@1"})
+    EXPECT_FALSE(plain_purl(text).has_value()) << text;
+}
+
 TEST(Purl, ReadsEveryPurlOfTheRealDocuments) {
   const auto dir = STELLA_SHARED_OR_SKIP("data/sboms");
   int good = 0;
+  int plain = 0;
   std::vector<std::string> bad;
   for (const auto& path : testing::files_below(dir, ".json")) {
     const std::string text = testing::slurp(path);
@@ -118,12 +159,14 @@ TEST(Purl, ReadsEveryPurlOfTheRealDocuments) {
       const std::string purl = text.substr(at + 1, end - at - 1);
       if (parse_purl(purl)) {
         ++good;
+        plain += agrees_with_the_long_way(purl);
       } else {
         bad.push_back(purl);
       }
     }
   }
   EXPECT_GT(good, 10'000);
+  EXPECT_GT(plain, 5'000);
   for (const auto& text : bad) EXPECT_NE(text.find_first_of("\\{} \t"), std::string::npos) << text;
 }
 

@@ -1,6 +1,7 @@
 // Package URLs (ECMA-427): parsing, the canonical spelling, and the OSV package that a purl names. Pure and thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,18 @@ struct Purl {
 // kMalformed with `expected` where the text is no purl. Never throws, at most one pass over the text.
 Result<Purl> parse_purl(std::string_view text);
 
+// A purl that is its own canonical spelling and holds no escapes and no subpath (nearly every purl of nearly every document): views into
+// the text. Everything said of it is what parse_purl would say, without an allocation.
+struct PlainPurl {
+  std::string_view type;
+  std::string_view namespace_;
+  std::string_view name;
+  std::string_view version;
+  std::string_view qualifiers;  // "key=value&…", sorted
+};
+// nullopt where the text is no purl or not of that kind: ask parse_purl.
+std::optional<PlainPurl> plain_purl(std::string_view text);
+
 // What an OSV index is asked about.
 struct OsvPackage {
   std::string ecosystem;  // "npm", "Go", "PyPI", "Maven", "crates.io", "RubyGems", "Debian:11", "Ubuntu:22.04:LTS", "Alpine:v3.16", …; "" where the type has none
@@ -40,5 +53,9 @@ struct OsvPackage {
 
 // `document_name` is the component's name in its document: it decides whether a Go subpath belongs to the module path.
 OsvPackage osv_package(const Purl& purl, std::string_view document_name = {});
+
+// The same answer for a plain purl, written into strings that may hold anything; false (and nothing written) for types whose
+// answer needs the whole Purl.
+bool plain_osv_package(const PlainPurl& purl, std::string& ecosystem, std::string& name, std::string& version);
 
 }  // namespace stella::pipeline
