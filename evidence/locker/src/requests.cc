@@ -59,6 +59,19 @@ Result<Verdict> judge(int fd, const Trust& trust) {
   return verify_bundle(source, options);
 }
 
+// A bundle of ours that cannot even be read was changed in the store: that is a verdict on it, not a mistake of whoever asks.
+bool damaged(const Error& error) {
+  return error.code() == base_errors::kMalformed || error.code() == base_errors::kInvalid || error.code() == base_errors::kLimit || error.code() == base_errors::kNotFound;
+}
+
+Result<Verdict> judge_stored(int fd, const Trust& trust) {
+  auto verdict = judge(fd, trust);
+  if (verdict || !damaged(verdict.error())) return verdict;
+  Verdict failed;
+  failed.dimensions[static_cast<std::size_t>(Dimension::kIntegrity)] = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
+  return failed;
+}
+
 json::Array items_json(const Verdict& verdict) {
   json::Array items;
   for (const Item& i : verdict.items)
@@ -139,9 +152,14 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   const std::string seal_text = STELLA_TRY(store.get(key_of(tx, b, "manifest.json"), kSmallFile));
   const json::Value seal = STELLA_TRY(json::parse(seal_text));
   FileSource source(file.get());
-  const std::string dsse_text = STELLA_TRY(read_bundle_member(source, "attest/seal.dsse.json", kSmallFile));
-  const json::Value dsse = STELLA_TRY(json::parse(dsse_text));
-  const Verdict verdict = STELLA_TRY(judge(file.get(), trust));
+  // What is left of a damaged bundle is shown together with the verdict on it.
+  json::Value dsse;
+  if (auto text = read_bundle_member(source, "attest/seal.dsse.json", kSmallFile)) {
+    if (auto parsed = json::parse(*text)) dsse = std::move(*parsed);
+  } else if (!damaged(text.error())) {
+    return std::move(text.error());
+  }
+  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust));
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
                               {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()}});
@@ -154,7 +172,7 @@ Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, co
   out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   out.size = b.size;
   out.sha256 = b.bundle_sha256;
-  const Verdict verdict = STELLA_TRY(judge(out.file.get(), trust));
+  const Verdict verdict = STELLA_TRY(judge_stored(out.file.get(), trust));
   if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail || verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
     return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
   if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
@@ -182,7 +200,7 @@ Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std
 Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  return verified(tx, STELLA_TRY(judge(file.get(), trust)), id.str(), trace);
+  return verified(tx, STELLA_TRY(judge_stored(file.get(), trust)), id.str(), trace);
 }
 
 Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {

@@ -1,0 +1,241 @@
+// The locker on a real database and store: an evaluation of real jobs becomes a bundle, survives crashes, and is refused once it was changed.
+#include "stella/evidence/locker/locker.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "stella/base/file.h"
+#include "stella/contracts/errors.h"
+#include "stella/services/export.h"
+#include "stella/services/ledger.h"
+#include "stella/testing/job_runner.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::evidence {
+namespace {
+
+namespace errors = contracts::errors;
+
+std::string sample(std::string_view name) { return read_file(std::string(STELLA_SOURCE_DIR) + "/samples/" + std::string(name), 1 << 24).value(); }
+
+class Locking : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-locker-XXXXXX";
+    root_ = ::mkdtemp(name);
+    ASSERT_TRUE(make_dirs(root_ + "/tmp"));
+    store_ = std::move(objects::open_posix_store(root_ + "/objects").value());
+    auto all = ledger::handlers(*store_);
+    for (auto& h : exports::handlers()) all.push_back(h);
+    for (auto& h : handlers([] {})) all.push_back(h);
+    runner_ = std::make_unique<testing::JobRunner>(pool_, *store_, all);
+    locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, LockerOptions{root_ + "/tmp", "secret", std::chrono::milliseconds(250)});
+    trust_.keys.push_back(key_->public_key());
+    db_.sql("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ('acme', '00000000-0000-7000-8000-0000000000aa', 'default', 'Default')");
+    auto t = tx();
+    const auto policy = ledger::publish_policy(t, *store_, sample("policy.yaml"), trace()).value();
+    ASSERT_TRUE(ledger::activate_policy(t, policy.version, trace()).has_value());
+    const auto sbom = ledger::receive_sbom(t, *store_, ledger::find_project(t, "").value(), sample("sbom.cdx.json"), trace()).value();
+    ASSERT_TRUE(ledger::receive_batch(t, *store_, ledger::DocumentKind::kAdvisory, "test", sample("advisories/GHSA-35jh-r3h4-6jhm.json"), false, trace()).has_value());
+    ASSERT_TRUE(t.commit().has_value());
+    runner_->drain();
+    auto u = tx();
+    evaluation_ = ledger::start_evaluation(u, *store_, {sbom.id, "", Timestamp::parse("2026-11-25T00:00:00Z").value()}, trace()).value();
+    ASSERT_TRUE(u.commit().has_value());
+  }
+  void TearDown() override {
+    locker_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  static ledger::Trace trace() {
+    const TraceId id = TraceId::generate();
+    return {id, "00-" + id.hex() + "-b7ad6b7169203331-01"};
+  }
+  pg::TenantTx tx(std::string_view tenant = "acme") { return std::move(pg::TenantTx::open(web_, testing::TestScope::make(tenant)).value()); }
+  Result<Snapshot> request(std::string_view kind, std::string id, std::string_view case_id = "CASE-1", bool again = false) {
+    auto t = tx();
+    const auto tr = trace();
+    auto made = request_snapshot(t, *store_, {std::string(kind), std::move(id), CaseId::parse(case_id).value(), again, tr.id, tr.traceparent});
+    EXPECT_TRUE(!made || t.commit().has_value());
+    return made;
+  }
+  // A sealed bundle of the evaluation.
+  BundleId sealed(std::string_view case_id = "CASE-1", bool again = false) {
+    runner_->drain();
+    const auto made = request("eval", evaluation_.str(), case_id, again);
+    EXPECT_TRUE(made.has_value()) << made.error().describe();
+    runner_->drain();
+    EXPECT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+    const auto count = locker_->round();
+    EXPECT_TRUE(count.has_value()) << count.error().describe();
+    EXPECT_EQ(state(made->bundle_id), "sealed");
+    return made->bundle_id;
+  }
+  std::string column(const BundleId& id, std::string_view what) { return db_.sql("SELECT " + std::string(what) + " FROM evidence_snapshots WHERE bundle_id = '" + id.str() + "'"); }
+  std::string state(const BundleId& id) { return column(id, "state"); }
+  std::string path(const BundleId& id, std::string_view case_id = "CASE-1") {
+    return root_ + "/objects/" + object_key::evidence(acme_, CaseId::parse(case_id).value(), id, "bundle.tgz");
+  }
+  std::string events(std::string_view kind) { return db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%'"); }
+
+  testing::TestDatabase db_;
+  TenantId acme_ = db_.tenant("acme");
+  pg::Pool web_{db_.options("stella_web")};
+  pg::SystemPool<pg::OrchestratorRole> pool_{db_.options("stella_orchestrator")};
+  pg::SystemPool<pg::LockerRole> locker_pool_{db_.options("stella_locker")};
+  std::shared_ptr<const crypto::Signer> key_ = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  Trust trust_;
+  std::unique_ptr<objects::Store> store_;
+  std::unique_ptr<testing::JobRunner> runner_;
+  std::unique_ptr<Locker> locker_;
+  EvaluationId evaluation_;
+  std::string root_;
+};
+
+TEST_F(Locking, AnEvaluationBecomesASealedBundle) {
+  EXPECT_EQ(request("eval", evaluation_.str()).error().code(), errors::kNotReady);  // its jobs have not run
+  const BundleId id = sealed();
+  EXPECT_EQ(events("evidence.snapshot"), "1");
+  EXPECT_EQ(events("evidence.sealed"), "1");
+  EXPECT_EQ(db_.sql("SELECT case_id || ' ' || kind FROM evidence_bundles WHERE id = '" + id.str() + "'"), "CASE-1 eval");
+  auto t = tx();
+  const auto body = read_bundle(t, *store_, trust_, id, TraceId::generate());
+  ASSERT_TRUE(body.has_value()) << body.error().describe();
+  ASSERT_TRUE(t.commit().has_value());
+  EXPECT_EQ(events("evidence.read"), "1");
+  EXPECT_GT(body->items("items").size(), 10u);
+  auto v = tx();
+  const auto verdict = verify_stored(v, *store_, trust_, id, TraceId::generate());
+  ASSERT_TRUE(verdict.has_value());
+  ASSERT_TRUE(v.commit().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%evidence.verified%' AND convert_from(entry, 'UTF8') LIKE '%\"verdict\":\"pass\"%'"), "1");
+  auto e = tx();
+  const auto exported = export_bundle(e, *store_, trust_, id, "auditor", TraceId::generate());
+  ASSERT_TRUE(exported.has_value()) << exported.error().describe();
+  EXPECT_EQ(crypto::sha256(read_fd(exported->file.get(), 1 << 28).value()), exported->sha256);
+  EXPECT_EQ(events("evidence.exported"), "0");
+  ASSERT_TRUE(e.commit().has_value());
+  EXPECT_EQ(events("evidence.exported"), "1");
+}
+
+TEST_F(Locking, ARequestIsMadeOnceUntilAskedAgain) {
+  const BundleId id = sealed();
+  const auto same = request("eval", evaluation_.str()).value();
+  EXPECT_TRUE(same.existed);
+  EXPECT_EQ(same.bundle_id, id);
+  std::string loud = evaluation_.str();
+  for (char& c : loud) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  const auto spelled = request("eval", loud);
+  EXPECT_TRUE(!spelled || spelled->bundle_id == id);
+  const auto elsewhere = request("eval", evaluation_.str(), "CASE-2").value();
+  EXPECT_NE(elsewhere.bundle_id, id);
+  EXPECT_EQ(events("evidence.snapshot"), "2");
+  // The same inputs and the same request: another bundle with the same root.
+  const BundleId again = sealed("CASE-1", true);
+  EXPECT_NE(again, id);
+  EXPECT_EQ(db_.sql("SELECT count(DISTINCT root_hash) FROM evidence_bundles WHERE case_id = 'CASE-1'"), "1");
+  EXPECT_EQ(column(again, "request_no"), "2");
+}
+
+TEST_F(Locking, ACrashAfterStoringKeepsThatBundle) {
+  const BundleId id = sealed();
+  const std::string digest = column(id, "encode(bundle_sha256, 'hex')");
+  // As if the process had ended before its commit.
+  db_.sql("DELETE FROM evidence_bundles; UPDATE evidence_snapshots SET state = 'built', seal_sha256 = NULL, bundle_sha256 = NULL, bundle_size = NULL, sealed_at = NULL");
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(column(id, "encode(bundle_sha256, 'hex')"), digest);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_bundles"), "1");
+  EXPECT_EQ(locker_->round().value(), 0);
+}
+
+TEST_F(Locking, AChangedBundleDoesNotLeave) {
+  const BundleId id = sealed();
+  std::string bytes = read_file(path(id), 1 << 28).value();
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x20);
+  ASSERT_EQ(::unlink(path(id).c_str()), 0);
+  ASSERT_TRUE(write_file_durable(path(id), bytes));
+  auto t = tx();
+  const auto exported = export_bundle(t, *store_, trust_, id, "auditor", TraceId::generate());
+  ASSERT_FALSE(exported.has_value());
+  EXPECT_EQ(exported.error().code(), errors::kIntegrity) << exported.error().describe();
+  t.rollback();
+  EXPECT_EQ(events("evidence.exported"), "0");
+  auto v = tx();
+  const auto verdict = verify_stored(v, *store_, trust_, id, TraceId::generate());
+  ASSERT_TRUE(verdict.has_value()) << verdict.error().describe();
+  const auto body = read_bundle(v, *store_, trust_, id, TraceId::generate());
+  ASSERT_TRUE(body.has_value()) << body.error().describe();
+  ASSERT_TRUE(v.commit().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%evidence.verified%' AND convert_from(entry, 'UTF8') LIKE '%\"verdict\":\"fail\"%'"), "1");
+  // A whole bundle of somebody else's key in its place is no better.
+  auto stranger = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  Trust other;
+  other.keys.push_back(stranger->public_key());
+  const BundleId second = sealed("CASE-1", true);
+  auto u = tx();
+  EXPECT_FALSE(export_bundle(u, *store_, other, second, "auditor", TraceId::generate()).has_value());
+}
+
+TEST_F(Locking, OneThatCannotBeSealedDoesNotHoldUpTheOthers) {
+  runner_->drain();
+  const auto stuck = request("eval", evaluation_.str(), "CASE-1").value();
+  const auto job = request("job", db_.sql("SELECT job_id FROM jobs WHERE kind = 'sbom.compute'"), "CASE-1");
+  ASSERT_TRUE(job.has_value()) << job.error().describe();
+  runner_->drain();
+  const std::string payload = column(stuck.bundle_id, "encode(payload_sha256, 'hex')");
+  const std::string file = root_ + "/objects/" + object_key::object(acme_, Sha256::parse(payload).value());
+  const std::string bytes = read_file(file, 1 << 28).value();
+  ASSERT_EQ(::unlink(file.c_str()), 0);
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(job->bundle_id), "sealed");
+  EXPECT_EQ(state(stuck.bundle_id), "built");
+  EXPECT_FALSE(locker_->round().has_value());
+  ASSERT_TRUE(write_file_durable(file, bytes));
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(stuck.bundle_id), "sealed");
+}
+
+TEST_F(Locking, APayloadThatIsNotWhatItSaysFailsTheSnapshot) {
+  runner_->drain();
+  runner_->tamper = [](std::string_view kind, std::vector<pipeline::MemoryOutput>& outputs) {
+    if (kind != "evidence.snapshot") return;
+    for (auto& o : outputs)
+      if (o.name == "payload.tar") o.bytes[o.bytes.size() / 3] = static_cast<char>(o.bytes[o.bytes.size() / 3] ^ 1);
+  };
+  const auto made = request("eval", evaluation_.str()).value();
+  runner_->drain();
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(made.bundle_id), "failed");
+  EXPECT_EQ(events("evidence.sealed"), "0");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_bundles"), "0");
+  // A failed one does not stand in the way of the next.
+  runner_->tamper = nullptr;
+  db_.sql("UPDATE jobs SET idempotency_sha256 = '' WHERE kind = 'evidence.snapshot'");
+  sealed();
+}
+
+TEST_F(Locking, ExportsAndWhatIsNotThere) {
+  runner_->drain();
+  auto t = tx();
+  const auto made = exports::request_export(t, {evaluation_, "json", "", TraceId::generate()});
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  ASSERT_TRUE(t.commit().has_value());
+  EXPECT_EQ(request("export", made->str()).error().code(), errors::kNotReady);
+  runner_->drain();
+  EXPECT_TRUE(request("export", made->str()).has_value());
+  EXPECT_EQ(request("eval", EvaluationId::generate().str()).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(request("eval", "no id").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(request("all", evaluation_.str()).error().code(), base_errors::kInvalid);
+  db_.tenant("beta");
+  auto other = tx("beta");
+  EXPECT_EQ(request_snapshot(other, *store_, {"eval", evaluation_.str(), CaseId::parse("C").value(), false, TraceId::generate(), ""}).error().code(), base_errors::kNotFound);
+  const BundleId id = sealed("CASE-3");
+  EXPECT_EQ(read_bundle(other, *store_, trust_, id, TraceId::generate()).error().code(), base_errors::kNotFound);
+}
+
+}  // namespace
+}  // namespace stella::evidence
