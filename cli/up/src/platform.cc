@@ -37,6 +37,7 @@ void write_profiles(const State& state, std::string_view username, const Tell& t
   const passwd* user = ::geteuid() == 0 && !sudo.empty() && sudo != "root" ? ::getpwnam(sudo.c_str()) : nullptr;
   if (user == nullptr || user->pw_dir == nullptr) return;
   const std::string home = user->pw_dir;
+  if (!exists(home)) return;
   const std::optional<process::User> owner = process::User{user->pw_uid, user->pw_gid};
   // What we make in somebody's home is theirs.
   const bool had_config = exists(home + "/.config");
