@@ -1,0 +1,254 @@
+// The API over real sockets, database and store: who gets in, what is on record, what repeats, and what does not break it.
+#include "stella/web/server.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "stella/base/encoding.h"
+#include "stella/base/file.h"
+#include "stella/crypto/keys.h"
+#include "stella/platform/http_client.h"
+#include "stella/testing/postgres.h"
+#include "stella/web/router.h"
+
+namespace stella::web {
+namespace {
+
+constexpr std::string_view kSecret = "correct horse battery";
+
+struct Reply {
+  int status = 0;
+  json::Value body;
+  http::ClientResponse raw;
+};
+
+class Api : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-web-XXXXXX";
+    root_ = ::mkdtemp(name);
+    store_ = std::move(objects::open_posix_store(root_).value());
+    services_ = std::unique_ptr<Services>(new Services{web_, authority_, provisioner_, *store_, root_, [this] { return parts_; }});
+    http::ServerOptions options;
+    options.temp_dir = root_;
+    options.workers = 4;
+    server_ = std::move(start(options, *services_).value());
+    ASSERT_TRUE(provisioner_.create_tenant(TenantId::parse("acme").value(), "Acme", "system:test", TraceId::generate()).has_value());
+    ASSERT_TRUE(provisioner_.create_tenant(TenantId::parse("beta").value(), "Beta", "system:test", TraceId::generate()).has_value());
+    token_ = sign_in("acme", "ada", authority::all_tenant_scopes(), authority::all_platform_scopes());
+  }
+  void TearDown() override {
+    server_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  std::string sign_in(std::string_view tenant, std::string_view login, std::vector<std::string> scopes, std::vector<std::string> platform = {}) {
+    EXPECT_TRUE(provisioner_.create_principal(TenantId::parse(tenant).value(), {"user", std::string(login), "", std::string(kSecret), std::move(scopes), std::move(platform)}, "system:test", TraceId::generate()).has_value());
+    const Reply r = call("POST", "/tokens", "grant_type=password&username=" + std::string(login) + "&password=" + percent_encode(kSecret), {{"content-type", "application/x-www-form-urlencoded"}}, "");
+    EXPECT_EQ(r.status, 200) << r.raw.body;
+    return std::string(r.body.str("access_token"));
+  }
+  Reply call(std::string method, std::string_view target, std::string body = "", std::vector<std::pair<std::string, std::string>> headers = {}, std::optional<std::string> token = std::nullopt) {
+    http::ClientRequest request;
+    request.method = std::move(method);
+    request.url = "http://127.0.0.1:" + std::to_string(server_->port()) + std::string(target);
+    request.headers = std::move(headers);
+    const std::string bearer = token.value_or(token_);
+    if (!bearer.empty()) request.headers.emplace_back("Authorization", "Bearer " + bearer);
+    request.body = std::move(body);
+    auto response = http::fetch(request);
+    EXPECT_TRUE(response.has_value()) << response.error().describe();
+    Reply out;
+    if (!response) return out;
+    out.status = response->status;
+    if (auto value = json::parse(response->body)) out.body = std::move(*value);
+    out.raw = std::move(*response);
+    return out;
+  }
+  std::string decisions(std::string_view where = "true") { return db_.sql("SELECT count(*) FROM decisions WHERE " + std::string(where)); }
+  static std::string sbom() { return read_file(std::string(STELLA_SOURCE_DIR) + "/samples/sbom.cdx.json", 1 << 24).value(); }
+
+  testing::TestDatabase db_;
+  pg::Pool web_{db_.options("stella_web")};
+  pg::SystemPool<pg::AuthorityRole> authority_pool_{db_.options("stella_authority")};
+  authority::Authority authority_{authority_pool_, std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value()), {"http://stella.test", std::chrono::seconds(3600)}};
+  authority::Provisioner provisioner_{authority_pool_};
+  std::vector<std::pair<std::string, std::string>> parts_;
+  std::unique_ptr<objects::Store> store_;
+  std::unique_ptr<Services> services_;
+  std::unique_ptr<http::Server> server_;
+  std::string root_, token_;
+};
+
+TEST_F(Api, EveryRouteWithAScopeRefusesWhoHasNone) {
+  const std::string nobody = sign_in("beta", "nobody", {});
+  for (const Route& route : routes()) {
+    if (route.access == Access::kPublic) continue;
+    std::string path;
+    for (std::string_view rest = route.path; !rest.empty();) {
+      const std::size_t end = std::min(rest.find('/', 1), rest.size());
+      path += rest.substr(0, 2) == "/:" ? "/00000000-0000-7000-8000-000000000001" : std::string(rest.substr(0, end));
+      rest.remove_prefix(end);
+    }
+    const std::string where = std::string(route.method) + " " + path;
+    const std::string body = route.method == "POST" ? "{}" : "";
+    const Reply stranger = call(std::string(route.method), path, body, {}, "");
+    EXPECT_EQ(stranger.status, 401) << where;
+    EXPECT_EQ(stranger.raw.header("www-authenticate"), "Bearer") << where;
+    EXPECT_EQ(call(std::string(route.method), path, body, {}, "not.a.token").status, 401) << where;
+    if (route.access == Access::kToken) continue;
+    const Reply refused = call(std::string(route.method), path, body, {}, nobody);
+    EXPECT_EQ(refused.status, 403) << where;
+    const std::string wanted = route.access == Access::kPlatform ? authority::platform_scope_text(route.scope) : authority::tenant_scope_text(route.scope, TenantId::parse("beta").value());
+    EXPECT_EQ(refused.body.str("missing_scope"), wanted) << where;
+    EXPECT_EQ(decisions("decision_effect = 'deny' AND decision_id = '" + std::string(refused.body.str("decision_id")) + "'"), "1") << where;
+    if (route.access != Access::kTenantOrGlobal) continue;
+    EXPECT_EQ(call(std::string(route.method), path + "?global=1", body, {}, nobody).body.str("missing_scope"), "stella:kb:write#platform") << where;
+  }
+}
+
+TEST_F(Api, ATokenCountsForItsOwnTenantOnly) {
+  EXPECT_EQ(call("GET", "/sboms", "", {{"x-stella-tenant", "acme"}}).status, 200);
+  EXPECT_EQ(call("GET", "/sboms", "", {{"x-stella-tenant", "beta"}}).status, 403);
+  EXPECT_EQ(call("HEAD", "/sboms", "", {{"x-stella-tenant", "beta"}}).status, 403);
+  EXPECT_EQ(call("HEAD", "/sboms", "", {}, "").status, 401);
+  const Reply made = call("POST", "/sboms", sbom());
+  ASSERT_EQ(made.status, 202) << made.raw.body;
+  const std::string path = "/sboms/" + std::string(made.body.str("sbom_id"));
+  EXPECT_EQ(call("GET", path).status, 200);
+  const std::string other = sign_in("beta", "bob", authority::all_tenant_scopes());
+  const Reply foreign = call("GET", path, "", {}, other);
+  const Reply unknown = call("GET", "/sboms/00000000-0000-7000-8000-000000000001", "", {}, other);
+  EXPECT_EQ(foreign.status, 404);
+  EXPECT_EQ(foreign.body.str("detail"), unknown.body.str("detail"));
+  EXPECT_EQ(call("GET", "/sboms/not-an-id", "", {}, other).body.str("detail"), unknown.body.str("detail"));
+}
+
+TEST_F(Api, EveryAdmittedRequestIsOneDecision) {
+  const std::string before = decisions();
+  ASSERT_EQ(call("GET", "/sboms").status, 200);
+  ASSERT_EQ(call("POST", "/sboms", sbom()).status, 202);
+  ASSERT_EQ(call("POST", "/evaluations", "{\"sbom_id\":\"00000000-0000-7000-8000-000000000001\"}").status, 404);  // rolled back, the decision stays
+  ASSERT_EQ(call("POST", "/projects", R"({"slug":"shop","name":"Shop"})").status, 201);
+  ASSERT_EQ(call("POST", "/projects", R"({"slug":"shop","name":"Shop"})").status, 409);
+  ASSERT_EQ(call("POST", "/principals", R"({"kind":"user","login":"eve","secret":"short"})").status, 422);
+  EXPECT_EQ(decisions(), std::to_string(std::stoi(before) + 6));
+}
+
+TEST_F(Api, AKeyMakesARequestHappenOnce) {
+  const std::vector<std::pair<std::string, std::string>> key{{"idempotency-key", "k-1"}};
+  const Reply first = call("POST", "/projects", R"({"slug":"shop","name":"Shop"})", key);
+  ASSERT_EQ(first.status, 201) << first.raw.body;
+  const Reply again = call("POST", "/projects", R"({"slug":"shop","name":"Shop"})", key);
+  EXPECT_EQ(again.status, 201);
+  EXPECT_EQ(again.raw.body, first.raw.body);
+  EXPECT_EQ(again.raw.header("idempotency-replayed"), "true");
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Shop"})", key).status, 409);
+  // Bodies that are too large for memory count, too.
+  std::string large = sbom();
+  large.append(2u << 20, ' ');
+  const Reply big = call("POST", "/sboms", large, key);
+  ASSERT_EQ(big.status, 202) << big.raw.body;
+  EXPECT_EQ(call("POST", "/sboms", large, key).raw.header("idempotency-replayed"), "true");
+  large.back() = '\n';
+  EXPECT_EQ(call("POST", "/sboms", large, key).status, 409);
+  // The key belongs to the tenant that used it.
+  const std::string other = sign_in("beta", "bob", authority::all_tenant_scopes());
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Shop"})", key, other).status, 201);
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"x","name":"X"})", {{"idempotency-key", "k\xc3\xa4"}}).status, 422);
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"x","name":"X"})", {{"idempotency-key", std::string(129, 'k')}}).status, 422);
+}
+
+TEST_F(Api, OneKeyAtOnceIsStillOneDeed) {
+  std::vector<std::thread> threads;
+  std::vector<std::string> bodies(4);
+  for (std::size_t i = 0; i < bodies.size(); ++i)
+    threads.emplace_back([&, i] {
+      const Reply r = call("POST", "/sboms", sbom(), {{"idempotency-key", "together"}});
+      EXPECT_TRUE(r.status == 202 || r.status == 200) << r.raw.body;
+      bodies[i] = std::string(r.body.str("sbom_id"));
+    });
+  for (auto& t : threads) t.join();
+  for (const std::string& b : bodies) EXPECT_EQ(b, bodies.front());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM sboms"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM jobs"), "1");
+}
+
+TEST_F(Api, WaitingRequestsLeaveWorkersForOthers) {
+  services_->max_waiting = 0;
+  const Reply r = call("POST", "/sboms?wait=100", sbom());  // nobody computes it: it would wait for the client's time-out
+  EXPECT_EQ(r.status, 202);
+  EXPECT_EQ(r.body.str("state"), "received");
+  EXPECT_EQ(services_->waiting, 0);
+  EXPECT_EQ(call("POST", "/sboms?wait=121", sbom()).status, 422);
+  EXPECT_EQ(call("POST", "/sboms?wait=x", sbom()).status, 422);
+}
+
+TEST_F(Api, GlobalIsSpelledOneWay) {
+  const std::string osv = R"({"schema_version":"1.6.0","id":"GHSA-1","modified":"2026-01-01T00:00:00Z"})";
+  EXPECT_EQ(call("POST", "/advisories?global=yes", osv, {{"content-type", "application/json"}}).status, 422);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM ingest_batches"), "0");
+  EXPECT_EQ(call("POST", "/advisories?global=1", osv, {{"content-type", "application/json"}}).status, 202);
+  EXPECT_EQ(call("POST", "/advisories?global=0", osv, {{"content-type", "application/json"}}).status, 202);
+  EXPECT_EQ(db_.sql("SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM ingest_batches"), "acme,global");
+  EXPECT_EQ(decisions("tenant_id = 'global' AND decision_effect = 'allow' AND scope = 'stella:kb:write#platform'"), "1");
+}
+
+TEST_F(Api, HealthTellsTheTruth) {
+  EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
+  EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 200);
+  parts_ = {{"postgresql", "not connected"}};
+  const Reply sick = call("GET", "/readyz", "", {}, "");
+  EXPECT_EQ(sick.status, 503);
+  EXPECT_FALSE(sick.raw.header("retry-after").empty());
+  EXPECT_EQ(sick.body.find("parts")->str("postgresql"), "not connected");
+}
+
+TEST_F(Api, ErrorsSayWhatAndNothingElse) {
+  const Reply missing = call("GET", "/nowhere");
+  EXPECT_EQ(missing.status, 404);
+  EXPECT_EQ(missing.raw.header("content-type"), "application/problem+json");
+  EXPECT_EQ(missing.body.str("trace_id"), missing.raw.header("x-trace-id"));
+  const Reply method = call("DELETE", "/sboms");
+  EXPECT_EQ(method.status, 405);
+  EXPECT_EQ(method.raw.header("allow"), "POST, GET, HEAD");
+  EXPECT_EQ(call("POST", "/evaluations", "{").status, 400);
+  EXPECT_EQ(call("POST", "/evaluations", "[]").status, 400);
+  EXPECT_EQ(call("POST", "/evaluations", std::string(2u << 20, ' ')).status, 413);
+  EXPECT_EQ(call("POST", "/evaluations", R"({"sbom_id":"x"})").status, 404);
+  const Reply conflict = call("POST", "/tenants", R"({"tenant_id":"acme","display_name":"Acme"})");
+  EXPECT_EQ(conflict.status, 409);
+  EXPECT_EQ(conflict.raw.body.find("tenants_pkey"), std::string::npos);
+  EXPECT_EQ(call("GET", "/policies?cursor=%00").status == 200, false);
+  for (const char* target : {"/sboms?project=%ff", "/sboms?cursor=AAAA", "/jobs?state=%00", "/findings?evaluation='", "/exports?limit=0", "/attestations?digest=x"}) {
+    const int status = call("GET", target).status;
+    EXPECT_TRUE(status == 400 || status == 422 || status == 200) << target << ' ' << status;
+  }
+  EXPECT_EQ(call("POST", "/policies/a%22b/activate", "{}").status, 404);
+}
+
+TEST_F(Api, ATraceIsContinued) {
+  const std::string trace = TraceId::generate().hex();
+  const Reply r = call("POST", "/sboms", sbom(), {{"traceparent", "00-" + trace + "-b7ad6b7169203331-01"}});
+  EXPECT_EQ(r.raw.header("x-trace-id"), trace);
+  EXPECT_EQ(db_.sql("SELECT trace_id FROM jobs"), trace);
+  EXPECT_EQ(db_.sql("SELECT substr(traceparent, 4, 32) FROM jobs"), trace);
+  EXPECT_EQ(decisions("trace_id = '" + trace + "'"), "1");
+  EXPECT_NE(call("GET", "/healthz", "", {{"traceparent", "00-" + trace + "-b7ad6b7169203331-01"}}, "").raw.header("x-trace-id"), trace);
+}
+
+TEST_F(Api, SigningOutEndsTheToken) {
+  const std::string token = sign_in("acme", "carl", {"sbom:read"});
+  const std::string id(call("GET", "/me", "", {}, token).body.str("token_id"));
+  const std::string mine(call("GET", "/me").body.str("token_id"));
+  EXPECT_EQ(call("DELETE", "/tokens/" + mine, "", {}, token).status, 404);  // another's, without tenant:admin
+  EXPECT_EQ(call("DELETE", "/tokens/" + id, "", {}, token).status, 200);
+  EXPECT_EQ(call("GET", "/me", "", {}, token).status, 401);
+  EXPECT_EQ(call("GET", "/me").status, 200);
+}
+
+}  // namespace
+}  // namespace stella::web
