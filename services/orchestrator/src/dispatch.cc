@@ -339,8 +339,11 @@ void Orchestrator::Impl::watch_bus(int waiting) {
     }
     rebuilt_any = true;
   }
-  if (!rebuilt_any) return;
-  // Whatever was told before is gone: dispatched jobs that nobody started are told again at once.
+  if (rebuilt_any) tell_again();
+}
+
+// Whatever was told before is gone: dispatched jobs that nobody started are told again at once.
+void Orchestrator::Impl::tell_again() {
   if (auto tx = Tx::open(pool)) {
     auto updated = tx->query("UPDATE jobs SET lease_until = NULL WHERE state = 'queued' AND lease_until IS NOT NULL");
     if (updated) (void)tx->commit().has_value();

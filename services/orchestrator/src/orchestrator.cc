@@ -12,11 +12,27 @@ Orchestrator::Orchestrator(pg::SystemPool<pg::OrchestratorRole>& pool, bus::Conn
 
 Orchestrator::~Orchestrator() { stop(); }
 
+namespace {
+
+Result<void> ensure(bus::Connection& bus, const bus::Topology& topology) {
+  STELLA_TRY_VOID(bus.ensure_stream(topology.stream));
+  for (const bus::ConsumerSpec& consumer : topology.consumers) STELLA_TRY_VOID(bus.ensure_consumer(consumer));
+  return {};
+}
+
+}  // namespace
+
 Result<void> Orchestrator::start() {
+  bool rebuilt = false;
   for (const bus::Topology& topology : {bus::jobs_topology(), bus::results_topology()}) {
-    STELLA_TRY_VOID(impl_->bus.ensure_stream(topology.stream));
-    for (const bus::ConsumerSpec& consumer : topology.consumers) STELLA_TRY_VOID(impl_->bus.ensure_consumer(consumer));
+    auto ensured = ensure(impl_->bus, topology);
+    if (ensured) continue;
+    if (ensured.error().field("reason") != "refused") return std::move(ensured.error());
+    // A store that was deleted under a running server still names its streams and refuses the rest: made again from nothing, rows remember.
+    STELLA_TRY_VOID(impl_->bus.rebuild(topology.stream, topology.consumers));
+    rebuilt = true;
   }
+  if (rebuilt) impl_->tell_again();
   impl_->last_message_micros = Timestamp::now().micros();
   impl_->dispatcher = std::thread([this] { impl_->dispatch_loop(); });
   impl_->receiver = std::thread([this] { impl_->receive_loop(); });

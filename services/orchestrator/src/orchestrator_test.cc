@@ -187,17 +187,21 @@ TEST_F(Orchestration, AnOlderAttemptIsDropped) {
   start();
   const JobId job = schedule();
   const json::Value first = take();
-  const json::Value second = take();
+  json::Value newest = take();
   ASSERT_EQ(first.integer("attempt"), 1);
-  ASSERT_EQ(second.integer("attempt"), 2);
+  ASSERT_EQ(newest.integer("attempt"), 2);
   EXPECT_NE(::access((std::string(first.str("dir")) + "/in/0").c_str(), F_OK), 0);  // its message finds no inputs any more
   EXPECT_TRUE(make_dirs(std::string(first.str("dir")) + "/out"));
   tell("started", report(first));
   tell("result", finished(first, "old"));
-  tell("started", report(second));
-  ASSERT_TRUE(eventually([&] { return state(job) == "running" || field(job, "attempt") != "2"; }));
-  if (field(job, "attempt") != "2") GTEST_SKIP() << "skipped: the machine is too slow to start within the dispatch time-out";
-  tell("result", finished(second, "new"));
+  // On a slow machine an attempt is told again before its start arrives: then it is the next one's turn.
+  while (state(job) == "queued") {
+    tell("started", report(newest));
+    for (json::Value next = take(200); next.find("attempt") != nullptr; next = take(1)) newest = next;
+  }
+  ASSERT_EQ(state(job), "running");
+  ASSERT_EQ(field(job, "attempt"), std::to_string(newest.integer("attempt")));
+  tell("result", finished(newest, "new"));
   ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
   EXPECT_EQ(recorder_->finished, 1);
   EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("old"))).has_value());

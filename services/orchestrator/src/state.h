@@ -85,6 +85,7 @@ struct Orchestrator::Impl {
   void sweep();                                   // directories of attempts that are over
   void measure();                                 // gauges
   void watch_bus(int waiting);                    // probes and rebuilds (architecture.md §2)
+  void tell_again();
   Result<void> prepare_directory(const JobRow& job, json::Value& message);
   // results.cc
   void receive_loop();
