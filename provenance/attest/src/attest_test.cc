@@ -1,0 +1,110 @@
+// Provenance of a job as a stored, signed statement with a row and a fact per output, all or nothing.
+#include "stella/provenance/attest.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "stella/crypto/digest.h"
+#include "stella/tenancy/paths.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::attest {
+namespace {
+
+class Attesting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-attest-XXXXXX";
+    root_ = ::mkdtemp(name);
+    store_ = std::move(objects::open_posix_store(root_).value());
+  }
+  void TearDown() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(root_, ignored);
+  }
+  JobProvenance job() {
+    JobProvenance p;
+    p.tenant = acme_;
+    p.job_id = JobId::generate();
+    p.run_id = RunId::generate();
+    p.kind = "policy.evaluate";
+    p.engine_version = "1.2.3";
+    p.params = json::Value::object({{"as_of", "2026-11-25T00:00:00Z"}});
+    p.inputs = {{"policy", crypto::sha256("policy")}};
+    p.outputs = {{"decision.json", crypto::sha256("decision")}, {"findings.ndjson", crypto::sha256("findings")}};
+    p.runner_image = crypto::sha256("image");
+    p.transcript = crypto::sha256("transcript");
+    p.subject_id = EvaluationId::generate().str();
+    p.scheduled_by = "user:test";
+    p.trace = TraceId::generate();
+    p.finished_at = Timestamp::now();
+    p.started_at = p.finished_at - std::chrono::seconds(1);
+    return p;
+  }
+  testing::TestDatabase db_;
+  TenantId acme_ = db_.tenant("acme");
+  pg::SystemPool<pg::OrchestratorRole> pool_{db_.options("stella_orchestrator")};
+  crypto::KeyPair key_ = crypto::KeyPair::generate().value();
+  std::unique_ptr<objects::Store> store_;
+  std::string root_;
+};
+
+TEST_F(Attesting, EveryOutputIsASubjectOfOneSignedStatement) {
+  const JobProvenance p = job();
+  auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+  const auto made = attest_job(*tx, *store_, key_, p);
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  ASSERT_TRUE(made->has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM attestations"), "0");  // not before the commit
+  ASSERT_TRUE(tx->commit().has_value());
+  EXPECT_EQ(db_.sql("SELECT string_agg(f.subject_name || '=' || encode(a.subject_digest, 'hex'), ',' ORDER BY f.subject_name) FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id"),
+            "decision.json=" + p.outputs[0].sha256.hex() + ",findings.ndjson=" + p.outputs[1].sha256.hex());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox"), "1");
+  const std::string text = store_->get(db_.sql("SELECT DISTINCT statement_path FROM attestations"), 1 << 20).value();
+  EXPECT_EQ(crypto::sha256(text), (*made)->statement);
+  const std::vector<crypto::PublicKey> trust{key_.public_key()};
+  for (const auto& output : p.outputs) {
+    evidence::StatementExpectation expected;
+    expected.trust = trust;
+    expected.subject = &output.sha256;
+    const auto verified = evidence::verify_statement(text, expected);
+    ASSERT_TRUE(verified.has_value()) << verified.error().describe();
+    EXPECT_EQ(verified->statement.predicate_type, evidence::kProvenancePredicate);
+    EXPECT_TRUE(evidence::check_provenance(verified->statement.predicate).has_value());
+    const std::string predicate = json::dump(verified->statement.predicate);
+    for (const std::string& said : {p.inputs[0].sha256.hex(), p.run_id->str(), p.runner_image.hex(), p.transcript->hex(), p.trace.hex()}) EXPECT_NE(predicate.find(said), std::string::npos) << said;
+    EXPECT_EQ(predicate.find("user:test"), std::string::npos);  // who asked is on the timeline, not in what leaves the house
+  }
+  // Another object, another key.
+  const Sha256 other = crypto::sha256("other");
+  evidence::StatementExpectation expected;
+  expected.trust = trust;
+  expected.subject = &other;
+  EXPECT_FALSE(evidence::verify_statement(text, expected).has_value());
+  const std::vector<crypto::PublicKey> strangers{crypto::KeyPair::generate()->public_key()};
+  expected.trust = strangers;
+  expected.subject = &p.outputs[0].sha256;
+  EXPECT_FALSE(evidence::verify_statement(text, expected).has_value());
+}
+
+TEST_F(Attesting, WithoutOutputsThereIsNothingToSay) {
+  JobProvenance p = job();
+  p.outputs.clear();
+  auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+  EXPECT_FALSE(attest_job(*tx, *store_, key_, p)->has_value());
+  ASSERT_TRUE(tx->commit().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox"), "0");
+}
+
+TEST_F(Attesting, ARollbackLeavesNoRow) {
+  {
+    auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+    ASSERT_TRUE(attest_job(*tx, *store_, key_, job())->has_value());
+  }
+  EXPECT_EQ(db_.sql("SELECT (SELECT count(*) FROM attestations) + (SELECT count(*) FROM attestation_facts) + (SELECT count(*) FROM timeline_outbox)"), "0");
+}
+
+}  // namespace
+}  // namespace stella::attest
