@@ -26,6 +26,7 @@ namespace {
 constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr std::int64_t kSilenceMicros = 5'000'000;   // no message for so long while rows wait: probe
 constexpr std::int64_t kInputBytes = 4ll << 30;
+constexpr std::size_t kListBytes = 512u << 10;       // of inputs in a message; the bus takes 1 MiB in all
 
 constexpr std::chrono::seconds kMeasureEvery{5};
 constexpr telemetry::Gauge kQueued{contracts::metrics::kJobsQueued};
@@ -226,6 +227,12 @@ Result<void> Orchestrator::Impl::prepare_directory(const JobRow& job, json::Valu
     inputs.push_back(json::Value::object({{"name", input.name}, {"file", it->second}, {"sha256", input.sha256.hex()}, {"size", static_cast<std::int64_t>(st.st_size)}}));
   }
   message.set("dir", dir);
+  const std::string list = json::dump(json::Value(inputs));
+  if (list.size() > kListBytes) {
+    STELLA_TRY_VOID(write_file_durable(dir + "/inputs.json", list, 0640));
+    message.set("inputs_file", "inputs.json");
+    inputs.clear();
+  }
   message.set("inputs", std::move(inputs));
   return {};
 }
