@@ -389,6 +389,30 @@ TEST_F(Orchestration, AnInputThatIsNotThereEndsTheJob) {
   EXPECT_EQ(recorder_->dead, 1);
 }
 
+TEST_F(Orchestration, MoreInputsThanAMessageHoldsLieInAFile) {
+  start();
+  {
+    auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+    jobs::Spec spec;
+    spec.kind = std::string(kinds::kEvidenceSnapshot);
+    spec.inputs.assign(10'000, {"f", crypto::sha256("input"), acme_});
+    for (std::size_t i = 0; i < spec.inputs.size(); ++i) spec.inputs[i].name += std::to_string(i);
+    spec.resource_type = "bundle";
+    spec.resource_id = BundleId::generate().str();
+    spec.requested_by = "user:test";
+    spec.trace = TraceId::generate();
+    ASSERT_TRUE(jobs::schedule(*tx, acme_, spec).has_value());
+    ASSERT_TRUE(tx->commit().has_value());
+  }
+  orchestrator_->wake();
+  const json::Value message = take();
+  ASSERT_EQ(message.str("inputs_file"), "inputs.json");
+  const auto list = json::parse(read_file(std::string(message.str("dir")) + "/inputs.json", 16u << 20).value(), {.max_bytes = 16u << 20}).value();
+  ASSERT_EQ(list.as_array().size(), 10'000u);
+  EXPECT_EQ(list.as_array().back().str("name"), "f9999");
+  EXPECT_EQ(list.as_array().back().str("file"), "in/0");  // one object, one copy
+}
+
 TEST_F(Orchestration, TenantsTakeTurns) {
   options_.per_tenant = 1;
   std::vector<JobId> ours;

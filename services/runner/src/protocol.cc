@@ -68,7 +68,15 @@ Result<JobMessage> parse_job(std::string_view payload) {
   else out.params = json::Value::object();
   out.dir = STELLA_TRY(message.require_string("dir"));
   if (out.dir.empty() || out.dir.front() != '/' || out.dir.find('\0') != std::string::npos) return Error(base_errors::kInvalid, "not a job directory").with("field", std::string("dir"));
-  const auto& inputs = message.items("inputs");
+  json::Value listed = json::Value::array();
+  if (const auto file = message.str("inputs_file"); !file.empty()) {
+    // More than a bus message holds: the list lies in the job's directory.
+    if (!is_plain_path(file)) return Error(base_errors::kInvalid, "not a list of inputs").with("field", std::string("inputs_file"));
+    const auto text = STELLA_TRY(read_file(out.dir + "/" + std::string(file), kInputListBytes));
+    listed = STELLA_TRY(json::parse(text, {.max_bytes = kInputListBytes}));
+    if (!listed.is_array()) return Error(base_errors::kInvalid, "not a list of inputs").with("field", std::string("inputs_file"));
+  }
+  const auto& inputs = listed.as_array().empty() ? message.items("inputs") : listed.as_array();
   if (inputs.size() > kMaxInputs) return Error(base_errors::kLimit, "job has too many inputs").with("limit", static_cast<std::uint64_t>(kMaxInputs));
   for (const auto& input : inputs) {
     auto parsed = STELLA_TRY(parse_input(input));

@@ -28,6 +28,7 @@ inline constexpr std::size_t kRequestBytes = 4096;
 inline constexpr std::size_t kReportBytes = 8u << 20;
 inline constexpr std::size_t kMaxOutputs = 256;
 inline constexpr std::size_t kMaxInputs = 100'000;
+inline constexpr std::size_t kInputListBytes = 64u << 20;
 
 struct Limits {
   std::uint64_t cpu_s = 60;
@@ -56,7 +57,7 @@ struct JobMessage {
   std::string traceparent;
   std::string engine_version;
 };
-// kMalformed or kInvalid where the message is not one of ours.
+// kMalformed or kInvalid where the message is not one of ours; kIo where its list of inputs (inputs_file) is not there any more.
 Result<JobMessage> parse_job(std::string_view payload);
 
 // {"code": wire code, "message", "fields": {…}}

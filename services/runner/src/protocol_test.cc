@@ -40,6 +40,26 @@ TEST(Protocol, RefusesWhatItCannotTrust) {
   EXPECT_FALSE(parse_job(with("\"cpu_s\":60,", "")));
 }
 
+TEST(Protocol, ALongListOfInputsLiesInTheDirectory) {
+  char name[] = "/tmp/stella-protocol-XXXXXX";
+  const std::string dir = ::mkdtemp(name);
+  const auto listed = [&](std::string_view file) {
+    std::string text = with("/var/lib/stella/jobs/x.2", dir);
+    const auto from = text.find("\"inputs\":[");
+    return text.replace(from, text.find(']', from) + 1 - from, "\"inputs\":[],\"inputs_file\":\"" + std::string(file) + "\"");
+  };
+  EXPECT_FALSE(parse_job(listed("inputs.json")));  // taken away with its attempt
+  EXPECT_TRUE(write_file_durable(dir + "/inputs.json", R"([{"name":"f1","file":"in/0","sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0}])"));
+  const auto job = parse_job(listed("inputs.json"));
+  ASSERT_TRUE(job) << job.error().describe();
+  ASSERT_EQ(job->inputs.size(), 1u);
+  EXPECT_EQ(job->inputs[0].name, "f1");
+  EXPECT_FALSE(parse_job(listed("../inputs.json")));
+  EXPECT_TRUE(write_file_durable(dir + "/wrong.json", "{}"));
+  EXPECT_FALSE(parse_job(listed("wrong.json")));
+  for (const char* file : {"/inputs.json", "/wrong.json", ""}) ::remove((dir + file).c_str());
+}
+
 TEST(Protocol, PacketsCarryADescriptor) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
