@@ -21,6 +21,7 @@ constexpr telemetry::Counter kPublishedEvents{contracts::metrics::kTimelinePubli
 
 constexpr std::size_t kMaxOffered = 20'000;  // events in memory; beyond it the log is read again
 constexpr int kCatchUp = 1000;
+constexpr int kRefusals = 3;  // rounds in a row that the stream refuses before it is made again
 
 using Tx = pg::SystemTx<pg::IndexerRole>;
 
@@ -114,6 +115,9 @@ Result<void> Publisher::round(std::span<const int> shards, std::chrono::millisec
     return probe(shards);
   }();
   if (!done && stream_is_gone(done.error())) return rebuild(shards);
+  // A store that was deleted under the server refuses every message, and publishing comes before the probe that would find out.
+  if (done) refusals_ = 0;
+  else if (done.error().field("reason") == "refused" && bus_.connected() && ++refusals_ >= kRefusals) return rebuild(shards);
   if (!done) position_.clear();
   return done;
 }
@@ -237,6 +241,7 @@ Result<void> Publisher::rebuild(std::span<const int> shards) {
   STELLA_TRY_VOID(bus_.rebuild(bus::timeline_topology().stream, {}));
   STELLA_TRY_VOID(bus_.rebuild(bus::kb_topology().stream, {}));
   failed_probes_ = 0;
+  refusals_ = 0;
   ++rebuilt_;
   kLog.warn("the timeline stream was rebuilt and is filled from the confirmed position");
   STELLA_TRY_VOID(rewind(shards));

@@ -45,6 +45,7 @@ class Publisher {
   bool stream_ready_ = false;
   bool unconfirmed_ = false;
   int failed_probes_ = 0;
+  int refusals_ = 0;       // rounds in a row in which the stream refused what was published
   std::chrono::steady_clock::time_point last_probe_ = std::chrono::steady_clock::now();
   std::map<std::string, std::int64_t> position_;  // of tenants we published for: what comes next
   std::atomic<std::uint64_t> published_ = 0;
