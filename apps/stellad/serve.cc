@@ -1,13 +1,16 @@
 // The roles: which objects exist in this process. Roles only decide that; none behaves differently for being alone.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <thread>
 
 #include "row_sink.h"
 #include "stella/base/file.h"
+#include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
@@ -27,15 +30,18 @@ namespace {
 using std::chrono::milliseconds;
 constexpr telemetry::Logger kLog{"stellad"};
 
-std::set<std::string, std::less<>> roles_of(const config::Settings& settings) {
+constexpr std::string_view kRoles[] = {"web", "orchestrator", "telemetry", "indexer", "locker"};
+
+Result<std::set<std::string, std::less<>>> roles_of(const config::Settings& settings) {
   std::set<std::string, std::less<>> out;
   for (std::string_view rest = settings.text("roles"); !rest.empty();) {
     const std::size_t end = std::min(rest.find(','), rest.size());
     std::string_view name = rest.substr(0, end);
     while (!name.empty() && name.front() == ' ') name.remove_prefix(1);
     while (!name.empty() && name.back() == ' ') name.remove_suffix(1);
-    if (name == "all") out.insert({"web", "orchestrator", "telemetry", "indexer", "locker"});
-    else if (!name.empty()) out.emplace(name);
+    if (name == "all") out.insert(std::begin(kRoles), std::end(kRoles));
+    else if (std::find(std::begin(kRoles), std::end(kRoles), name) != std::end(kRoles)) out.emplace(name);
+    else return Error(base_errors::kInvalid, "no such role").with("field", "roles").with("expected", "all, or some of web, orchestrator, telemetry, indexer, locker");
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return out;
@@ -84,8 +90,58 @@ void wake_orchestrator() {
   else if (auto* bus = g_wake_bus.load()) bus->tell(kWakeJobs, "");
 }
 
+// How the parts are, for /readyz and /obs/health. The API is up before the bus is, so what is asked changes while requests ask.
+class Health {
+ public:
+  void set_store(objects::Store* store, pg::Pool* pool) {
+    const Lock lock(mutex_);
+    store_ = store;
+    pool_ = pool;
+  }
+  void set_bus(bus::Connection* bus) {
+    const Lock lock(mutex_);
+    bus_ = bus;
+    until_.reset();
+  }
+  void set_indexer(timeline::Indexer* indexer) {
+    const Lock lock(mutex_);
+    indexer_ = indexer;
+    until_.reset();
+  }
+  bool bus_connected() {
+    const Lock lock(mutex_);
+    return bus_ != nullptr && bus_->connected();
+  }
+  // Name and problem ("" where there is none). Looked at anew once a second at most: anybody may ask, and looking costs a write.
+  std::vector<std::pair<std::string, std::string>> parts() {
+    const Lock lock(mutex_);
+    if (until_ && !until_->passed()) return parts_;
+    const auto text = [](const Result<void>& r) { return r ? std::string() : std::string(r.error().message()); };
+    parts_.clear();
+    parts_.emplace_back("postgresql", text(pool_->ping()));
+    parts_.emplace_back("objects", text(store_->probe()));
+    parts_.emplace_back("nats", bus_ != nullptr && bus_->connected() ? "" : "not connected");
+    if (indexer_ != nullptr) {
+      const auto trouble = indexer_->trouble();
+      parts_.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
+    }
+    until_ = Deadline::after(std::chrono::seconds(1));
+    return parts_;
+  }
+
+ private:
+  Mutex mutex_;
+  objects::Store* store_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  pg::Pool* pool_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  bus::Connection* bus_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  timeline::Indexer* indexer_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  std::vector<std::pair<std::string, std::string>> parts_ STELLA_GUARDED_BY(mutex_);
+  std::optional<Deadline> until_ STELLA_GUARDED_BY(mutex_);
+};
+
 // Everything that runs, in order of construction; destroyed in reverse.
 struct Process {
+  Health health;
   std::unique_ptr<telemetry::Backend> telemetry;
   std::unique_ptr<objects::Store> store;
   std::unique_ptr<pg::SystemPool<pg::TelemetryRole>> telemetry_pool;
@@ -141,6 +197,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
 Result<void> start_orchestrator(const config::Settings& settings, Process& p) {
   p.orchestrator_bus = connect(settings, bus::user::kOrchestrator);
   if (!p.orchestrator_bus) return {};
+  p.health.set_bus(p.orchestrator_bus.get());
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_orchestrator"));
   p.orchestrator_pool = std::make_unique<pg::SystemPool<pg::OrchestratorRole>>(login);
   auto key = STELLA_TRY(load_key(settings, "evidence"));
@@ -177,22 +234,9 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
   options.poll = milliseconds(settings.integer("indexer.poll"));
   options.lease = milliseconds(settings.integer("indexer.lease"));
   p.indexer = std::make_unique<timeline::Indexer>(*p.indexer_pool, p.indexer_bus.get(), std::move(options));
+  p.health.set_indexer(p.indexer.get());
   p.indexer_thread = std::jthread([indexer = p.indexer.get()](std::stop_token stop) { indexer->run(stop); });
   return {};
-}
-
-std::vector<std::pair<std::string, std::string>> parts_of(Process& p) {
-  const auto text = [](const Result<void>& r) { return r ? std::string() : std::string(r.error().message()); };
-  std::vector<std::pair<std::string, std::string>> out;
-  out.emplace_back("postgresql", text(p.web_pool->ping()));
-  out.emplace_back("objects", text(p.store->probe()));
-  for (const auto& [name, bus] : {std::pair<std::string, bus::Connection*>{"nats", p.orchestrator_bus ? p.orchestrator_bus.get() : p.web_bus.get()}})
-    if (bus != nullptr) out.emplace_back(name, bus->connected() ? "" : "not connected");
-  if (p.indexer) {
-    const auto trouble = p.indexer->trouble();
-    out.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
-  }
-  return out;
 }
 
 Result<void> start_web(const config::Settings& settings, Process& p) {
@@ -200,18 +244,14 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   const pg::PoolOptions authority_login = STELLA_TRY(pool_options(settings, "stella_authority"));
   p.web_pool = std::make_unique<pg::Pool>(web_login);
   p.authority_pool = std::make_unique<pg::SystemPool<pg::AuthorityRole>>(authority_login);
-  if (!p.orchestrator_bus) {
-    p.web_bus = connect(settings, bus::user::kWeb);
-    if (!p.web_bus) return {};
-    g_wake_bus = p.web_bus.get();
-  }
+  p.health.set_store(p.store.get(), p.web_pool.get());
   auto key = STELLA_TRY(load_key(settings, "token"));
   authority::Options options;
   options.issuer = settings.text("auth.issuer").empty() ? public_url(settings) : settings.text("auth.issuer");
   options.token_ttl = std::chrono::seconds(settings.integer("auth.token_ttl") / 1000);
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
-  p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return parts_of(p); }});
+  p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
   http.address = settings.text("http.address");
@@ -227,16 +267,24 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
 }
 
 Result<void> start_all(const config::Settings& settings, Process& p) {
-  const auto roles = roles_of(settings);
+  const auto checked = roles_of(settings);
+  if (!checked) return Error(checked.error());
+  const auto& roles = *checked;
   STELLA_TRY_VOID(start_telemetry(settings, p));
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(objects::open_posix_store(path_of(settings, "objects.root", "objects")));
   jobs::set_wake_hook(wake_orchestrator);
   jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));
+  // First the API: while the bus is away it says so instead of refusing connections.
+  if (roles.contains("web")) STELLA_TRY_VOID(start_web(settings, p));
   if (roles.contains("orchestrator")) STELLA_TRY_VOID(start_orchestrator(settings, p));
   if (roles.contains("indexer")) STELLA_TRY_VOID(start_indexer(settings, p));
-  if (roles.contains("web")) STELLA_TRY_VOID(start_web(settings, p));
+  if (roles.contains("web") && !p.orchestrator_bus) {
+    p.web_bus = connect(settings, bus::user::kWeb);
+    g_wake_bus = p.web_bus.get();
+    p.health.set_bus(p.web_bus.get());
+  }
   timeline::set_wake_hook(timeline::wake_hook(p.indexer.get(), p.web_bus ? p.web_bus.get() : p.orchestrator_bus.get()));
   return {};
 }
@@ -246,7 +294,7 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
 Result<void> serve(const config::Settings& settings) {
   Process p;
   STELLA_TRY_VOID(start_all(settings, p));
-  const bool keeps_telemetry = roles_of(settings).contains("telemetry");
+  const bool keeps_telemetry = roles_of(settings)->contains("telemetry");
   Deadline retention = Deadline::after(std::chrono::minutes(1));
   while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
     if (!keeps_telemetry || !retention.passed()) continue;

@@ -404,9 +404,12 @@ def check_tampering(api, p, c, done):
     api.report.check("and the verdict of it says so", reply["result"] == "fail", repr(reply))
     with open(path, "wb") as f:
         f.write(changed[:-100])
-    for name in ("get_evidence", "export_evidence", "verify_evidence"):
-        body = {"recipient": "auditor"} if name == "export_evidence" else {"bundle_id": made["bundle_id"]}
-        api.call("cut off in the store", name, c, 422, body if name != "get_evidence" else None, bundle_id=made["bundle_id"])
+    # What is left of it still gets a verdict, but it never leaves.
+    seen = api.call("cut off in the store", "get_evidence", c, 200, bundle_id=made["bundle_id"])
+    api.report.check("and its verdict says so", seen["verdict"]["result"] == "fail", repr(seen["verdict"]))
+    reply = api.call("cut off in the store", "verify_evidence", c, 200, {"bundle_id": made["bundle_id"]})
+    api.report.check("and so does verification", reply["result"] == "fail", repr(reply))
+    api.call("cut off in the store", "export_evidence", c, 422, {"recipient": "auditor"}, bundle_id=made["bundle_id"])
 
 
 def check_attestations(api, c, done, export):

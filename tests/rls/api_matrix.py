@@ -16,7 +16,7 @@ from client import tar_of  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import ROOT, SAMPLES, Platform  # noqa: E402
 
-ROUTE = re.compile(r'Route\{"(\w+)", "([^"]+)", (k\w+), "([^"]*)", ([^,]+), h::(\w+)\}')
+ROUTE = re.compile(r'Route\{"(\w+)", "([^"]+)", (k\w+), "([^"]*)", ([^,]+), h::(\w+)(?:, true)?\}')
 # Reachable without a token: each on purpose.
 PUBLIC = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /.well-known/openid-configuration", "GET /.well-known/jwks.json", "GET /keys", "POST /tokens"}
 

@@ -21,36 +21,6 @@ constexpr std::string_view kBatchJson =
 
 ledger::Trace trace_of(const Context& ctx) { return {ctx.trace, ctx.traceparent}; }
 
-// Commits, then waits (?wait=) until the row is no longer in `pending`, and answers with it.
-Result<http::Response> answer_with_row(Context& ctx, int status, std::string_view json_sql, std::string_view table, std::string_view id_column, std::string_view pending, std::string id, bool existed) {
-  const auto wait = STELLA_TRY(ctx.wait());
-  json::Value accepted = json::Value::object({{std::string(id_column), id}, {"state", pending}, {"existed", existed}, {"trace_id", ctx.trace.hex()}});
-  http::Response response = STELLA_TRY(ctx.commit(http::Response::json(status, json::dump(accepted))));
-  const std::string sql = std::string("SELECT (").append(json_sql).append(")::text, state FROM ").append(table).append(" WHERE tenant_id = $1 AND ").append(id_column).append(" = $2");
-  std::optional<Error> failed;
-  wait_until(ctx.services, wait, [&] {
-    auto rows = ctx.read(sql, {ctx.tenant(), id});
-    if (!rows || rows->empty()) {
-      failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
-      return true;
-    }
-    auto row = json::parse(rows->text(0, 0));
-    if (!row) {
-      failed = std::move(row.error());
-      return true;
-    }
-    const std::string own_trace(row->str("trace_id"));
-    row->set("existed", existed);
-    row->set("trace_id", own_trace.empty() ? ctx.trace.hex() : own_trace);
-    response.body = json::dump(*row);
-    const bool done = rows->text(0, 1) != pending;
-    if (done) response.status = existed ? 200 : 201;
-    return done;
-  });
-  if (failed) return std::move(*failed);
-  return response;
-}
-
 bool is_tar(const Context& ctx) {
   const std::string_view type = ctx.request.header("content-type");
   return type.rfind("application/x-tar", 0) == 0 || type.rfind("application/tar", 0) == 0;
@@ -61,7 +31,9 @@ Result<http::Response> create_batch(Context& ctx, ledger::DocumentKind kind) {
   const std::string bytes = STELLA_TRY(ctx.request.body_text(limits::kIngestBatchBytes));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const auto batch = STELLA_TRY(ledger::receive_batch(*tx, ctx.services.store, kind, source.empty() ? "upload" : source, bytes, is_tar(ctx), trace_of(ctx)));
-  return answer_with_row(ctx, 202, kBatchJson, "ingest_batches", "batch_id", "received", batch.id.str(), false);
+  Awaited row{kBatchJson, "ingest_batches", "batch_id", "state <> 'received'", "received", false};
+  row.done = 201;
+  return commit_and_await(ctx, row, batch.id.str());
 }
 
 }  // namespace
@@ -71,7 +43,10 @@ Result<http::Response> create_sbom(Context& ctx) {
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const ProjectId project = STELLA_TRY(ledger::find_project(*tx, ctx.request.query_param("project")));
   const auto received = STELLA_TRY(ledger::receive_sbom(*tx, ctx.services.store, project, bytes, trace_of(ctx)));
-  return answer_with_row(ctx, received.existed ? 200 : 202, kSbomJson, "sboms", "sbom_id", "received", received.id.str(), received.existed);
+  Awaited row{kSbomJson, "sboms", "sbom_id", "state <> 'received'", "received", received.existed};
+  row.accepted = received.existed ? 200 : 202;
+  row.done = received.existed ? 200 : 201;
+  return commit_and_await(ctx, row, received.id.str());
 }
 
 Result<http::Response> list_sboms(Context& ctx) {

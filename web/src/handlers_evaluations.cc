@@ -30,34 +30,6 @@ constexpr std::string_view kJobJson =
     "'error_fields', error_fields, 'root_cause', root_cause, 'requested_by', requested_by, 'created_at', " STELLA_SQL_TIME("created_at") ", 'started_at', " STELLA_SQL_TIME("started_at") ", "
     "'finished_at', " STELLA_SQL_TIME("finished_at") ", 'trace_id', trace_id)";
 
-struct Waited {
-  std::string_view json;
-  std::string_view table;
-  std::string_view id_column;
-  std::string_view ended;  // SQL condition
-};
-
-// Commits, then answers with the row once it has ended or the wait (?wait=) is over.
-Result<http::Response> answer_when_ended(Context& ctx, const Waited& what, const std::string& id, std::string_view state) {
-  const auto wait = STELLA_TRY(ctx.wait());
-  json::Value accepted = json::Value::object({{std::string(what.id_column), id}, {"state", state}, {"trace_id", ctx.trace.hex()}});
-  http::Response response = STELLA_TRY(ctx.commit(http::Response::json(202, json::dump(accepted))));
-  const std::string sql = std::string("SELECT (").append(what.json).append(")::text, ").append(what.ended).append(" FROM ").append(what.table).append(" WHERE tenant_id = $1 AND ").append(what.id_column).append(" = $2");
-  std::optional<Error> failed;
-  wait_until(ctx.services, wait, [&] {
-    auto rows = ctx.read(sql, {ctx.tenant(), id});
-    if (!rows || rows->empty()) {
-      failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
-      return true;
-    }
-    response.body = std::string(rows->text(0, 0));
-    if (rows->boolean(0, 1)) response.status = 200;
-    return response.status == 200;
-  });
-  if (failed) return std::move(*failed);
-  return response;
-}
-
 Result<std::string> id_field(const json::Value& body, std::string_view name) {
   std::string text = STELLA_TRY(body.require_string(name));
   if (!Uuid::parse(text)) return Error(base_errors::kNotFound, "no such thing");
@@ -79,7 +51,7 @@ Result<http::Response> create_evaluation(Context& ctx) {
   }
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const EvaluationId id = STELLA_TRY(ledger::start_evaluation(*tx, ctx.services.store, request, {ctx.trace, ctx.traceparent}));
-  return answer_when_ended(ctx, {kEvaluationJson, "evaluations", "evaluation_id", "state IN ('finished', 'failed', 'cancelled')"}, id.str(), "linking");
+  return commit_and_await(ctx, Awaited{kEvaluationJson, "evaluations", "evaluation_id", "state IN ('finished', 'failed', 'cancelled')", "linking", std::nullopt}, id.str());
 }
 
 Result<http::Response> list_evaluations(Context& ctx) {
@@ -143,7 +115,7 @@ Result<http::Response> create_export(Context& ctx) {
   request.traceparent = ctx.traceparent;
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const ExportId id = STELLA_TRY(exports::request_export(*tx, request));
-  return answer_when_ended(ctx, {kExportJson, "exports", "export_id", "state <> 'requested'"}, id.str(), "requested");
+  return commit_and_await(ctx, Awaited{kExportJson, "exports", "export_id", "state <> 'requested'", "requested", std::nullopt}, id.str());
 }
 
 Result<http::Response> list_exports(Context& ctx) {

@@ -39,7 +39,6 @@ Result<T> stored(Result<T> result) {
 
 Result<http::Response> create_snapshot(Context& ctx) {
   const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"resource_id"}, {"case_id"}, {"again", Member::kBool}}));
-  const auto wait = STELLA_TRY(ctx.wait());
   evidence::SnapshotRequest request;
   request.kind = STELLA_TRY(body.require_string("kind"));
   request.resource_id = STELLA_TRY(body.require_string("resource_id"));
@@ -52,27 +51,7 @@ Result<http::Response> create_snapshot(Context& ctx) {
   request.traceparent = ctx.traceparent;
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const evidence::Snapshot snapshot = STELLA_TRY(evidence::request_snapshot(*tx, ctx.services.store, request));
-  const std::string id = snapshot.bundle_id.str();
-  http::Response response = STELLA_TRY(ctx.commit(http::Response::json(202, json::dump(json::Value::object({{"bundle_id", id}, {"state", "building"}, {"existed", snapshot.existed}, {"trace_id", ctx.trace.hex()}})))));
-  std::optional<Error> failed;
-  wait_until(ctx.services, wait, [&] {
-    auto rows = ctx.read(std::string("SELECT (").append(kSnapshotJson).append(")::text, state IN ('sealed', 'failed') FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2"), {ctx.tenant(), id});
-    if (!rows || rows->empty()) {
-      failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
-      return true;
-    }
-    auto row = json::parse(rows->text(0, 0));
-    if (!row) {
-      failed = std::move(row.error());
-      return true;
-    }
-    row->set("existed", snapshot.existed);
-    response.body = json::dump(*row);
-    if (rows->boolean(0, 1)) response.status = 200;
-    return response.status == 200;
-  });
-  if (failed) return std::move(*failed);
-  return response;
+  return commit_and_await(ctx, Awaited{kSnapshotJson, "evidence_snapshots", "bundle_id", "state IN ('sealed', 'failed')", "building", snapshot.existed}, snapshot.bundle_id.str());
 }
 
 Result<http::Response> list_evidence(Context& ctx) {

@@ -56,4 +56,31 @@ Result<http::Response> one_row(Context& ctx, std::string_view sql, std::initiali
   return http::Response::json(200, std::string(rows.text(0, 0)));
 }
 
+Result<http::Response> commit_and_await(Context& ctx, const Awaited& what, const std::string& id) {
+  const auto wait = STELLA_TRY(ctx.wait());
+  json::Value accepted = json::Value::object({{std::string(what.id_column), id}, {"state", what.state}, {"trace_id", ctx.trace.hex()}});
+  if (what.existed) accepted.set("existed", *what.existed);
+  http::Response response = STELLA_TRY(ctx.commit(http::Response::json(what.accepted, json::dump(accepted))));
+  const std::string sql = std::string("SELECT (").append(what.json).append(")::text, ").append(what.ended).append(" FROM ").append(what.table).append(" WHERE tenant_id = $1 AND ").append(what.id_column).append(" = $2");
+  std::optional<Error> failed;
+  wait_until(ctx.services, wait, [&] {
+    auto rows = ctx.read(sql, {ctx.tenant(), id});
+    if (!rows || rows->empty()) {
+      failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());
+      return true;
+    }
+    response.body = std::string(rows->text(0, 0));
+    const bool ended = rows->boolean(0, 1);
+    if (ended) response.status = what.done;
+    return ended;
+  });
+  if (failed) return std::move(*failed);
+  if (what.existed) {
+    json::Value row = STELLA_TRY(json::parse(response.body));
+    row.set("existed", *what.existed);
+    response.body = json::dump(row);
+  }
+  return response;
+}
+
 }  // namespace stella::web

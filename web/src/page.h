@@ -1,6 +1,7 @@
 // Lists: keyset pages of JSON that PostgreSQL builds, newest first.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,5 +39,20 @@ Result<http::Response> list_page(Context& ctx, const ListQuery& query);
 
 // One row's JSON as a 200 response; kNotFound where there is none.
 Result<http::Response> one_row(Context& ctx, std::string_view sql, std::initializer_list<pg::Param> params);
+
+// A row that a job will finish.
+struct Awaited {
+  std::string_view json;       // SQL of the JSON object of the row
+  std::string_view table;
+  std::string_view id_column;
+  std::string_view ended;      // SQL condition
+  std::string_view state;      // the row's state as committed
+  std::optional<bool> existed; // stated in the reply where set
+  int accepted = 202;          // status while it has not ended
+  int done = 200;              // and once it has
+};
+
+// Commits the request's transaction, then answers with the row as it is when it has ended or ?wait= is over.
+Result<http::Response> commit_and_await(Context& ctx, const Awaited& what, const std::string& id);
 
 }  // namespace stella::web

@@ -60,6 +60,9 @@ Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
   if (route.access == Access::kPublic) return std::optional<http::Response>();
   const std::string token = STELLA_TRY(bearer(ctx.request));
   ctx.principal = STELLA_TRY(ctx.services.authority.authenticate(token));
+  telemetry::Context& ambient = telemetry::Context::edit();
+  ambient.tenant_id = ctx.principal->tenant;
+  ambient.actor = ctx.principal->actor;
   authority::Demand demand;
   demand.route = route.path;
   demand.method = route.method;
@@ -130,11 +133,6 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
 
 Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::Span& span) {
   auto early = STELLA_TRY(admit(ctx, route));
-  if (ctx.principal) {
-    telemetry::Context& ambient = telemetry::Context::edit();
-    ambient.tenant_id = ctx.principal->tenant;
-    ambient.actor = ctx.principal->actor;
-  }
   if (ctx.grant) {
     span.set(f::decision_id(ctx.grant->decision.id));
     span.set(f::decision_effect("allow"));
@@ -143,6 +141,8 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::
   if (early) return std::move(*early);
   auto before = STELLA_TRY(replayed(ctx));
   if (before) return std::move(*before);
+  if (route.starts_job && ctx.services.bus_connected && !ctx.services.bus_connected())
+    return Error(errors::kUnavailable, "the message bus is away, so the work could not start").with("part", "nats");
   auto response = route.handler(ctx);
   // Two requests with one key at once: the second meets the first's row and is told to read.
   if (!response && response.error().code() == errors::kConflict && response.error().field("constraint") == "idempotency_keys_pkey") {

@@ -131,10 +131,29 @@ Result<json::Value> Api::list(std::string path, Query query, int limit) {
   return json::Value::object({{"items", std::move(items)}, {"next_cursor", std::move(next)}});
 }
 
+std::string Api::part_down() const {
+  http::ClientRequest request;
+  request.url = options_.url + "/readyz";
+  request.ca_file = options_.ca_file;
+  request.timeout = std::chrono::seconds(5);
+  const auto response = http::fetch(request);
+  if (!response || response->status != 503) return "";
+  const auto body = json::parse(response->body);
+  const json::Value* parts = body ? body->find("parts") : nullptr;
+  if (parts != nullptr && parts->is_object())
+    for (const auto& [name, state] : parts->as_object())
+      if (!state.is_string() || state.as_string() != "ok") return name;
+  return "";
+}
+
 Result<json::Value> Api::poll(const std::string& path, Query query, std::chrono::milliseconds patience, const std::function<bool(const json::Value&)>& done,
                               const std::function<bool(const Error&)>& pending) {
   const Deadline deadline = Deadline::after(patience);
   std::chrono::milliseconds wait(100);
+  // Work that was accepted waits for a part that is away; after two looks people want to know which.
+  constexpr std::chrono::seconds kLook(10);
+  Deadline look = Deadline::after(kLook);
+  int looks_down = 0;
   for (;;) {
     auto row = get(path, query);
     if (!row && !(pending && pending(row.error()))) return row;
@@ -142,6 +161,13 @@ Result<json::Value> Api::poll(const std::string& path, Query query, std::chrono:
     if (deadline.passed()) {
       if (!row) return row;
       return Error(errors::kTimeout, "it has not ended yet").with("state", std::string(row->str("state"))).with("remedy", "It goes on without you: ask again later with the id above, or look at `stella job list`.");
+    }
+    if (look.passed()) {
+      look = Deadline::after(kLook);
+      const std::string part = part_down();
+      looks_down = part.empty() ? 0 : looks_down + 1;
+      if (looks_down == 2)
+        return Error(errors::kUnavailable, "a part of the platform is away, so the work waits").with("part", part).with("remedy", "Nothing accepted is lost: the work goes on when the part is back. `stella doctor` says more.");
     }
     pause(std::min(wait, std::max(deadline.left(), std::chrono::milliseconds(1))));
     wait = std::min(wait * 2, std::chrono::milliseconds(1000));

@@ -31,6 +31,8 @@ struct Services {
   std::string temp_dir;
   // Health of the parts, for /readyz and /obs/health: name → empty or what is wrong.
   std::function<std::vector<std::pair<std::string, std::string>>()> parts;
+  // Whether the bus answers: without it no job can start, and requests that need one are refused at once. Null: not asked.
+  std::function<bool()> bus_connected;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
 };

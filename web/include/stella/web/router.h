@@ -30,6 +30,7 @@ struct Route {
   std::string_view scope;    // name in contracts/scopes.json
   std::uint64_t body_bytes = 1 << 20;
   HandlerFn handler = nullptr;
+  bool starts_job = false;   // 503 with part=nats while the bus is away
 };
 
 // All routes, in documentation order.

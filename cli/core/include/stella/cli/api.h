@@ -55,7 +55,10 @@ class Api {
   Result<json::Value> post(std::string path, const json::Value& body, Query query = {});
   // Items of a list, page after page, at most `limit` (0: all). {"items":[…],"next_cursor":…}
   Result<json::Value> list(std::string path, Query query, int limit);
-  // GETs `path` until `done`, up to `patience`; returns the last row. Errors that `pending` accepts count as not yet.
+  // The part that /readyz says is away; "" where all is well or nobody answers.
+  std::string part_down() const;
+  // GETs `path` until `done`, up to `patience`; returns the last row. Errors that `pending` accepts count as not yet. Gives up with
+  // kUnavailable and `part` where one has been away for 20 s.
   Result<json::Value> poll(const std::string& path, Query query, std::chrono::milliseconds patience, const std::function<bool(const json::Value&)>& done,
                            const std::function<bool(const Error&)>& pending = {});
 
