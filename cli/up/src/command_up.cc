@@ -82,6 +82,8 @@ bool sound(Session& session, const Layout& layout, int port) {
   const auto checks = check_machine(layout, 0, port);
   const Palette& paint = session.console().err_palette();
   const bool good = std::none_of(checks.begin(), checks.end(), [](const Check& c) { return c.verdict == Verdict::kFail; });
+  // A port may be taken by another `stella up` that began meanwhile: then that is what there is to say.
+  if (!good && holder_of(layout) != 0) return false;
   if (const std::string text = checks_text(checks, good ? Verdict::kWarn : Verdict::kFail, paint, 0); !text.empty()) session.console().err(text);
   return good;
 }
@@ -187,7 +189,10 @@ Result<int> run(Session& session, const Args& args) {
   if (args.port < 0 || args.port > 65535) return Error(base_errors::kInvalid, "that is no port").with("field", "--port").with("expected", "1 to 65535");
   const Layout layout = STELLA_TRY(locate(args.data_dir));
   if (const int holder = holder_of(layout); holder != 0) return already(session, layout, holder);
-  if (!sound(session, layout, static_cast<int>(args.port))) return kExitFailed;
+  if (!sound(session, layout, static_cast<int>(args.port))) {
+    const int holder = holder_of(layout);
+    return holder != 0 ? already(session, layout, holder) : Result<int>(kExitFailed);
+  }
   return args.detach ? detach(session, layout, args) : foreground(session, layout, args);
 }
 

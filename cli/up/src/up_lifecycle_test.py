@@ -165,6 +165,7 @@ def wait(condition, seconds):
 def main():
     m = Machine()
     passed = failed = 0
+    failures = []
     try:
         for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
                      a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, down_stops_everything_and_keeps_the_data):
@@ -175,12 +176,15 @@ def main():
             except Exception:  # the next step may still say something
                 failed += 1
                 print("FAIL ", test.__name__, flush=True)
-                traceback.print_exc()
+                failures.append(f"FAIL  {test.__name__}\n{traceback.format_exc()[-1500:]}")
     finally:
         if failed:
             for log in sorted((m.data / "log").glob("*.log")):
                 print(f"== {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:]))
         m.end()
+    # Last, where whoever shows only the end of the output shows them.
+    for failure in failures:
+        print(failure)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
