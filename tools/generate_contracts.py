@@ -325,6 +325,8 @@ def cpp_fields():
     body = ["namespace stella::telemetry::detail {", "// Places in a line that the encoder needs to know."]
     for name in ("trace_id", "error_code", "module", "detail", "stack"):
         body.append(f"inline constexpr std::uint8_t kOrder{camel(name)} = {order[name]};")
+    body.append("// Keys by place: a record names a field by its place.")
+    body.append(f"inline constexpr std::array<std::string_view, {len(rows)}> kFieldKeys{{{', '.join(q(r['key']) for r in rows)}}};")
     body += ["}  // namespace stella::telemetry::detail", "", "namespace stella::f {", "",
              "// Given a Secret (or, for a field of another class than pii, a Pii), these do not compile and say why."]
     for r in rows:
@@ -345,7 +347,7 @@ def cpp_fields():
         for wrapper in refused:
             body.append(f"template <class T>\ntelemetry::Field {name}(const {wrapper}<T>&) {{ return telemetry::detail::refuse_{wrapper.lower()}<T>(); }}")
     body += ["", "}  // namespace stella::f"]
-    return header("fields.json", ["<chrono>", "<concepts>", "<cstdint>", "<string>", "<string_view>", "", '"stella/base/ids.h"',
+    return header("fields.json", ["<array>", "<chrono>", "<concepts>", "<cstdint>", "<string>", "<string_view>", "", '"stella/base/ids.h"',
                                   '"stella/telemetry/field.h"', '"stella/telemetry/secret.h"'], body)
 
 

@@ -1,0 +1,186 @@
+// The binary record: one log line or one ended span as it travels from the thread that made it to the backend thread, through a ring in
+// a file mapping. Texts are scrubbed *before* they are written here, so that nothing unscrubbed ever lies in a file.
+//
+// Layout, host byte order: RecordHead | texts of the head, in the order of its sizes | fields | links | events | padding to 8.
+//   field  id u8 (row of contracts/fields.json; kForeignField: a key follows) | kind u8 | size u16 | [key size u8 | key] | value
+//   link   trace id 16 | span id 8
+//   event  ns i64 | name size u16 | field count u16 | name | fields
+// Value by kind: kText, kPath, kPii the text as it may be shown; kInt, kBool i64; ids raw (16, 32, 16, 8 bytes);
+//   kError: wire code size u8 | code | message size u16 | message | { name size u8 | name | value size u16 | value } …
+//
+// Readers trust no byte: a ring may come from a process that died in the middle of a write.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "stella/telemetry/field.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/span.h"
+
+namespace stella::telemetry {
+
+enum class RecordKind : std::uint8_t { kPadding = 0, kLog = 1, kSpan = 2 };
+enum class SpanStatus : std::uint8_t { kUnset, kOk, kError };
+// Why a span is kept (field sampling_reason). kUndecided: the head did not choose it; the backend holds it until its local root ends.
+enum class SamplingReason : std::uint8_t { kHead, kError, kLatency, kIncident, kUndecided };
+std::string_view to_string(SamplingReason reason);
+
+inline constexpr std::uint8_t kForeignField = 255;
+inline constexpr std::size_t kRecordBytes = 48 * 1024;  // most bytes of one record; the writer cuts texts and sets kTruncated
+inline constexpr std::uint64_t kSampleAll = 0;          // rejection threshold of consistent sampling: 56 bits, 0 keeps everything
+
+// Trivially copyable, no padding inside.
+struct RecordHead {
+  enum Flag : std::uint8_t { kTruncated = 1, kLocalRoot = 2, kRemoteParent = 4, kKeep = 8 };  // kKeep: a callee asked to keep the trace
+  std::uint32_t size = 0;      // of the whole record, a multiple of 8
+  RecordKind kind = RecordKind::kPadding;
+  Level level = Level::kInfo;  // of a log
+  std::uint8_t flags = 0;
+  std::uint8_t trace_flags = 0;
+  std::uint64_t sequence = 0;  // of its ring: consecutive, so that a gap shows
+  std::int64_t ns = 0;         // since the epoch; instant of a log, start of a span
+  std::int64_t end_ns = 0;     // of a span
+  std::uint64_t threshold = kSampleAll;  // of the head decision, for `ot=th:`
+  std::array<std::uint8_t, 16> trace_id{};
+  std::array<std::uint8_t, 8> span_id{}, parent_span_id{};
+  std::array<std::uint8_t, 16> project_id{}, request_id{}, job_id{}, run_id{};  // nil: none
+  SpanKind span_kind = SpanKind::kInternal;
+  SpanStatus status = SpanStatus::kUnset;
+  SamplingReason sampling = SamplingReason::kHead;
+  std::uint8_t reserved = 0;
+  std::uint16_t field_count = 0, link_count = 0, event_count = 0;
+  std::uint16_t dropped_fields = 0, dropped_links = 0, dropped_events = 0;
+  // Sizes of the texts that follow, in this order.
+  std::uint16_t tenant = 0, actor = 0, route = 0, method = 0, tracestate = 0;
+  std::uint16_t module = 0;   // of a log
+  std::uint16_t message = 0;  // of a log; name of a span
+  std::uint16_t reserved_text = 0;
+};
+static_assert(sizeof(RecordHead) == 168 && sizeof(RecordHead) % 8 == 0);
+
+// One field as a reader sees it; views into the record.
+struct FieldView {
+  std::uint8_t id = 0;
+  Field::Kind kind = Field::Kind::kText;
+  std::string_view key;    // from the catalogue or the record
+  std::string_view value;  // raw bytes as laid out above
+  std::int64_t integer() const {
+    std::int64_t v = 0;
+    if (value.size() == sizeof v) std::memcpy(&v, value.data(), sizeof v);
+    return v;
+  }
+};
+struct ErrorView {
+  std::string_view code, message;
+  std::string_view rest;  // the error's own fields: next_error_field
+};
+std::optional<ErrorView> error_view(const FieldView& field);
+// Takes one (name, value) off `rest`; false at its end or where it is malformed.
+bool next_error_field(std::string_view& rest, std::string_view& name, std::string_view& value);
+
+// A validated record. Views live as long as its bytes. Cheap to make: one pass over the sizes.
+class RecordView {
+ public:
+  // The first record in `bytes`; nullopt where it is no whole, well-formed one.
+  static std::optional<RecordView> parse(std::string_view bytes);
+
+  const RecordHead& head() const { return head_; }
+  std::string_view bytes() const { return bytes_; }
+  std::string_view tenant() const { return tenant_; }  // "" is the platform
+  std::string_view actor() const { return actor_; }
+  std::string_view route() const { return route_; }
+  std::string_view method() const { return method_; }
+  std::string_view tracestate() const { return tracestate_; }
+  std::string_view module() const { return module_; }
+  std::string_view message() const { return message_; }  // of a log
+  std::string_view name() const { return message_; }     // of a span
+
+  // Fields in the order they were written; of a key that is there twice, the last counts. f(const FieldView&).
+  template <class F>
+  void each_field(F&& f) const {
+    walk_fields(fields_, head_.field_count, f);
+  }
+  // f(std::span<const uint8_t, 16> trace, std::span<const uint8_t, 8> span)
+  template <class F>
+  void each_link(F&& f) const {
+    const auto* p = reinterpret_cast<const std::uint8_t*>(links_.data());
+    for (std::size_t i = 0; i < head_.link_count; ++i, p += 24) f(std::span<const std::uint8_t, 16>(p, 16), std::span<const std::uint8_t, 8>(p + 16, 8));
+  }
+  // f(std::int64_t ns, std::string_view name, fields), where fields(g) calls g(const FieldView&).
+  template <class F>
+  void each_event(F&& f) const {
+    std::string_view rest = events_;
+    for (std::size_t i = 0; i < head_.event_count; ++i) {
+      std::int64_t ns;
+      std::uint16_t name, count;
+      std::memcpy(&ns, rest.data(), 8);
+      std::memcpy(&name, rest.data() + 8, 2);
+      std::memcpy(&count, rest.data() + 10, 2);
+      const std::string_view text = rest.substr(12, name);
+      const std::string_view fields = rest.substr(12 + name);
+      f(ns, text, [&](auto&& g) { walk_fields(fields, count, g); });
+      std::size_t used = 12u + name;
+      walk_fields(fields, count, [&](const FieldView& v) { used = static_cast<std::size_t>(v.value.data() + v.value.size() - rest.data()); });
+      rest.remove_prefix(used);
+    }
+  }
+
+ private:
+  RecordView() = default;
+  template <class F>
+  static void walk_fields(std::string_view rest, std::size_t count, F&& f) {
+    for (std::size_t i = 0; i < count; ++i) {
+      FieldView field;
+      rest.remove_prefix(take_field(rest, field));
+      f(static_cast<const FieldView&>(field));
+    }
+  }
+  // Bytes of the first field of `rest`; 0 where it is malformed.
+  static std::size_t take_field(std::string_view rest, FieldView& out);
+
+  RecordHead head_;
+  std::string_view bytes_, tenant_, actor_, route_, method_, tracestate_, module_, message_, fields_, links_, events_;
+};
+
+// Key and kind of a row of contracts/fields.json ("" where there is none).
+std::string_view field_key(std::uint8_t id);
+
+// Appends one field in record form; text is taken as it is (the caller has scrubbed it). For the writer and for tests.
+void append_field(std::string& out, const Field& field, std::string_view scrubbed_text);
+
+// Builds records away from the hot path: tests, and telemetry that came from another process. The hot path lays out the same bytes itself.
+class RecordBuilder {
+ public:
+  RecordHead head;
+  std::string tenant, actor, route, method, tracestate, module, message;
+  // Text is taken as it is.
+  void add(const Field& field);
+  void link(const TraceParent& other);
+  void event(std::int64_t ns, std::string_view name, std::initializer_list<Field> fields);
+  // The record; sizes and counts of `head` are filled in.
+  std::string build() const;
+
+ private:
+  std::string fields_, links_, events_;
+  std::uint16_t field_count_ = 0, link_count_ = 0, event_count_ = 0;
+};
+
+// Where finished records go. A backend installs one; without one they are written to standard error (logs) or forgotten (spans).
+class Outlet {
+ public:
+  virtual ~Outlet() = default;
+  // On the thread that made the record, from anywhere (also while the process ends): never blocks on I/O, never throws, never logs.
+  // `record` is one whole record; its sequence is filled in by the outlet.
+  virtual void push(std::string_view record) noexcept = 0;
+};
+// nullptr brings back the default. Returns the previous one. The old one is not called any more by threads that begin a push after this
+// returns; keep it alive until the process has no such push left (a backend never frees its outlet).
+Outlet* install_outlet(Outlet* outlet);
+
+}  // namespace stella::telemetry

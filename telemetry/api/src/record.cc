@@ -1,0 +1,209 @@
+// Reading and building binary records.
+#include "stella/telemetry/record.h"
+
+#include <algorithm>
+
+#include "stella/contracts/errors.h"
+
+namespace stella::telemetry {
+namespace {
+
+template <class T>
+void put(std::string& out, T value) {
+  out.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+template <class T>
+bool take(std::string_view& rest, T& value) {
+  if (rest.size() < sizeof value) return false;
+  std::memcpy(&value, rest.data(), sizeof value);
+  rest.remove_prefix(sizeof value);
+  return true;
+}
+
+bool take(std::string_view& rest, std::size_t size, std::string_view& out) {
+  if (rest.size() < size) return false;
+  out = rest.substr(0, size);
+  rest.remove_prefix(size);
+  return true;
+}
+
+// Fixed sizes of values; 0 is free.
+std::size_t value_size(Field::Kind kind) {
+  switch (kind) {
+    case Field::Kind::kInt:
+    case Field::Kind::kBool:
+    case Field::Kind::kSpanId: return 8;
+    case Field::Kind::kUuid:
+    case Field::Kind::kTraceId: return 16;
+    case Field::Kind::kSha256: return 32;
+    default: return 0;
+  }
+}
+
+std::string_view cut(std::string_view text, std::size_t most) { return text.substr(0, std::min(text.size(), most)); }
+
+}  // namespace
+
+std::string_view to_string(SamplingReason reason) {
+  switch (reason) {
+    case SamplingReason::kHead: return "head";
+    case SamplingReason::kError: return "error";
+    case SamplingReason::kLatency: return "latency";
+    case SamplingReason::kIncident: return "incident";
+    case SamplingReason::kUndecided: return "undecided";
+  }
+  return "head";
+}
+
+std::string_view field_key(std::uint8_t id) { return id < detail::kFieldKeys.size() ? detail::kFieldKeys[id] : std::string_view{}; }
+
+std::optional<ErrorView> error_view(const FieldView& field) {
+  if (field.kind != Field::Kind::kError) return std::nullopt;
+  ErrorView error;
+  std::string_view rest = field.value;
+  std::uint8_t code;
+  std::uint16_t message;
+  if (!take(rest, code) || !take(rest, code, error.code) || !take(rest, message) || !take(rest, message, error.message)) return std::nullopt;
+  error.rest = rest;
+  return error;
+}
+
+bool next_error_field(std::string_view& rest, std::string_view& name, std::string_view& value) {
+  std::uint8_t name_size;
+  std::uint16_t size;
+  return take(rest, name_size) && take(rest, name_size, name) && take(rest, size) && take(rest, size, value);
+}
+
+std::size_t RecordView::take_field(std::string_view rest, FieldView& out) {
+  const std::size_t before = rest.size();
+  std::uint8_t kind;
+  std::uint16_t size;
+  if (!take(rest, out.id) || !take(rest, kind) || !take(rest, size)) return 0;
+  if (kind > static_cast<std::uint8_t>(Field::Kind::kError)) return 0;
+  out.kind = static_cast<Field::Kind>(kind);
+  if (out.id == kForeignField) {
+    std::uint8_t key;
+    if (!take(rest, key) || !take(rest, key, out.key)) return 0;
+  } else {
+    out.key = field_key(out.id);
+  }
+  if (out.key.empty() || !take(rest, size, out.value)) return 0;
+  if (const std::size_t fixed = value_size(out.kind); fixed != 0 && fixed != size) return 0;
+  return before - rest.size();
+}
+
+std::optional<RecordView> RecordView::parse(std::string_view bytes) {
+  RecordView v;
+  std::string_view rest = bytes;
+  if (!take(rest, v.head_)) return std::nullopt;
+  const RecordHead& h = v.head_;
+  if (h.size < sizeof h || h.size % 8 != 0 || h.size > kRecordBytes || h.size > bytes.size()) return std::nullopt;
+  if (h.kind != RecordKind::kLog && h.kind != RecordKind::kSpan) return std::nullopt;
+  if (h.level > Level::kError || h.span_kind > SpanKind::kConsumer || h.status > SpanStatus::kError || h.sampling > SamplingReason::kUndecided) return std::nullopt;
+  v.bytes_ = bytes.substr(0, h.size);
+  rest = v.bytes_.substr(sizeof h);
+  if (!take(rest, h.tenant, v.tenant_) || !take(rest, h.actor, v.actor_) || !take(rest, h.route, v.route_) || !take(rest, h.method, v.method_) ||
+      !take(rest, h.tracestate, v.tracestate_) || !take(rest, h.module, v.module_) || !take(rest, h.message, v.message_)) {
+    return std::nullopt;
+  }
+  const auto skip = [&rest](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      FieldView field;
+      const std::size_t used = take_field(rest, field);
+      if (used == 0) return false;
+      rest.remove_prefix(used);
+    }
+    return true;
+  };
+  v.fields_ = rest;
+  if (!skip(h.field_count)) return std::nullopt;
+  if (!take(rest, h.link_count * std::size_t{24}, v.links_)) return std::nullopt;
+  v.events_ = rest;
+  for (std::size_t i = 0; i < h.event_count; ++i) {
+    std::int64_t ns;
+    std::uint16_t name, count;
+    std::string_view text;
+    if (!take(rest, ns) || !take(rest, name) || !take(rest, count) || !take(rest, name, text) || !skip(count)) return std::nullopt;
+  }
+  return v;
+}
+
+void append_field(std::string& out, const Field& field, std::string_view scrubbed_text) {
+  std::string value;
+  switch (field.kind()) {
+    case Field::Kind::kText:
+    case Field::Kind::kPath:
+    case Field::Kind::kPii: value = cut(scrubbed_text, 0xffff); break;
+    case Field::Kind::kInt:
+    case Field::Kind::kBool: put(value, field.integer()); break;
+    case Field::Kind::kUuid:
+    case Field::Kind::kSha256:
+    case Field::Kind::kTraceId:
+    case Field::Kind::kSpanId: value.assign(reinterpret_cast<const char*>(field.raw().data()), value_size(field.kind())); break;
+    case Field::Kind::kError: {
+      const Error& error = field.error();
+      const std::string_view wire = contracts::error_info(error.code()).wire, message = error.message();
+      put(value, static_cast<std::uint8_t>(wire.size()));
+      value.append(wire);
+      put(value, static_cast<std::uint16_t>(message.size()));
+      value.append(message);
+      for (const ErrorField& f : error.fields()) {
+        const std::string_view name = cut(f.name, 0xff), text = cut(f.value, 2048);
+        put(value, static_cast<std::uint8_t>(name.size()));
+        value.append(name);
+        put(value, static_cast<std::uint16_t>(text.size()));
+        value.append(text);
+      }
+      break;
+    }
+  }
+  put(out, field.order());
+  put(out, static_cast<std::uint8_t>(field.kind()));
+  put(out, static_cast<std::uint16_t>(value.size()));
+  if (field.order() == kForeignField) {
+    put(out, static_cast<std::uint8_t>(field.key().size()));
+    out.append(field.key());
+  }
+  out.append(value);
+}
+
+void RecordBuilder::add(const Field& field) {
+  append_field(fields_, field, field.kind() <= Field::Kind::kPii ? field.text() : std::string_view{});
+  ++field_count_;
+}
+
+void RecordBuilder::link(const TraceParent& other) {
+  links_.append(reinterpret_cast<const char*>(other.trace_id.bytes().data()), 16);
+  links_.append(reinterpret_cast<const char*>(other.span_id.bytes().data()), 8);
+  ++link_count_;
+}
+
+void RecordBuilder::event(std::int64_t ns, std::string_view name, std::initializer_list<Field> fields) {
+  put(events_, ns);
+  put(events_, static_cast<std::uint16_t>(name.size()));
+  put(events_, static_cast<std::uint16_t>(fields.size()));
+  events_.append(name);
+  for (const Field& field : fields) append_field(events_, field, field.kind() <= Field::Kind::kPii ? field.text() : std::string_view{});
+  ++event_count_;
+}
+
+std::string RecordBuilder::build() const {
+  RecordHead h = head;
+  h.tenant = static_cast<std::uint16_t>(tenant.size());
+  h.actor = static_cast<std::uint16_t>(actor.size());
+  h.route = static_cast<std::uint16_t>(route.size());
+  h.method = static_cast<std::uint16_t>(method.size());
+  h.tracestate = static_cast<std::uint16_t>(tracestate.size());
+  h.module = static_cast<std::uint16_t>(module.size());
+  h.message = static_cast<std::uint16_t>(message.size());
+  h.field_count = field_count_;
+  h.link_count = link_count_;
+  h.event_count = event_count_;
+  std::string body = tenant + actor + route + method + tracestate + module + message + fields_ + links_ + events_;
+  body.resize((sizeof h + body.size() + 7) / 8 * 8 - sizeof h);
+  h.size = static_cast<std::uint32_t>(sizeof h + body.size());
+  return std::string(reinterpret_cast<const char*>(&h), sizeof h) + body;
+}
+
+}  // namespace stella::telemetry
