@@ -179,6 +179,7 @@ Result<Principal> Authority::authenticate(std::string_view bearer) {
   expected.audience = options_.issuer;
   expected.now = Timestamp::now();
   if (auto checked = crypto::jwt_check_claims(*claims, expected); !checked) return bad_token(std::string(checked.error().field("field")));
+  if (claims->str("kind") != "tenant") return bad_token("kind");
   auto tenant = TenantId::parse(claims->str("tenant"));
   auto token_id = Uuid::parse(claims->str("jti"));
   const std::string_view subject = claims->str("sub");
@@ -269,6 +270,12 @@ json::Value Authority::openid_configuration() const {
 json::Value Authority::jwks() const {
   const crypto::PublicKey keys[] = {signer_->public_key()};
   return crypto::jwk_set(keys);
+}
+
+Result<std::string> telemetry_token(const crypto::Signer& signer, std::string_view issuer, std::chrono::seconds ttl, Timestamp now) {
+  const json::Value claims = json::Value::object({{"iss", issuer}, {"aud", issuer}, {"sub", "system:telemetry"}, {"jti", Uuid::v7().str()}, {"iat", now.seconds()},
+                                                  {"exp", (now + ttl).seconds()}, {"kind", "platform"}, {"scope", platform_scope_text("telemetry:write")}});
+  return crypto::jwt_sign(signer, claims);
 }
 
 }  // namespace stella::authority

@@ -62,6 +62,31 @@ TEST_F(Signing, ATokenSaysWhoItIs) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM tokens"), "1");
 }
 
+// The Collector reads the claims kind, tenant and scope; the API takes a tenant's token only.
+TEST_F(Signing, ATelemetryTokenSendsTelemetryAndNothingElse) {
+  const crypto::PublicKey keys[] = {key_->public_key()};
+  const Timestamp now = Timestamp::now();
+  const auto token = telemetry_token(*key_, options_.issuer, std::chrono::seconds(600), now);
+  ASSERT_TRUE(token.has_value());
+  const auto claims = crypto::jwt_verify(*token, keys);
+  ASSERT_TRUE(claims.has_value());
+  EXPECT_TRUE(crypto::jwt_check_claims(*claims, {options_.issuer, options_.issuer, now + std::chrono::seconds(599)}).has_value());
+  EXPECT_FALSE(crypto::jwt_check_claims(*claims, {options_.issuer, options_.issuer, now + std::chrono::seconds(700)}).has_value());
+  EXPECT_EQ(claims->str("kind"), "platform");
+  EXPECT_EQ(claims->str("scope"), "stella:telemetry:write#platform");
+  EXPECT_EQ(claims->find("tenant"), nullptr);
+  const auto refused = authority_.authenticate(*token);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().field("reason"), "kind");
+
+  add("ada", {"telemetry:write"}, {"telemetry:write"});
+  const auto login = authority_.login("ada", kSecret, "password", TraceId::generate());
+  ASSERT_TRUE(login.has_value());
+  const auto own = crypto::jwt_verify(login->token, keys);
+  EXPECT_EQ(own->str("kind"), "tenant");
+  EXPECT_EQ(own->str("tenant"), "acme");
+}
+
 TEST_F(Signing, EveryKindOfWrongLoginGetsTheSameAnswer) {
   add("ada", {"sbom:read"});
   add("off", {"sbom:read"});

@@ -124,6 +124,10 @@ class Authority {
   std::vector<Failures> failures_ STELLA_GUARDED_BY(mutex_);
 };
 
+// What our own processes send their telemetry with: kind=platform, the scope telemetry:write#platform and no tenant, since one process
+// carries the records of many. Good for nothing else: authenticate() refuses it. It has no row and cannot be revoked, so it lives `ttl` only.
+Result<std::string> telemetry_token(const crypto::Signer& signer, std::string_view issuer, std::chrono::seconds ttl, Timestamp now);
+
 // ── Provisioning: tenants, projects, principals. Each call is one transaction with its event. ──
 
 struct NewPrincipal {
