@@ -70,11 +70,47 @@ char* put_bool(char* p, char tag, const K& key, bool value) {
   *p++ = value ? 1 : 0;
   return p;
 }
+// With keys of the catalogue every length fits into one byte.
+static_assert(Key::kBytes + 2 + 10 < 128);
+inline char* put_bool(char* p, char tag, const Key& key, bool value) {
+  p[0] = tag;
+  p[1] = static_cast<char>(key.size + 3);
+  std::memcpy(p + 2, key.bytes.data(), Key::kBytes);
+  p += 2 + key.size;
+  p[0] = 2;
+  p[1] = wire::tag_varint(2);
+  p[2] = value ? 1 : 0;
+  return p + 3;
+}
+inline char* put_int(char* p, char tag, const Key& key, std::int64_t value) {
+  const std::size_t size = wire::varint_size(static_cast<std::uint64_t>(value));
+  p[0] = tag;
+  p[1] = static_cast<char>(key.size + size + 2);
+  std::memcpy(p + 2, key.bytes.data(), Key::kBytes);
+  p += 2 + key.size;
+  p[0] = static_cast<char>(size + 1);
+  p[1] = wire::tag_varint(3);
+  return wire::put_varint(p + 2, static_cast<std::uint64_t>(value));
+}
 template <class K>
 char* put_int(char* p, char tag, const K& key, std::int64_t value) {
   p = open(p, tag, key, 1 + wire::varint_size(static_cast<std::uint64_t>(value)));
   *p++ = wire::tag_varint(3);
   return wire::put_varint(p, static_cast<std::uint64_t>(value));
+}
+
+// Text of the record itself: what lies behind it may be read up to `end`.
+inline char* put_own_text(char* p, char tag, const Key& key, std::string_view text, const char* end) {
+  const std::size_t n = text.size();
+  if (key.size + n >= 124) return put_text(p, tag, key, text);
+  p[0] = tag;
+  p[1] = static_cast<char>(key.size + n + 3);
+  std::memcpy(p + 2, key.bytes.data(), Key::kBytes);
+  p += 2 + key.size;
+  p[0] = static_cast<char>(n + 2);
+  p[1] = wire::tag_bytes(1);
+  p[2] = static_cast<char>(n);
+  return wire::put_raw(p + 3, text, end);
 }
 
 // Two hexadecimal digits for every byte value.
@@ -155,29 +191,54 @@ inline char* put_error(char* p, char tag, const ErrorView& error) {
   return p;
 }
 
-inline char* put_field(char* p, char tag, const FieldView& field, Seen& seen) {
+inline char* put_field(char* p, char tag, const FieldView& field, Seen& seen, const char* end = nullptr) {
   if (field.kind == Field::Kind::kError) {
     const auto error = error_view(field);
     if (!error) return p;
     seen.error = error;
     return put_error(p, tag, *error);
   }
-  if (field.id == id_of("http.response.status_code")) seen.http_status = field.integer();
   if (field.id == kForeignField) return put_value(p, tag, field.key, field);
+  if (field.kind <= Field::Kind::kPii && end != nullptr) return put_own_text(p, tag, kKeys[field.id], field.value, end);
+  if (field.id == id_of("http.response.status_code")) seen.http_status = field.integer();
   return put_value(p, tag, kKeys[field.id], field);
 }
 
 // Fields of which some key may be there twice, or in `seen` already: the last of each that is not.
 char* put_fields_slowly(char* p, char tag, const RecordView& record, Seen& seen);
 
+// RecordView::each_field without its checks, which parse() has made, and without looking up keys of the catalogue.
+template <class F>
+void each_field(const RecordView& record, F&& f) {
+  const RecordHead& head = record.head();
+  const char* p = record.bytes().data() + sizeof head + head.tenant + head.actor + head.route + head.method + head.tracestate + head.module + head.message;
+  for (std::size_t i = 0; i < head.field_count; ++i) {
+    FieldView field;
+    std::uint16_t size;
+    field.id = static_cast<std::uint8_t>(p[0]);
+    field.kind = static_cast<Field::Kind>(p[1]);
+    std::memcpy(&size, p + 2, 2);
+    p += 4;
+    if (field.id == kForeignField) {
+      const auto key = static_cast<std::uint8_t>(*p++);
+      field.key = {p, key};
+      p += key;
+    }
+    field.value = {p, size};
+    p += size;
+    f(static_cast<const FieldView&>(field));
+  }
+}
+
 // All fields of the record; `seen` says which keys it has already.
 inline char* put_fields(char* p, char tag, const RecordView& record, Seen& seen) {
   char* const begin = p;
   Seen now = seen;
   bool simple = true;
-  record.each_field([&](const FieldView& field) {
+  const char* const end = record.bytes().data() + record.bytes().size();
+  each_field(record, [&](const FieldView& field) {
     simple = simple && field.id != kForeignField && now.take(field.id);
-    if (simple) p = put_field(p, tag, field, now);
+    if (simple) p = put_field(p, tag, field, now, end);
   });
   if (!simple) return put_fields_slowly(begin, tag, record, seen);
   seen = now;

@@ -1,6 +1,8 @@
 // Resources, scopes, attributes and the requests of traces and logs as rows.
 #include "decode.h"
 
+#include <algorithm>
+
 namespace stella::telemetry {
 namespace otlp_detail {
 
@@ -240,12 +242,21 @@ void decode_log(Common& common, LogRow& row, std::string_view bytes) {
 }  // namespace
 }  // namespace otlp_detail
 
-Result<TraceRows> decode_traces(std::string_view request, const OtlpLimits& limits) {
-  return otlp_detail::guarded<TraceRows>(request, limits, [&](TraceRows& rows) { otlp_detail::Traces(rows, limits).decode(request); });
+Result<void> decode_traces(TraceRows& rows, std::string_view request, const OtlpLimits& limits) {
+  otlp_detail::clear_common(rows);
+  otlp_detail::clear(rows.spans, rows.events, rows.links);
+  // Room for what most requests are; memory that is not used is never touched.
+  rows.attributes.reserve(std::min(request.size() / 24, limits.attributes));
+  rows.spans.reserve(std::min(request.size() / 128, limits.records));
+  return otlp_detail::guarded(request, limits, [&] { otlp_detail::Traces(rows, limits).decode(request); });
 }
 
-Result<LogRows> decode_logs(std::string_view request, const OtlpLimits& limits) {
-  return otlp_detail::guarded<LogRows>(request, limits, [&](LogRows& rows) {
+Result<void> decode_logs(LogRows& rows, std::string_view request, const OtlpLimits& limits) {
+  otlp_detail::clear_common(rows);
+  rows.records.clear();
+  rows.attributes.reserve(std::min(request.size() / 24, limits.attributes));
+  rows.records.reserve(std::min(request.size() / 128, limits.records));
+  return otlp_detail::guarded(request, limits, [&] {
     otlp_detail::Common common(rows, limits);
     common.request(request, [&](std::uint32_t scope, std::string_view bytes) {
       LogRow& row = rows.records[common.add(rows.records, "log records")];
@@ -253,6 +264,18 @@ Result<LogRows> decode_logs(std::string_view request, const OtlpLimits& limits) 
       otlp_detail::decode_log(common, row, bytes);
     });
   });
+}
+
+Result<TraceRows> decode_traces(std::string_view request, const OtlpLimits& limits) {
+  TraceRows rows;
+  STELLA_TRY_VOID(decode_traces(rows, request, limits));
+  return rows;
+}
+
+Result<LogRows> decode_logs(std::string_view request, const OtlpLimits& limits) {
+  LogRows rows;
+  STELLA_TRY_VOID(decode_logs(rows, request, limits));
+  return rows;
 }
 
 }  // namespace stella::telemetry

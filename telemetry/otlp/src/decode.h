@@ -40,7 +40,8 @@ class Common {
   // A KeyValue into the pool.
   void attribute(std::string_view bytes) {
     if (rows_.attributes.size() >= limits_.attributes) throw OverLimit{"attributes", limits_.attributes};
-    rows_.attributes.push_back(key_value(bytes, 0));
+    Attribute& out = rows_.attributes.emplace_back();
+    if (!simple(bytes, out)) out = key_value(bytes, 0);
   }
   Attribute key_value(std::string_view bytes, int depth);
   AnyValue any(std::string_view bytes, int depth = 0);
@@ -73,6 +74,25 @@ class Common {
   }
 
  private:
+  // A key and a text, a small number or a bool, all lengths in one byte: what nearly every attribute is.
+  static bool simple(std::string_view bytes, Attribute& out) {
+    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[i]); };
+    if (bytes.size() < 6 || byte(0) != 0x0a || byte(1) >= 0x80) return false;
+    const std::size_t any = std::size_t{4} + byte(1);  // where the value begins
+    if (any + 2 > bytes.size() || byte(any - 2) != 0x12 || byte(any - 1) >= 0x80 || any + byte(any - 1) != bytes.size()) return false;
+    const std::size_t size = bytes.size() - any, first = byte(any + 1);
+    if (byte(any) == 0x0a && first < 0x80 && size == first + 2)
+      out.value = AnyValue::of_text(AnyValue::Kind::kString, bytes.substr(any + 2));
+    else if (byte(any) == 0x18 && first < 0x80 && size == 2)
+      out.value = AnyValue::of_int(static_cast<std::int64_t>(first));
+    else if (byte(any) == 0x10 && first < 0x80 && size == 2)
+      out.value = AnyValue::of_bool(first != 0);
+    else
+      return false;
+    out.key = bytes.substr(2, byte(1));
+    return true;
+  }
+
   template <class Record>
   void resource_records(std::string_view bytes, Record& record) {
     const std::uint32_t index = add(rows_.resources, "resources");
@@ -110,19 +130,27 @@ class Common {
   const OtlpLimits& limits_;
 };
 
+template <class... T>
+void clear(std::vector<T>&... pools) {
+  (pools.clear(), ...);
+}
+inline void clear_common(OtlpRows& rows) {
+  clear(rows.resources, rows.entity_refs, rows.scopes, rows.attributes, rows.nested, rows.texts);
+  rows.owned.reset();
+}
+
 // Runs a decoder over `request`; exceptions become errors.
-template <class Rows, class F>
-Result<Rows> guarded(std::string_view request, const OtlpLimits& limits, F&& decode) {
+template <class F>
+Result<void> guarded(std::string_view request, const OtlpLimits& limits, F&& decode) {
   if (request.size() > limits.bytes) return Error(base_errors::kLimit, "OTLP request is too large").with("limit", limits.bytes).with("actual", request.size());
-  Rows rows;
   try {
-    decode(rows);
+    decode();
   } catch (const OverLimit& over) {
     return Error(base_errors::kLimit, "OTLP request has too many parts").with("what", std::string(over.what)).with("limit", over.limit);
   } catch (const protozero::exception& e) {
     return Error(base_errors::kMalformed, "not an OTLP request in protocol buffers").with("reason", std::string(e.what()));
   }
-  return rows;
+  return {};
 }
 
 }  // namespace stella::telemetry::otlp_detail

@@ -207,8 +207,16 @@ class Metrics {
 }  // namespace
 }  // namespace otlp_detail
 
+Result<void> decode_metrics(MetricRows& rows, std::string_view request, const OtlpLimits& limits) {
+  otlp_detail::clear_common(rows);
+  otlp_detail::clear(rows.metrics, rows.points, rows.exemplars, rows.counts, rows.bounds, rows.quantiles);
+  return otlp_detail::guarded(request, limits, [&] { otlp_detail::Metrics(rows, limits).decode(request); });
+}
+
 Result<MetricRows> decode_metrics(std::string_view request, const OtlpLimits& limits) {
-  return otlp_detail::guarded<MetricRows>(request, limits, [&](MetricRows& rows) { otlp_detail::Metrics(rows, limits).decode(request); });
+  MetricRows rows;
+  STELLA_TRY_VOID(decode_metrics(rows, request, limits));
+  return rows;
 }
 
 }  // namespace stella::telemetry

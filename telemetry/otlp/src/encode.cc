@@ -39,7 +39,13 @@ constexpr std::uint64_t kThresholdMask = (std::uint64_t{1} << 56) - 1;
 // The most bytes a record can become: a field of four bytes becomes at most 33, an error field of three at most 21; the rest is bounded.
 std::size_t most_bytes(const RecordView& record) { return record.bytes().size() * 16 + 2048 + wire::kSlack; }
 
-bool none(std::span<const std::uint8_t> id) { return std::all_of(id.begin(), id.end(), [](std::uint8_t b) { return b == 0; }); }
+template <std::size_t N>
+bool none(const std::array<std::uint8_t, N>& id) {
+  std::uint64_t parts[N / 8], any = 0;
+  std::memcpy(parts, id.data(), N);
+  for (const std::uint64_t part : parts) any |= part;
+  return any == 0;
+}
 
 template <std::size_t N>
 char* put_id(char* p, char tag, const std::array<std::uint8_t, N>& id) {
@@ -93,20 +99,24 @@ char* put_context_id(char* p, char tag, const std::array<std::uint8_t, 16>& id, 
   return put_uuid(p, tag, kKeys[Id], id.data());
 }
 template <std::uint8_t Id>
-char* put_context_text(char* p, char tag, std::string_view text, Seen& seen) {
+char* put_context_text(char* p, char tag, std::string_view text, Seen& seen, const char* end) {
   if (text.empty()) return p;
   seen.take(Id);
-  return put_text(p, tag, kKeys[Id], text);
+  return put_own_text(p, tag, kKeys[Id], text, end);
 }
 
 // What every record carries from its context.
 char* put_context(char* p, char tag, const RecordView& record, Seen& seen) {
   const RecordHead& head = record.head();
-  p = put_context_text<id_of("tenant_id")>(p, tag, record.tenant().empty() ? kPlatformTenant : record.tenant(), seen);
+  const char* const end = record.bytes().data() + record.bytes().size();
+  if (record.tenant().empty())
+    p = put_context_text<id_of("tenant_id")>(p, tag, kPlatformTenant, seen, kPlatformTenant.data());
+  else
+    p = put_context_text<id_of("tenant_id")>(p, tag, record.tenant(), seen, end);
   p = put_context_id<id_of("project_id")>(p, tag, head.project_id, seen);
-  p = put_context_text<id_of("actor")>(p, tag, record.actor(), seen);
-  p = put_context_text<id_of("route")>(p, tag, record.route(), seen);
-  p = put_context_text<id_of("method")>(p, tag, record.method(), seen);
+  p = put_context_text<id_of("actor")>(p, tag, record.actor(), seen, end);
+  p = put_context_text<id_of("route")>(p, tag, record.route(), seen, end);
+  p = put_context_text<id_of("method")>(p, tag, record.method(), seen, end);
   p = put_context_id<id_of("request_id")>(p, tag, head.request_id, seen);
   p = put_context_id<id_of("job_id")>(p, tag, head.job_id, seen);
   return put_context_id<id_of("run_id")>(p, tag, head.run_id, seen);
@@ -203,7 +213,7 @@ char* put_span(char* p, const RecordView& record, SamplingReason reason) {
   p = wire::put_fixed(p, head.end_ns);
   Seen seen;
   p = put_context(p, kAttribute, record, seen);
-  p = put_context_text<id_of("sampling.reason")>(p, kAttribute, to_string(reason), seen);
+  p = put_context_text<id_of("sampling.reason")>(p, kAttribute, to_string(reason), seen, nullptr);
   p = put_fields(p, kAttribute, record, seen);
   p = put_http(p, kAttribute, record, seen);
   p = put_error_type(p, kAttribute, head, seen);

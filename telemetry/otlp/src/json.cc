@@ -149,10 +149,11 @@ class Writer {
   const OtlpLimits& limits_;
 };
 
-template <class Rows, class Decode>
-Result<Rows> decode_json(Signal signal, std::string_view json, const OtlpLimits& limits, Decode decode) {
+template <class Rows>
+Result<Rows> decode_json(Signal signal, std::string_view json, const OtlpLimits& limits, Result<void> (*decode)(Rows&, std::string_view, const OtlpLimits&)) {
   auto owned = std::make_shared<const std::string>(STELLA_TRY(otlp_from_json(signal, json, limits)));
-  Rows rows = STELLA_TRY(decode(*owned, limits));
+  Rows rows;
+  STELLA_TRY_VOID(decode(rows, *owned, limits));
   rows.owned = std::move(owned);
   return rows;
 }

@@ -62,6 +62,14 @@ inline char* put_raw(char* p, std::string_view text) {
   return p + n;
 }
 
+// The same, where it is known up to where the source may be read: short texts are copied whole without a branch on their size.
+inline char* put_raw(char* p, std::string_view text, const char* readable_end) {
+  if (text.size() > 32 || reinterpret_cast<std::uintptr_t>(text.data()) + 32 > reinterpret_cast<std::uintptr_t>(readable_end)) return put_raw(p, text);
+  std::memcpy(p, text.data(), 16);
+  std::memcpy(p + 16, text.data() + 16, 16);
+  return p + text.size();
+}
+
 // A string or bytes field.
 inline char* put_text(char* p, char tag, std::string_view text) {
   *p++ = tag;

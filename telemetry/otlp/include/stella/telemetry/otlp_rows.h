@@ -187,6 +187,11 @@ struct OtlpLimits {
 Result<TraceRows> decode_traces(std::string_view request, const OtlpLimits& limits = {});
 Result<LogRows> decode_logs(std::string_view request, const OtlpLimits& limits = {});
 Result<MetricRows> decode_metrics(std::string_view request, const OtlpLimits& limits = {});
+// The same into rows that are kept from request to request, so that their memory is: most of the time goes there. After an error the rows
+// are incomplete.
+Result<void> decode_traces(TraceRows& rows, std::string_view request, const OtlpLimits& limits = {});
+Result<void> decode_logs(LogRows& rows, std::string_view request, const OtlpLimits& limits = {});
+Result<void> decode_metrics(MetricRows& rows, std::string_view request, const OtlpLimits& limits = {});
 
 // The protobuf form of an OTLP/JSON request: ids as hexadecimal in any case, 64-bit integers as strings or numbers, enums as integers,
 // unknown members ignored. kMalformed with `field` and `expected`.
