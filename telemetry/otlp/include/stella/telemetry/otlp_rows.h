@@ -35,11 +35,12 @@ class AnyValue {
   static AnyValue of_items(Kind kind, Range items) { AnyValue v; v.kind_ = kind; v.items_ = items; return v; }
 
   Kind kind() const { return kind_; }
-  std::string_view text() const { return text_; }        // kString, kBytes
-  bool boolean() const { return integer_ != 0; }         // kBool
-  std::int64_t integer() const { return integer_; }      // kInt
-  double number() const { return number_; }              // kDouble
-  Range items() const { return items_; }                 // kArray (keys are empty), kMap: in OtlpRows::nested
+  // Of another kind: "", false, 0, none.
+  std::string_view text() const { return kind_ == Kind::kString || kind_ == Kind::kBytes ? text_ : std::string_view(); }
+  bool boolean() const { return kind_ == Kind::kBool && integer_ != 0; }
+  std::int64_t integer() const { return kind_ == Kind::kInt ? integer_ : 0; }
+  double number() const { return kind_ == Kind::kDouble ? number_ : 0; }
+  Range items() const { return kind_ == Kind::kArray || kind_ == Kind::kMap ? items_ : Range(); }  // in OtlpRows::nested; of an array without keys
 
  private:
   Kind kind_ = Kind::kEmpty;
