@@ -247,7 +247,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.health.set_store(p.store.get(), p.web_pool.get());
   auto key = STELLA_TRY(load_key(settings, "token"));
   authority::Options options;
-  options.issuer = settings.text("auth.issuer").empty() ? public_url(settings) : settings.text("auth.issuer");
+  options.issuer = issuer(settings);
   options.token_ttl = std::chrono::seconds(settings.integer("auth.token_ttl") / 1000);
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
@@ -265,6 +265,23 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   kLog.info("serving", {f::address(settings.text("http.address")), f::port(p.server->port())});
   return {};
 }
+
+// The token that our own processes send their telemetry with: renewed at half its life, so that whoever reads the file finds a good one.
+class TelemetryToken {
+ public:
+  explicit TelemetryToken(const config::Settings& settings) : settings_(settings), path_(settings.text("telemetry.token_file")) {}
+  void renew() {
+    if (path_.empty() || !due_.passed()) return;
+    const auto written = write_telemetry_token(settings_, path_);
+    if (!written) kLog.warn("telemetry token could not be renewed, trying again", {f::error(written.error())});
+    due_ = Deadline::after(written ? milliseconds(settings_.integer("auth.token_ttl") / 2) : milliseconds(5000));
+  }
+
+ private:
+  const config::Settings& settings_;
+  std::string path_;
+  Deadline due_ = Deadline::after(milliseconds(0));
+};
 
 Result<void> start_all(const config::Settings& settings, Process& p) {
   const auto checked = roles_of(settings);
@@ -293,10 +310,15 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
 
 Result<void> serve(const config::Settings& settings) {
   Process p;
+  TelemetryToken token(settings);
+  const auto roles = roles_of(settings);
+  const bool signs = roles && roles->contains("web");  // the only role that has the key
+  if (signs) token.renew();  // before the first record is sent
   STELLA_TRY_VOID(start_all(settings, p));
   const bool keeps_telemetry = roles_of(settings)->contains("telemetry");
   Deadline retention = Deadline::after(std::chrono::minutes(1));
   while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
+    if (signs) token.renew();
     if (!keeps_telemetry || !retention.passed()) continue;
     auto gone = p.row_sink->retain(settings.integer("telemetry.rows_retention_days"));
     if (!gone) kLog.warn("telemetry retention failed", {f::error(gone.error())});

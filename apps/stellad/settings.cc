@@ -1,5 +1,6 @@
 // Settings as the things that are made of them: paths, secrets, pools, keys.
 #include "stella/base/file.h"
+#include "stella/services/authority.h"
 #include "stellad.h"
 
 namespace stella::stellad {
@@ -37,6 +38,15 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
 std::string public_url(const config::Settings& settings) {
   if (!settings.text("http.public_url").empty()) return settings.text("http.public_url");
   return "http://" + settings.text("http.address") + ":" + std::to_string(settings.integer("http.port"));
+}
+
+std::string issuer(const config::Settings& settings) { return settings.text("auth.issuer").empty() ? public_url(settings) : settings.text("auth.issuer"); }
+
+Result<void> write_telemetry_token(const config::Settings& settings, const std::string& path) {
+  const auto key = STELLA_TRY(load_key(settings, "token"));
+  const std::chrono::seconds ttl(settings.integer("auth.token_ttl") / 1000);
+  const std::string token = STELLA_TRY(authority::telemetry_token(*key, issuer(settings), ttl, Timestamp::now()));
+  return write_file_durable(path, token + "\n", 0640);
 }
 
 }  // namespace stella::stellad

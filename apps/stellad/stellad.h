@@ -21,6 +21,7 @@ struct Arguments {
   std::string operators;             // JSON file
   std::string nats_config;           // where to write nats-server.conf
   std::string nats_store;
+  std::string telemetry_token;       // where to write one
 };
 
 // A path setting, or its place below data_dir where it is empty.
@@ -32,11 +33,15 @@ Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::stri
 // The deployment's key of that purpose ("evidence", "token"); --init makes it.
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
 std::string public_url(const config::Settings& settings);
+// Issuer of our tokens.
+std::string issuer(const config::Settings& settings);
 
 // Database, migrations, keys, first tenant, operators: idempotent. Prints one JSON line.
 Result<void> init(const config::Settings& settings, const Arguments& arguments);
 // Writes nats-server.conf (0600) from the settings and the password files.
 Result<void> write_nats_config(const config::Settings& settings, const Arguments& arguments);
+// A fresh telemetry token into `path` (0640: its group may read it, e.g. the runner's), replacing the older one in one step.
+Result<void> write_telemetry_token(const config::Settings& settings, const std::string& path);
 // Serves the roles until a stop is requested.
 Result<void> serve(const config::Settings& settings);
 

@@ -21,7 +21,7 @@ std::uint64_t size_of(const std::string& path) {
 
 json::Value sizes(const Layout& layout) {
   json::Value out = json::Value::object();
-  for (const char* dir : {"pg", "objects", "nats", "log"})
+  for (const char* dir : {"pg", "objects", "nats", "collector", "log"})
     if (exists(layout.path(dir))) out.set(dir, size_of(layout.path(dir)));
   return out;
 }
@@ -34,7 +34,7 @@ std::string status_text(const Layout& layout, const State& state, bool ready, co
     table.row({p.name, runs ? Cell(std::to_string(p.pid)) : Cell("gone", Style::kRed), human_duration(age_micros(p)), human_bytes(resident_bytes(p.pid)), port == 0 ? "" : std::to_string(port)});
   };
   row(state.self, 0);
-  for (const Process& p : state.parts) row(p, p.name == "postgresql" ? state.ports.pg : p.name == "nats" ? state.ports.nats : p.name == "stellad" ? state.ports.http : 0);
+  for (const Process& p : state.parts) row(p, p.name == "postgresql" ? state.ports.pg : p.name == "nats" ? state.ports.nats : p.name == "stellad" ? state.ports.http : p.name == "collector" ? state.ports.otlp_http : 0);
   out += table.render(paint, width);
   std::string data = layout.data;
   for (const auto& [name, bytes] : disk.as_object()) data += "  " + name + " " + human_bytes(static_cast<std::uint64_t>(bytes.as_int()));
@@ -55,7 +55,7 @@ Result<int> status(Session& session, const std::string& data_dir) {
   for (const Process& p : state->parts)
     parts.push_back(json::Value::object({{"name", p.name}, {"pid", p.pid}, {"running", alive(p)}, {"uptime_us", age_micros(p)}, {"resident_bytes", resident_bytes(p.pid)}}));
   session.show(json::Value::object({{"state", state->state}, {"ready", ready}, {"url", state->url}, {"pid", state->self.pid}, {"since", state->since.rfc3339()}, {"data_dir", layout.data}, {"disk_bytes", disk},
-                                    {"ports", json::Value::object({{"http", state->ports.http}, {"pg", state->ports.pg}, {"nats", state->ports.nats}})}, {"parts", std::move(parts)}}),
+                                    {"ports", json::Value::object({{"http", state->ports.http}, {"pg", state->ports.pg}, {"nats", state->ports.nats}, {"otlp_grpc", state->ports.otlp_grpc}, {"otlp_http", state->ports.otlp_http}})}, {"parts", std::move(parts)}}),
                [&] { return status_text(layout, *state, ready, disk, session.console().out_palette(), session.console().width()); });
   return ready ? kExitDone : kExitFailed;
 }

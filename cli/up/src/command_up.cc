@@ -20,6 +20,7 @@ namespace {
 
 struct Args {
   bool detach = false;
+  bool collector = false;
   std::string data_dir;
   std::int64_t port = 0;
 };
@@ -49,6 +50,7 @@ std::string running_text(const Layout& layout, const State& state, bool show_sec
   const auto operators = read_operators(layout);
   if (operators)
     for (const Operator& o : *operators) facts.add(&o == &operators->front() ? "logins" : "      ", o.login + (show_secrets ? "  password " + o.secret : "") + (o.platform ? "  (operator of tenant and platform)" : "  (operator of the tenant)"));
+  if (state.ports.otlp_http != 0) facts.add("OTLP", "http://127.0.0.1:" + std::to_string(state.ports.otlp_http) + "  gRPC 127.0.0.1:" + std::to_string(state.ports.otlp_grpc));
   facts.add("passwords", (show_secrets ? "shown this once; kept in " : "in ") + operators_path(layout));
   facts.add("data", layout.data).add("logs", layout.path("log"));
   out += facts.render(paint, 2);
@@ -65,12 +67,13 @@ void announce(Session& session, const Layout& layout, const State& state) {
   session.show(running_json(layout, state), [&] { return running_text(layout, state, state.new_operators, session.console().out_palette()); });
 }
 
-Result<int> already(Session& session, const Layout& layout, int holder) {
+Result<int> already(Session& session, const Layout& layout, int holder, bool wants_collector) {
   const auto state = read_state(layout);
   if (!state || state->state != "running") {
     session.console().err("another `stella up` is at work on " + layout.data + (holder > 0 ? " (pid " + std::to_string(holder) + ")" : "") + (state && state->state == "stopping" ? ": it is stopping" : ": it is starting") + "\n");
     return kExitBusy;
   }
+  if (wants_collector && state->ports.otlp_http == 0) session.console().err("it runs without the Collector: stella down, then stella up --collector\n");
   write_profiles(*state, first_operator(layout), [&](std::string_view text) { session.console().note(std::string(text) + "\n"); });
   session.console().note("already running (pid " + std::to_string(state->self.pid) + ", since " + short_time(state->since, Timestamp::now()) + ")\n");
   session.show(running_json(layout, *state), [&] { return running_text(layout, *state, false, session.console().out_palette()); });
@@ -104,13 +107,13 @@ int failed(Session& session, const Layout& layout, const Error& error) {
   return kExitFailed;
 }
 
-Result<int> foreground(Session& session, const Layout& layout, const Args& args) {
+Result<int> foreground(Session& session, const Layout& layout, const Args& args, const CollectorChoice& collector) {
   process::install_stop_signals();
   const bool detached = !environment(kDetachedMark).empty();
   const Tell tell = progress(session.console());
-  Platform platform(layout, tell);
+  Platform platform(layout, collector, tell);
   auto started = platform.start(static_cast<int>(args.port));
-  if (!started && started.error().code() == contracts::errors::kConflict && !started.error().field("holder").empty()) return detached ? Result<int>(kExitBusy) : already(session, layout, holder_of(layout));
+  if (!started && started.error().code() == contracts::errors::kConflict && !started.error().field("holder").empty()) return detached ? Result<int>(kExitBusy) : already(session, layout, holder_of(layout), args.collector);
   if (!started) return failed(session, layout, started.error());
   tell("ready");
   if (!detached) {
@@ -143,7 +146,7 @@ class Follower {
   off_t at_ = 0;
 };
 
-Result<process::Child> spawn_detached(const Layout& layout, const Args& args) {
+Result<process::Child> spawn_detached(const Layout& layout, const Args& args, const CollectorChoice& collector) {
   process::SpawnOptions options;
   options.argv = {layout.programs + "/stella", "--no-color", "up", "--data-dir", layout.data};
   char self[PATH_MAX];
@@ -153,6 +156,7 @@ Result<process::Child> spawn_detached(const Layout& layout, const Args& args) {
   options.environment = {{kDetachedMark, "1"}};
   for (const char* name : {"PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "LANG"})
     if (const std::string value = environment(name); !value.empty()) options.environment.emplace_back(name, value);
+  for (auto& variable : collector_environment(collector)) options.environment.push_back(std::move(variable));
   options.stdout_path = layout.log("up");
   options.stderr_path = layout.log("up");
   options.die_with_parent = false;
@@ -160,16 +164,16 @@ Result<process::Child> spawn_detached(const Layout& layout, const Args& args) {
   return process::Child::spawn(options);
 }
 
-Result<int> detach(Session& session, const Layout& layout, const Args& args) {
+Result<int> detach(Session& session, const Layout& layout, const Args& args, const CollectorChoice& collector) {
   STELLA_TRY_VOID(make_dirs(layout.path("log"), 0755));
   Follower follower(session.console(), layout.log("up"));
-  process::Child child = STELLA_TRY(spawn_detached(layout, args));
+  process::Child child = STELLA_TRY(spawn_detached(layout, args, collector));
   const Deadline deadline = Deadline::after(kStartPatience);
   while (!deadline.passed()) {
     follower.show();
     if (const auto status = child.try_wait()) {
       follower.show();
-      if (*status == kExitBusy) return already(session, layout, holder_of(layout));  // somebody was faster
+      if (*status == kExitBusy) return already(session, layout, holder_of(layout), args.collector);  // somebody was faster
       return *status == 0 ? kExitFailed : *status;
     }
     const auto state = read_state(layout);
@@ -188,12 +192,19 @@ Result<int> detach(Session& session, const Layout& layout, const Args& args) {
 Result<int> run(Session& session, const Args& args) {
   if (args.port < 0 || args.port > 65535) return Error(base_errors::kInvalid, "that is no port").with("field", "--port").with("expected", "1 to 65535");
   const Layout layout = STELLA_TRY(locate(args.data_dir));
-  if (const int holder = holder_of(layout); holder != 0) return already(session, layout, holder);
+  if (const int holder = holder_of(layout); holder != 0) return already(session, layout, holder, args.collector);
   if (!sound(session, layout, static_cast<int>(args.port))) {
     const int holder = holder_of(layout);
-    return holder != 0 ? already(session, layout, holder) : Result<int>(kExitFailed);
+    return holder != 0 ? already(session, layout, holder, args.collector) : Result<int>(kExitFailed);
   }
-  return args.detach ? detach(session, layout, args) : foreground(session, layout, args);
+  const bool handed_on = !environment(kDetachedMark).empty();
+  CollectorChoice collector = handed_on ? collector_from_environment() : CollectorChoice();
+  if (args.collector && !handed_on) {
+    auto found = find_or_build_collector(layout);
+    if (!found) return failed(session, layout, found.error());
+    collector = std::move(*found);
+  }
+  return args.detach ? detach(session, layout, args, collector) : foreground(session, layout, args, collector);
 }
 
 }  // namespace
@@ -202,8 +213,10 @@ void register_start(App& app) {
   auto args = std::make_shared<Args>();
   app.command("up", "Start the whole platform on this machine: database, bus, server, runner.")
       .option("--detach", &args->detach, "Return once it is ready and leave it running (default: until Ctrl-C).")
+      .option("--collector", &args->collector, "Run the OpenTelemetry Collector too and send all telemetry through it (the first time it is built: minutes).")
       .option("--data-dir", &args->data_dir, kDataDirHelp, {.value = "DIR"})
       .option("--port", &args->port, "Port of the API (default: 18080 or the next free one); kept in stella.yaml.", {.value = "N"})
+      .note("STELLA_COLLECTOR_TARGET names the OTLP/HTTP backend that the Collector sends to; more of its variables: docs/install/telemetry-stack.md")
       .note("Exit codes\n  0  it runs (also where it ran before)\n  1  it could not be started\n  3  another `stella up` is starting or stopping it")
       .run([args](Session& s) { return run(s, *args); });
 }

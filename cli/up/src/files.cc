@@ -130,7 +130,11 @@ Result<Ports> read_ports(const Layout& layout) {
   const auto loaded = load_settings(layout);
   if (!loaded) return loaded.error();
   const config::Settings& settings = *loaded;
-  return Ports{static_cast<int>(settings.integer("http.port")), static_cast<int>(settings.integer("pg.port")), port_of_url(settings.text("nats.url"))};
+  Ports ports;
+  ports.http = static_cast<int>(settings.integer("http.port"));
+  ports.pg = static_cast<int>(settings.integer("pg.port"));
+  ports.nats = port_of_url(settings.text("nats.url"));
+  return ports;
 }
 
 Result<Ports> make_settings(const Layout& layout, int http_port) {

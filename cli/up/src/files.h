@@ -17,6 +17,8 @@ struct Ports {
   int http = 0;
   int pg = 0;
   int nats = 0;
+  // The Collector's; 0 where it does not run.
+  int otlp_grpc = 0, otlp_http = 0, collector_health = 0, collector_zpages = 0, collector_metrics = 0;
 };
 
 struct Operator {

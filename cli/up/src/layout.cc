@@ -116,6 +116,8 @@ Result<void> find_users(Layout& layout, bool create) {
   return {};
 }
 
+Result<void> find_collector_user(Layout& layout) { return layout.root ? fill_user(layout.collector, std::string(kCollectorUser), true) : Result<void>(); }
+
 Result<void> own_file(const std::string& path, const std::optional<process::User>& user, unsigned mode) {
   if (user && ::lchown(path.c_str(), user->uid, user->gid) != 0) return io_error("cannot give the file to its user", path);
   if (::chmod(path.c_str(), mode) != 0) return io_error("cannot set the mode", path);  // after chown, which clears setgid

@@ -12,6 +12,7 @@ namespace stella::cli::up {
 
 inline constexpr std::string_view kServerUser = "stella";
 inline constexpr std::string_view kRunnerUser = "stella-runner";
+inline constexpr std::string_view kCollectorUser = "stella-collector";
 inline constexpr std::size_t kSocketPathLimit = 107;
 
 struct Layout {
@@ -20,7 +21,7 @@ struct Layout {
   std::string programs;      // directory of stella, stellad, stella-runner
   bool root = false;
   // Set under root only; otherwise everything runs as the caller.
-  std::optional<process::User> server, database, runner;
+  std::optional<process::User> server, database, runner, collector;
 
   std::string path(std::string_view below) const { return data + "/" + std::string(below); }
   std::string config() const { return path("stella.yaml"); }
@@ -34,6 +35,8 @@ struct Layout {
 Result<Layout> locate(const std::string& data_dir);
 // Fills in the users that exist; under root makes the missing ones where `create`. kUnavailable with remedy where that fails.
 Result<void> find_users(Layout& layout, bool create);
+// The Collector's own user, made where it is missing: it reads what strangers send and needs no secret of ours.
+Result<void> find_collector_user(Layout& layout);
 // The directories with owners and modes; a socket directory that was cleared away comes back.
 Result<void> make_layout(const Layout& layout);
 

@@ -1,4 +1,4 @@
-// Start: directories, secrets, settings, cluster, NATS, init, stellad, runner. Stop: the same backwards.
+// Start: directories, secrets, settings, cluster, NATS, init, stellad, Collector (where asked for), runner. Stop: the same backwards.
 #include "platform.h"
 
 #include <pwd.h>
@@ -70,6 +70,7 @@ Result<void> Platform::prepare(int http_port) {
   STELLA_TRY_VOID(make_secrets(layout_));
   state_.ports = STELLA_TRY(make_settings(layout_, http_port));
   STELLA_TRY_VOID(write_runner_settings(layout_));
+  if (!collector_.program.empty()) STELLA_TRY_VOID(prepare_collector(layout_, collector_, state_.ports));
   state_.state = "starting";
   state_.self = process_of("up", ::getpid());
   state_.since = Timestamp::now();
@@ -100,8 +101,16 @@ Result<void> Platform::start_parts() {
   STELLA_TRY_VOID(start_part(nats_service(layout_, state_.ports)));
   state_.new_operators = STELLA_TRY(init_platform(layout_));
   tell_("database: migrated");
-  STELLA_TRY_VOID(start_part(stellad_service(layout_, state_.url)));
-  return start_part(runner_service(layout_));
+  STELLA_TRY_VOID(start_part(stellad_service(layout_, state_.ports, state_.url)));
+  if (!collector_.program.empty()) STELLA_TRY_VOID(start_collector());  // after stellad: it asks it for the keys of our tokens
+  return start_part(runner_service(layout_, state_.ports));
+}
+
+Result<void> Platform::start_collector() {
+  const std::string issuer = STELLA_TRY(token_issuer(layout_, state_.url));
+  STELLA_TRY_VOID(start_part(collector_service(layout_, collector_, state_.ports, issuer)));
+  tell_("collector: telemetry goes to " + collector_target());
+  return {};
 }
 
 void Platform::note_parts() {

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "collector.h"
 #include "files.h"
 #include "layout.h"
 #include "state.h"
@@ -16,7 +17,7 @@ using Tell = std::function<void(std::string_view step)>;
 
 class Platform {
  public:
-  Platform(Layout layout, Tell tell) : layout_(std::move(layout)), tell_(std::move(tell)) {}
+  Platform(Layout layout, CollectorChoice collector, Tell tell) : layout_(std::move(layout)), collector_(std::move(collector)), tell_(std::move(tell)) {}
   // Everything, in order; stops what was started where a step fails. Holds the lock from here on. kConflict with holder where another
   // `stella up` has it.
   Result<void> start(int http_port);
@@ -29,10 +30,12 @@ class Platform {
  private:
   Result<void> prepare(int http_port);
   Result<void> start_parts();
+  Result<void> start_collector();
   Result<void> start_part(process::Service service);
   void note_parts();
 
   Layout layout_;
+  CollectorChoice collector_;
   Tell tell_;
   State state_;
   Fd lock_;

@@ -1,4 +1,4 @@
-// The four parts and the two one-time programs.
+// The parts and the two one-time programs.
 #include "services.h"
 
 #include <dirent.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cluster.h"
+#include "collector.h"
 #include "ports.h"
 #include "stella/base/file.h"
 #include "stella/base/json.h"
@@ -23,6 +24,16 @@ void rotate(const std::string& path) {
   if (::stat(path.c_str(), &info) == 0 && info.st_size > kLogBytes) ::rename(path.c_str(), (path + ".1").c_str());
 }
 
+std::string nats_config_path(const Layout& l) { return l.path("secrets/nats-server.conf"); }
+
+// Where the Collector runs, they send their telemetry through it.
+process::Service sending(process::Service s, const Layout& l, const Ports& ports) {
+  for (auto& variable : sender_environment(l, ports)) s.options.environment.push_back(std::move(variable));
+  return s;
+}
+
+}  // namespace
+
 process::Service service(const Layout& l, const std::string& name, std::vector<std::string> argv, const std::optional<process::User>& user) {
   process::Service out;
   out.name = name;
@@ -34,10 +45,6 @@ process::Service service(const Layout& l, const std::string& name, std::vector<s
   rotate(l.log(name));
   return out;
 }
-
-std::string nats_config_path(const Layout& l) { return l.path("secrets/nats-server.conf"); }
-
-}  // namespace
 
 process::Service postgres_service(const Layout& l) {
   std::string version = read_file(l.path("pg/PG_VERSION"), 64).value_or("");
@@ -56,18 +63,18 @@ process::Service nats_service(const Layout& l, const Ports& ports) {
   return s;
 }
 
-process::Service stellad_service(const Layout& l, const std::string& url) {
-  process::Service s = service(l, "stellad", {l.programs + "/stellad", "--config", l.config()}, l.server);
+process::Service stellad_service(const Layout& l, const Ports& ports, const std::string& url) {
+  process::Service s = sending(service(l, "stellad", {l.programs + "/stellad", "--config", l.config()}, l.server), l, ports);
   s.ready = [url] { return web_ready(url); };
   s.ready_timeout = std::chrono::seconds(60);
   s.stop_timeout = std::chrono::seconds(30);
   return s;
 }
 
-process::Service runner_service(const Layout& l) {
+process::Service runner_service(const Layout& l, const Ports& ports) {
   const std::string ready = l.path("run/runner/ready");
   ::unlink(ready.c_str());
-  process::Service s = service(l, "stella-runner", {l.programs + "/stella-runner", "--config", l.runner_config(), "--ready-file", ready}, l.runner);
+  process::Service s = sending(service(l, "stella-runner", {l.programs + "/stella-runner", "--config", l.runner_config(), "--ready-file", ready}, l.runner), l, ports);
   s.ready = [ready] { return exists(ready); };
   s.stop_timeout = std::chrono::seconds(20);
   return s;

@@ -7,10 +7,12 @@
 
 namespace stella::cli::up {
 
+// A part with its log, as `user`; the caller adds how it is ready.
+process::Service service(const Layout& layout, const std::string& name, std::vector<std::string> argv, const std::optional<process::User>& user);
 process::Service postgres_service(const Layout& layout);
 process::Service nats_service(const Layout& layout, const Ports& ports);
-process::Service stellad_service(const Layout& layout, const std::string& url);
-process::Service runner_service(const Layout& layout);
+process::Service stellad_service(const Layout& layout, const Ports& ports, const std::string& url);
+process::Service runner_service(const Layout& layout, const Ports& ports);
 
 // nats-server.conf, by `stellad --nats-config`.
 Result<void> write_nats_config(const Layout& layout);

@@ -37,7 +37,7 @@ Result<void> write_state(const Layout& layout, const State& s) {
   json::Array parts;
   for (const Process& p : s.parts) parts.push_back(to_json(p));
   const json::Value out = json::Value::object({{"state", s.state}, {"self", to_json(s.self)}, {"since", s.since.rfc3339()}, {"url", s.url},
-                                               {"ports", json::Value::object({{"http", s.ports.http}, {"pg", s.ports.pg}, {"nats", s.ports.nats}})},
+                                               {"ports", json::Value::object({{"http", s.ports.http}, {"pg", s.ports.pg}, {"nats", s.ports.nats}, {"otlp_grpc", s.ports.otlp_grpc}, {"otlp_http", s.ports.otlp_http}})},
                                                {"new_operators", s.new_operators}, {"parts", std::move(parts)}, {"version", STELLA_VERSION}});
   return write_file_durable(layout.state(), json::pretty(out), 0644);
 }
@@ -53,7 +53,8 @@ std::optional<State> read_state(const Layout& layout) {
   if (const auto since = Timestamp::parse(v->str("since")); since) out.since = *since;
   out.url = std::string(v->str("url"));
   if (const json::Value* ports = v->find("ports"); ports != nullptr)
-    out.ports = {static_cast<int>(ports->integer("http")), static_cast<int>(ports->integer("pg")), static_cast<int>(ports->integer("nats"))};
+    for (auto [name, port] : {std::pair{"http", &out.ports.http}, {"pg", &out.ports.pg}, {"nats", &out.ports.nats}, {"otlp_grpc", &out.ports.otlp_grpc}, {"otlp_http", &out.ports.otlp_http}})
+      *port = static_cast<int>(ports->integer(name));
   out.new_operators = v->boolean("new_operators");
   for (const json::Value& p : v->items("parts")) out.parts.push_back(process_from(p));
   return out;
