@@ -2,11 +2,10 @@
 #pragma once
 
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
-
-#include "stella/base/time.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -75,7 +74,7 @@ inline char* put_uuid(char* p, const std::uint8_t* bytes) {
 
 inline char* put_int(char* p, std::int64_t value) { return std::to_chars(p, p + 24, value).ptr; }
 
-// RFC 3339, UTC, microseconds: 27 bytes. The text up to the second is remembered per thread.
+// RFC 3339, UTC, microseconds: 27 bytes. The text up to the second is remembered per thread. Async-signal-safe.
 inline char* put_time(char* p, std::int64_t ns) {
   thread_local std::int64_t known = INT64_MIN;
   thread_local char text[20];  // "2026-11-24T17:07:00."
@@ -84,13 +83,24 @@ inline char* put_time(char* p, std::int64_t ns) {
     rest += 1'000'000'000;
     --second;
   }
+  const auto digits = [](char* at, int count, std::uint32_t value) {
+    for (int i = count - 1; i >= 0; --i, value /= 10) at[i] = static_cast<char>('0' + value % 10);
+  };
   if (second != known) {
-    std::memcpy(text, Timestamp::from_micros(second * 1'000'000).rfc3339().data(), sizeof text);
+    const auto day = std::chrono::floor<std::chrono::days>(std::chrono::sys_seconds(std::chrono::seconds(second)));
+    const std::chrono::year_month_day date(day);
+    const auto clock = static_cast<std::uint32_t>(second - day.time_since_epoch().count() * 86'400);
+    std::memcpy(text, "0000-00-00T00:00:00.", sizeof text);
+    digits(text, 4, static_cast<std::uint32_t>(static_cast<int>(date.year())));
+    digits(text + 5, 2, static_cast<unsigned>(date.month()));
+    digits(text + 8, 2, static_cast<unsigned>(date.day()));
+    digits(text + 11, 2, clock / 3600);
+    digits(text + 14, 2, clock / 60 % 60);
+    digits(text + 17, 2, clock % 60);
     known = second;
   }
   std::memcpy(p, text, 20);
-  auto micros = static_cast<std::uint32_t>(rest / 1000);
-  for (int i = 25; i >= 20; --i, micros /= 10) p[i] = static_cast<char>('0' + micros % 10);
+  digits(p + 20, 6, static_cast<std::uint32_t>(rest / 1000));
   p[26] = 'Z';
   return p + 27;
 }

@@ -358,10 +358,9 @@ void put_details(Members& m, const Ordered& fields, const ErrorView* error) {
 }
 
 // The whole line at `p`, which has kLineBytes and slack behind it. Returns its end.
-char* put_line(char* p, const RecordView& record, const Resource& resource) {
+char* put_line(char* p, const RecordView& record, std::string_view who) {
   constexpr std::string_view kTruncated = ",\"truncated\":true}";
   const RecordHead& h = record.head();
-  const std::string_view who = resource_members(resource);
   Members m(p, p + kLineBytes - kTruncated.size() - 8);
   m.cut = (h.flags & RecordHead::kTruncated) != 0 || h.dropped_fields > 0;
   m.fold = true;
@@ -445,11 +444,19 @@ Timestamp timestamp(std::int64_t ns) { return Timestamp::from_micros(ns / 1000 -
 void append_line(std::string& out, const RecordView& record, const Resource& resource) {
   if (record.head().kind != RecordKind::kLog) return;
   const std::size_t before = out.size(), room = room_for(record, resource);
+  const std::string_view who = resource_members(resource);
   if (out.capacity() - before < room) out.reserve(std::max(before + room, 2 * out.capacity()));
   out.resize_and_overwrite(before + room, [&](char* data, std::size_t) {
-    return static_cast<std::size_t>(put_line(data + before, record, resource) - data);
+    return static_cast<std::size_t>(put_line(data + before, record, who) - data);
   });
 }
+
+namespace detail {
+std::string resource_members(const Resource& resource) { return std::string(telemetry::resource_members(resource)); }
+std::size_t put_line(char* buffer, const RecordView& record, std::string_view members) noexcept {
+  return static_cast<std::size_t>(telemetry::put_line(buffer, record, members) - buffer);
+}
+}  // namespace detail
 
 LogRecord to_log_record(const RecordView& record, const Resource& resource) {
   LogRecord log;

@@ -1,295 +1,534 @@
-// Queue, thread and outputs of the backend.
+// The backend thread: rings and spill in, lines, rows and exports out.
 #include "stella/telemetry/backend.h"
 
-#include <fcntl.h>
+#include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <atomic>
 #include <thread>
-#include <unordered_map>
 
+#include "crash.h"
+#include "log_file.h"
+#include "outlet.h"
 #include "process_metrics.h"
-#include "stella/base/file.h"
+#include "rate_limit.h"
+#include "rows.h"
 #include "stella/base/sync.h"
 #include "stella/contracts/metrics.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/lines.h"
+#include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "tail_keep.h"
 
 namespace stella::telemetry {
 namespace {
 
+constexpr Logger kLog{"telemetry"};
 constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
 constexpr Counter kTaken{contracts::metrics::kTelemetryRecords};
+constexpr Counter kUnsampled{contracts::metrics::kTelemetryUnsampled};
 constexpr Gauge kDepth{contracts::metrics::kTelemetryQueueDepth};
 
-constexpr std::chrono::milliseconds kTick{200};       // rows wait at most this long for company
-constexpr std::chrono::seconds kRowRetry{1};          // after a row sink failed
-constexpr std::size_t kRowBatch = 500;
-constexpr std::size_t kTraces = 20'000;               // traces whose rows are counted; then the count starts anew
+constexpr std::chrono::milliseconds kSoon{1}, kLater{50};  // polls of a busy and of an idle process
+constexpr std::size_t kTurn = 64 * 1024;    // bytes of one ring in one round
+constexpr std::size_t kChunk = 128 * 1024;  // bytes of one write
+constexpr std::size_t kSpillTurn = 256u << 20;  // all of it, or a thread's records would change places
 
-// The backend's own thread: what it emits must not come back as rows, or writing rows would make rows for ever.
-thread_local bool t_backend_thread = false;
+thread_local bool t_internal = false;
+
+std::int64_t wall_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+// Lines that wait for one write, and which of them must not be lost.
+struct Chunk {
+  std::string text;
+  std::uint64_t lines = 0;
+  std::vector<std::pair<std::size_t, std::size_t>> errors;  // where, how long
+  void end_line(std::size_t begin, bool error) {
+    text.push_back('\n');
+    ++lines;
+    if (error) errors.emplace_back(begin, text.size() - begin);
+  }
+  void clear() {
+    text.clear();
+    lines = 0;
+    errors.clear();
+  }
+};
+
+// A log in a ring, to be put in order.
+struct Waiting {
+  std::int64_t ns;
+  std::string_view bytes;
+  bool internal;
+};
 
 }  // namespace
 
-class Backend::Impl final : public Sink {
+class Backend::Impl {
  public:
-  explicit Impl(BackendOptions options, Fd file) : options_(std::move(options)), file_(std::move(file)) {}
-
-  void start() { thread_ = std::thread([this] { run(); }); }
-
-  void log(LogRecord&& record) noexcept override {
-    static const BoundCounter taken = kTaken.bind("logs");
-    taken.add();
-    const Level level = record.level;
-    const std::size_t room = level >= Level::kWarn ? 4 * options_.queue : options_.queue;
-    Lock lock(mutex_);
-    if (stopped_) {  // another thread was late: nothing takes it from the queue any more
-      record.line.push_back('\n');
-      if (!write_all(file_ ? file_.get() : STDERR_FILENO, record.line)) kDropped.add(1, "logs", "output");
-      return;
-    }
-    if (level < Level::kError && waiting() >= room) {
-      kDropped.add(1, "logs", "queue_full");
-      return;
-    }
-    logs_.push_back({std::move(record), true, !t_backend_thread});
-    wake();
+  Impl(BackendOptions options, std::string dir, Instance instance, std::unique_ptr<LogFile> log)
+      : options_(std::move(options)),
+        dir_(std::move(dir)),
+        log_(std::move(log)),
+        outlet_(new RingOutlet(std::move(instance), {options_.ring_bytes, options_.spill_bytes})),
+        rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
+        limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
+        tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason) { keep_span(span, *resource_now_); }) {
+    outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
+    chunk_.text.reserve(kChunk + 2 * kLineBytes);
   }
 
-  void span(SpanRecord&& record) noexcept override {
-    static const BoundCounter taken = kTaken.bind("spans");
-    taken.add();
-    if (t_backend_thread) return;
-    Lock lock(mutex_);
-    if (waiting() >= 2 * options_.queue) {
-      kDropped.add(1, "spans", "queue_full");
-      return;
-    }
-    spans_.push_back(std::move(record));
-    wake();
+  void start() {
+    install_crash_handler_if_wanted();
+    install_sink(std::make_shared<CallSink>(*this));
+    thread_ = std::thread([this] { run(); });
   }
+
+  void set_row_sink(std::shared_ptr<RowSink> sink) { rows_->set_sink(std::move(sink)); }
+  void reopen() noexcept { log_->reopen(); }
+  Outlet& outlet() { return *outlet_; }
 
   void accept(Records records, bool lines) {
     Lock lock(mutex_);
     for (LogRecord& record : records.logs) {
-      if (record.level < Level::kError && waiting() >= options_.queue) {
-        kDropped.add(1, "logs", "queue_full");
-      } else {
-        logs_.push_back({std::move(record), lines, true});
-      }
+      if (record.level < Level::kError && accepted_logs_.size() >= options_.queue) kDropped.add(1, "logs", "queue_full");
+      else accepted_logs_.push_back({std::move(record), lines, true});
     }
     for (SpanRecord& record : records.spans) {
-      if (waiting() >= 2 * options_.queue) {
-        kDropped.add(1, "spans", "queue_full");
-      } else {
-        spans_.push_back(std::move(record));
-      }
+      if (accepted_spans_.size() >= options_.queue) kDropped.add(1, "spans", "queue_full");
+      else accepted_spans_.push_back(std::move(record));
     }
-    wake();
-  }
-
-  void set_row_sink(std::shared_ptr<RowSink> sink) {
-    Lock in_use(row_sink_mutex_);  // waits for a write that runs
-    options_.row_sink = std::move(sink);
-    Lock lock(mutex_);
-    retry_at_ = {};
-    wake();
+    outlet_->wakeup().urge();
   }
 
   bool flush(Deadline deadline) {
-    Lock lock(mutex_);
-    const std::uint64_t goal = ++flush_asked_;
-    retry_at_ = {};
-    wake();
-    while (flush_done_ < goal) {
-      if (deadline.passed()) return false;
-      done_.wait_until(mutex_, deadline);
+    if (outlet_->forked()) return false;
+    {
+      Lock lock(mutex_);
+      const std::uint64_t goal = ++asked_;
+      outlet_->wakeup().urge();
+      while (answered_ < goal) {
+        if (deadline.passed()) return false;
+        done_.wait_until(mutex_, deadline);
+      }
     }
-    return true;
+    return rows_->flush(deadline);
   }
 
   void stop() {
+    install_sink(nullptr);
+    if (outlet_->forked()) return;  // a child that ends: the thread, the file and the rings are the parent's
     flush(Deadline::after(std::chrono::seconds(5)));
     {
       Lock lock(mutex_);
       stopping_ = true;
-      wake();
     }
+    outlet_->wakeup().urge();
     thread_.join();
-    std::vector<Queued> late;
-    {
-      Lock lock(mutex_);
-      stopped_ = true;
-      late.swap(logs_);
-    }
-    write_lines(late);
+    outlet_->stop();
+    drain_late();
+    rows_->flush(Deadline::after(std::chrono::seconds(1)));
+    rows_.reset();
+    log_->sync();
+    if (!keep_rings_) outlet_->remove_files();
+  }
+
+  BackendTotals totals() const {
+    Lock lock(mutex_);
+    return shown_;
   }
 
  private:
-  struct Queued {
+  // Until call sites push records themselves.
+  class CallSink final : public Sink {
+   public:
+    explicit CallSink(Impl& impl) : impl_(impl) {}
+    void log(LogRecord&& record) noexcept override { impl_.from_call(std::move(record)); }
+    void span(SpanRecord&& record) noexcept override { impl_.from_call(std::move(record)); }
+
+   private:
+    Impl& impl_;
+  };
+  struct Accepted {
     LogRecord record;
     bool line, row;
   };
+  static bool internal_thread() { return t_internal || RowFeed::on_row_thread(); }
+  void from_call(LogRecord&& record) {
+    Lock lock(mutex_);
+    accepted_logs_.push_back({std::move(record), true, !internal_thread()});
+  }
+  void from_call(SpanRecord&& record) {
+    if (internal_thread()) return;
+    Lock lock(mutex_);
+    accepted_spans_.push_back(std::move(record));
+  }
 
-  std::size_t waiting() const STELLA_REQUIRES(mutex_) { return logs_.size() + spans_.size(); }
-  void wake() STELLA_REQUIRES(mutex_) {
-    woken_ = true;
-    todo_.notify_one();
+  void install_crash_handler_if_wanted() {
+    if (options_.crash_handler) install_crash_handler(dir_, options_.resource);
   }
 
   void run() {
-    t_backend_thread = true;
+    pthread_setname_np(pthread_self(), "telemetry");
+    t_internal = true;
+    RingOutlet::set_internal_thread();
+    recover();
+    std::chrono::milliseconds pause = kSoon;
     while (true) {
-      std::vector<Queued> logs;
-      std::vector<SpanRecord> spans;
       std::uint64_t asked = 0;
       bool stopping = false;
       {
         Lock lock(mutex_);
-        const Deadline tick = Deadline::after(kTick);
-        while (!woken_ && !tick.passed()) todo_.wait_until(mutex_, tick);
-        woken_ = false;
-        logs.swap(logs_);
-        spans.swap(spans_);
-        asked = flush_asked_;
+        asked = asked_;
         stopping = stopping_;
       }
-      kDepth.set(static_cast<double>(logs.size() + spans.size()));
-      write_lines(logs);
-      keep_rows(std::move(logs), std::move(spans));
-      const bool kept = write_rows(asked != flush_done_ || stopping);
-      Lock lock(mutex_);
-      if (kept && asked != flush_done_) {
-        flush_done_ = asked;
-        done_.notify_all();
+      const bool all = asked != answered_ || stopping;
+      bool again = false;
+      {
+        Lock draining(drain_mutex_);
+        again = round(all);
+      }
+      {
+        Lock lock(mutex_);
+        shown_ = totals_;
+        if (asked != answered_) {
+          answered_ = asked;
+          done_.notify_all();
+        }
       }
       if (stopping) return;
+      if (again) {
+        pause = kSoon;
+        continue;
+      }
+      pause = busy_ ? kSoon : std::min(kLater, pause * 2);
+      outlet_->wakeup().wait(pause);
     }
   }
 
-  // Whole lines in few writes. A line that cannot be written is counted; an error still goes to standard error.
-  void write_lines(const std::vector<Queued>& logs) {
-    constexpr std::size_t kChunk = 1 << 20;
-    std::string chunk;
-    std::size_t lines = 0;
-    const auto out = [&] {
-      if (chunk.empty()) return;
-      if (!write_all(file_ ? file_.get() : STDERR_FILENO, chunk)) kDropped.add(static_cast<double>(lines), "logs", "output");
-      chunk.clear();
-      lines = 0;
+  // What processes of before left in their rings.
+  void recover() {
+    if (options_.crash_handler) announce_crash_reports(dir_, options_.resource.service);
+    for (Remains& remains : find_remains(dir_, options_.resource.service)) {
+      Lock draining(drain_mutex_);
+      resource_now_ = &remains.resource;
+      output_failed_ = false;
+      const RecoveredCounts counts = read_remains(remains, [&](const RecordView& record) { take(record, false); });
+      tail_.keep_all(SamplingReason::kError);
+      write_chunk();
+      rows_->wake();
+      resource_now_ = &options_.resource;
+      totals_.recovered += counts.records;
+      totals_.torn += counts.torn;
+      totals_.lost += counts.lost;
+      count("logs", "queue_full", counts.dropped_logs);
+      count("spans", "queue_full", counts.dropped_spans);
+      count("logs", "torn", counts.torn);
+      count("logs", "lost", counts.lost);
+      if (output_failed_) continue;  // nobody else has them: the next start tries again
+      remove_remains(remains);
+      if (counts.records > 0 || counts.torn > 0 || counts.lost > 0) {
+        kLog.warn("a process died before its records were written; they are now", {f::pid(remains.pid), f::count(counts.records),
+                                                                                   f::rejected_count(counts.torn), f::total(counts.records + counts.lost)});
+      }
+    }
+  }
+
+  static void count(std::string_view signal, std::string_view reason, std::uint64_t n) {
+    if (n > 0) kDropped.add(static_cast<double>(n), signal, reason);
+  }
+
+  // One turn over everything; true where more was there than one turn takes. `all`: whatever was pushed before the call.
+  bool round(bool all) {
+    // The spill's end first: what a thread pushed before it spilled lies in its ring by now.
+    Spill& spill = outlet_->spill();
+    const std::uint64_t spilled = spill.written();
+    std::vector<Spill::Frame> frames;
+    std::uint64_t broken = 0;
+    const std::uint64_t spans_before = totals_.spans, logs_before = totals_.logs;
+    bool more = false;
+    busy_ = false;
+    waiting_.clear();
+    turns_.clear();
+    std::size_t sources = 0;
+    frames = spill.read(spilled, kSpillTurn, broken);
+    for (std::size_t i = 0; i < outlet_->rings(); ++i) {
+      Ring& ring = outlet_->ring(i);
+      const std::string_view bytes = ring.readable();
+      count_drops(ring);
+      if (bytes.empty()) continue;
+      busy_ = busy_ || bytes.size() > ring.size() / 4;
+      const std::size_t before = waiting_.size();
+      std::uint64_t records = 0;
+      const std::size_t used = walk(bytes, all || !frames.empty() ? bytes.size() : kTurn, outlet_->internal(i), records);
+      sources += waiting_.size() > before ? 1 : 0;
+      more = more || used < bytes.size();
+      turns_.push_back({&ring, used, records});
+    }
+    for (const Spill::Frame& frame : frames) {
+      RecordHead head;
+      std::memcpy(&head, frame.record.data(), sizeof head);
+      waiting_.push_back({head.ns, frame.record, outlet_->internal(frame.ring)});
+    }
+    if (sources + (frames.empty() ? 0 : 1) > 1) {
+      std::stable_sort(waiting_.begin(), waiting_.end(), [](const Waiting& a, const Waiting& b) { return a.ns < b.ns; });
+    }
+    for (const Waiting& w : waiting_) {
+      if (const auto view = RecordView::parse(w.bytes)) take(*view, w.internal);
+      else torn();
+    }
+    take_accepted();
+    write_chunk();
+    // Only now: whoever kills the process before this finds everything in the rings again.
+    for (const Turn& turn : turns_) {
+      RingHeader& h = turn.ring->header();
+      h.read_records.store(h.read_records.load(std::memory_order_relaxed) + turn.records, std::memory_order_relaxed);
+      turn.ring->release(turn.used);
+    }
+    const bool left = spill.place() < spilled;
+    if (!frames.empty() || broken > 0) spill.release();
+    totals_.torn += broken;
+    count("logs", "torn", broken);
+    if (rows_) rows_->wake();
+    finish_round(logs_before, spans_before);
+    return more || left;
+  }
+
+  // Takes spans at once and notes logs, record by record, up to `most` bytes; returns the bytes used.
+  std::size_t walk(std::string_view bytes, std::size_t most, bool internal, std::uint64_t& records) {
+    std::size_t used = 0;
+    while (used < bytes.size() && used < most) {
+      RecordHead head;
+      const std::string_view rest = bytes.substr(used);
+      if (rest.size() >= sizeof head) std::memcpy(&head, rest.data(), sizeof head);
+      ++records;
+      if (head.size < sizeof head || head.size % 8 != 0 || head.size > rest.size()) {
+        torn();  // where the next one begins is not known
+        return bytes.size();
+      }
+      used += head.size;
+      const std::string_view record = rest.substr(0, head.size);
+      if (head.kind == RecordKind::kLog) {
+        waiting_.push_back({head.ns, record, internal});
+      } else if (const auto view = RecordView::parse(record)) {
+        take(*view, internal);
+      } else {
+        torn();
+      }
+    }
+    return used;
+  }
+
+  void torn() {
+    ++totals_.torn;
+    count("logs", "torn", 1);
+  }
+
+  void count_drops(Ring& ring) {
+    RingHeader& h = ring.header();
+    const auto settle = [](std::atomic<std::uint64_t>& said, std::atomic<std::uint64_t>& counted, std::string_view signal) {
+      const std::uint64_t now = said.load(std::memory_order_relaxed), before = counted.load(std::memory_order_relaxed);
+      if (now == before) return;
+      count(signal, "queue_full", now - before);
+      counted.store(now, std::memory_order_relaxed);
     };
-    for (const Queued& q : logs) {
-      if (!q.line) continue;
-      chunk.append(q.record.line).push_back('\n');
-      ++lines;
-      if (chunk.size() >= kChunk) out();
-    }
-    out();
+    settle(h.dropped_logs, h.counted_logs, "logs");
+    settle(h.dropped_spans, h.counted_spans, "spans");
   }
 
-  bool within_trace_limit(const std::string& tenant, const std::string& trace) {
-    if (rows_of_.size() >= kTraces) rows_of_.clear();
-    return ++rows_of_[tenant + '/' + trace] <= options_.rows_per_trace;
+  void finish_round(std::uint64_t logs_before, std::uint64_t spans_before) {
+    static const BoundCounter logs = kTaken.bind("logs"), spans = kTaken.bind("spans");
+    if (totals_.logs > logs_before) logs.add(static_cast<double>(totals_.logs - logs_before));
+    if (totals_.spans > spans_before) spans.add(static_cast<double>(totals_.spans - spans_before));
+    const std::int64_t now = wall_ns();
+    if (now - housekeeping_ns_ < 1'000'000'000) return;
+    housekeeping_ns_ = now;
+    double depth = 0;
+    for (std::size_t i = 0; i < outlet_->rings(); ++i) depth += static_cast<double>(outlet_->ring(i).unaccounted());
+    kDepth.set(depth);
+    tail_.expire(now);
+    const TailKeep::Totals& t = tail_.totals();
+    totals_.kept = t.kept;
+    totals_.forgotten = t.forgotten;
+    count("spans", "tail_limit", t.dropped - tail_counted_.dropped);
+    if (t.forgotten > tail_counted_.forgotten) kUnsampled.add(static_cast<double>(t.forgotten - tail_counted_.forgotten));
+    tail_counted_ = t;
+    tell_limits(now, false);
   }
 
-  void keep_rows(std::vector<Queued> logs, std::vector<SpanRecord> spans) {
-    Lock in_use(row_sink_mutex_);
-    if (!options_.row_sink) return;
-    for (Queued& q : logs) {
-      if (!q.row) continue;
-      const bool error = q.record.level == Level::kError;
-      if (!error && !within_trace_limit(q.record.tenant_id, q.record.trace_id)) {
-        kDropped.add(1, "logs", "trace_limit");
-      } else if (!error && row_logs_.size() + row_spans_.size() >= options_.queue) {
-        kDropped.add(1, "logs", "row_sink");
-      } else {
-        row_logs_.push_back(std::move(q.record));
-      }
-    }
-    for (SpanRecord& span : spans) {
-      if (!within_trace_limit(span.tenant_id, span.trace_id)) {
-        kDropped.add(1, "spans", "trace_limit");
-      } else if (row_logs_.size() + row_spans_.size() >= options_.queue) {
-        kDropped.add(1, "spans", "row_sink");
-      } else {
-        row_spans_.push_back(std::move(span));
-      }
+  void tell_limits(std::int64_t now, bool all) {
+    for (const RateLimit::Bite& bite : limit_.due(now, all)) {
+      Context context;
+      if (auto tenant = TenantId::parse(bite.tenant)) context.tenant_id = *tenant;
+      const ContextScope scope(std::move(context));
+      kLog.warn("log lines over the tenant's rate were dropped", {f::count(bite.lost), f::limit(static_cast<std::int64_t>(options_.tenant_lines_per_second))});
     }
   }
 
-  // True where nothing waits for the row sink any more.
-  bool write_rows(bool now) {
-    Lock in_use(row_sink_mutex_);
-    if (!options_.row_sink) {
-      row_logs_.clear();
-      row_spans_.clear();
+  void take(const RecordView& record, bool internal) {
+    if (record.head().kind == RecordKind::kLog) {
+      take_log(record, internal);
+      return;
     }
-    Deadline::Clock::time_point retry;
+    ++totals_.spans;
+    if (internal) return;
+    if (record.head().sampling == SamplingReason::kUndecided) tail_.add(record);
+    else keep_span(record, *resource_now_);
+  }
+
+  void take_log(const RecordView& record, bool internal) {
+    ++totals_.logs;
+    const RecordHead& h = record.head();
+    const bool error = h.level == Level::kError;
+    if (!error && !internal && !limit_.off() && !limit_.take(record.tenant(), h.ns)) {
+      kDropped.add(1, "logs", "tenant_rate");
+      return;
+    }
+    const std::size_t begin = chunk_.text.size();
+    append_line(chunk_.text, record, *resource_now_);
+    const std::size_t end = chunk_.text.size();
+    chunk_.end_line(begin, error);
+    if (!internal && rows_ && rows_->wanted() && rows_->admit(h.trace_id, error, true)) {
+      LogRecord row = log_columns(record);
+      row.line = chunk_.text.substr(begin, end - begin);
+      rows_->add(std::move(row));
+    }
+    if (chunk_.text.size() >= kChunk) write_chunk();
+  }
+
+  LogRecord log_columns(const RecordView& record) const { return to_log_record(record, *resource_now_); }
+
+  void keep_span(const RecordView& span, const Resource& resource) {
+    if (rows_ && rows_->wanted() && rows_->admit(span.head().trace_id, span.head().status == SpanStatus::kError, false)) {
+      rows_->add(to_span_record(span, resource));
+    }
+  }
+
+  void take_accepted() {
+    std::vector<Accepted> logs;
+    std::vector<SpanRecord> spans;
     {
       Lock lock(mutex_);
-      retry = retry_at_;
+      logs.swap(accepted_logs_);
+      spans.swap(accepted_spans_);
     }
-    while (!row_logs_.empty() || !row_spans_.empty()) {
-      if (!now && Deadline::Clock::now() < retry) return false;
-      const std::size_t spans = std::min(row_spans_.size(), kRowBatch), logs = std::min(row_logs_.size(), kRowBatch);
-      if (auto written = options_.row_sink->write(std::span(row_spans_).first(spans), std::span(row_logs_).first(logs)); !written) {
-        Lock lock(mutex_);
-        retry_at_ = Deadline::Clock::now() + kRowRetry;
-        return false;
+    totals_.logs += logs.size();
+    totals_.spans += spans.size();
+    const auto id = [](std::string_view hex) {
+      const auto parsed = TraceId::parse(hex);
+      return parsed ? parsed->bytes() : std::array<std::uint8_t, 16>{};
+    };
+    for (auto& [log, line, row] : logs) {
+      const bool error = log.level == Level::kError;
+      if (line) {
+        const std::size_t begin = chunk_.text.size();
+        chunk_.text.append(log.line);
+        chunk_.end_line(begin, error);
+        if (chunk_.text.size() >= kChunk) write_chunk();
       }
-      row_spans_.erase(row_spans_.begin(), row_spans_.begin() + static_cast<std::ptrdiff_t>(spans));
-      row_logs_.erase(row_logs_.begin(), row_logs_.begin() + static_cast<std::ptrdiff_t>(logs));
+      if (row && rows_ && rows_->wanted() && rows_->admit(id(log.trace_id), error, true)) rows_->add(std::move(log));
     }
-    return true;
+    for (SpanRecord& span : spans) {
+      if (rows_ && rows_->wanted() && rows_->admit(id(span.trace_id), span.status == "error", false)) rows_->add(std::move(span));
+    }
   }
 
-  // Lock order: row_sink_mutex_ before mutex_.
-  Mutex row_sink_mutex_;  // held while the row sink is called, and for the members below
-  BackendOptions options_;  // row_sink changes; the rest is fixed
-  std::vector<SpanRecord> row_spans_ STELLA_GUARDED_BY(row_sink_mutex_);
-  std::vector<LogRecord> row_logs_ STELLA_GUARDED_BY(row_sink_mutex_);
+  // What cannot be written is counted; an error still goes to standard error.
+  void write_chunk() {
+    if (chunk_.text.empty()) return;
+    const std::size_t written = log_->write(chunk_.text, wall_ns());
+    if (written == chunk_.text.size()) {
+      totals_.lines += chunk_.lines;
+    } else {
+      output_failed_ = true;
+      const auto whole = static_cast<std::uint64_t>(std::count(chunk_.text.begin(), chunk_.text.begin() + static_cast<std::ptrdiff_t>(written), '\n'));
+      std::uint64_t lost = chunk_.lines - whole;
+      totals_.lines += whole;
+      for (const auto& [at, size] : chunk_.errors) {
+        if (at + size > written && log_->fd() != STDERR_FILENO && write_all(STDERR_FILENO, std::string_view(chunk_.text).substr(at, size))) --lost;
+      }
+      count("logs", "output", lost);
+    }
+    chunk_.clear();
+  }
 
-  Mutex mutex_;
-  CondVar todo_, done_;
-  std::vector<Queued> logs_ STELLA_GUARDED_BY(mutex_);
-  std::vector<SpanRecord> spans_ STELLA_GUARDED_BY(mutex_);
-  bool woken_ STELLA_GUARDED_BY(mutex_) = false;
+  // After the end, in a forked child, or an ERROR that the disk refused: no lock, one write.
+  void write_late(std::string_view bytes) noexcept {
+    const auto record = RecordView::parse(bytes);
+    if (!record || record->head().kind != RecordKind::kLog) return;
+    std::string line;
+    append_line(line, *record, options_.resource);
+    line.push_back('\n');
+    if (!log_->write_late(line)) [[maybe_unused]] const auto written = write_all(STDERR_FILENO, line);
+  }
+
+  void drain_late() {
+    Lock draining(drain_mutex_);
+    while (round(true)) {
+    }
+  }
+
+  struct Turn {
+    Ring* ring;
+    std::size_t used;
+    std::uint64_t records;
+  };
+
+  BackendOptions options_;
+  const std::string dir_;
+  std::unique_ptr<LogFile> log_;
+  RingOutlet* const outlet_;  // never freed
+
+  // Of whoever drains: the backend thread, and after its end those who push late.
+  Mutex drain_mutex_;
+  std::unique_ptr<RowFeed> rows_;
+  RateLimit limit_;
+  TailKeep tail_;
+  TailKeep::Totals tail_counted_;
+  const Resource* resource_now_ = &options_.resource;
+  Chunk chunk_;
+  std::vector<Waiting> waiting_;
+  std::vector<Turn> turns_;
+  BackendTotals totals_;
+  std::int64_t housekeeping_ns_ = 0;
+  bool busy_ = false, output_failed_ = false, keep_rings_ = false;
+
+  mutable Mutex mutex_;  // after drain_mutex_
+  CondVar done_;
+  std::vector<Accepted> accepted_logs_ STELLA_GUARDED_BY(mutex_);
+  std::vector<SpanRecord> accepted_spans_ STELLA_GUARDED_BY(mutex_);
+  BackendTotals shown_ STELLA_GUARDED_BY(mutex_);
   bool stopping_ STELLA_GUARDED_BY(mutex_) = false;
-  bool stopped_ STELLA_GUARDED_BY(mutex_) = false;
-  std::uint64_t flush_asked_ STELLA_GUARDED_BY(mutex_) = 0;
-  std::uint64_t flush_done_ = 0;  // written by the thread under mutex_
-  Deadline::Clock::time_point retry_at_ STELLA_GUARDED_BY(mutex_){};
-
-  Fd file_;
-  std::unordered_map<std::string, std::size_t> rows_of_;  // backend thread
+  std::uint64_t asked_ STELLA_GUARDED_BY(mutex_) = 0;
+  std::uint64_t answered_ = 0;  // written by the thread under mutex_
   std::thread thread_;
 };
 
 Result<std::unique_ptr<Backend>> Backend::install(BackendOptions options) {
-  Fd file;
-  if (!options.log_path.empty()) {
-    file = Fd(::open(options.log_path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
-    if (!file) return io_error("cannot open the log file", options.log_path);
-  }
+  std::unique_ptr<LogFile> log = STELLA_TRY(LogFile::open(options.log_path, options.rotation));
+  std::string dir = STELLA_TRY(telemetry_dir(options.dir));
+  Instance instance = STELLA_TRY(Instance::create(dir, options.resource));
   set_resource(options.resource);
   set_level(options.level);
   watch_process();
-  auto impl = std::make_shared<Impl>(std::move(options), std::move(file));
+  auto* const impl = new Impl(std::move(options), std::move(dir), std::move(instance), std::move(log));
   impl->start();
-  install_sink(impl);
-  return std::unique_ptr<Backend>(new Backend(std::move(impl)));
+  return std::unique_ptr<Backend>(new Backend(impl));
 }
 
-Backend::Backend(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-
-Backend::~Backend() {
-  install_sink(nullptr);
-  impl_->stop();
-}
-
+Backend::~Backend() { impl_->stop(); }
 void Backend::set_row_sink(std::shared_ptr<RowSink> sink) { impl_->set_row_sink(std::move(sink)); }
 bool Backend::flush(Deadline deadline) { return impl_->flush(deadline); }
 void Backend::accept(Records records, bool lines) { impl_->accept(std::move(records), lines); }
+Outlet& Backend::outlet() { return impl_->outlet(); }
+void Backend::reopen() noexcept { impl_->reopen(); }
+BackendTotals Backend::totals() const { return impl_->totals(); }
 
 }  // namespace stella::telemetry

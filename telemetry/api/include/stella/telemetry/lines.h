@@ -23,4 +23,10 @@ LogRecord to_log_record(const RecordView& record, const Resource& resource);
 // Attributes: resource, common fields, fields in the order of the catalogue, `sampling.reason` once it is decided, `events` where there are any.
 SpanRecord to_span_record(const RecordView& record, const Resource& resource);
 
+namespace detail {
+// For the crash handler: append_line into a buffer of kLineBytes + 64, async-signal-safe. `members` comes from resource_members().
+std::string resource_members(const Resource& resource);
+std::size_t put_line(char* buffer, const RecordView& record, std::string_view members) noexcept;
+}  // namespace detail
+
 }  // namespace stella::telemetry

@@ -1,0 +1,219 @@
+// The handlers. Everything below report() is async-signal-safe: no allocation, no lock, open and write alone.
+#include "crash.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <charconv>
+#include <cstring>
+#include <vector>
+
+#include "instance.h"
+#include "outlet.h"
+#include "stella/telemetry/lines.h"
+#include "stella/telemetry/log.h"
+
+namespace stella::telemetry {
+namespace {
+
+constexpr Logger kLog{"telemetry"};
+constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
+constexpr std::size_t kReports = 16;
+constexpr std::size_t kStack = 64 * 1024;
+constexpr std::string_view kReported = "reported-";
+
+struct Target {
+  char path[512];
+  char members[2048];
+  std::size_t members_size;
+};
+// Replaced whole; the old one stays, since a handler may be reading it.
+std::atomic<const Target*> g_target{nullptr};
+struct sigaction g_before[std::size(kSignals)];
+std::atomic<bool> g_reporting{false};
+char g_line[kLineBytes + 256];
+
+void write_text(int fd, std::string_view text) noexcept {
+  while (!text.empty()) {
+    const ssize_t n = write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+// `{"signal":11,…}`: the first line.
+struct Head {
+  char text[512];
+  char* p = text;
+  Head& operator<<(std::string_view s) noexcept {
+    std::memcpy(p, s.data(), s.size());
+    p += s.size();
+    return *this;
+  }
+  Head& operator<<(std::int64_t n) noexcept {
+    p = std::to_chars(p, text + sizeof text, n).ptr;
+    return *this;
+  }
+};
+
+void write_records(int fd, const Ring& ring, std::string_view members) noexcept {
+  const RingHeader& h = ring.header();
+  const std::uint64_t next = h.next_sequence.load(std::memory_order_relaxed);
+  for (std::uint64_t n = next > kRecent ? next - kRecent : 0; n < next; ++n) {
+    const std::string_view bytes = ring.at(h.recent[n % kRecent].load(std::memory_order_relaxed));
+    RecordHead head;
+    if (bytes.size() < sizeof head) continue;
+    std::memcpy(&head, bytes.data(), sizeof head);
+    if (head.sequence != n) continue;  // dropped, spilled or overwritten
+    const auto view = RecordView::parse(bytes);
+    if (!view) continue;
+    // A span is written as a line, too: its name stands where the message does.
+    std::size_t size = detail::put_line(g_line, *view, members);
+    g_line[size++] = '\n';
+    write_text(fd, {g_line, size});
+  }
+}
+
+void report(int signal, const siginfo_t* info) noexcept {
+  const Target* const target = g_target.load(std::memory_order_acquire);
+  if (target == nullptr || g_reporting.exchange(true)) return;
+  const int fd = open(target->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const auto thread = static_cast<std::int64_t>(syscall(SYS_gettid));
+  Head head;
+  head << "{\"signal\":" << std::int64_t{signal} << ",\"code\":" << std::int64_t{info != nullptr ? info->si_code : 0} << ",\"pid\":"
+       << std::int64_t{getpid()} << ",\"thread\":" << thread << ",\"second\":" << static_cast<std::int64_t>(now.tv_sec) << "}\n";
+  write_text(fd, {head.text, static_cast<std::size_t>(head.p - head.text)});
+  const std::string_view members(target->members, target->members_size);
+  RingOutlet::each([&](RingOutlet& outlet) {
+    const std::size_t own = outlet.own_ring();
+    if (own != RingOutlet::kRings) write_records(fd, outlet.ring(own), members);
+    for (std::size_t i = 0; i < outlet.rings() && i < 256; ++i) {
+      if (i != own) write_records(fd, outlet.ring(i), members);
+    }
+  });
+  close(fd);
+}
+
+void on_signal(int signal, siginfo_t* info, void*) noexcept {
+  const int error = errno;
+  report(signal, info);
+  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+    if (kSignals[i] == signal) sigaction(signal, &g_before[i], nullptr);
+  }
+  errno = error;
+  // A fault happens again when this returns, now under the handler of before. What was sent by somebody has to be sent again.
+  if (info == nullptr || info->si_code <= 0) syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), signal);
+}
+
+struct SignalStack {
+  void* memory = nullptr;
+  ~SignalStack() {
+    if (memory == nullptr) return;
+    stack_t none{};
+    none.ss_flags = SS_DISABLE;
+    sigaltstack(&none, nullptr);
+    munmap(memory, kStack);
+  }
+};
+
+std::string file_part(const std::string& service) {
+  std::string text = service.substr(0, 64);
+  std::replace_if(text.begin(), text.end(), [](char c) { return !(std::isalnum(static_cast<unsigned char>(c)) || c == '_'); }, '_');
+  return text;
+}
+
+}  // namespace
+
+void arm_signal_stack() noexcept {
+  thread_local SignalStack stack;
+  if (stack.memory != nullptr || g_target.load(std::memory_order_relaxed) == nullptr) return;
+  stack_t known{};
+  if (sigaltstack(nullptr, &known) != 0 || (known.ss_flags & SS_DISABLE) == 0) return;  // somebody else's
+  void* const memory = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) return;
+  stack_t mine{};
+  mine.ss_sp = memory;
+  mine.ss_size = kStack;
+  if (sigaltstack(&mine, nullptr) == 0) stack.memory = memory;
+  else munmap(memory, kStack);
+}
+
+void install_crash_handler(const std::string& dir, const Resource& resource) {
+  auto* const target = new Target{};
+  const std::string path = dir + "/crash-" + file_part(resource.service) + "-" + std::to_string(getpid()) + "-" + std::to_string(process_start(getpid())) + ".ndjson";
+  const std::string members = detail::resource_members(resource);
+  if (path.size() >= sizeof target->path || members.size() > sizeof target->members) {
+    delete target;
+    return;
+  }
+  std::memcpy(target->path, path.c_str(), path.size() + 1);
+  std::memcpy(target->members, members.data(), members.size());
+  target->members_size = members.size();
+  const Target* const before = g_target.exchange(target, std::memory_order_acq_rel);
+  arm_signal_stack();
+  if (before != nullptr) {
+    static std::vector<const Target*>* const old = new std::vector<const Target*>;  // reachable, for whoever looks for leaks
+    old->push_back(before);
+    return;
+  }
+  for (std::size_t i = 0; i < std::size(kSignals); ++i) {
+    struct sigaction action {};
+    action.sa_sigaction = on_signal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(kSignals[i], &action, &g_before[i]);
+  }
+}
+
+void announce_crash_reports(const std::string& dir, const std::string& service) {
+  const std::string fresh = "crash-" + file_part(service) + "-", known = std::string(kReported) + fresh;
+  std::vector<std::string> old;
+  DIR* const entries = opendir(dir.c_str());
+  if (entries == nullptr) return;
+  std::vector<std::string> found;
+  while (const dirent* entry = readdir(entries)) {
+    const std::string name = entry->d_name;
+    if (name.starts_with(fresh)) found.push_back(name);
+    if (name.starts_with(known)) old.push_back(name);
+  }
+  closedir(entries);
+  for (const std::string& name : found) {
+    const std::string from = dir + "/" + name, to = dir + "/" + std::string(kReported) + name;
+    struct stat status {};
+    if (stat(from.c_str(), &status) != 0 || rename(from.c_str(), to.c_str()) != 0) continue;  // another process was faster
+    std::string first(256, '\0');
+    std::int64_t signal = 0;
+    if (const Fd fd(open(to.c_str(), O_RDONLY | O_CLOEXEC)); fd) {
+      const ssize_t n = read(fd.get(), first.data(), first.size());
+      first.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+      constexpr std::string_view kSignal = "{\"signal\":";
+      if (first.starts_with(kSignal)) std::from_chars(first.data() + kSignal.size(), first.data() + first.size(), signal);
+    }
+    kLog.error("an earlier process crashed; its report is kept", {f::path(to), f::signal(signal), f::bytes(status.st_size)});
+    old.push_back(std::string(kReported) + name);
+  }
+  if (old.size() <= kReports) return;
+  std::vector<std::pair<std::int64_t, std::string>> by_age;
+  for (const std::string& name : old) {
+    struct stat status {};
+    if (stat((dir + "/" + name).c_str(), &status) == 0) by_age.emplace_back(status.st_mtim.tv_sec, name);
+  }
+  std::sort(by_age.begin(), by_age.end());
+  for (std::size_t i = 0; i + kReports < by_age.size(); ++i) unlink((dir + "/" + by_age[i].second).c_str());
+}
+
+}  // namespace stella::telemetry

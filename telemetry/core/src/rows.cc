@@ -1,0 +1,173 @@
+// The row thread.
+#include "rows.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "stella/contracts/metrics.h"
+#include "stella/telemetry/metrics.h"
+
+namespace stella::telemetry {
+namespace {
+
+constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
+constexpr std::chrono::milliseconds kTick{200};  // rows wait at most this long for company
+constexpr std::chrono::seconds kRetry{1};        // after the sink failed
+constexpr std::size_t kBatch = 500;
+constexpr std::size_t kTraces = 20'000;          // traces whose rows are counted; then the count starts anew
+thread_local bool t_row_thread = false;
+
+}  // namespace
+
+bool RowFeed::on_row_thread() { return t_row_thread; }
+
+RowFeed::RowFeed(std::size_t queue, std::size_t per_trace, double per_second, std::shared_ptr<RowSink> sink)
+    : queue_(queue), per_trace_(per_trace), per_second_(per_second), wanted_(sink != nullptr), tokens_(per_second), sink_(std::move(sink)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+RowFeed::~RowFeed() {
+  {
+    Lock lock(mutex_);
+    stop_ = true;
+    todo_.notify_one();
+  }
+  thread_.join();
+}
+
+void RowFeed::set_sink(std::shared_ptr<RowSink> sink) {
+  {
+    Lock in_use(sink_mutex_);  // waits for a write that runs
+    sink_.swap(sink);
+    wanted_.store(sink_ != nullptr, std::memory_order_relaxed);
+  }
+  wake();
+}
+
+bool RowFeed::admit(const std::array<std::uint8_t, 16>& trace, bool error, bool log) {
+  if (error) return true;
+  const std::string_view signal = log ? "logs" : "spans";
+  std::uint64_t id;
+  std::memcpy(&id, trace.data() + 8, sizeof id);
+  if (rows_of_.size() >= kTraces) rows_of_.clear();
+  if (++rows_of_[id] > per_trace_) {
+    kDropped.add(1, signal, "trace_limit");
+    return false;
+  }
+  if (per_second_ > 0) {
+    if (tokens_ < 1) {
+      const auto now = Deadline::Clock::now();
+      tokens_ = std::min(per_second_, tokens_ + std::chrono::duration<double>(now - filled_).count() * per_second_);
+      filled_ = now;
+    }
+    if (tokens_ < 1) {
+      kDropped.add(1, signal, "row_budget");
+      return false;
+    }
+    tokens_ -= 1;
+  }
+  return true;
+}
+
+void RowFeed::add(LogRecord&& log) {
+  Lock lock(mutex_);
+  if (log.level < Level::kError && logs_.size() + spans_.size() + in_hand_ >= queue_) {
+    kDropped.add(1, "logs", "row_sink");
+  } else {
+    logs_.push_back(std::move(log));
+  }
+}
+
+void RowFeed::add(SpanRecord&& span) {
+  Lock lock(mutex_);
+  if (logs_.size() + spans_.size() + in_hand_ >= queue_) {
+    kDropped.add(1, "spans", "row_sink");
+  } else {
+    spans_.push_back(std::move(span));
+  }
+}
+
+void RowFeed::wake() {
+  Lock lock(mutex_);
+  if (woken_ || (logs_.empty() && spans_.empty())) return;
+  woken_ = true;
+  todo_.notify_one();
+}
+
+bool RowFeed::flush(Deadline deadline) {
+  Lock lock(mutex_);
+  const std::uint64_t goal = ++asked_;
+  todo_.notify_one();
+  while (answered_ < goal) {
+    if (deadline.passed()) return false;
+    done_.wait_until(mutex_, deadline);
+  }
+  return true;
+}
+
+void RowFeed::run() {
+  t_row_thread = true;
+  std::vector<SpanRecord> spans;
+  std::vector<LogRecord> logs;
+  Deadline::Clock::time_point retry{};
+  while (true) {
+    std::uint64_t asked = 0;
+    bool stop = false, hurry = false;
+    {
+      Lock lock(mutex_);
+      const bool waiting = !spans.empty() || !logs.empty();
+      // Nothing to do: until somebody wakes us. Something waits for the sink to come back: until its time. A flush: at once, but not in a ring.
+      while (!stop_ && asked_ == answered_) {
+        if (waiting) {
+          if (Deadline::Clock::now() >= retry) break;
+          todo_.wait_until(mutex_, Deadline::after(retry - Deadline::Clock::now()));
+        } else {
+          if (woken_) break;
+          todo_.wait_until(mutex_, Deadline::after(std::chrono::minutes(10)));
+        }
+      }
+      hurry = stop_ || asked_ != answered_;
+      if (!hurry && !waiting) {  // company for the first row
+        const Deadline tick = Deadline::after(kTick);
+        while (!stop_ && asked_ == answered_ && logs_.size() + spans_.size() < kBatch && !tick.passed()) todo_.wait_until(mutex_, tick);
+      }
+      woken_ = false;
+      asked = asked_;
+      stop = stop_;
+      std::move(spans_.begin(), spans_.end(), std::back_inserter(spans));
+      std::move(logs_.begin(), logs_.end(), std::back_inserter(logs));
+      spans_.clear();
+      logs_.clear();
+      in_hand_ = spans.size() + logs.size();
+    }
+    const bool kept = write(spans, logs);
+    if (!kept) retry = Deadline::Clock::now() + kRetry;
+    Lock lock(mutex_);
+    in_hand_ = spans.size() + logs.size();
+    if (kept && answered_ != asked) {
+      answered_ = asked;
+      done_.notify_all();
+    }
+    if (stop) return;
+    // A flush that waits for a sink that fails tries again soon, not at once.
+    if (!kept && hurry) todo_.wait_until(mutex_, Deadline::after(std::chrono::milliseconds(10)));
+  }
+}
+
+bool RowFeed::write(std::vector<SpanRecord>& spans, std::vector<LogRecord>& logs) {
+  Lock in_use(sink_mutex_);
+  if (!sink_) {
+    spans.clear();
+    logs.clear();
+    return true;
+  }
+  while (!spans.empty() || !logs.empty()) {
+    const std::size_t n = std::min(spans.size(), kBatch), m = std::min(logs.size(), kBatch);
+    if (auto written = sink_->write(std::span(spans).first(n), std::span(logs).first(m)); !written) return false;
+    spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(n));
+    logs.erase(logs.begin(), logs.begin() + static_cast<std::ptrdiff_t>(m));
+  }
+  return true;
+}
+
+}  // namespace stella::telemetry

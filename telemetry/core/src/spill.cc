@@ -1,0 +1,176 @@
+// Frames of the spill file.
+#include "spill.h"
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+#include "stella/telemetry/record.h"
+
+namespace stella::telemetry {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x4c4c5053;  // "SPLL"
+constexpr char kFileMagic[8] = {'S', 'T', 'L', 'S', 'P', 'I', 'L', '1'};
+constexpr std::uint64_t kRecoverBytes = 1u << 30;
+
+struct FrameHead {
+  std::uint32_t magic = kMagic, size = 0, crc = 0, ring = 0;
+};
+
+constexpr std::array<std::uint32_t, 256> kTable = [] {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t i = 0; i < 256; ++i) {
+    std::uint32_t c = i;
+    for (int k = 0; k < 8; ++k) c = (c & 1) != 0 ? 0x82f63b78u ^ (c >> 1) : c >> 1;
+    table[i] = c;
+  }
+  return table;
+}();
+
+// Takes whole frames off `bytes`; returns the bytes used. A frame that does not check is skipped by its size, or byte by byte where
+// even that is wrong.
+std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, std::uint64_t& broken) {
+  std::size_t used = 0;
+  bool lost = false;  // inside of garbage that is counted already
+  while (bytes.size() - used >= sizeof(FrameHead)) {
+    FrameHead head;
+    std::memcpy(&head, bytes.data() + used, sizeof head);
+    if (head.magic != kMagic || head.size > kRecordBytes || head.size < sizeof(RecordHead)) {
+      if (!lost) ++broken;
+      lost = true;
+      ++used;
+      continue;
+    }
+    if (bytes.size() - used - sizeof head < head.size) break;
+    const std::string_view record = bytes.substr(used + sizeof head, head.size);
+    if (crc32c(record) != head.crc) {
+      if (!lost) ++broken;
+      lost = true;
+      ++used;
+      continue;
+    }
+    lost = false;
+    out.push_back({std::string(record), head.ring});
+    used += sizeof head + head.size;
+  }
+  return used;
+}
+
+}  // namespace
+
+std::uint32_t crc32c(std::string_view bytes) {
+  std::uint32_t c = ~0u;
+  for (const char b : bytes) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
+  return ~c;
+}
+
+bool Spill::begin() noexcept {
+  if (file_) return true;
+  file_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file_) return false;
+  if (pwrite(file_.get(), kFileMagic, sizeof kFileMagic, 0) == static_cast<ssize_t>(sizeof kFileMagic)) {
+    note_read();
+    return true;
+  }
+  file_.reset();
+  unlink(path_.c_str());
+  return false;
+}
+
+void Spill::note_read() noexcept {
+  [[maybe_unused]] const ssize_t n = pwrite(file_.get(), &read_, sizeof read_, sizeof kFileMagic);
+}
+
+bool Spill::append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept {
+  if (record.size() < sizeof(RecordHead) || record.size() > kRecordBytes) return false;
+  // The sequence belongs into the record: three pieces instead of a copy.
+  constexpr std::size_t kAt = offsetof(RecordHead, sequence);
+  FrameHead head;
+  head.size = static_cast<std::uint32_t>(record.size());
+  head.ring = ring;
+  char front[sizeof(RecordHead)];
+  std::memcpy(front, record.data(), sizeof front);
+  std::memcpy(front + kAt, &sequence, sizeof sequence);
+  std::uint32_t c = ~0u;
+  for (const char b : front) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
+  const std::string_view rest = record.substr(sizeof front);
+  for (const char b : rest) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
+  head.crc = ~c;
+
+  Lock lock(mutex_);
+  if (!always && size_ >= max_bytes_) return false;
+  if (!begin()) return false;
+  const iovec parts[] = {{&head, sizeof head}, {front, sizeof front}, {const_cast<char*>(rest.data()), rest.size()}};
+  const auto whole = static_cast<ssize_t>(sizeof head + record.size());
+  if (pwritev(file_.get(), parts, 3, static_cast<off_t>(size_)) != whole) {
+    // A torn frame at the end would hide the next one.
+    [[maybe_unused]] const int back = ftruncate(file_.get(), static_cast<off_t>(size_));
+    return false;
+  }
+  size_ += static_cast<std::uint64_t>(whole);
+  return true;
+}
+
+std::uint64_t Spill::written() {
+  Lock lock(mutex_);
+  return size_;
+}
+
+std::vector<Spill::Frame> Spill::read(std::uint64_t end, std::size_t max_bytes, std::uint64_t& broken) {
+  std::vector<Frame> frames;
+  int fd = -1;
+  {
+    Lock lock(mutex_);
+    fd = file_.get();
+  }
+  if (fd < 0 || read_ >= end) return frames;
+  std::string bytes(std::min<std::uint64_t>(end - read_, std::max(max_bytes, kRecordBytes + sizeof(FrameHead))), '\0');
+  std::size_t got = 0;
+  while (got < bytes.size()) {
+    const ssize_t n = pread(fd, bytes.data() + got, bytes.size() - got, static_cast<off_t>(read_ + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    got += static_cast<std::size_t>(n);
+  }
+  bytes.resize(got);
+  const std::size_t used = take_frames(bytes, frames, broken);
+  read_ += used;
+  // Nothing more can be made of an end that is no frame.
+  if (used == 0 && got > 0) read_ = end;
+  return frames;
+}
+
+void Spill::release() {
+  Lock lock(mutex_);
+  if (!file_) return;
+  if (read_ >= size_ && size_ > kHead && ftruncate(file_.get(), kHead) == 0) size_ = read_ = kHead;
+  note_read();
+}
+
+std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t& broken) {
+  std::vector<Frame> frames;
+  const auto bytes = read_file(path, kRecoverBytes);
+  if (!bytes) {
+    if (bytes.error().code() != base_errors::kNotFound) ++broken;
+    return frames;
+  }
+  if (bytes->size() < sizeof kFileMagic + sizeof(std::uint64_t)) return frames;
+  std::uint64_t from = 0;
+  std::memcpy(&from, bytes->data() + sizeof kFileMagic, sizeof from);
+  if (!bytes->starts_with(std::string_view(kFileMagic, sizeof kFileMagic)) || from < kHead || from > bytes->size()) {
+    ++broken;
+    from = kHead;
+  }
+  const std::string_view rest = std::string_view(*bytes).substr(from);
+  const std::size_t used = take_frames(rest, frames, broken);
+  if (used < rest.size()) ++broken;  // the frame that was being written
+  return frames;
+}
+
+}  // namespace stella::telemetry

@@ -1,0 +1,57 @@
+// Where records of WARN and above go while their thread's ring is full: an append-only file of checksummed frames, drained in order.
+//
+//   head   "STLSPIL1" | u64 place up to which a reader has taken the frames
+//   frame  magic u32 | size u32 | CRC-32C of the record u32 | ring u32 | record (its own sequence inside)
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/file.h"
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+
+namespace stella::telemetry {
+
+std::uint32_t crc32c(std::string_view bytes);
+
+class Spill {
+ public:
+  // `path` is made with the first record.
+  Spill(std::string path, std::uint64_t max_bytes) : path_(std::move(path)), max_bytes_(max_bytes) {}
+
+  // Any thread. False: not kept (over the bound and not `always`, or the disk refuses).
+  bool append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept;
+
+  // The reader. Bytes written so far.
+  std::uint64_t written();
+  struct Frame {
+    std::string record;
+    std::uint32_t ring = 0;
+  };
+  // Frames from the reader's place up to `end`, at most about `max_bytes` of them; `broken` counts what does not check.
+  std::vector<Frame> read(std::uint64_t end, std::size_t max_bytes, std::uint64_t& broken);
+  // Up to where the reader has come.
+  std::uint64_t place() const { return read_; }
+  // What was read is kept elsewhere: it will not be read again, and an empty spill shrinks to its head.
+  void release();
+
+  // The frames of a dead process's file that it had not released, in order; what does not check is counted and skipped.
+  static std::vector<Frame> recover(const std::string& path, std::uint64_t& broken);
+
+ private:
+  static constexpr std::uint64_t kHead = 16;
+  bool begin() noexcept STELLA_REQUIRES(mutex_);
+  void note_read() noexcept STELLA_REQUIRES(mutex_);
+
+  const std::string path_;
+  const std::uint64_t max_bytes_;
+  Mutex mutex_;
+  Fd file_ STELLA_GUARDED_BY(mutex_);
+  std::uint64_t size_ STELLA_GUARDED_BY(mutex_) = kHead;
+  std::uint64_t read_ = kHead;  // reader
+};
+
+}  // namespace stella::telemetry
