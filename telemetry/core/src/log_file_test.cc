@@ -1,0 +1,125 @@
+// The log file: every line is in one of its files whole and once, whatever rotates it, and no file grows beyond its bound.
+#include "log_file.h"
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stella/contracts/errors.h"
+#include "test_support.h"
+
+namespace stella::telemetry {
+namespace {
+
+constexpr std::int64_t kSecond = 1'000'000'000, kStart = 1'795'000'000 * kSecond;
+
+std::vector<std::string> files_in(const TempDir& dir) {
+  std::vector<std::string> names;
+  DIR* const entries = opendir(dir.path().c_str());
+  while (const dirent* entry = readdir(entries)) {
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  }
+  closedir(entries);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST(LogFile, RotatesBySizeAndLosesNoLine) {
+  const TempDir dir;
+  RotationOptions rotation;
+  rotation.max_bytes = 1000;
+  const auto log = *LogFile::open(dir / "log", rotation);
+  for (int i = 0; i < 500; ++i) {
+    const std::string line = "line " + std::to_string(i) + std::string(static_cast<std::size_t>(i % 90), '.') + "\n";
+    ASSERT_EQ(log->write(line, kStart + i * kSecond), line.size());
+  }
+  std::vector<std::string> names = files_in(dir);
+  ASSERT_GT(names.size(), 20u);
+  std::rotate(names.begin(), names.begin() + 1, names.end());  // "log" itself is the newest
+  int next = 0;
+  for (const std::string& name : names) {
+    EXPECT_LE(read_file(dir / name, 1 << 20)->size(), 1000u);
+    for (const std::string& line : lines_of(dir / name)) EXPECT_TRUE(line.starts_with("line " + std::to_string(next++))) << line;
+  }
+  EXPECT_EQ(next, 500);
+}
+
+TEST(LogFile, RotatesByAgeAndKeepsTheNewest) {
+  const TempDir dir;
+  RotationOptions rotation;
+  rotation.max_age = std::chrono::hours(1);
+  rotation.keep_files = 3;
+  const auto log = *LogFile::open(dir / "log", rotation);
+  ASSERT_TRUE(write_file_durable(dir / "log.notes", "not ours"));
+  for (int i = 0; i < 10; ++i) {
+    log->write("a\n", kStart + i * 3600 * kSecond);
+    log->write("b\n", kStart + i * 3600 * kSecond + 1800 * kSecond);
+  }
+  EXPECT_EQ(files_in(dir).size(), 1 + 1 + 3u);
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(read_file(dir / "log.notes", 100));
+}
+
+TEST(LogFile, DropsWhatIsTooOld) {
+  const TempDir dir;
+  RotationOptions rotation;
+  rotation.max_age = std::chrono::hours(1);
+  rotation.keep_age = std::chrono::hours(3);
+  const auto log = *LogFile::open(dir / "log", rotation);
+  for (int i = 0; i < 20; ++i) log->write("a\n", kStart + i * 3600 * kSecond);
+  EXPECT_EQ(files_in(dir).size(), 1 + 4u);  // those of 0, 1, 2 and 3 hours
+}
+
+TEST(LogFile, IsOpenedAnewWhenSomebodyElseMovedIt) {
+  const TempDir dir;
+  const auto log = *LogFile::open(dir / "log", {});
+  log->write("before\n", kStart);
+  ASSERT_EQ(rename((dir / "log").c_str(), (dir / "moved").c_str()), 0);
+  log->write("between\n", kStart);
+  log->reopen();
+  log->write("after\n", kStart);
+  EXPECT_EQ(lines_of(dir / "moved"), (std::vector<std::string>{"before", "between"}));
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"after"}));
+  struct stat status {};
+  ASSERT_EQ(stat((dir / "log").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0640u & ~static_cast<unsigned>([] { const mode_t m = umask(0); umask(m); return m; }()));
+}
+
+TEST(LogFile, AfterATornLineTheNextOneStandsAlone) {
+  const TempDir dir;
+  ASSERT_TRUE(write_file_durable(dir / "log", "whole\nto"));
+  const auto log = *LogFile::open(dir / "log", {});
+  log->write("next\n", kStart);
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"whole", "to", "next"}));
+}
+
+TEST(LogFile, AFullDiskIsSaidAndTheNextLineStandsAlone) {
+  const TempDir dir;
+  const auto log = *LogFile::open(dir / "log", {});
+  struct rlimit before {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small { 100, before.rlim_max };
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string lines = std::string(49, 'a') + "\n" + std::string(59, 'b') + "\n";
+  const std::size_t written = log->write(lines, kStart);
+  const std::size_t none = log->write("c\n", kStart);
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, handler);
+  EXPECT_EQ(written, 100u);
+  EXPECT_EQ(none, 0u);
+  EXPECT_EQ(log->write("d\n", kStart), 2u);
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{std::string(49, 'a'), std::string(50, 'b'), "d"}));
+}
+
+TEST(LogFile, SaysWhyItCannotBeOpened) {
+  const auto log = LogFile::open("/nonexistent/dir/log", {});
+  ASSERT_FALSE(log);
+  EXPECT_EQ(log.error().code(), contracts::errors::kIo);
+}
+
+}  // namespace
+}  // namespace stella::telemetry
