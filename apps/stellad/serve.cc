@@ -19,6 +19,7 @@
 #include "stella/services/ledger.h"
 #include "stella/services/orchestrator.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
 #include "stella/web/server.h"
@@ -29,6 +30,7 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr telemetry::Logger kLog{"stellad"};
+constexpr telemetry::Gauge kUp{contracts::metrics::kServiceUp};
 
 constexpr std::string_view kRoles[] = {"web", "orchestrator", "telemetry", "indexer", "locker"};
 
@@ -125,6 +127,8 @@ class Health {
       const auto trouble = indexer_->trouble();
       parts_.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
     }
+    for (const auto& [name, problem] : parts_)
+      if (name != "indexer") kUp.set(problem.empty() ? 1 : 0, name);
     until_ = Deadline::after(std::chrono::seconds(1));
     return parts_;
   }

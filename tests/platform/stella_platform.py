@@ -290,12 +290,16 @@ class Platform:
 
     def sql(self, query):
         """Rows of a query as dicts, as superuser: the independent eye of the checkers."""
+        return json.loads(self.execute(f"SELECT coalesce(json_agg(t), '[]'::json) FROM ({query}) t"))
+
+    def execute(self, statement):
+        """A statement as superuser, and what psql prints of it: for states that no user could bring about."""
         done = subprocess.run([PG_BIN + "/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.path("run"), "-p", str(self.ports["pg"]), "-U", "postgres",
-                               "-d", "stella", "-c", f"SELECT coalesce(json_agg(t), '[]'::json) FROM ({query}) t"],
+                               "-d", "stella", "-c", statement],
                               capture_output=True, text=True, timeout=120, env={**os.environ, "PGPASSWORD": self.superuser_password})
         if done.returncode != 0:
             raise RuntimeError("psql: " + done.stderr)
-        return json.loads(done.stdout)
+        return done.stdout
 
     def key_path(self):
         return self.path("keys", "evidence.pub")

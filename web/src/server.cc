@@ -25,6 +25,7 @@ constexpr telemetry::Logger kLog{"web"};
 constexpr telemetry::Counter kRequests{contracts::metrics::kHttpRequests};
 constexpr telemetry::Histogram kLatency{contracts::metrics::kHttpRequestDurationSeconds};
 constexpr telemetry::Counter kDecisions{contracts::metrics::kAuthzDecisions};
+constexpr telemetry::Counter kRejected{contracts::metrics::kHttpRejected};
 
 std::string_view status_class(int status) {
   static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
@@ -47,6 +48,26 @@ Result<std::string> bearer(const http::Request& request) {
   return std::string(header.substr(kScheme.size()));
 }
 
+// The record of who may do what: on the request's span and in its line, whatever came of it. What a tenant's token was allowed or denied
+// is a row as well (authority); a public route and a caller without a good token belong to no tenant and are told here only.
+struct Decided {
+  DecisionId id;
+  std::string_view effect;
+  std::string reason, scope, action;
+};
+
+std::string action_of(const Route& route) {
+  if (!route.scope.empty()) return std::string(route.scope);
+  return route.access == Access::kPublic ? "public" : "own token";
+}
+
+Decided decided(std::string_view effect, std::string_view reason, const Route& route) {
+  return {DecisionId::generate(), effect, std::string(reason), "", action_of(route)};
+}
+Decided decided(const authority::AuthzDecision& decision, const Route& route) {
+  return {decision.id, decision.effect == "allow" ? "allow" : "deny", decision.reason, decision.scope, action_of(route)};
+}
+
 http::Response forbidden(const authority::Denial& denial, const TraceId& trace) {
   Error error(errors::kForbidden, "the token does not allow this");
   error.add("decision_id", denial.decision.id.str());
@@ -55,14 +76,28 @@ http::Response forbidden(const authority::Denial& denial, const TraceId& trace) 
   return problem(error, trace);
 }
 
-// Who asks, and may they. nullopt: go on; a response: answer with it.
-Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
-  if (route.access == Access::kPublic) return std::optional<http::Response>();
-  const std::string token = STELLA_TRY(bearer(ctx.request));
-  ctx.principal = STELLA_TRY(ctx.services.authority.authenticate(token));
-  telemetry::Context& ambient = telemetry::Context::edit();
-  ambient.tenant_id = ctx.principal->tenant;
-  ambient.actor = ctx.principal->actor;
+// Who asks: before the span begins, for only a known caller's trace is continued.
+Result<std::optional<authority::Principal>> identify(const Services& services, const http::Request& request, const Route& route) {
+  if (route.access == Access::kPublic) return std::optional<authority::Principal>();
+  const std::string token = STELLA_TRY(bearer(request));
+  authority::Principal principal = STELLA_TRY(services.authority.authenticate(token));
+  return std::optional<authority::Principal>(std::move(principal));
+}
+
+// May they. nullopt: go on; a response: answer with it. `made` is the decision, also where it is an error.
+Result<std::optional<http::Response>> admit(Context& ctx, const Route& route, Result<std::optional<authority::Principal>> caller, Decided& made) {
+  if (!caller) {
+    made = decided("deny", caller.error().code() == errors::kUnauthenticated ? "no valid token" : "the caller could not be checked", route);
+    kDecisions.add(1, "deny");
+    return std::move(caller.error());
+  }
+  if (!*caller) {
+    made = decided("allow", "public route", route);
+    kDecisions.add(1, "allow");
+    return std::optional<http::Response>();
+  }
+  ctx.principal = std::move(**caller);
+  made = decided("deny", "not decided", route);
   authority::Demand demand;
   demand.route = route.path;
   demand.method = route.method;
@@ -85,11 +120,12 @@ Result<std::optional<http::Response>> admit(Context& ctx, const Route& route) {
   auto verdict = STELLA_TRY(ctx.services.authority.authorize(*ctx.principal, demand));
   if (auto* denial = std::get_if<authority::Denial>(&verdict)) {
     kDecisions.add(1, "deny");
-    kLog.warn("request denied", {f::decision_id(denial->decision.id), f::decision_effect("deny"), f::decision_reason(denial->decision.reason), f::scope(denial->decision.scope)});
+    made = decided(denial->decision, route);
     return std::optional<http::Response>(forbidden(*denial, ctx.trace));
   }
   kDecisions.add(1, "allow");
   ctx.grant = std::move(std::get<authority::Grant>(verdict));
+  made = decided(ctx.grant->decision, route);
   return std::optional<http::Response>();
 }
 
@@ -131,13 +167,8 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
   return std::optional<http::Response>(std::move(response));
 }
 
-Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::Span& span) {
-  auto early = STELLA_TRY(admit(ctx, route));
-  if (ctx.grant) {
-    span.set(f::decision_id(ctx.grant->decision.id));
-    span.set(f::decision_effect("allow"));
-    span.set(f::scope(ctx.grant->decision.scope));
-  }
+Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std::optional<authority::Principal>> caller, Decided& made) {
+  auto early = STELLA_TRY(admit(ctx, route, std::move(caller), made));
   if (early) return std::move(*early);
   auto before = STELLA_TRY(replayed(ctx));
   if (before) return std::move(*before);
@@ -152,6 +183,61 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, telemetry::
   return response;
 }
 
+// "sbom/0190…" of a route with one id in it; "" where the id is none: what callers write there is nobody's field.
+std::string resource_of(const Context& ctx) {
+  if (ctx.params.empty()) return {};
+  const auto& [name, value] = ctx.params.front();
+  if (!Uuid::parse(value) && !TraceId::parse(value)) return {};
+  return std::string(std::string_view(name).substr(0, name.rfind('_'))).append("/").append(value);
+}
+
+// Server-Timing as the current W3C draft has it: the caller's trace id and our span; `keep` asks the caller to keep its trace, too.
+void add_timing(http::Response& response, const telemetry::Context& context, std::chrono::microseconds took) {
+  std::string timing = "trace;desc=\"" + context.traceparent() + "\", total;dur=" + std::to_string(static_cast<double>(took.count()) / 1000.0);
+  if (response.status >= 500) timing += ", keep;desc=\"1\"";
+  response.header("Server-Timing", std::move(timing));
+  response.header("X-Trace-Id", context.trace_id.hex());
+}
+
+// The span's and the line's share of an answer: one place, so that both say the same.
+void tell(telemetry::Span& span, const Context& ctx, const http::Response& response, const Decided* made, const Error* failed, std::chrono::microseconds took) {
+  span.set(f::http_status(response.status));
+  const std::string resource = resource_of(ctx);
+  if (!resource.empty()) span.set(f::resource(resource));
+  if (made != nullptr) {
+    span.set(f::decision_id(made->id));
+    span.set(f::decision_effect(made->effect));
+    span.set(f::decision_reason(made->reason));
+    span.set(f::action(made->action));
+    if (!made->scope.empty()) span.set(f::scope(made->scope));
+  }
+  if (failed != nullptr && response.status >= 500) span.fail(*failed);
+  // Semantic conventions: a mistake of the caller leaves the span's status unset.
+  if (failed != nullptr) span.set(f::error_type(contracts::error_info(failed->code()).wire));
+  const auto level = response.status >= 500 ? telemetry::Level::kError : response.status >= 400 ? telemetry::Level::kWarn : telemetry::Level::kInfo;
+  const auto line = [&](Literal message) {
+    if (made == nullptr) kLog.log(level, message, {f::error(*failed), f::http_status(response.status), f::duration(took)});
+    else if (failed != nullptr)
+      kLog.log(level, message, {f::resource(resource), f::action(made->action), f::decision_effect(made->effect), f::decision_reason(made->reason), f::error(*failed), f::decision_id(made->id),
+                                f::scope(made->scope), f::http_status(response.status), f::duration(took)});
+    else
+      kLog.log(level, message, {f::resource(resource), f::action(made->action), f::decision_effect(made->effect), f::decision_reason(made->reason), f::decision_id(made->id), f::scope(made->scope),
+                                f::http_status(response.status), f::duration(took)});
+  };
+  if (response.status >= 500) line("request failed");
+  else if (made != nullptr && made->effect == "deny") line("request denied");
+  else if (response.status >= 400) line("request refused");
+  else line("request served");
+}
+
+telemetry::Context request_context(const http::Request& request, std::string_view route, const RequestId& id) {
+  telemetry::Context context;
+  context.request_id = id;
+  context.route = std::string(route);
+  context.method = request.method;
+  return context;
+}
+
 http::Response answer(Services& services, http::Request& request) {
   const auto started = std::chrono::steady_clock::now();
   const Timestamp started_at = Timestamp::now();
@@ -160,50 +246,96 @@ http::Response answer(Services& services, http::Request& request) {
   const Match found = match(request.method, request.path);
   ctx.route = found.route != nullptr ? found.route->path : "/";
   ctx.params = found.params;
+  // A caller whose token is good continues its own trace. Anybody else starts a new one and is linked: neither its ids nor its sampling
+  // decision are taken over.
   const auto remote = caller_context(request);
-  // A caller who holds a token of ours continues its own trace; whether the token is valid is decided inside, and a refusal says no more
-  // than the trace id that the caller sent. Anybody else starts a new trace and is linked.
-  const bool may_continue = remote.has_value() && bearer(request).has_value();
-  telemetry::Context context;
-  if (may_continue) context = telemetry::Context::continue_from(*remote);
-  context.request_id = ctx.request_id;
-  context.route = std::string(ctx.route);
-  context.method = request.method;
+  auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
+  const bool known = caller.has_value() && caller->has_value();
+  telemetry::Context context = request_context(request, ctx.route, ctx.request_id);
+  if (remote && known) {
+    telemetry::Context continued = telemetry::Context::continue_from(*remote);
+    continued.request_id = context.request_id;
+    continued.route = std::move(context.route);
+    continued.method = std::move(context.method);
+    context = std::move(continued);
+  }
+  if (known) {
+    context.tenant_id = (*caller)->tenant;
+    context.actor = (*caller)->actor;
+  }
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
   span.started_at(started_at);
-  if (remote && !may_continue) span.link(remote->parent);
+  if (remote && !known) span.link(remote->parent);
   ctx.trace = telemetry::Context::current().trace_id;
   ctx.traceparent = telemetry::Context::current().traceparent();
 
   http::Response response;
   std::optional<Error> failed;
+  std::optional<Decided> made;
   if (found.route == nullptr) {
     Error error = found.allow.empty() ? Error(base_errors::kNotFound, "no such route") : Error(errors::kMethodNotAllowed, "method not allowed here").with("allow", found.allow);
     response = problem(error, ctx.trace);
     if (!found.allow.empty()) response.header("Allow", found.allow);
     failed = std::move(error);
   } else {
-    auto handled = run_handler(ctx, *found.route, span);
+    auto handled = run_handler(ctx, *found.route, std::move(caller), made.emplace());
     if (handled) response = std::move(*handled);
     else failed = std::move(handled.error());
     // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
     if (auto written = ctx.write_decision(); !written && !failed) failed = std::move(written.error());
     if (failed) response = problem(*failed, ctx.trace);
+    else if (response.status >= 400 && made->effect == "deny") failed = Error(errors::kForbidden, "the token does not allow this");
   }
   const auto took = std::chrono::steady_clock::now() - started;
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
-  response.header("Server-Timing", "trace;desc=\"" + ctx.trace.hex() + "\", total;dur=" + std::to_string(static_cast<double>(micros.count()) / 1000.0));
-  response.header("X-Trace-Id", ctx.trace.hex());
+  add_timing(response, telemetry::Context::current(), micros);
   response.header("X-Content-Type-Options", "nosniff");
   response.header("Cache-Control", "no-store");
-  span.set(f::http_status(response.status));
-  if (failed && response.status >= 500) span.fail(*failed);
   kRequests.add(1, request.method, ctx.route, status_class(response.status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);
-  if (failed && response.status >= 500) kLog.error("request failed", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
-  else if (failed) kLog.warn("request refused", {f::error(*failed), f::http_status(response.status), f::duration(micros)});
-  else kLog.info("request served", {f::http_status(response.status), f::duration(micros)});
+  tell(span, ctx, response, made ? &*made : nullptr, failed ? &*failed : nullptr, micros);
+  return response;
+}
+
+std::string_view rejection_of(int status, std::string_view detail) {
+  if (status == 413 || status == 431) return "too_large";
+  if (status == 408) return "timeout";
+  if (status == 503) return detail.find("connections") != detail.npos ? "connections" : "queue_full";
+  return "malformed";
+}
+
+// What the server refused before a handler saw it: it has its span, its line and its place in the figures like any other request.
+// Nobody was authenticated, so the caller's trace is linked, never continued.
+http::Response refuse(Services& services, int status, Literal detail, http::Request* head, std::uint64_t body_limit) {
+  const Timestamp began = Timestamp::now();
+  const ErrorCode code = status == 413   ? errors::kTooLarge
+                         : status == 415 ? errors::kUnsupportedMediaType
+                         : status == 503 ? errors::kUnavailable
+                         : status == 408 || status == 504 ? errors::kTimeout
+                         : status >= 500 ? base_errors::kInternal
+                                         : base_errors::kMalformed;
+  http::Request none;
+  http::Request& request = head == nullptr ? none : *head;
+  Context ctx(services, request);
+  ctx.request_id = RequestId::generate();
+  const Match found = head == nullptr ? Match() : match(head->method, head->path);
+  ctx.route = found.route != nullptr ? found.route->path : "/";
+  const telemetry::ContextScope scope(request_context(request, ctx.route, ctx.request_id));
+  telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
+  span.started_at(began);
+  if (const auto remote = caller_context(request)) span.link(remote->parent);
+  Error error(code, detail);
+  if (status == 413) error.add("limit", std::to_string(body_limit));
+  http::Response response = problem(error, telemetry::Context::current().trace_id);
+  response.status = status;
+  add_timing(response, telemetry::Context::current(), std::chrono::microseconds(0));
+  if (status < 500 || status == 503) kRejected.add(1, rejection_of(status, detail.view()));
+  kRequests.add(1, request.method, ctx.route, status_class(status));
+  kLatency.record(0, request.method, ctx.route);
+  std::optional<Decided> made;
+  if (found.route != nullptr) made = decided("deny", "the request was not taken", *found.route);
+  tell(span, ctx, response, made ? &*made : nullptr, &error, std::chrono::microseconds(0));
   return response;
 }
 
@@ -259,20 +391,14 @@ Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, 
     const Match found = match(head.method, head.path);
     return found.route == nullptr ? limits::kJsonBodyBytes : found.route->body_bytes;
   };
-  const auto refusal = [body_limit](int status, Literal detail, const http::Request* head) {
-    const ErrorCode code = status == 413   ? errors::kTooLarge
-                           : status == 415 ? errors::kUnsupportedMediaType
-                           : status == 503 ? errors::kUnavailable
-                           : status == 408 ? errors::kTimeout
-                                           : base_errors::kMalformed;
-    const TraceId trace = TraceId::generate();
-    Error error(code, detail);
-    if (status == 413 && head != nullptr) error.add("limit", std::to_string(body_limit(*head)));
-    http::Response response = problem(error, trace);
-    response.status = status;
-    response.header("Server-Timing", "trace;desc=\"" + trace.hex() + "\"");
-    response.header("X-Trace-Id", trace.hex());
-    return response;
+  const auto refusal = [&services, body_limit](int status, Literal detail, const http::Request* head) {
+    if (head == nullptr) return refuse(services, status, detail, nullptr, 0);
+    http::Request copy;  // the connection still owns the head
+    copy.method = head->method;
+    copy.target = head->target;
+    copy.path = head->path;
+    copy.headers = head->headers;
+    return refuse(services, status, detail, &copy, body_limit(copy));
   };
   return http::Server::start(options, handler, body_limit, refusal);
 }

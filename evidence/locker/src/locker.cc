@@ -31,7 +31,7 @@ struct Row {
   TenantId tenant;
   BundleId bundle;
   CaseId case_id;
-  std::string kind, resource_id, request, trace, traceparent, requested_by;
+  std::string kind, resource_id, request, trace, traceparent, tracestate, requested_by;
   std::optional<ProjectId> project;
   std::vector<std::string> traces;
   Sha256 payload, items;
@@ -62,6 +62,7 @@ Result<Row> read_row(const pg::Rows& rows) {
   r.traces = split(rows.text(0, 10));
   r.payload = STELLA_TRY(rows.sha256(0, 11));
   r.items = STELLA_TRY(rows.sha256(0, 12));
+  r.tracestate = std::string(rows.text(0, 13));
   return r;
 }
 
@@ -177,13 +178,13 @@ Result<int> Locker::round() {
 Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
   const auto rows = STELLA_TRY(tx.query(
-      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256 "
+      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256, tracestate "
       "FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built' FOR UPDATE SKIP LOCKED",
       {tenant, bundle}));
   if (rows.empty()) return false;
   const Row row = STELLA_TRY(read_row(rows));
   telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(row.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+  if (const auto parent = telemetry::parse_traceparent(row.traceparent)) context = telemetry::Context::continue_from({*parent, row.tracestate});
   context.tenant_id = row.tenant;
   context.actor = row.requested_by;
   const telemetry::ContextScope scope(std::move(context));

@@ -28,6 +28,7 @@
 #include "body_sink.h"
 #include "messages.h"
 #include "stella/base/sync.h"
+#include "stella/telemetry/metrics.h"
 #include "worker_pool.h"
 
 namespace stella::http {
@@ -731,6 +732,11 @@ Response Server::Impl::refuse(int status, Literal detail, const Request* head) {
 }
 
 Response Server::Impl::handle(Request& request) {
+  static const auto in_flight = telemetry::Gauge{contracts::metrics::kHttpRequestsInFlight}.bind();
+  struct Count {
+    Count() { in_flight.add(1); }
+    ~Count() { in_flight.add(-1); }
+  } const count;
   try {
     return handler(request);
   } catch (...) {  // a bug: handlers return errors as responses

@@ -3,7 +3,17 @@
 
 #include <pthread.h>
 
+#include "stella/telemetry/metrics.h"
+
 namespace stella::http {
+namespace {
+
+const telemetry::BoundGauge& waiting() {
+  static const auto gauge = telemetry::Gauge{contracts::metrics::kHttpQueueDepth}.bind();
+  return gauge;
+}
+
+}  // namespace
 
 WorkerPool::WorkerPool(int workers, std::size_t queue) : capacity_(queue) {
   for (int i = 0; i < (workers < 1 ? 1 : workers); ++i) {
@@ -20,6 +30,7 @@ bool WorkerPool::try_push(std::function<void()> job) {
     // A job for which a worker is free does not wait, so it does not count as queued.
     if (stopping_ || queue_.size() >= capacity_ + idle_) return false;
     queue_.push_back(std::move(job));
+    waiting().add(1);
   }
   work_.notify_one();
   return true;
@@ -41,6 +52,7 @@ void WorkerPool::run() {
       if (stopping_) return;
       job = std::move(queue_.front());
       queue_.pop_front();
+      waiting().add(-1);
     }
     job();
   }
@@ -52,6 +64,7 @@ void WorkerPool::stop() {
     Lock lock(mutex_);
     stopping_ = true;
     dropped.swap(queue_);
+    waiting().add(-static_cast<double>(dropped.size()));
   }
   work_.notify_all();
   for (auto& thread : threads_) thread.join();

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "codes.h"
+#include "stella/telemetry/metrics.h"
 
 namespace stella::pg {
 namespace {
@@ -20,7 +21,12 @@ struct ResultDeleter {
 };
 using ResultPtr = std::unique_ptr<PGresult, ResultDeleter>;
 
-Error away(Literal message) { return Error(kUnavailable, message).with("part", "postgresql"); }
+constexpr telemetry::Counter kErrors{contracts::metrics::kPgErrors};
+
+Error away(Literal message) {
+  kErrors.add(1, "connect");
+  return Error(kUnavailable, message).with("part", "postgresql");
+}
 
 // libpq wants parallel arrays.
 struct Bound {

@@ -6,6 +6,7 @@
 
 #include "codes.h"
 #include "connection.h"
+#include "stella/telemetry/metrics.h"
 
 namespace stella::pg {
 namespace {
@@ -21,6 +22,13 @@ bool message_is_safe(std::string_view state) {
   for (auto prefix : kSafe)
     if (state.starts_with(prefix)) return true;
   return false;
+}
+
+constexpr telemetry::Counter kErrors{contracts::metrics::kPgErrors};
+
+void count(std::string_view state) {
+  if (state.starts_with("23")) return;  // an answer, not a failure
+  kErrors.add(1, state.starts_with("40") || state == "55P03" ? "serialization" : state == "57014" ? "timeout" : "statement");
 }
 
 Error classify(std::string_view state) {
@@ -39,6 +47,7 @@ Error classify(std::string_view state) {
 Error server_error(const pg_result* result, std::string_view sql) {
   const std::string_view state = field(result, PG_DIAG_SQLSTATE);
   Error error = classify(state);
+  count(state);
   error.add("sqlstate", std::string(state));
   if (auto name = field(result, PG_DIAG_CONSTRAINT_NAME); !name.empty()) error.add("constraint", std::string(name));
   if (auto name = field(result, PG_DIAG_TABLE_NAME); !name.empty()) error.add("table", std::string(name));

@@ -7,7 +7,24 @@
 
 namespace stella::pg {
 
+namespace {
+
+constexpr telemetry::Gauge kConnections{contracts::metrics::kPgPoolConnections};
+constexpr telemetry::Histogram kWait{contracts::metrics::kPgPoolWaitSeconds};
+
+}  // namespace
+
+// The login stands in application_name (apps).
+Pool::Impl::Impl(PoolOptions o)
+    : options(std::move(o)), busy_gauge(kConnections.bind(options.application_name, "busy")), idle_gauge(kConnections.bind(options.application_name, "idle")), wait_seconds(kWait.bind(options.application_name)) {}
+
+void Pool::Impl::tell() {
+  busy_gauge.set(out);
+  idle_gauge.set(static_cast<double>(idle.size()));
+}
+
 Result<std::unique_ptr<Connection>> Pool::Impl::acquire() {
+  const auto asked = std::chrono::steady_clock::now();
   const Deadline deadline = Deadline::after(options.acquire_timeout);
   std::unique_ptr<Connection> connection;
   {
@@ -21,7 +38,9 @@ Result<std::unique_ptr<Connection>> Pool::Impl::acquire() {
       connection = std::move(idle.back());
       idle.pop_back();
     }
+    tell();
   }
+  wait_seconds.record(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
   if (connection && connection->alive()) return connection;
   if (connection) {
     // One dead connection: the server went away, so the other idle ones are dead as well.
@@ -41,6 +60,7 @@ void Pool::Impl::release(std::unique_ptr<Connection> connection) {
     Lock lock(mutex);
     --out;
     if (connection) idle.push_back(std::move(connection));
+    tell();
   }
   freed.notify_one();
 }

@@ -51,9 +51,9 @@ Result<Scheduled> schedule_in(Tx& tx, const TenantId& tenant, const Spec& spec) 
   const pg::Param cached_from = out.cached ? pg::Param(earlier.text(0, 0)) : pg::Param(nullptr);
   STELLA_TRY_VOID(tx.query(
       "INSERT INTO jobs (tenant_id, job_id, project_id, kind, state, priority, engine_version, params, inputs, idempotency_sha256, resource_type, "
-      "resource_id, cached_from, requested_by, traceparent, trace_id, max_attempts) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+      "resource_id, cached_from, requested_by, traceparent, trace_id, max_attempts, tracestate) VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
       {tenant, out.job_id, spec.project, spec.kind, spec.priority, STELLA_VERSION, params, json::dump(to_json(spec.inputs)), key, spec.resource_type,
-       spec.resource_id, cached_from, spec.requested_by, spec.traceparent, spec.trace.hex(), g_max_attempts.load()}));
+       spec.resource_id, cached_from, spec.requested_by, spec.traceparent, spec.trace.hex(), g_max_attempts.load(), timeline::tracestate_of(spec.trace)}));
   json::Value details = json::Value::object({{"job_id", out.job_id.str()}, {"job_kind", spec.kind}, {"priority", spec.priority},
                                              {"params_sha256", crypto::sha256(params).hex()}, {"engine_version", STELLA_VERSION},
                                              {"cached", out.cached}, {"inputs", digest_list(spec.inputs)}});

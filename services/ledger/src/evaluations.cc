@@ -307,6 +307,12 @@ json::Value counts_json(const contracts::DecisionCounts& c) {
                               {"allow", static_cast<int>(c.allow)}, {"warn", static_cast<int>(c.warn)}, {"defer", static_cast<int>(c.defer)}, {"deny", static_cast<int>(c.deny)}});
 }
 
+std::string summary_of(const contracts::Decision& d) {
+  const auto part = [](std::string_view name, std::uint32_t n) { return std::string(name).append("=").append(std::to_string(n)); };
+  return part("components", d.counts.components) + part(" findings", d.counts.findings) + part(" deny", d.counts.deny) + part(" defer", d.counts.defer) + part(" warn", d.counts.warn) +
+         part(" allow", d.counts.allow) + part(" unknown", d.counts.unknown);
+}
+
 json::Array rule_ids(const contracts::Decision& d, std::size_t most) {
   json::Array out;
   for (const std::string& id : d.rule_ids)
@@ -343,27 +349,49 @@ class Evaluate final : public EvaluationHandler {
                                                {"trace_sha256", trace->sha256.hex()}, {"decision_sha256", job.output("decision.json")->sha256.hex()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, evaluation_event(contracts::events::kPolicyEvaluated, job, *evaluation, "evaluation", evaluation->id, std::move(details))));
-    tell_decided(tx, job, decision, decision_id);
+    tell_decided(tx, job, *evaluation, decision, decision_id);
     return {};
   }
 
  private:
-  // The decision's id on a span and a log line of the evaluation's trace; after the commit, for a decision that was rolled back never was.
-  static void tell_decided(OrchestratorTx& tx, const jobs::FinishedJob& job, const contracts::Decision& decision, const DecisionId& id) {
+  // The decision on a span and a log line of the evaluation's trace; after the commit, for a decision that was rolled back never was.
+  static void tell_decided(OrchestratorTx& tx, const jobs::FinishedJob& job, const Evaluation& row, const contracts::Decision& decision, const DecisionId& id) {
+    const auto evaluation = EvaluationId::parse(job.resource_id);
+    const auto sbom = SbomId::parse(row.sbom_id);
+    if (!evaluation || !sbom) return;
+    tx.on_commit([context = decision_context(job), id, evaluation = *evaluation, sbom = *sbom, policy = row.policy_version, rules = joined_rules(decision),
+                  summary = summary_of(decision), effect = decision.effect, reason = decision.reason, cached = job.cached, began = Timestamp::now()]() mutable {
+      const telemetry::ContextScope scope(std::move(context));
+      telemetry::Span span("policy.decide", telemetry::SpanKind::kInternal,
+                           {f::decision_id(id), f::evaluation_id(evaluation), f::sbom_id(sbom), f::policy_version(policy), f::decision_effect(to_string(effect)), f::decision_reason(reason),
+                            f::rule_ids(rules), f::decision_summary(summary), f::cached(cached)});
+      span.started_at(began);
+      span.ok();
+      kLog.info("evaluation decided", {f::action("policy.evaluate"), f::decision_id(id), f::evaluation_id(evaluation), f::sbom_id(sbom), f::policy_version(policy), f::decision_effect(to_string(effect)),
+                                       f::decision_reason(reason), f::rule_ids(rules), f::decision_summary(summary), f::cached(cached)});
+    });
+  }
+
+  // Inside the orchestrator's span of this job where there is one: then the decision stands below it.
+  static telemetry::Context decision_context(const jobs::FinishedJob& job) {
+    if (telemetry::Context::current().job_id == job.job_id) return telemetry::Context::current();
     telemetry::Context context;
-    if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+    if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
     context.tenant_id = job.tenant;
     if (job.project) context.project_id = *job.project;
     context.job_id = job.job_id;
     context.actor = job.requested_by;
-    const auto evaluation = EvaluationId::parse(job.resource_id);
-    if (!evaluation) return;
-    tx.on_commit([context = std::move(context), id, evaluation = *evaluation, effect = decision.effect, reason = decision.reason, began = Timestamp::now()]() mutable {
-      const telemetry::ContextScope scope(std::move(context));
-      telemetry::Span span("policy.decide", telemetry::SpanKind::kInternal, {f::decision_id(id), f::evaluation_id(evaluation), f::decision_effect(to_string(effect))});
-      span.started_at(began);
-      kLog.info("evaluation decided", {f::decision_id(id), f::evaluation_id(evaluation), f::decision_effect(to_string(effect)), f::decision_reason(reason)});
-    });
+    return context;
+  }
+
+  static std::string joined_rules(const contracts::Decision& decision) {
+    std::string out;
+    std::size_t count = 0;
+    for (const std::string& rule : decision.rule_ids) {
+      if (++count > 32) break;
+      out.append(out.empty() ? "" : ",").append(rule);
+    }
+    return out;
   }
 
   static Result<void> insert_findings(OrchestratorTx& tx, const jobs::FinishedJob& job, const std::vector<contracts::Finding>& findings) {

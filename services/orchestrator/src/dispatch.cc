@@ -86,18 +86,34 @@ Result<JobRow> read_job(const pg::Rows& rows, int row) {
   if (!rows.is_null(row, 16)) job.cached_from = STELLA_TRY(JobId::parse(rows.text(row, 16)));
   job.failures = rows.integer(row, 17);
   job.created_at = rows.timestamp(row, 18);
+  job.tracestate = std::string(rows.text(row, 19));
   return job;
 }
 
 telemetry::Context job_context(const JobRow& job) {
   telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
   context.tenant_id = job.tenant;
   if (job.project) context.project_id = *job.project;
   context.job_id = job.job_id;
   context.actor = job.requested_by;
   return context;
 }
+
+namespace {
+
+telemetry::Context end_context(const JobRow& job, std::string_view runner_traceparent) {
+  telemetry::Context context = job_context(job);
+  // A runner is not trusted: only a span of the job's own trace becomes the parent.
+  const auto runner = telemetry::parse_traceparent(runner_traceparent);
+  if (runner && runner->trace_id == context.trace_id) context.span_id = runner->span_id;
+  return context;
+}
+
+}  // namespace
+
+EndSpan::EndSpan(const JobRow& job, std::string_view runner_traceparent)
+    : scope_(end_context(job, runner_traceparent)), span_("orchestrator.finish", telemetry::SpanKind::kConsumer, {f::job_kind(job.kind), f::attempt(job.attempt)}) {}
 
 std::string Orchestrator::Impl::directory(const JobId& job, int attempt) const {
   return options.jobs_dir + "/" + job.str() + "." + std::to_string(attempt);
@@ -164,18 +180,21 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   if (rows.empty()) return false;
   JobRow job = STELLA_TRY(read_job(rows, 0));
   if (job.cancel_requested) {
+    const EndSpan ending(job);
     if (job.state == "running") STELLA_TRY_VOID(end_run(tx, job, "cancelled", "cancelled on request", nullptr));
     STELLA_TRY_VOID(fail(tx, job, json::Value::object({{"code", "cancelled"}, {"message", "was cancelled"}}), "cancelled on request", true, false));
     STELLA_TRY_VOID(tx.commit());
     return true;
   }
   if (job.cached_from) {
-    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 19)));
+    EndSpan ending(job);
+    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 20)));
     auto finished = finish(tx, job, std::move(outputs), nullptr);
     if (finished) finished = tx.commit();
     if (finished) return true;
     if (passing(finished.error())) return std::move(finished.error());
     // Reusing does not work out: then it runs like any other.
+    ending.fail(finished.error());
     kLog.warn("outputs of an earlier job cannot be reused", {f::error(finished.error()), f::detail(job.job_id.str())});
     tx.rollback();
     auto fresh = STELLA_TRY(Tx::open(pool));
@@ -242,13 +261,19 @@ Result<void> Orchestrator::Impl::send(const JobRow& job) {
   if (kind == nullptr) return Error(base_errors::kInternal, "job kind is not in contracts/jobs.json");
   json::Value message = json::Value::object({{"job_id", job.job_id.str()}, {"attempt", job.attempt}, {"kind", job.kind}, {"tenant", job.tenant.str()},
                                              {"params", job.params}, {"engine_version", job.engine_version}});
-  message.set("traceparent", telemetry::Context::current().traceparent());
+  const telemetry::Context& ambient = telemetry::Context::current();
+  bus::Headers headers{{"traceparent", ambient.traceparent()}};
+  message.set("traceparent", ambient.traceparent());
+  if (!ambient.tracestate.empty()) {
+    message.set("tracestate", ambient.tracestate);
+    headers.emplace_back("tracestate", ambient.tracestate);
+  }
   message.set("limits", json::Value::object({{"cpu_s", static_cast<std::int64_t>(kind->cpu_ms / 1000)},
                                              {"wall_s", static_cast<std::int64_t>(kind->wall_ms / 1000)},
                                              {"memory_mb", static_cast<std::int64_t>(kind->memory_bytes >> 20)},
                                              {"output_mb", static_cast<std::int64_t>(kind->output_bytes >> 20)}}));
   STELLA_TRY_VOID(prepare_directory(job, message));
-  return bus.publish(subject::job(job.kind, job.tenant), json::dump(message), {{"traceparent", telemetry::Context::current().traceparent()}},
+  return bus.publish(subject::job(job.kind, job.tenant), json::dump(message), headers,
                      job.job_id.str() + "." + std::to_string(job.attempt), Deadline::after(std::chrono::seconds(5)));
 }
 
@@ -276,6 +301,8 @@ Result<void> Orchestrator::Impl::reap_one(const JobKey& key) {
       " FROM jobs j WHERE j.tenant_id = $1 AND j.job_id = $2 AND j.state = 'running' AND j.lease_until < now() FOR UPDATE OF j SKIP LOCKED"), {key.tenant, key.job}));
   if (rows.empty()) return {};
   const JobRow job = STELLA_TRY(read_job(rows, 0));
+  EndSpan ending(job);
+  ending.fail(Error(contracts::errors::kUnavailable, "the runner fell silent").with("part", "runner"));
   STELLA_TRY_VOID(end_run(tx, job, "lost", "errored: the runner fell silent", nullptr));
   STELLA_TRY_VOID(retry_or_bury(tx, job, json::Value::object({{"code", "unavailable"}, {"message", "the runner fell silent"}}), "errored: the runner fell silent", "lease_expired"));
   return tx.commit();
@@ -285,6 +312,8 @@ Result<void> Orchestrator::Impl::give_up(const JobRow& job, const Error& why) {
   auto tx = STELLA_TRY(Tx::open(pool));
   const auto rows = STELLA_TRY(tx.query("SELECT 1 FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'queued' FOR UPDATE", {job.tenant, job.job_id, job.attempt}));
   if (rows.empty()) return {};
+  EndSpan ending(job);
+  ending.fail(why);
   const json::Value error = json::Value::object({{"code", contracts::error_info(why.code()).wire}, {"message", why.message()}});
   STELLA_TRY_VOID(fail(tx, job, error, "errored: " + std::string(why.message()), false, true));
   return tx.commit();

@@ -11,6 +11,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/kdf.h"
 #include "stella/provenance/attest.h"
+#include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
@@ -24,14 +25,20 @@ constexpr std::size_t kFieldsBytes = 4096;      // fields of an error, as report
 constexpr std::size_t kMessageBytes = 500;
 constexpr std::int64_t kUsageCeiling = 1ll << 40;
 
+constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr telemetry::Counter kJobs{contracts::metrics::kJobs};
 constexpr telemetry::Counter kRetries{contracts::metrics::kJobRetries};
 constexpr telemetry::Histogram kDuration{contracts::metrics::kJobDurationSeconds};
 constexpr telemetry::Histogram kJourney{contracts::metrics::kJourneyDurationSeconds};
 
-// Counted when it is true, which is after the commit.
-void count_end(Tx& tx, const JobRow& job, std::string_view outcome) {
-  tx.on_commit([kind = job.kind, outcome] { kJobs.add(1, kind, outcome); });
+// Counted and told when it is true, which is after the commit; the caller's EndSpan is ambient then.
+void count_end(Tx& tx, const JobRow& job, std::string_view outcome, const std::string& root_cause = "") {
+  tx.on_commit([kind = job.kind, attempt = job.attempt, outcome, root_cause] {
+    kJobs.add(1, kind, outcome);
+    if (outcome == "finished" || outcome == "cached") kLog.info("job ended", {f::job_kind(kind), f::attempt(attempt), f::state(outcome)});
+    else if (outcome == "cancelled") kLog.warn("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
+    else kLog.error("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
+  });
 }
 
 timeline::Event job_event(std::string_view kind, const JobRow& job, json::Value details) {
@@ -235,7 +242,7 @@ Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Val
   }
   if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
   if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_failed(tx, failed));
-  count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed");
+  count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed", root_cause);
   return {};
 }
 
@@ -252,7 +259,10 @@ Result<void> Orchestrator::Impl::retry_or_bury(Tx& tx, const JobRow& job, const 
   json::Value details = failure_details(job, error, root_cause);
   details.set("delay_ms", static_cast<std::int64_t>(delay_ms));
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobRetried, job, std::move(details))));
-  tx.on_commit([kind = job.kind, reason] { kRetries.add(1, kind, reason); });
+  tx.on_commit([kind = job.kind, attempt = job.attempt, reason, root_cause] {
+    kRetries.add(1, kind, reason);
+    kLog.warn("job is tried again", {f::job_kind(kind), f::attempt(attempt), f::reason(reason), f::root_cause(root_cause), f::retry(true)});
+  });
   return {};
 }
 

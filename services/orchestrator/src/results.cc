@@ -144,6 +144,7 @@ Result<void> Orchestrator::Impl::on_started(const Report& report) {
       {report.tenant, report.job_id, report.attempt}));
   if (rows.empty()) return {};  // older attempt, or told twice
   const JobRow job = STELLA_TRY(read_job(rows, 0));
+  const telemetry::ContextScope scope(job_context(job));
   STELLA_TRY_VOID(begin_run(tx, job, report));
   return tx.commit();
 }
@@ -248,6 +249,8 @@ Result<void> Orchestrator::Impl::end_attempt(Report& report, const std::vector<j
       {report.tenant, report.job_id, report.attempt}));
   if (rows.empty()) return {};
   const JobRow job = STELLA_TRY(read_job(rows, 0));
+  EndSpan ending(job, report.body.str("traceparent"));
+  if (report.body.boolean("keep")) ending.keep();
   if (job.state == "queued") {
     STELLA_TRY_VOID(begin_run(tx, job, report));  // its `started` was lost
   } else {
@@ -266,6 +269,7 @@ Result<void> Orchestrator::Impl::end_attempt(Report& report, const std::vector<j
     STELLA_TRY_VOID(finish(tx, job, outputs, &report));
   } else if (report.status == "failed" && !bad) {
     if (cause.empty()) cause = clip_utf8(problem.str("message"), 500);
+    ending.fail(Error(contracts::errors::kJobFailed, "the job failed").with("cause", cause));
     STELLA_TRY_VOID(end_run(tx, job, "failed", "failed: " + cause, &report));
     STELLA_TRY_VOID(fail(tx, job, problem, "failed: " + cause, false, false));
   } else {
@@ -274,6 +278,7 @@ Result<void> Orchestrator::Impl::end_attempt(Report& report, const std::vector<j
       cause = clip_utf8(bad->message(), 500);  // its fields are for the log
     }
     if (cause.empty()) cause = clip_utf8(problem.str("message"), 500);
+    ending.fail(bad ? *bad : Error(contracts::errors::kJobFailed, "the attempt errored").with("cause", cause));
     STELLA_TRY_VOID(end_run(tx, job, "errored", "errored: " + cause, &report));
     STELLA_TRY_VOID(retry_or_bury(tx, job, problem, "errored: " + cause, "errored"));
   }

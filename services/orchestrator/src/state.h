@@ -8,6 +8,7 @@
 #include "stella/base/sync.h"
 #include "stella/services/orchestrator.h"
 #include "stella/telemetry/context.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::orchestrator {
 
@@ -27,11 +28,29 @@ struct JobRow : jobs::JobFacts {
 inline constexpr std::string_view kJobColumns =
     "j.tenant_id, j.job_id, j.kind, j.state, j.engine_version, j.params, j.inputs, j.project_id, j.resource_type, j.resource_id, j.requested_by, "
     "j.traceparent, j.trace_id, j.attempt, j.max_attempts, j.cancel_requested, j.cached_from, "
-    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.created_at";
+    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.created_at, j.tracestate";
 Result<JobRow> read_job(const pg::Rows& rows, int row);
 
 // The ambient context of work for a job: its own trace, its tenant.
 telemetry::Context job_context(const JobRow& job);
+
+// The span under which a job's end is written down, ambient until it goes: what is counted and logged after the commit belongs to it.
+// Child of the runner's span where a report names one of the job's own trace, else of the request's.
+class EndSpan {
+ public:
+  explicit EndSpan(const JobRow& job, std::string_view runner_traceparent = {});
+  // A failing callee asks its callers to keep the trace.
+  void keep() {
+    [](auto& span) {
+      if constexpr (requires { span.keep(); }) span.keep();
+    }(span_);
+  }
+  void fail(const Error& error) { span_.fail(error); }
+
+ private:
+  telemetry::ContextScope scope_;
+  telemetry::Span span_;
+};
 
 struct JobKey {
   TenantId tenant;

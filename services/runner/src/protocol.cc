@@ -84,6 +84,7 @@ Result<JobMessage> parse_job(std::string_view payload) {
   }
   out.limits = STELLA_TRY(parse_limits(message));
   out.traceparent = std::string(message.str("traceparent"));
+  out.tracestate = std::string(message.str("tracestate"));
   out.engine_version = std::string(message.str("engine_version"));
   return out;
 }

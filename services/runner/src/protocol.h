@@ -55,6 +55,7 @@ struct JobMessage {
   std::vector<InputFile> inputs;
   Limits limits;
   std::string traceparent;
+  std::string tracestate;
   std::string engine_version;
 };
 // kMalformed or kInvalid where the message is not one of ours; kIo where its list of inputs (inputs_file) is not there any more.

@@ -45,6 +45,15 @@ struct Reporter {
   std::string runner_id;
   std::string image;
   json::Value sandbox;
+  std::string traceparent;  // of runner.execute: what the orchestrator's work on the result continues
+  std::string tracestate;
+
+  bus::Headers headers() const {
+    bus::Headers out;
+    if (!traceparent.empty()) out.emplace_back("traceparent", traceparent);
+    if (!traceparent.empty() && !tracestate.empty()) out.emplace_back("tracestate", tracestate);
+    return out;
+  }
 
   json::Value base() const {
     return json::Value::object({{"job_id", job.job_id.str()},
@@ -54,6 +63,7 @@ struct Reporter {
                                 {"runner_id", runner_id},
                                 {"run_id", run_id.str()},
                                 {"image_sha256", image},
+                                {"traceparent", traceparent},
                                 {"sandbox", sandbox}});
   }
 };
@@ -103,7 +113,7 @@ struct Runner::Impl {
   void run(bus::Delivery& delivery, const JobMessage& job);
   json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture);
   void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
-  Result<void> tell(const std::string& subject, const std::string& text, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
+  Result<void> tell(const std::string& subject, const std::string& text, const bus::Headers& headers, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
   void pause(milliseconds duration);
 };
 
@@ -186,7 +196,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   reporter.image = image;
   reporter.sandbox = json::Value::object({{"landlock_abi", facts.landlock_abi}, {"landlock", landlock}, {"seccomp", facts.seccomp}, {"separate_user", options.child_user.has_value()}});
   telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, ""});
+  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
   context.tenant_id = job.tenant;
   context.job_id = job.job_id;
   context.run_id = reporter.run_id;
@@ -196,10 +206,12 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   Outcome outcome;
   {
     telemetry::Span span("runner.execute", telemetry::SpanKind::kConsumer, {f::job_kind(job.kind), f::attempt(job.attempt), f::runner_id(reporter.runner_id)});
+    reporter.traceparent = telemetry::Context::current().traceparent();
+    reporter.tracestate = telemetry::Context::current().tracestate;
     auto text = reporter.base();
     text.set("started_at", started.rfc3339());
     // Nothing begins that the orchestrator was not told of: without its lease the job would be given to somebody else.
-    if (auto told = tell(subject::result("started", job.tenant), json::dump(text), reporter.run_id.str() + ".started", kStartFor, stopping); !told) {
+    if (auto told = tell(subject::result("started", job.tenant), json::dump(text), reporter.headers(), reporter.run_id.str() + ".started", kStartFor, stopping); !told) {
       kLog.warn("start of a job was not taken, leaving it", {f::error(told.error())});
       (void)delivery.nak(seconds(1)).has_value();
       return;
@@ -237,6 +249,7 @@ json::Value Runner::Impl::result_of(const Reporter& reporter, const JobMessage&,
   if (outcome.status != "finished") {
     result.set("error", outcome.error);
     result.set("cause", outcome.cause);
+    result.set("keep", true);  // its callers keep the trace, too
   }
   result.set("usage", json::Value::object({{"cpu_ms", outcome.cpu_ms}, {"max_rss_kb", outcome.max_rss_kb}, {"wall_ms", outcome.wall_ms}}));
   auto spans = capture.spans();
@@ -266,16 +279,16 @@ void Runner::Impl::deliver(const Reporter& reporter, const JobMessage& job, cons
     }
     text = json::dump(pointer);
   }
-  if (auto told = tell(subject::result("result", job.tenant), text, reporter.run_id.str() + ".result", kReportFor, abort); !told) {
+  if (auto told = tell(subject::result("result", job.tenant), text, reporter.headers(), reporter.run_id.str() + ".result", kReportFor, abort); !told) {
     kLog.error("result of a job was not taken", {f::error(told.error())});
   }
 }
 
 // Again and again: the message id makes repeats harmless.
-Result<void> Runner::Impl::tell(const std::string& subject, const std::string& text, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up) {
+Result<void> Runner::Impl::tell(const std::string& subject, const std::string& text, const bus::Headers& headers, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up) {
   const auto until = Deadline::after(patience);
   for (;;) {
-    auto told = bus.publish(subject, text, {}, message_id, Deadline::after(seconds(5)));
+    auto told = bus.publish(subject, text, headers, message_id, Deadline::after(seconds(5)));
     if (told || until.passed() || give_up || told.error().code() != contracts::errors::kUnavailable) return told;
     std::this_thread::sleep_for(milliseconds(100));
   }

@@ -45,6 +45,7 @@ void install_capture() {
 
 json::Value JobContext::to_json() const {
   return json::Value::object({{"traceparent", context.traceparent()},
+                              {"tracestate", context.tracestate},
                               {"tenant_id", context.tenant_id.str()},
                               {"job_id", context.job_id.str()},
                               {"run_id", context.run_id.str()},
@@ -57,7 +58,7 @@ json::Value JobContext::to_json() const {
 
 JobContext JobContext::from_json(const json::Value& value) {
   JobContext out;
-  if (const auto parent = telemetry::parse_traceparent(value.str("traceparent"))) out.context = telemetry::Context::continue_from({*parent, ""});
+  if (const auto parent = telemetry::parse_traceparent(value.str("traceparent"))) out.context = telemetry::Context::continue_from({*parent, std::string(value.str("tracestate"))});
   out.context.tenant_id = parse_or_empty<TenantId>(value.str("tenant_id"));
   out.context.job_id = parse_or_empty<JobId>(value.str("job_id"));
   out.context.run_id = parse_or_empty<RunId>(value.str("run_id"));

@@ -9,17 +9,18 @@
 #include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
+#include "stella/telemetry/context.h"
 
 namespace stella::timeline {
 namespace {
 
 constexpr std::string_view kInsert =
-    "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent, tracestate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 // WITH ORDINALITY keeps the order of emission in seq.
 constexpr std::string_view kInsertMany =
-    "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent)"
-    " SELECT $1, $2, n.event_id, n.ts, n.entry, n.resources::jsonb, n.traceparent"
-    " FROM unnest($3::uuid[], $4::timestamptz[], $5::bytea[], $6::text[], $7::text[]) WITH ORDINALITY AS n(event_id, ts, entry, resources, traceparent, nth)"
+    "INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry, resources, traceparent, tracestate)"
+    " SELECT $1, $2, n.event_id, n.ts, n.entry, n.resources::jsonb, n.traceparent, n.tracestate"
+    " FROM unnest($3::uuid[], $4::timestamptz[], $5::bytea[], $6::text[], $7::text[], $8::text[]) WITH ORDINALITY AS n(event_id, ts, entry, resources, traceparent, tracestate, nth)"
     " ORDER BY n.nth";
 constexpr std::size_t kManyPerStatement = 1000;
 // A repeat is found in the outbox or, once indexed, in the log; a row leaves the one and enters the other in one commit, so looking
@@ -97,7 +98,7 @@ Result<void> insert(pg::Tx& tx, const TenantId& tenant, const EventId& id, const
   const std::string entry = STELLA_TRY(encode_entry(id, ts, tenant, event));
   const int shard = shard_of(tenant);
   std::vector<pg::Param> params;
-  params.reserve(7);
+  params.reserve(8);
   params.emplace_back(shard);
   params.emplace_back(tenant);
   params.emplace_back(id);
@@ -105,6 +106,7 @@ Result<void> insert(pg::Tx& tx, const TenantId& tenant, const EventId& id, const
   params.push_back(pg::Param::bytes(entry));
   params.emplace_back(resources_json(event));
   params.emplace_back(event.traceparent);
+  params.emplace_back(tracestate_of(event.trace));
   tx.defer(kInsert, std::move(params));
   wake_after(tx, shard);
   return {};
@@ -123,6 +125,11 @@ bool same_content(std::string_view stored, std::string_view fresh) {
 }
 
 }  // namespace
+
+std::string tracestate_of(TraceId trace) {
+  const telemetry::Context& ambient = telemetry::Context::current();
+  return ambient.trace_id == trace ? std::string(ambient.tracestate) : std::string();
+}
 
 int shard_of(const TenantId& tenant) {
   std::uint64_t h = 14695981039346656037u;  // FNV-1a
@@ -177,7 +184,7 @@ Result<void> admit(Event& event, std::string_view role) {
 
 // One statement's worth of events; deferred like a single one.
 Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Event> events, std::vector<EventId>& ids) {
-  std::vector<std::string> id_texts, times, entries, resources, parents;
+  std::vector<std::string> id_texts, times, entries, resources, parents, states;
   for (const Event& event : events) {
     const EventId id = EventId::generate();
     const Timestamp ts = Timestamp::now();
@@ -186,10 +193,11 @@ Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Eve
     times.push_back(ts.rfc3339());
     resources.push_back(resources_json(event));
     parents.push_back(event.traceparent);
+    states.push_back(tracestate_of(event.trace));
     ids.push_back(id);
   }
   std::vector<pg::Param> params;
-  params.reserve(7);
+  params.reserve(8);
   params.emplace_back(shard_of(tenant));
   params.emplace_back(tenant);
   params.push_back(pg::Param::uuid_array(id_texts));
@@ -197,6 +205,7 @@ Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Eve
   params.push_back(pg::Param::bytes_array(entries));
   params.push_back(pg::Param::text_array(resources));
   params.push_back(pg::Param::text_array(parents));
+  params.push_back(pg::Param::text_array(states));
   tx.defer(kInsertMany, std::move(params));
   return {};
 }

@@ -24,7 +24,7 @@ std::vector<Taken> read_rows(const pg::Rows& rows) {
   taken.reserve(static_cast<std::size_t>(rows.size()));
   for (int i = 0; i < rows.size(); ++i)
     taken.push_back({std::string(rows.text(i, 0)), std::string(rows.text(i, 2)),
-                     {std::string(rows.text(i, 1)), 0, rows.bytes(i, 3), std::string(rows.text(i, 4))}});
+                     {std::string(rows.text(i, 1)), 0, rows.bytes(i, 3), std::string(rows.text(i, 4)), std::string(rows.text(i, 5))}});
   return taken;
 }
 

@@ -21,6 +21,7 @@ struct Logged {
   std::int64_t log_index = 0;
   std::string entry;
   std::string traceparent;
+  std::string tracestate;
 };
 
 struct BatchResult {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "batch.h"
@@ -13,6 +14,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -137,7 +139,27 @@ Result<void> Indexer::Impl::keep_leases() {
   return {};
 }
 
+namespace {
+
+constexpr std::size_t kLinks = 64;  // traces that one span names; a batch of thousands names its first
+
+// A batch belongs to many traces: a span of its own that links to them.
+void tell_indexed(int shard, const BatchResult& done, Timestamp began) {
+  telemetry::Span span("timeline.index", telemetry::SpanKind::kConsumer, {f::shard(shard), f::count(static_cast<std::int64_t>(done.logged.size()))});
+  span.started_at(began);
+  std::set<std::string_view> linked;
+  for (const Logged& event : done.logged) {
+    if (linked.size() == kLinks) break;
+    if (!linked.insert(event.traceparent).second) continue;
+    if (const auto parent = telemetry::parse_traceparent(event.traceparent)) span.link(*parent);
+  }
+  span.ok();
+}
+
+}  // namespace
+
 Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_possible) {
+  const Timestamp began = Timestamp::now();
   auto done = STELLA_TRY(index_batch(pool, lease, limit, repeats_possible));
   if (done.lease_lost) {
     Lock lock(mutex);
@@ -145,6 +167,7 @@ Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_pos
     return 0;
   }
   indexed += done.logged.size();
+  if (!done.logged.empty()) tell_indexed(lease.shard, done, began);
   kIndexed.add(static_cast<double>(done.logged.size()));
   repeats += static_cast<std::uint64_t>(done.repeats);
   if (publisher) publisher->offer(std::move(done.logged));

@@ -62,6 +62,7 @@ void append_messages(const Logged& event, std::vector<bus::Message>& out) {
                      {"Stella-Log-Index", std::to_string(event.log_index)},
                      {"Stella-Event-Id", std::string(entry_member(event.entry, "event_id"))}};
   if (!event.traceparent.empty()) message.headers.emplace_back("traceparent", event.traceparent);
+  if (!event.traceparent.empty() && !event.tracestate.empty()) message.headers.emplace_back("tracestate", event.tracestate);
   message.payload = event.entry;
   if (event.tenant == kPlatformTenant && is_knowledge(kind)) {
     bus::Message news = message;
@@ -179,7 +180,7 @@ Result<void> Publisher::catch_up(std::span<const int> shards) {
       const std::string tenant(behind.text(i, 0));
       const pg::Rows rows = STELLA_TRY(Tx::read(pool_, sql::kEntries, {tenant, behind.integer(i, 1), kCatchUp}));
       std::vector<Logged> events;
-      for (int r = 0; r < rows.size(); ++r) events.push_back({tenant, rows.integer(r, 0), rows.bytes(r, 1), std::string(rows.text(r, 2))});
+      for (int r = 0; r < rows.size(); ++r) events.push_back({tenant, rows.integer(r, 0), rows.bytes(r, 1), std::string(rows.text(r, 2)), std::string(rows.text(r, 3))});
       if (events.empty()) return Error(base_errors::kInternal, "log rows are missing below the head").with("tenant", tenant);
       STELLA_TRY_VOID(send(events));
     }

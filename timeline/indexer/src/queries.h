@@ -28,7 +28,7 @@ inline constexpr std::string_view kNonEmpty =
 
 // Always from the lowest row that is still there: a row with an earlier seq may have been committed later.
 inline constexpr std::string_view kTake =
-    "SELECT seq, tenant_id, event_id, entry, traceparent FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
+    "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
 
 inline constexpr std::string_view kHeads = "SELECT tenant_id, size, tree FROM timeline_heads WHERE tenant_id = ANY($1::text[]) FOR UPDATE";
 
@@ -41,9 +41,9 @@ inline constexpr std::string_view kDrop = "DELETE FROM timeline_outbox WHERE sha
 // $1 seqs, $2 log indexes, $3 leaf hashes, $4 shard. jsonb refuses NUL: the search copy has U+FFFD instead.
 inline constexpr std::string_view kMove =
     "WITH gone AS (DELETE FROM timeline_outbox o USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS n(seq, log_index, digest)"
-    "  WHERE o.shard = $4 AND o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, n.log_index, n.digest),"
-    " logged AS (INSERT INTO timeline_log (tenant_id, log_index, event_id, entry, traceparent)"
-    "  SELECT tenant_id, log_index, event_id, entry, traceparent FROM gone),"
+    "  WHERE o.shard = $4 AND o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, o.tracestate, n.log_index, n.digest),"
+    " logged AS (INSERT INTO timeline_log (tenant_id, log_index, event_id, entry, traceparent, tracestate)"
+    "  SELECT tenant_id, log_index, event_id, entry, traceparent, tracestate FROM gone),"
     " related AS (INSERT INTO timeline_event_resources (tenant_id, resource_type, resource_id, ts, event_id)"
     "  SELECT DISTINCT tenant_id, r->>0, r->>1, ts, event_id FROM gone, jsonb_array_elements(resources) AS r)"
     " INSERT INTO timeline_events (event_id, ts, tenant_id, project_id, kind, actor, resource_type, resource_id, trace_id, digest, details_jsonb)"
@@ -69,7 +69,7 @@ inline constexpr std::string_view kQuarantine =
 inline constexpr std::string_view kBehind =
     "SELECT tenant_id, published, size FROM timeline_heads WHERE shard = ANY($1::int[]) AND published < size ORDER BY tenant_id";
 inline constexpr std::string_view kEntries =
-    "SELECT log_index, entry, traceparent FROM timeline_log WHERE tenant_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3";
+    "SELECT log_index, entry, traceparent, tracestate FROM timeline_log WHERE tenant_id = $1 AND log_index >= $2 ORDER BY log_index LIMIT $3";
 inline constexpr std::string_view kPublished =
     "UPDATE timeline_heads h SET published = n.published FROM unnest($1::text[], $2::bigint[]) AS n(tenant_id, published)"
     " WHERE h.tenant_id = n.tenant_id AND h.published < n.published";

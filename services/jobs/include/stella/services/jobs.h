@@ -48,7 +48,7 @@ struct Scheduled {
 // Over (kind, engine version, canonical parameters with as_of, inputs by name and digest). The tenant is the other half of the key.
 Result<Sha256> idempotency_digest(const Spec& spec);
 
-// Inserts the row and its job.scheduled event in the caller's transaction; wakes the orchestrator after commit.
+// Inserts the row (with the ambient trace state) and its job.scheduled event in the caller's transaction; wakes the orchestrator after commit.
 Result<Scheduled> schedule(pg::TenantTx& tx, const Spec& spec);
 Result<Scheduled> schedule(pg::SystemTx<pg::OrchestratorRole>& tx, const TenantId& tenant, const Spec& spec);
 
@@ -71,6 +71,7 @@ struct JobFacts {
   std::string resource_id;
   std::string requested_by;
   std::string traceparent;
+  std::string tracestate;
   TraceId trace;
   int attempt = 0;
 };

@@ -33,8 +33,10 @@ struct Event {
   TraceId trace = {};                 // empty: taken from traceparent
   json::Value details = json::Value::object();
   std::vector<std::pair<std::string, std::string>> resources = {};  // other resources, as (type, id); at most kMaxResources
-  std::string traceparent = {};       // W3C form; travels as header of the published message
+  std::string traceparent = {};       // W3C form; travels as header of the published message, with the ambient trace state
 };
+// The W3C trace state that goes with `trace`: that of the ambient context where the work is part of this trace, else "".
+std::string tracestate_of(TraceId trace);
 inline constexpr std::size_t kMaxResources = 64;
 inline constexpr std::size_t kMaxResourceId = 512;  // bytes
 
