@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
 #include "json_text.h"
 
@@ -274,16 +275,16 @@ class Members {
   char* end_;
 };
 
-// `"service":…,"instance_id":…` of the process, made once per thread and resource.
-std::string_view resource_members(const Resource& r) {
-  thread_local Resource known{"", "", "", "", ""};
-  thread_local std::string text;
-  const auto same = [](const Resource& a, const Resource& b) {
-    return a.service == b.service && a.version == b.version && a.env == b.env && a.region == b.region && a.instance_id == b.instance_id;
-  };
-  if (!text.empty() && same(known, r)) return text;
-  known = r;
-  text.clear();
+// `"service":…,"instance_id":…`, made once per resource and never freed: lines are also written while the process ends. There are few.
+struct KnownResource {
+  Resource resource;
+  std::string text;
+  const KnownResource* next = nullptr;
+};
+constinit std::atomic<const KnownResource*> g_resources{nullptr};
+
+std::string members_of(const Resource& r) {
+  std::string text;
   const auto member = [&](std::string_view key, std::string_view value) {
     value = cut_utf8(value, 512);
     char buffer[512 * detail::kEscape + detail::kSlack];
@@ -296,6 +297,17 @@ std::string_view resource_members(const Resource& r) {
   member("region", r.region);
   member("instance_id", r.instance_id);
   return text;
+}
+
+std::string_view resource_members(const Resource& r) {
+  for (const KnownResource* known = g_resources.load(std::memory_order_acquire); known != nullptr; known = known->next) {
+    const Resource& k = known->resource;
+    if (k.instance_id == r.instance_id && k.service == r.service && k.version == r.version && k.env == r.env && k.region == r.region) return known->text;
+  }
+  auto* const made = new KnownResource{r, members_of(r), g_resources.load(std::memory_order_relaxed)};
+  while (!g_resources.compare_exchange_weak(made->next, made, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+  return made->text;
 }
 
 std::string_view tenant_of(const RecordView& record) { return record.tenant().empty() ? std::string_view("platform") : record.tenant(); }

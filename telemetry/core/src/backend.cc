@@ -123,8 +123,16 @@ class Backend::Impl {
   }
 
   void stop() {
+    if (outlet_->forked()) {  // a child that ends: the thread, the file and the rings are the parent's
+      install_sink(nullptr);
+      return;
+    }
+    {
+      Lock lock(mutex_);
+      ending_ = true;
+    }
+    flush(Deadline::after(std::chrono::seconds(5)));
     install_sink(nullptr);
-    if (outlet_->forked()) return;  // a child that ends: the thread, the file and the rings are the parent's
     flush(Deadline::after(std::chrono::seconds(5)));
     {
       Lock lock(mutex_);
@@ -183,17 +191,19 @@ class Backend::Impl {
     std::chrono::milliseconds pause = kSoon;
     while (true) {
       std::uint64_t asked = 0;
-      bool stopping = false;
+      bool stopping = false, ending = false;
       {
         Lock lock(mutex_);
         asked = asked_;
         stopping = stopping_;
+        ending = ending_;
       }
       const bool all = asked != answered_ || stopping;
       bool again = false;
       {
         Lock draining(drain_mutex_);
         again = round(all);
+        if (ending) tell_limits(wall_ns(), true);
       }
       {
         Lock lock(mutex_);
@@ -505,7 +515,7 @@ class Backend::Impl {
   std::vector<Accepted> accepted_logs_ STELLA_GUARDED_BY(mutex_);
   std::vector<SpanRecord> accepted_spans_ STELLA_GUARDED_BY(mutex_);
   BackendTotals shown_ STELLA_GUARDED_BY(mutex_);
-  bool stopping_ STELLA_GUARDED_BY(mutex_) = false;
+  bool ending_ STELLA_GUARDED_BY(mutex_) = false, stopping_ STELLA_GUARDED_BY(mutex_) = false;
   std::uint64_t asked_ STELLA_GUARDED_BY(mutex_) = 0;
   std::uint64_t answered_ = 0;  // written by the thread under mutex_
   std::thread thread_;

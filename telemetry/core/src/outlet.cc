@@ -96,7 +96,7 @@ void RingOutlet::push(std::string_view record) noexcept {
     if (!attach()) return push_shared(record);
   }
   Ring& ring = *t_slot.ring;
-  if (!ring.push(record)) [[unlikely]] {
+  if (!may_push(ring) || !ring.push(record)) [[unlikely]] {
     full(ring, t_slot.index, record);
   } else if (ring.over_half()) [[unlikely]] {
     wakeup_.notify();
@@ -104,6 +104,14 @@ void RingOutlet::push(std::string_view record) noexcept {
   // Whoever stops the backend makes every CPU see its word first (membarrier), so that either its last drain has this record or we see it.
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (state_.load(std::memory_order_relaxed) == kStopped) [[unlikely]] drain_();
+}
+
+// Behind a record that it spilled a thread pushes nothing until the reader has that one.
+bool RingOutlet::may_push(Ring& ring) noexcept {
+  if (ring.spill_mark() == 0) [[likely]] return true;
+  if (spill_.taken() < ring.spill_mark()) return false;
+  ring.set_spill_mark(0);
+  return true;
 }
 
 bool RingOutlet::attach() noexcept {
@@ -157,7 +165,7 @@ void RingOutlet::push_shared(std::string_view record) noexcept {
     }
     if (shared_ != kRings) {
       Ring& ring = *rings_[shared_].load(std::memory_order_relaxed);
-      if (!ring.push(record)) full(ring, shared_, record);
+      if (!may_push(ring) || !ring.push(record)) full(ring, shared_, record);
       if (ring.over_half()) wakeup_.notify();
     } else {
       write_(record);
@@ -177,7 +185,10 @@ void RingOutlet::full(Ring& ring, std::size_t index, std::string_view record) no
     return;
   }
   const std::uint64_t number = ring.skip_spilled();
-  if (spill_.append(record, number, static_cast<std::uint32_t>(index), head.level == Level::kError)) return;
+  if (const std::uint64_t frame = spill_.append(record, number, static_cast<std::uint32_t>(index), head.level == Level::kError); frame != 0) {
+    ring.set_spill_mark(frame);
+    return;
+  }
   if (head.level < Level::kError) {
     ring.spill_failed(true);
     return;

@@ -83,6 +83,7 @@ class RingOutlet final : public Outlet {
   enum State { kRunning, kStopped, kForked };
 
   bool attach() noexcept;
+  bool may_push(Ring& ring) noexcept;
   void detach(std::size_t index) noexcept;
   void push_shared(std::string_view record) noexcept;
   void full(Ring& ring, std::size_t index, std::string_view record) noexcept;

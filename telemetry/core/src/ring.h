@@ -78,6 +78,9 @@ class Ring {
     bump(header_->spilled, static_cast<std::uint64_t>(-1));
     bump(log ? header_->dropped_logs : header_->dropped_spans, 1);
   }
+  // Number of the frame that the owner spilled last and that the reader may not have yet; 0: none.
+  std::uint64_t spill_mark() const noexcept { return spill_mark_; }
+  void set_spill_mark(std::uint64_t number) noexcept { spill_mark_ = number; }
   void set_thread(std::int32_t id) noexcept { header_->thread_id.store(id, std::memory_order_relaxed); }
 
   // The reader: what is there now, whole records one after the other, in memory that stays until release().
@@ -116,7 +119,7 @@ class Ring {
   }
 
   // Of the owner, beside the header so that a push reads no line that the reader writes.
-  std::uint64_t head_ = 0, sequence_ = 0, seen_tail_ = 0;
+  std::uint64_t head_ = 0, sequence_ = 0, seen_tail_ = 0, spill_mark_ = 0;
   std::size_t size_ = 0;
   char* data_ = nullptr;
   RingHeader* header_ = nullptr;

@@ -87,8 +87,8 @@ void Spill::note_read() noexcept {
   [[maybe_unused]] const ssize_t n = pwrite(file_.get(), &read_, sizeof read_, sizeof kFileMagic);
 }
 
-bool Spill::append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept {
-  if (record.size() < sizeof(RecordHead) || record.size() > kRecordBytes) return false;
+std::uint64_t Spill::append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept {
+  if (record.size() < sizeof(RecordHead) || record.size() > kRecordBytes) return 0;
   // The sequence belongs into the record: three pieces instead of a copy.
   constexpr std::size_t kAt = offsetof(RecordHead, sequence);
   FrameHead head;
@@ -104,17 +104,17 @@ bool Spill::append(std::string_view record, std::uint64_t sequence, std::uint32_
   head.crc = ~c;
 
   Lock lock(mutex_);
-  if (!always && size_ >= max_bytes_) return false;
-  if (!begin()) return false;
+  if (!always && size_ >= max_bytes_) return 0;
+  if (!begin()) return 0;
   const iovec parts[] = {{&head, sizeof head}, {front, sizeof front}, {const_cast<char*>(rest.data()), rest.size()}};
   const auto whole = static_cast<ssize_t>(sizeof head + record.size());
   if (pwritev(file_.get(), parts, 3, static_cast<off_t>(size_)) != whole) {
     // A torn frame at the end would hide the next one.
     [[maybe_unused]] const int back = ftruncate(file_.get(), static_cast<off_t>(size_));
-    return false;
+    return 0;
   }
   size_ += static_cast<std::uint64_t>(whole);
-  return true;
+  return ++appended_;
 }
 
 std::uint64_t Spill::written() {
@@ -143,6 +143,10 @@ std::vector<Spill::Frame> Spill::read(std::uint64_t end, std::size_t max_bytes, 
   read_ += used;
   // Nothing more can be made of an end that is no frame.
   if (used == 0 && got > 0) read_ = end;
+  Lock lock(mutex_);
+  // Broken frames have no number: once everything is read, everything is taken.
+  const std::uint64_t taken = taken_.load(std::memory_order_relaxed) + frames.size();
+  taken_.store(read_ >= size_ ? appended_ : std::min(taken, appended_), std::memory_order_release);
   return frames;
 }
 

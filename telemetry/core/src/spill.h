@@ -4,6 +4,7 @@
 //   frame  magic u32 | size u32 | CRC-32C of the record u32 | ring u32 | record (its own sequence inside)
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -22,10 +23,13 @@ class Spill {
   // `path` is made with the first record.
   Spill(std::string path, std::uint64_t max_bytes) : path_(std::move(path)), max_bytes_(max_bytes) {}
 
-  // Any thread. False: not kept (over the bound and not `always`, or the disk refuses).
-  bool append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept;
+  // Any thread. The frame's number, from 1; 0: not kept (over the bound and not `always`, or the disk refuses).
+  std::uint64_t append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept;
 
-  // The reader. Bytes written so far.
+  // Frames that the reader has. A thread that spilled stays with the spill until its frame is among them, so that its records keep their order.
+  std::uint64_t taken() const noexcept { return taken_.load(std::memory_order_acquire); }
+
+  // The reader. Place behind the last frame.
   std::uint64_t written();
   struct Frame {
     std::string record;
@@ -51,6 +55,8 @@ class Spill {
   Mutex mutex_;
   Fd file_ STELLA_GUARDED_BY(mutex_);
   std::uint64_t size_ STELLA_GUARDED_BY(mutex_) = kHead;
+  std::uint64_t appended_ STELLA_GUARDED_BY(mutex_) = 0;
+  std::atomic<std::uint64_t> taken_{0};
   std::uint64_t read_ = kHead;  // reader
 };
 
