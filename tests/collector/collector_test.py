@@ -22,9 +22,10 @@ JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWFkYQ"
 SECRETS = {"jwt": JWT, "bearer": "Bearer " + "abcdEFGH12345678", "aws": "AKIA" + "IOSFODNN7EXAMPLE", "github": "ghp_" + "a1B2" * 9, "gitlab": "glpat-" + "x9Y8" * 5, "slack": "xoxb-" + "1234567890-abcdef",
            "npm": "npm_" + "q7W6" * 9, "stripe": "sk_live_" + "z5X4" * 6, "google": "AIza" + "k3L2J1H0G" * 3 + "k3L2J1H0",
            "pem": "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49\n-----END PRIVATE KEY-----", "dsn": "postgres://stella:hunter2hunter@db/x", "azure": "AccountKey=" + "Zm9vYmFy" * 4,
-           "signed": "https://s3/x?X-Amz-Signature=0123456789abcdef0123", "pair": "password=Tr0ub4dor&3", "quoted": '{"api_key": "s3cr3t-value-9"}'}
+           "signed": "https://s3/x?X-Amz-Signature=0123456789abcdef0123", "pair": "password=Tr0ub4dor&3", "quoted": '{"api_key": "s3cr3t-value-9"}', "env": "DB_PASSWORD=hunter3hunter AWS_SECRET_ACCESS_KEY=hunter4hunter", "yaml": "apiKey: hunter5hunter",
+           "basic": "Authorization: Basic " + "YWRhOmh1bnRlcjZodW50ZXI=", "sas": "https://x.blob/y?sv=1&sig=hunter7hunter%2B01234567"}
 NEEDLES = [JWT.encode(), b"abcdEFGH12345678", b"AKIAIOSF", b"ghp_a1B2", b"glpat-x9Y8", b"xoxb-1234", b"npm_q7W6", b"sk_live_z5", b"AIzak3L2", b"MIGHAgEA", b"hunter2", b"Zm9vYmFy", b"0123456789abcdef0123",
-           b"Tr0ub4dor", b"s3cr3t-value"]
+           b"Tr0ub4dor", b"s3cr3t-value", b"hunter", b"YWRhOm"]
 CLEAN = {"uuid": "018f9d2e-7c3a-7b21-9d4e-5f6a7b8c9d0e", "digest": "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "purl": "pkg:npm/%40angular/core@17.3.1?arch=x64",
          "version": "1.2.3-rc.1+build.5", "time": "2026-11-25T06:48:43.123456Z", "url": "https://example.org/a/b?page=2&sort=asc", "masked": "password=[secret:7f3a91c2]", "mask": "[jwt:0a1b2c3d]",
          "name_masked": "X-Api-Key: [secret:7f3a91c2], token=[jwt:7f3a91c2]", "dsn_masked": "postgres://[userinfo:0a1b2c3d]@db/x"}
@@ -167,9 +168,10 @@ def secrets_are_masked(c, issuer, target):
     assert not found, found
     arrived = next(x for _, _, x in target.spans() if x.trace_id == trace)
     values = {a.key: a.value for a in arrived.attributes}
+    assert arrived.name.startswith("GET postgres") and arrived.status.message.startswith("refused: ") and not [k for k in values if k.startswith("stella.")], arrived
     changed = [k for k, v in CLEAN.items() if values["ok." + k].string_value != v]
     assert not changed and values["count"].int_value == 42 and values["flag"].bool_value, changed
-    assert values["redaction.masked.count"].int_value == len(planted), values["redaction.masked.count"]
+    assert values["redaction.masked.count"].int_value == len(planted) + 2, values["redaction.masked.count"]
     return f"{len(planted)} secrets in 8 places"
 
 

@@ -126,7 +126,6 @@ Result<CollectorChoice> find_or_build_collector(const Layout& layout) {
   if (is_collector_config(built.config_dir)) built.program = line_of(source + "/tools/build-collector");
   if (!built.program.empty()) return built;
   return Error(contracts::errors::kUnavailable, "the Collector is not here and could not be built")
-      .with("part", "collector")
       .with("remedy", "Look at the lines above; then tools/build-collector in the source tree, or put stella-collector and collector-config/ beside stella in " + layout.programs + ".");
 }
 
