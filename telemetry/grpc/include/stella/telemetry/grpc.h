@@ -1,0 +1,59 @@
+// Interceptors that give every gRPC call its span and carry the trace context in its metadata (W3C names: traceparent, tracestate, baggage).
+//
+//   builder.experimental().SetInterceptorCreators(one(rpc::server_interceptor({.identify = who})));
+//   auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, {}, one(rpc::client_interceptor()));
+//
+// Names of spans are literals: `rpc.server` and `rpc.client` unless the application gives its own; service, method and status are attributes.
+// Thread-safe; each call costs one span and one locked look-up.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/span.h"
+
+namespace grpc {
+class ServerContextBase;
+namespace experimental {
+class ClientInterceptorFactoryInterface;
+class ServerInterceptorFactoryInterface;
+}  // namespace experimental
+}  // namespace grpc
+
+namespace stella::telemetry::rpc {
+
+// Who calls, as far as telemetry cares.
+struct Caller {
+  TenantId tenant;
+  std::string actor;  // opaque id
+};
+
+struct ServerOptions {
+  // The authenticated caller of a call, from its metadata or its peer; nullopt: nobody we know, whose trace is linked and not continued.
+  // Called once per call when its metadata have arrived, on a thread of gRPC: must not block.
+  std::function<std::optional<Caller>(const ::grpc::ServerContextBase& call)> identify;
+  SpanName span = "rpc.server";
+};
+std::unique_ptr<::grpc::experimental::ServerInterceptorFactoryInterface> server_interceptor(ServerOptions options = {});
+
+struct ClientOptions {
+  SpanName span = "rpc.client";
+};
+// The span is a child of what is ambient where the call is started. Calls without a span around them begin a trace of their own.
+std::unique_ptr<::grpc::experimental::ClientInterceptorFactoryInterface> client_interceptor(ClientOptions options = {});
+
+// In a handler: makes the call's context (its span, the caller's tenant) ambient on this thread until the end of the scope. Without the
+// interceptor the thread's own context stays.
+class CallScope {
+ public:
+  explicit CallScope(const ::grpc::ServerContextBase& call);
+
+ private:
+  std::optional<ContextScope> scope_;
+};
+
+}  // namespace stella::telemetry::rpc

@@ -1,0 +1,36 @@
+// What both interceptors share: metadata in and out, attributes of a call.
+#pragma once
+
+#include <grpcpp/support/status.h>
+#include <grpcpp/support/string_ref.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/span.h"
+
+namespace stella::telemetry::rpc {
+
+// Trailing metadata of a call that failed: its callers keep the trace, too.
+inline constexpr const char* kKeep = "stella-keep";
+
+std::optional<RemoteContext> extract_from(const std::multimap<::grpc::string_ref, ::grpc::string_ref>& metadata);
+// Replaces what is there: a context is the innermost span's or nobody's.
+void inject_into(std::multimap<std::string, std::string>& metadata, const Context& context);
+
+// "/package.Service/Method" as attributes.
+void set_method(ManualSpan& span, std::string_view full_method);
+// Codes and the span's status after the semantic conventions: a server's span fails where the server is at fault, a client's at any failure.
+void set_status(ManualSpan& span, const ::grpc::Status& status, bool server);
+bool is_server_fault(::grpc::StatusCode code);
+
+// Where Span has keep(): the trace is kept whatever the sampling says.
+template <class S>
+void keep(S& span) {
+  if constexpr (requires { span.keep(); }) span.keep();
+}
+
+}  // namespace stella::telemetry::rpc

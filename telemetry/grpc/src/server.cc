@@ -1,0 +1,121 @@
+// The server's interceptor: a span per call, and the look-up that finds it from a handler.
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_interceptor.h>
+
+#include <array>
+#include <unordered_map>
+
+#include "carrier.h"
+#include "stella/base/sync.h"
+#include "stella/telemetry/grpc.h"
+
+namespace stella::telemetry::rpc {
+namespace {
+
+using ::grpc::experimental::InterceptionHookPoints;
+
+// gRPC's context of a call has no place for data of ours: so the calls that are open, by the address of theirs.
+class OpenCalls {
+ public:
+  void put(const void* call, const Context& context) {
+    Part& part = part_of(call);
+    const Lock lock(part.mutex);
+    part.contexts.insert_or_assign(call, context);
+  }
+  void drop(const void* call) {
+    Part& part = part_of(call);
+    const Lock lock(part.mutex);
+    part.contexts.erase(call);
+  }
+  std::optional<Context> find(const void* call) {
+    Part& part = part_of(call);
+    const Lock lock(part.mutex);
+    const auto it = part.contexts.find(call);
+    return it == part.contexts.end() ? std::nullopt : std::optional<Context>(it->second);
+  }
+
+ private:
+  struct Part {
+    Mutex mutex;
+    std::unordered_map<const void*, Context> contexts STELLA_GUARDED_BY(mutex);
+  };
+  Part& part_of(const void* call) { return parts_[(reinterpret_cast<std::uintptr_t>(call) >> 6) % parts_.size()]; }
+  std::array<Part, 16> parts_;
+};
+
+OpenCalls& open_calls() {
+  static OpenCalls* calls = new OpenCalls;  // calls may end while the process does
+  return *calls;
+}
+
+class ServerInterceptor final : public ::grpc::experimental::Interceptor {
+ public:
+  ServerInterceptor(const ServerOptions& options, ::grpc::experimental::ServerRpcInfo* info) : options_(options), call_(info->server_context()), method_(info->method()) {}
+  // Also where a call was cut off before it had a status.
+  ~ServerInterceptor() override { end(); }
+
+  void Intercept(::grpc::experimental::InterceptorBatchMethods* call) override {
+    if (call->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) begin(*call);
+    if (call->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) finish(*call);
+    call->Proceed();
+  }
+
+ private:
+  void begin(::grpc::experimental::InterceptorBatchMethods& call) {
+    if (span_) return;
+    const auto* metadata = call.GetRecvInitialMetadata();
+    const auto remote = metadata == nullptr ? std::nullopt : extract_from(*metadata);
+    const auto caller = options_.identify ? options_.identify(*call_) : std::nullopt;
+    Context context = remote && caller ? Context::continue_from(*remote) : Context();
+    if (caller) {
+      context.tenant_id = caller->tenant;
+      context.actor = caller->actor;
+    }
+    context.request_id = RequestId::generate();
+    span_.emplace(options_.span, SpanKind::kServer, context);
+    set_method(*span_, method_);
+    if (remote && !caller) span_->link(remote->parent);
+    open_calls().put(call_, span_->context());
+  }
+
+  void finish(::grpc::experimental::InterceptorBatchMethods& call) {
+    if (!span_) return;
+    const ::grpc::Status status = call.GetSendStatus();
+    set_status(*span_, status, true);
+    if (is_server_fault(status.error_code())) {
+      if (auto* trailing = call.GetSendTrailingMetadata()) trailing->emplace(kKeep, "1");
+    }
+    end();
+  }
+
+  void end() {
+    if (!span_) return;
+    open_calls().drop(call_);
+    span_->end();
+    span_.reset();
+  }
+
+  const ServerOptions& options_;  // of the factory, which outlives the server
+  const ::grpc::ServerContextBase* call_;
+  const std::string method_;
+  std::optional<ManualSpan> span_;
+};
+
+class ServerFactory final : public ::grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit ServerFactory(ServerOptions options) : options_(std::move(options)) {}
+  ::grpc::experimental::Interceptor* CreateServerInterceptor(::grpc::experimental::ServerRpcInfo* info) override { return new ServerInterceptor(options_, info); }
+
+ private:
+  const ServerOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<::grpc::experimental::ServerInterceptorFactoryInterface> server_interceptor(ServerOptions options) { return std::make_unique<ServerFactory>(std::move(options)); }
+
+CallScope::CallScope(const ::grpc::ServerContextBase& call) {
+  if (auto context = open_calls().find(&call)) scope_.emplace(std::move(*context));
+}
+
+}  // namespace stella::telemetry::rpc
