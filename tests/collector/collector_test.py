@@ -343,6 +343,55 @@ def a_full_queue_refuses_and_loses_nothing(folder, issuer):
     return f"{len(acknowledged)} taken, then 503"
 
 
+def memory_has_a_limit(folder, issuer):
+    """Traces that wait for their decision fill the memory: senders are told to come again, and may once it is free."""
+    target = Target(folder / "target")
+    target.start()
+    c = Collector(folder / "c", issuer.url, target, STELLA_COLLECTOR_MEMORY_MIB="120", STELLA_COLLECTOR_SPIKE_MIB="30", STELLA_COLLECTOR_DECISION_WAIT="3s").start()
+    token = issuer.token()
+    filler = {f"attr.{i}": "0123456789 " * 40 for i in range(20)}
+    taken = {}
+    for _ in range(400):
+        traces = [os.urandom(16) for _ in range(100)]
+        status = c.post("traces", trace_request(*(span(t, error=True, attrs=filler) for t in traces)), token)
+        if status != 200:
+            break
+        taken.update(dict.fromkeys(traces))
+    assert status in (429, 503) and len(taken) > 500, (status, len(taken))
+    most = c.resident_mib()
+    assert c.metrics()["otelcol_processor_memory_limiter_refused_spans"] + c.metrics()["otelcol_processor_refused_spans"] + c.metrics()["otelcol_receiver_refused_spans"] > 0
+    wait_until(lambda: c.post("traces", trace_request(span(os.urandom(16), error=True)), token) == 200, 60, "room")
+    wait_until(lambda: set(taken) <= {s.trace_id for _, _, s in target.spans()}, 60, "the traces that were taken")
+    c.stop()
+    target.kill()
+    return f"{len(taken)} traces taken, then {status} at {most} MiB, all of them arrived"
+
+
+def a_bomb_is_refused(c, issuer):
+    """64 MiB of zeros in 64 KiB, with a good token and without; over both protocols."""
+    import grpc
+    import gzip
+    import urllib.error
+    import urllib.request
+    bomb = gzip.compress(bytes(64 << 20), 9)
+    for token, wanted in ((issuer.token(), (400, 413)), (None, (401,))):
+        headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"} | ({"authorization": "Bearer " + token} if token else {})
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{c.ports['http']}/v1/logs", bomb, headers), timeout=30) as r:
+                status = r.status
+        except urllib.error.HTTPError as e:
+            status = e.code
+        assert status in wanted, status
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
+    with grpc.insecure_channel(f"127.0.0.1:{c.ports['grpc']}", compression=grpc.Compression.Gzip) as channel:
+        try:
+            LogsServiceStub(channel).Export(log_request("0" * (64 << 20)), metadata=[("authorization", "Bearer " + issuer.token())], timeout=30)
+            raise AssertionError("accepted")
+        except grpc.RpcError as e:
+            assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, e
+    return f"{c.resident_mib()} MiB afterwards"
+
+
 # ── standard senders ───────────────────────────────────────────────────────────────────────────────────────────────
 def the_python_sdk_sends(c, issuer, target, protocol):
     if protocol == "grpc":
@@ -418,7 +467,7 @@ def main():
 
     issuer = Issuer()
     for function in (configuration_is_valid, every_commented_exporter_is_valid, the_rest_is_sampled_with_its_weight, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
-                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing):
+                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, memory_has_a_limit):
         with Folder() as folder:
             run(function, folder) if "valid" in function.__name__ else run(function, folder, issuer)
     with Folder() as folder:
@@ -431,6 +480,7 @@ def main():
         run(tokens_that_may_not_send_get_nowhere, c, issuer, target)
         run(a_tenant_token_forces_its_tenant, c, issuer, target)
         run(a_platform_token_carries_many_tenants, c, issuer, target)
+        run(a_bomb_is_refused, c, issuer)
         run(secrets_are_masked, c, issuer, target)
         run(whole_traces_are_kept_or_not, c, issuer, target)
         target.kill()

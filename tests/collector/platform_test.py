@@ -36,6 +36,7 @@ def our_processes_have_a_token_for_all_tenants(p, c, target):
     path = p.path("telemetry", "token")  # stellad wrote it, as the setting says
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     token = pathlib.Path(path).read_text().strip()
+    FIRST.append(token)
     p.run_tool("--telemetry-token", p.path("second-token"))
     second = pathlib.Path(p.path("second-token")).read_text().strip()
     assert token != second
@@ -50,6 +51,19 @@ def our_processes_have_a_token_for_all_tenants(p, c, target):
     # It is good for telemetry only.
     for route in ("/me", "/sboms", "/timeline", "/obs/health", "/tenants"):
         assert p.client("admin").request("GET", route, token=token).status == 401, route
+
+
+def the_token_is_renewed_before_it_expires(p, c, target):
+    """It lives 60 s here (the shortest), so a new one is there after 30."""
+    path = pathlib.Path(p.path("telemetry", "token"))
+    first = FIRST[0] if FIRST else path.read_text().strip()
+    second = wait_until(lambda: path.read_text().strip() not in ("", first) and path.read_text().strip(), 60, "another token")
+    assert [n for n in os.listdir(path.parent)] == ["token"], os.listdir(path.parent)
+    assert c.post("logs", log_request("renewed"), second) == 200
+    wait_until(lambda: target.bodies()["renewed"], 20, "the record")
+
+
+FIRST = []
 
 
 def a_python_client_continues_its_trace_through_our_api(p, c, target):
@@ -100,8 +114,8 @@ class Machine:
         assert expect is None or done.returncode == expect, f"stella {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
-    def json(self, *words):
-        return json.loads(self.run("-o", "json", *words).stdout)
+    def json(self, *words, expect=0):
+        return json.loads(self.run("-o", "json", *words, expect=expect).stdout)
 
     def end(self):
         self.run("down", expect=None)
@@ -138,9 +152,16 @@ def up_runs_the_collector_and_keeps_it_alive(folder):
             environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             assert f"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{here.ports['http']}".encode() in environment, part
         os.kill(collector["pid"], signal.SIGKILL)
-        again = wait_until(lambda: next((x for x in m.json("status")["parts"] if x["name"] == "collector" and x["running"] and x["pid"] != collector["pid"]), None), 30, "its restart")
+        wait_until(lambda: next((x for x in m.json("status")["parts"] if x["name"] == "collector" and x["running"] and x["pid"] != collector["pid"]), None), 30, "its restart")
         wait_until(lambda: here.post("logs", log_request("after the kill"), token) == 200, 20, "it to take records again")
         wait_until(lambda: target.bodies()["after the kill"], 20, "them at the target")
+        # Both at once: the Collector cannot start before the Authority answers, and is tried again until it does.
+        for x in m.json("status")["parts"]:
+            if x["name"] in ("collector", "stellad"):
+                os.kill(x["pid"], signal.SIGKILL)
+        wait_until(lambda: here.post("logs", log_request("after both"), token) == 200, 60, "both to be back")
+        wait_until(lambda: target.bodies()["after both"] and m.json("status", expect=None)["ready"], 30, "the record, and all ready")
+        again = next(x for x in m.json("status")["parts"] if x["name"] == "collector")
         assert "Collector" not in m.run("up", "--detach", "--collector").stderr.split("already running")[0]
         m.run("down")
         assert not os.path.exists(f"/proc/{again['pid']}"), "it outlived the platform"
@@ -169,12 +190,12 @@ def main():
         if not wanted or function.__name__ in wanted:
             report.run(function.__name__, function, *arguments)
 
-    if not wanted or any(w in wanted for w in ("a_tenants_token_stamps_its_tenant", "our_processes_have_a_token_for_all_tenants", "a_python_client_continues_its_trace_through_our_api")):
+    if not wanted or any(w in wanted for w in ("a_tenants_token_stamps_its_tenant", "our_processes_have_a_token_for_all_tenants", "a_python_client_continues_its_trace_through_our_api", "the_token_is_renewed_before_it_expires")):
         with Folder() as folder, Platform() as p:
             # The setting needs the platform's own directory, known only now.
             os.mkdir(p.path("telemetry"))
             with open(p.path("stella.yaml"), "a") as f:
-                f.write(f"telemetry.token_file: {p.path('telemetry', 'token')}\n")
+                f.write(f"telemetry.token_file: {p.path('telemetry', 'token')}\nauth.token_ttl: 60s\n")
             p.kill("stellad")
             p.start("stellad")
             p.wait_ready()
@@ -184,6 +205,7 @@ def main():
             run(a_tenants_token_stamps_its_tenant, p, c, target)
             run(our_processes_have_a_token_for_all_tenants, p, c, target)
             run(a_python_client_continues_its_trace_through_our_api, p, c, target)
+            run(the_token_is_renewed_before_it_expires, p, c, target)
             c.kill()
             target.kill()
     for function in (up_runs_the_collector_and_keeps_it_alive, up_without_it_says_so):
