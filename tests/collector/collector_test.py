@@ -228,6 +228,20 @@ def the_rest_is_sampled_with_its_weight(folder, issuer):
     return f"{share:.1%} of 2000, each with weight 4"
 
 
+def span_metrics_count_before_sampling(folder, issuer):
+    target = Target(folder / "target")
+    target.start()
+    c = Collector(folder / "c", issuer.url, target, over=["extras/span-metrics.yaml"], STELLA_COLLECTOR_SAMPLE_PERCENT="0", STELLA_COLLECTOR_SPAN_METRICS_INTERVAL="500ms").start()
+    assert c.post("traces", trace_request(*(span(os.urandom(16), name="counted") for _ in range(70)), resource={"tenant_id": "beta"}), issuer.token(tenant="acme")) == 200
+    calls = lambda: [(r, p) for r, _, m in target.metrics() if m.name == "traces.span.metrics.calls" for p in m.sum.data_points]  # noqa: E731
+    wait_until(lambda: calls() and calls()[-1][1].as_int == 70, 20, lambda: str(calls()))
+    resource, point = calls()[-1]
+    assert resource["tenant_id"] == "acme" and "counted" in {a.value.string_value for a in point.attributes}, (resource, point)
+    c.stop()
+    assert not target.spans()
+    target.kill()
+
+
 # ── losses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def a_killed_collector_keeps_what_it_acknowledged(folder, issuer):
     """Target away, Collector killed: logs and metrics come from the queue on disk. Traces that waited for their decision are lost, and counted here."""
@@ -466,7 +480,7 @@ def main():
             report.run(function.__name__ + "".join(" " + a for a in arguments if isinstance(a, str)), function, *arguments)
 
     issuer = Issuer()
-    for function in (configuration_is_valid, every_commented_exporter_is_valid, the_rest_is_sampled_with_its_weight, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
+    for function in (configuration_is_valid, every_commented_exporter_is_valid, the_rest_is_sampled_with_its_weight, span_metrics_count_before_sampling, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
                      a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, memory_has_a_limit):
         with Folder() as folder:
             run(function, folder) if "valid" in function.__name__ else run(function, folder, issuer)

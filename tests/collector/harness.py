@@ -178,8 +178,8 @@ def answers(port):
 class Collector:
     """The real program with the default configuration; what differs goes in by the environment, as in production."""
 
-    def __init__(self, directory, issuer, target=None, config=CONFIG, **environment):
-        self.directory, self.config = pathlib.Path(directory), config
+    def __init__(self, directory, issuer, target=None, config=CONFIG, over=(), **environment):
+        self.directory, self.config, self.over = pathlib.Path(directory), config, [word for file in over for word in ("--config", file)]
         self.directory.mkdir(exist_ok=True)
         self.ports = {name: free_port() for name in ("grpc", "http", "health", "zpages", "metrics")}
         at = "127.0.0.1:{}".format
@@ -195,7 +195,7 @@ class Collector:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([PROGRAM, "--config", self.config / "config.yaml", *GATES], env=self.environment, cwd=self.config, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen([PROGRAM, "--config", self.config / "config.yaml", *self.over, *GATES], env=self.environment, cwd=self.config, stdout=log, stderr=log, preexec_fn=die_with_parent)
         wait_until(self.ready, 30, lambda: "the Collector; its log ends with\n" + self.log.read_text()[-1500:])
         return self
 

@@ -29,7 +29,7 @@ def venv(cache):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "complete").exists():
             shutil.rmtree(place, ignore_errors=True)
-            steps = [[sys.executable, "-m", "venv", place], [place / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r", HERE / "requirements.txt"]]
+            steps = [[sys.executable, "-m", "venv", place], [place / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", HERE / "requirements.txt"]]
             for step in steps:
                 done = subprocess.run(step, capture_output=True, text=True, check=False)
                 if done.returncode != 0:

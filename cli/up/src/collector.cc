@@ -52,20 +52,25 @@ Result<void> copy_file(const std::string& from, const std::string& to) {
   return write_file_durable(to, text, 0644);
 }
 
-Result<void> copy_config(const std::string& from, const std::string& to) {
-  const std::optional<process::User> self;
-  STELLA_TRY_VOID(own_dir(to, self, 0755));
-  STELLA_TRY_VOID(own_dir(to + "/exporters", self, 0755));
-  for (const char* name : {"config.yaml", "feature-gates"}) STELLA_TRY_VOID(copy_file(from + "/" + name, to + "/" + name));
-  DIR* dir = ::opendir((from + "/exporters").c_str());
-  if (dir == nullptr) return {};
+// The YAML files of a folder.
+Result<void> copy_folder(const std::string& from, const std::string& to) {
+  STELLA_TRY_VOID(own_dir(to, std::nullopt, 0755));
+  DIR* dir = ::opendir(from.c_str());
+  if (dir == nullptr) return io_error("cannot read", from);
   Result<void> copied;
   while (const dirent* entry = copied ? ::readdir(dir) : nullptr) {
     const std::string name = entry->d_name;
-    if (name.ends_with(".yaml")) copied = copy_file(from + "/exporters/" + name, to + "/exporters/" + name);
+    if (name.ends_with(".yaml")) copied = copy_file(from + "/" + name, to + "/" + name);
   }
   ::closedir(dir);
   return copied;
+}
+
+Result<void> copy_config(const std::string& from, const std::string& to) {
+  STELLA_TRY_VOID(own_dir(to, std::nullopt, 0755));
+  for (const char* name : {"config.yaml", "feature-gates"}) STELLA_TRY_VOID(copy_file(from + "/" + name, to + "/" + name));
+  STELLA_TRY_VOID(copy_folder(from + "/exporters", to + "/exporters"));
+  return copy_folder(from + "/extras", to + "/extras");
 }
 
 int port_of(const std::string& address) {
