@@ -2,6 +2,7 @@
 #include "stella/telemetry/record.h"
 
 #include <algorithm>
+#include <array>
 
 #include "stella/contracts/errors.h"
 
@@ -28,18 +29,10 @@ bool take(std::string_view& rest, std::size_t size, std::string_view& out) {
   return true;
 }
 
-// Fixed sizes of values; 0 is free.
-std::size_t value_size(Field::Kind kind) {
-  switch (kind) {
-    case Field::Kind::kInt:
-    case Field::Kind::kBool:
-    case Field::Kind::kSpanId: return 8;
-    case Field::Kind::kUuid:
-    case Field::Kind::kTraceId: return 16;
-    case Field::Kind::kSha256: return 32;
-    default: return 0;
-  }
-}
+// Sizes of values by Field::Kind; 0 is free.
+constexpr std::array<std::size_t, 10> kValueSizes{0, 0, 0, 8, 8, 16, 32, 16, 8, 0};
+static_assert(static_cast<std::size_t>(Field::Kind::kError) + 1 == kValueSizes.size());
+constexpr std::size_t value_size(Field::Kind kind) { return kValueSizes[static_cast<std::size_t>(kind)]; }
 
 std::string_view cut(std::string_view text, std::size_t most) { return text.substr(0, std::min(text.size(), most)); }
 
@@ -76,37 +69,44 @@ bool next_error_field(std::string_view& rest, std::string_view& name, std::strin
 }
 
 std::size_t RecordView::take_field(std::string_view rest, FieldView& out) {
-  const std::size_t before = rest.size();
-  std::uint8_t kind;
-  std::uint16_t size;
-  if (!take(rest, out.id) || !take(rest, kind) || !take(rest, size)) return 0;
+  constexpr std::size_t kHead = 4;
+  if (rest.size() < kHead) return 0;
+  const auto id = static_cast<std::uint8_t>(rest[0]), kind = static_cast<std::uint8_t>(rest[1]);
   if (kind > static_cast<std::uint8_t>(Field::Kind::kError)) return 0;
-  out.kind = static_cast<Field::Kind>(kind);
-  if (out.id == kForeignField) {
-    std::uint8_t key;
-    if (!take(rest, key) || !take(rest, key, out.key)) return 0;
-  } else {
-    out.key = field_key(out.id);
-  }
-  if (out.key.empty() || !take(rest, size, out.value)) return 0;
-  if (const std::size_t fixed = value_size(out.kind); fixed != 0 && fixed != size) return 0;
-  return before - rest.size();
+  if (id == kForeignField ? rest.size() == kHead || rest[kHead] == 0 : id >= detail::kFieldKeys.size()) return 0;
+  std::uint16_t size;
+  std::memcpy(&size, rest.data() + 2, sizeof size);
+  const std::size_t whole = kHead + (id == kForeignField ? 1u + static_cast<std::uint8_t>(rest[kHead]) : 0u) + size;
+  if (rest.size() < whole) return 0;
+  if (const std::size_t fixed = kValueSizes[kind]; fixed != 0 && fixed != size) return 0;
+  return known_field(rest.data(), out);
 }
 
 std::optional<RecordView> RecordView::parse(std::string_view bytes) {
-  RecordView v;
-  std::string_view rest = bytes;
-  if (!take(rest, v.head_)) return std::nullopt;
+  std::optional<RecordView> out{RecordView()};
+  RecordView& v = *out;
+  if (bytes.size() < sizeof v.head_) return std::nullopt;
+  std::memcpy(&v.head_, bytes.data(), sizeof v.head_);
   const RecordHead& h = v.head_;
   if (h.size < sizeof h || h.size % 8 != 0 || h.size > kRecordBytes || h.size > bytes.size()) return std::nullopt;
   if (h.kind != RecordKind::kLog && h.kind != RecordKind::kSpan) return std::nullopt;
   if (h.level > Level::kError || h.span_kind > SpanKind::kConsumer || h.status > SpanStatus::kError || h.sampling > SamplingReason::kUndecided) return std::nullopt;
   v.bytes_ = bytes.substr(0, h.size);
-  rest = v.bytes_.substr(sizeof h);
-  if (!take(rest, h.tenant, v.tenant_) || !take(rest, h.actor, v.actor_) || !take(rest, h.route, v.route_) || !take(rest, h.method, v.method_) ||
-      !take(rest, h.tracestate, v.tracestate_) || !take(rest, h.module, v.module_) || !take(rest, h.message, v.message_)) {
-    return std::nullopt;
-  }
+  const std::size_t texts = std::size_t{h.tenant} + h.actor + h.route + h.method + h.tracestate + h.module + h.message;
+  if (texts > h.size - sizeof h) return std::nullopt;
+  const char* p = v.bytes_.data() + sizeof h;
+  const auto text = [&p](std::string_view& into, std::size_t size) {
+    into = {p, size};
+    p += size;
+  };
+  text(v.tenant_, h.tenant);
+  text(v.actor_, h.actor);
+  text(v.route_, h.route);
+  text(v.method_, h.method);
+  text(v.tracestate_, h.tracestate);
+  text(v.module_, h.module);
+  text(v.message_, h.message);
+  std::string_view rest(p, h.size - sizeof h - texts);
   const auto skip = [&rest](std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       FieldView field;
@@ -123,10 +123,10 @@ std::optional<RecordView> RecordView::parse(std::string_view bytes) {
   for (std::size_t i = 0; i < h.event_count; ++i) {
     std::int64_t ns;
     std::uint16_t name, count;
-    std::string_view text;
-    if (!take(rest, ns) || !take(rest, name) || !take(rest, count) || !take(rest, name, text) || !skip(count)) return std::nullopt;
+    std::string_view name_text;
+    if (!take(rest, ns) || !take(rest, name) || !take(rest, count) || !take(rest, name, name_text) || !skip(count)) return std::nullopt;
   }
-  return v;
+  return out;
 }
 
 void append_field(std::string& out, const Field& field, std::string_view scrubbed_text) {
