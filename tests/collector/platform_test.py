@@ -171,6 +171,43 @@ def up_runs_the_collector_and_keeps_it_alive(folder):
         target.kill()
 
 
+def a_torn_queue_is_set_aside(folder):
+    """A disk tears the queue's file, once under the running Collector and once between two starts: it is kept aside, and records flow again."""
+    target = Target(folder / "target")
+    target.start()
+    m = Machine(folder, target)
+    queue = m.data / "collector/exporter_otlp_http_target_logs"
+
+    def tear(whole):
+        with open(queue, "r+b") as f:
+            f.seek(0 if whole else 8192)  # the two pages at its head say by a checksum whether they are whole
+            f.write(os.urandom(queue.stat().st_size - f.tell()))
+
+    def sent(text):
+        token = (m.data / "run/telemetry/token").read_text().strip()
+        here = Collector.__new__(Collector)
+        here.ports = {"http": m.json("status", expect=None)["ports"]["otlp_http"]}
+        wait_until(lambda: here.post("logs", log_request(text), token) == 200, 60, "it to take records")
+        wait_until(lambda: target.bodies()[text], 20, "the record at the target")
+
+    try:
+        m.run("up", "--detach", "--collector")
+        sent("before")
+        tear(whole=False)
+        os.kill(next(x["pid"] for x in m.json("status")["parts"] if x["name"] == "collector"), signal.SIGKILL)
+        sent("after the first")
+        assert len(list(m.data.glob("collector.torn-*"))) == 1, list(m.data.iterdir())
+        for round_number, whole in enumerate((True, False)):
+            m.run("down")
+            tear(whole)
+            assert "set aside" in m.run("up", "--detach", "--collector").stderr
+            sent(f"after the next, {round_number}")
+        assert len(list(m.data.glob("collector.torn-*"))) == 3, list(m.data.iterdir())
+    finally:
+        m.end()
+        target.kill()
+
+
 def up_without_it_says_so(folder):
     target = Target(folder / "target")
     m = Machine(folder, target)
@@ -208,7 +245,7 @@ def main():
             run(the_token_is_renewed_before_it_expires, p, c, target)
             c.kill()
             target.kill()
-    for function in (up_runs_the_collector_and_keeps_it_alive, up_without_it_says_so):
+    for function in (up_runs_the_collector_and_keeps_it_alive, a_torn_queue_is_set_aside, up_without_it_says_so):
         with Folder() as folder:
             run(function, folder)
     report.end()

@@ -2,10 +2,12 @@
 #include "collector.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <sstream>
 
 #include "cluster.h"
@@ -120,6 +122,37 @@ bool healthy(int port) {
   return response && response->status == 200;
 }
 
+// What was written to a file since this was last asked.
+class NewText {
+ public:
+  explicit NewText(std::string path) : path_(std::move(path)) { take(); }
+  std::string take() {
+    const Fd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    const off_t end = fd ? ::lseek(fd.get(), 0, SEEK_END) : 0;
+    std::string text(static_cast<std::size_t>(std::clamp<off_t>(end - at_, 0, 1 << 20)), '\0');
+    const ssize_t n = fd ? ::pread(fd.get(), text.data(), text.size(), end - static_cast<off_t>(text.size())) : 0;
+    text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    at_ = end;
+    return text;
+  }
+
+ private:
+  std::string path_;
+  off_t at_ = 0;
+};
+
+// Its queue's library ends the program on a file that a failing disk tore, at every start again. The words are those of its errors and of a
+// stack through it.
+bool queue_is_torn(std::string_view text) {
+  return text.find("go.etcd.io/bbolt.") != text.npos || text.find("invalid database") != text.npos || text.find("checksum error") != text.npos;
+}
+
+// Kept for somebody to look at; the Collector begins with an empty one.
+void set_queue_aside(const Layout& l) {
+  const std::string queue = l.path("collector");
+  if (::rename(queue.c_str(), (queue + ".torn-" + std::to_string(Timestamp::now().seconds())).c_str()) == 0) (void)own_dir(queue, l.collector, 0700);
+}
+
 }  // namespace
 
 Result<CollectorChoice> find_or_build_collector(const Layout& layout) {
@@ -167,6 +200,12 @@ Environment sender_environment(const Layout& l, const Ports& ports) {
   return {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://" + loopback(ports.otlp_http)}, {"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"}, {"STELLA_TELEMETRY_TOKEN_FILE", token_file(l)}};
 }
 
+bool mend_collector(const Layout& l, const Error& error) {
+  if (!queue_is_torn(error.field("log"))) return false;
+  set_queue_aside(l);
+  return true;
+}
+
 std::string collector_target() {
   const std::string target = environment("STELLA_COLLECTOR_TARGET"), exporter = environment("STELLA_COLLECTOR_EXPORTER");
   if (!exporter.empty()) return exporter;
@@ -201,6 +240,9 @@ process::Service collector_service(const Layout& l, const CollectorChoice& choic
   set_default(own, "STELLA_COLLECTOR_STORAGE", l.path("collector"));
   set_default(own, "STELLA_COLLECTOR_SAMPLE_PERCENT", "100");  // one machine: nothing is too much
   s.options.environment.insert(s.options.environment.end(), own.begin(), own.end());
+  s.on_exit = [l, written = std::make_shared<NewText>(l.log("collector"))](int) {
+    if (queue_is_torn(written->take())) set_queue_aside(l);
+  };
   s.ready = [port = ports.collector_health, otlp = ports.otlp_http] { return healthy(port) && port_answers(otlp); };
   return s;
 }

@@ -7,6 +7,7 @@
 
 #include "files.h"
 #include "layout.h"
+#include "stella/base/result.h"
 #include "stella/platform/process.h"
 
 namespace stella::cli::up {
@@ -31,6 +32,9 @@ std::vector<std::pair<std::string, std::string>> sender_environment(const Layout
 // "its own log …" or the URL of STELLA_COLLECTOR_TARGET.
 std::string collector_target();
 process::Service collector_service(const Layout& layout, const CollectorChoice& choice, const Ports& ports, const std::string& issuer);
+// After a start that failed with `error`: true where its queue was torn and has been set aside (collector.torn-…), so that another try is worth it.
+// While it runs the service does the same by itself.
+bool mend_collector(const Layout& layout, const Error& error);
 // Issuer of our tokens as stellad will name it.
 Result<std::string> token_issuer(const Layout& layout, const std::string& url);
 

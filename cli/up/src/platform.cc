@@ -108,7 +108,12 @@ Result<void> Platform::start_parts() {
 
 Result<void> Platform::start_collector() {
   const std::string issuer = STELLA_TRY(token_issuer(layout_, state_.url));
-  STELLA_TRY_VOID(start_part(collector_service(layout_, collector_, state_.ports, issuer)));
+  auto started = start_part(collector_service(layout_, collector_, state_.ports, issuer));
+  if (!started && mend_collector(layout_, started.error())) {
+    tell_("collector: its queue on disk is damaged; set aside as " + layout_.path("collector") + ".torn-…, starting with an empty one");
+    started = start_part(collector_service(layout_, collector_, state_.ports, issuer));
+  }
+  if (!started) return started;
   tell_("collector: telemetry goes to " + collector_target());
   return {};
 }
