@@ -15,6 +15,7 @@
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/platform/process.h"
+#include "stella/services/controls.h"
 #include "stella/services/export.h"
 #include "stella/services/ledger.h"
 #include "stella/services/orchestrator.h"
@@ -32,6 +33,7 @@ using std::chrono::milliseconds;
 constexpr telemetry::Logger kLog{"stellad"};
 constexpr telemetry::Gauge kUp{contracts::metrics::kServiceUp};
 
+constexpr auto kControlsEvery = milliseconds(2000);  // what an operator changes is in force everywhere within seconds
 constexpr std::string_view kRoles[] = {"web", "orchestrator", "telemetry", "indexer", "locker"};
 
 Result<std::set<std::string, std::less<>>> roles_of(const config::Settings& settings) {
@@ -150,6 +152,7 @@ struct Process {
   std::unique_ptr<objects::Store> store;
   std::unique_ptr<pg::SystemPool<pg::TelemetryRole>> telemetry_pool;
   std::shared_ptr<PgRowSink> row_sink;
+  std::unique_ptr<controls::Watcher> controls;
   std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
   std::unique_ptr<pg::SystemPool<pg::LockerRole>> locker_pool;
   std::unique_ptr<evidence::Locker> locker;
@@ -292,6 +295,7 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   if (!checked) return Error(checked.error());
   const auto& roles = *checked;
   STELLA_TRY_VOID(start_telemetry(settings, p));
+  p.controls = std::make_unique<controls::Watcher>(*p.telemetry_pool, kControlsEvery, roles.contains("telemetry"));
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(objects::open_posix_store(path_of(settings, "objects.root", "objects")));
   jobs::set_wake_hook(wake_orchestrator);

@@ -72,6 +72,7 @@ def exercise(platform, admin):
     validate.check_evidence(api, admin, done, export)
     validate.check_attestations(api, admin, done, export)
     validate.check_observability(api, admin, done)
+    validate.check_settings(api, admin)
     for name, (method, path, operation) in api.operations.items():
         if any(status >= 400 for status, _, _ in api.replies[name]):
             continue

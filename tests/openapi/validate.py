@@ -90,7 +90,7 @@ class Api:
     def call(self, case, operation, client, expected, body=None, query="", headers=None, **parameters):
         method = self.operations[operation][0]
         path = self.place(operation, parameters) + (("?" + query) if query else "")
-        if method == "POST" and body is None:
+        if method in ("POST", "PATCH") and body is None:
             body = {}
         # The first success of each POST is made under an Idempotency-Key, and then another request under the same key.
         keyed = expected in (200, 201, 202) and ("409" in self.operations[operation][2]["responses"]) and method == "POST" and operation not in self.keyed
@@ -438,6 +438,19 @@ def check_observability(api, c, done):
     api.report.check("an authorisation and a policy decision are in it", {d["path"] for d in trace["decisions"]} == {"stella/authz", "stella/policy"}, repr(trace["decisions"]))
 
 
+def check_settings(api, c):
+    """What telemetry records: read, changed, put back; each wrong value is named."""
+    api.call("nothing changed yet", "obs_settings", c, 200)
+    made = api.call("levels, sampling, deep debug", "change_obs_settings", c, 200,
+                    {"levels": {"web": "debug", "*": "warn"}, "sampling": 0.5, "deep_debug": {"classes": ["email"], "ttl_seconds": 60, "reason": "support case"}})
+    api.report.check("the change is what is read", api.call("as changed", "obs_settings", c, 200).json == made.json, repr(made))
+    for body in ({}, {"levels": {"web": "loud"}}, {"sampling": 2}, {"deep_debug": {"classes": ["email"], "ttl_seconds": 86401, "reason": "x"}}, {"deep_debug": {"classes": ["secret"], "ttl_seconds": 1, "reason": "x"}}):
+        api.call(f"{body}", "change_obs_settings", c, 422, body)
+    api.call("not JSON", "change_obs_settings", c, 400, b"[")
+    back = api.call("back to the deployment's", "change_obs_settings", c, 200, {"levels": {}, "sampling": None, "deep_debug": None})
+    api.report.check("nothing is left of it", back["levels"] == {} and back["sampling"] is None and back["deep_debug"] is None, repr(back))
+
+
 def check_protocol(api, c, sbom):
     """What holds for every route: methods, HEAD, idempotency, hostile parameters, trace continuation."""
     for method, path, allow in (("PUT", "/sboms", "POST, GET, HEAD"), ("POST", "/me", "GET, HEAD"), ("GET", "/jobs/x/cancel", "POST")):
@@ -516,6 +529,7 @@ def main():
         check_tampering(api, p, c, done)
         check_attestations(api, c, done, export)
         check_observability(api, c, done)
+        check_settings(api, c)
         check_protocol(api, c, sbom)
         check_outage(api, p, c)
         api.end()

@@ -92,8 +92,9 @@ class Things:
             "export_evidence": {"recipient": "matrix"},
             "verify_evidence": {"bundle_id": i("bundle_id")},
             "verify_attestation": {"attestation_id": i("attestation_id"), "subject_digest": self.digest},
+            "change_obs_settings": {"levels": {"web": "info"}},
         }
-        if route["method"] != "POST":
+        if route["method"] not in ("POST", "PATCH"):
             return None, []
         body = made[route["handler"]]
         return body, [v for k, v in body.items() if k in ("sbom_id", "evaluation_id", "bundle_id", "attestation_id") or k == "resource_id" and route["handler"] == "create_snapshot"]

@@ -71,5 +71,7 @@ Result<http::Response> verify_attestation(Context&);
 // handlers_obs.cc
 Result<http::Response> obs_trace(Context&);
 Result<http::Response> obs_health(Context&);
+Result<http::Response> obs_settings(Context&);
+Result<http::Response> change_obs_settings(Context&);
 
 }  // namespace stella::web::handlers

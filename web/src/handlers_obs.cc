@@ -1,6 +1,7 @@
-// One trace on one screen, and the health of the parts.
+// One trace on one screen, the health of the parts, and what telemetry records.
 #include "handlers.h"
 #include "page.h"
+#include "stella/services/controls.h"
 
 namespace stella::web::handlers {
 namespace {
@@ -37,6 +38,13 @@ constexpr Part kParts[] = {
                      "FROM attestation_facts f JOIN attestations a ON a.tenant_id = f.tenant_id AND a.id = f.attestation_id WHERE f.tenant_id = $1 AND f.trace_id = $2 ORDER BY a.created_at, f.attestation_id"},
 };
 
+http::Response settings_response(const controls::Stored& stored) {
+  json::Value body = controls::to_json(stored.controls);
+  body.set("updated_at", stored.updated_at ? json::Value(stored.updated_at->rfc3339()) : json::Value());
+  body.set("updated_by", stored.updated_by.empty() ? json::Value() : json::Value(stored.updated_by));
+  return http::Response::json(200, json::dump(body));
+}
+
 }  // namespace
 
 Result<http::Response> obs_trace(Context& ctx) {
@@ -65,6 +73,20 @@ Result<http::Response> obs_health(Context& ctx) {
                                         {ctx.tenant()}));
   return http::Response::json(200, json::dump(json::Value::object({{"healthy", healthy}, {"version", STELLA_VERSION}, {"parts", std::move(parts)},
                                                                    {"jobs", json::Value::object({{"queued", rows.integer(0, 0)}, {"running", rows.integer(0, 1)}, {"dead", rows.integer(0, 2)}})}})));
+}
+
+Result<http::Response> obs_settings(Context& ctx) {
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const controls::Stored stored = STELLA_TRY(controls::read(*tx));
+  return ctx.commit(settings_response(stored));
+}
+
+Result<http::Response> change_obs_settings(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"levels", Member::kObject}, {"sampling", Member::kAny}, {"deep_debug", Member::kAny}}));
+  const controls::Change change = STELLA_TRY(controls::parse_change(body));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const controls::Stored stored = STELLA_TRY(controls::change(*tx, change, ctx.trace));
+  return ctx.commit(settings_response(stored));
 }
 
 }  // namespace stella::web::handlers

@@ -72,6 +72,8 @@ constexpr std::array kRoutes{
 
     Route{"GET", "/obs/health", kTenant, "obs:read", 0, h::obs_health},
     Route{"GET", "/obs/trace/:trace_id", kTenant, "obs:read", 0, h::obs_trace},
+    Route{"GET", "/obs/settings/telemetry", kTenant, "obs:read", 0, h::obs_settings},
+    Route{"PATCH", "/obs/settings/telemetry", kTenant, "obs:write", kJson, h::change_obs_settings},
 };
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "stella/contracts/job_kinds.h"
 #include "stella/contracts/metrics.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/services/controls.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/span.h"
@@ -173,12 +174,13 @@ Result<int> Orchestrator::Impl::dispatch_round() {
 Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   auto tx = STELLA_TRY(Tx::open(pool));
   const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
-      ", (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from) FROM jobs j "
+      ", (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from), " STELLA_SQL_CONTROLS("j.tenant_id") " FROM jobs j "
       "WHERE j.tenant_id = $1 AND j.job_id = $2 AND ((j.state IN ('queued', 'running') AND j.cancel_requested) OR (j.state = 'queued' AND j.not_before <= now() AND "
       "(j.cached_from IS NOT NULL OR j.lease_until IS NULL OR j.lease_until <= now()))) FOR UPDATE OF j SKIP LOCKED"),
       {key.tenant, key.job}));
   if (rows.empty()) return false;
   JobRow job = STELLA_TRY(read_job(rows, 0));
+  job.controls = std::string(rows.text(0, 21));
   if (job.cancel_requested) {
     const EndSpan ending(job);
     if (job.state == "running") STELLA_TRY_VOID(end_run(tx, job, "cancelled", "cancelled on request", nullptr));
@@ -268,6 +270,8 @@ Result<void> Orchestrator::Impl::send(const JobRow& job) {
     message.set("tracestate", ambient.tracestate);
     headers.emplace_back("tracestate", ambient.tracestate);
   }
+  // A runner has no database: what holds for the tenant's telemetry comes with the job.
+  if (const auto controls = json::parse(job.controls); controls && controls->is_object()) message.set("telemetry", *controls);
   message.set("limits", json::Value::object({{"cpu_s", static_cast<std::int64_t>(kind->cpu_ms / 1000)},
                                              {"wall_s", static_cast<std::int64_t>(kind->wall_ms / 1000)},
                                              {"memory_mb", static_cast<std::int64_t>(kind->memory_bytes >> 20)},

@@ -20,6 +20,7 @@ struct JobRow : jobs::JobFacts {
   bool cancel_requested = false;
   std::optional<JobId> cached_from;
   std::string outputs;  // JSON text of an earlier job, where cached
+  std::string controls;  // JSON text of the tenant's run-time controls of telemetry, "" where there are none
   std::int64_t failures = 0;
   Timestamp created_at;
 };

@@ -86,6 +86,7 @@ Result<JobMessage> parse_job(std::string_view payload) {
   out.traceparent = std::string(message.str("traceparent"));
   out.tracestate = std::string(message.str("tracestate"));
   out.engine_version = std::string(message.str("engine_version"));
+  if (const auto* controls = message.find("telemetry"); controls != nullptr && controls->is_object()) out.controls = *controls;
   return out;
 }
 

@@ -57,6 +57,7 @@ struct JobMessage {
   std::string traceparent;
   std::string tracestate;
   std::string engine_version;
+  json::Value controls;  // of the tenant's telemetry; null where there are none
 };
 // kMalformed or kInvalid where the message is not one of ours; kIo where its list of inputs (inputs_file) is not there any more.
 Result<JobMessage> parse_job(std::string_view payload);

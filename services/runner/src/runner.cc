@@ -16,6 +16,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/controls.h"
 #include "stella/telemetry/log.h"
 #include "stella/tenancy/paths.h"
 
@@ -200,6 +201,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   context.tenant_id = job.tenant;
   context.job_id = job.job_id;
   context.run_id = reporter.run_id;
+  controls::apply(job.tenant, controls::from_json(job.controls));
   const telemetry::ContextScope scope(std::move(context));
   const TelemetryCapture capture;
   const auto started = Timestamp::now();
@@ -226,7 +228,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
     execution.landlock = landlock;
     execution.user = options.child_user;
     execution.abort = &abort;
-    execution.context = {telemetry::Context::current(), telemetry::resource()};
+    execution.context = {telemetry::Context::current(), telemetry::resource(), job.controls};
     outcome = execute(job, execution);
     if (outcome.status == "finished") {
       span.ok();

@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "stella/contracts/catalogue.h"
+#include "stella/telemetry/controls.h"
 
 namespace stella::runner {
 namespace {
@@ -49,6 +50,7 @@ json::Value JobContext::to_json() const {
                               {"tenant_id", context.tenant_id.str()},
                               {"job_id", context.job_id.str()},
                               {"run_id", context.run_id.str()},
+                              {"controls", controls},
                               {"service", resource.service},
                               {"version", resource.version},
                               {"env", resource.env},
@@ -62,6 +64,7 @@ JobContext JobContext::from_json(const json::Value& value) {
   out.context.tenant_id = parse_or_empty<TenantId>(value.str("tenant_id"));
   out.context.job_id = parse_or_empty<JobId>(value.str("job_id"));
   out.context.run_id = parse_or_empty<RunId>(value.str("run_id"));
+  if (const auto* controls = value.find("controls"); controls != nullptr) out.controls = *controls;
   out.resource.service = value.str("service");
   out.resource.version = value.str("version");
   out.resource.env = value.str("env");
@@ -74,6 +77,7 @@ TelemetryCapture::TelemetryCapture() { t_capture = this; }
 
 TelemetryCapture::TelemetryCapture(const JobContext& context) {
   telemetry::set_resource(context.resource);
+  controls::apply(context.context.tenant_id, controls::from_json(context.controls));
   telemetry::install_sink(std::make_shared<CaptureSink>());
   scope_.emplace(context.context);
   t_capture = this;

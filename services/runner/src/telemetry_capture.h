@@ -16,6 +16,7 @@ namespace stella::runner {
 struct JobContext {
   telemetry::Context context;
   telemetry::Resource resource;
+  json::Value controls;  // of the tenant's telemetry, as the job message has them
   json::Value to_json() const;
   // Total: what is not well-formed stays empty.
   static JobContext from_json(const json::Value& value);

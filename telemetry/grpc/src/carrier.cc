@@ -1,3 +1,4 @@
+// Metadata in and out, attributes of a call.
 #include "carrier.h"
 
 #include <vector>

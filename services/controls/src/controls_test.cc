@@ -1,0 +1,101 @@
+// Rows, events and end of the controls on a real database.
+#include "stella/services/controls.h"
+
+#include <gtest/gtest.h>
+
+#include "stella/testing/postgres.h"
+
+namespace stella::controls {
+namespace {
+
+Change parsed(std::string_view text) {
+  auto change = parse_change(*json::parse(text));
+  EXPECT_TRUE(change.has_value()) << text << ": " << (change ? "" : change.error().describe());
+  return change ? *change : Change();
+}
+
+class Rows : public ::testing::Test {
+ protected:
+  testing::TestDatabase db;
+  pg::Pool web{db.options("stella_web")};
+  pg::SystemPool<pg::TelemetryRole> telemetry{db.options("stella_telemetry")};
+
+  void SetUp() override {
+    db.tenant("acme");
+    db.tenant("beta");
+  }
+  Stored make(std::string_view tenant, std::string_view text) {
+    auto tx = pg::TenantTx::open(web, testing::TestScope::make(tenant));
+    EXPECT_TRUE(tx.has_value());
+    auto stored = change(*tx, parsed(text), TraceId::generate());
+    EXPECT_TRUE(stored.has_value()) << stored.error().describe();
+    EXPECT_TRUE(tx->commit().has_value());
+    return *stored;
+  }
+  std::string events(std::string_view tenant) {
+    return db.sql("SELECT coalesce(string_agg(convert_from(entry, 'UTF8')::json->>'kind' || ':' || (convert_from(entry, 'UTF8')::json->>'resource_id'), ' ' ORDER BY seq), '') FROM timeline_outbox WHERE tenant_id = '" + std::string(tenant) + "'");
+  }
+  // Whether an address of this tenant would be masked in this process.
+  static bool masks(std::string_view tenant, std::string_view text) {
+    std::string out;
+    telemetry::scrub_append(out, text, telemetry::ScrubPolicy::for_tenant(tenant));
+    return out != text;
+  }
+};
+
+TEST_F(Rows, EachChangeIsAnEventAndNoChangeIsNone) {
+  Stored s = make("acme", R"({"levels":{"web":"debug"},"sampling":0.5})");
+  EXPECT_EQ(s.controls.levels.at("web"), telemetry::Level::kDebug);
+  EXPECT_EQ(s.controls.sampling, 0.5);
+  EXPECT_EQ(events("acme"), "config.changed:telemetry.levels config.changed:telemetry.sampling");
+  s = make("acme", R"({"levels":{"web":"debug"}})");
+  EXPECT_EQ(s.controls.sampling, 0.5) << "what a change does not name stays";
+  EXPECT_EQ(events("acme"), "config.changed:telemetry.levels config.changed:telemetry.sampling");
+  s = make("acme", R"({"sampling":null,"deep_debug":{"classes":["ip","email"],"ttl_seconds":3600,"reason":"support case 7"}})");
+  EXPECT_EQ(s.controls.sampling, std::nullopt);
+  ASSERT_TRUE(s.controls.deep_debug.has_value());
+  s = make("acme", R"({"deep_debug":null})");
+  EXPECT_FALSE(s.controls.deep_debug.has_value());
+  EXPECT_EQ(events("acme"), "config.changed:telemetry.levels config.changed:telemetry.sampling config.changed:telemetry.sampling deep_debug.enabled:acme deep_debug.expired:acme");
+  EXPECT_EQ(events("beta"), "");
+}
+
+TEST_F(Rows, AWatcherPutsThemIntoForceForTheirTenantAlone) {
+  make("acme", R"({"deep_debug":{"classes":["email"],"ttl_seconds":3600,"reason":"support"}})");
+  const std::string mail = "from somebody@example.org to all";
+  EXPECT_TRUE(masks("acme", mail));
+  Watcher watcher(telemetry, std::chrono::hours(1), true);
+  ASSERT_TRUE(watcher.look().has_value());
+  if (telemetry::deep_debug().empty()) GTEST_SKIP() << "this scrubber has no deep debug";
+  EXPECT_FALSE(masks("acme", mail));
+  EXPECT_TRUE(masks("beta", mail));
+  EXPECT_TRUE(masks("acme", "password=hunter2-hunter2 of it")) << "secrets never pass";
+  EXPECT_TRUE(masks("acme", "card 4111 1111 1111 1111")) << "only what was asked for";
+  make("acme", R"({"deep_debug":null})");
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_TRUE(masks("acme", mail));
+}
+
+TEST_F(Rows, WhatIsOverEndsWithItsEvent) {
+  make("acme", R"({"deep_debug":{"classes":["email"],"ttl_seconds":3600,"reason":"support"}})");
+  db.sql("UPDATE telemetry_settings SET deep_debug_until = now() - interval '1 second'");
+  Watcher watcher(telemetry, std::chrono::hours(1), true);
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_TRUE(masks("acme", "from somebody@example.org to all"));
+  EXPECT_EQ(db.sql("SELECT cardinality(deep_debug) FROM telemetry_settings"), "0");
+  EXPECT_EQ(events("acme"), "deep_debug.enabled:acme deep_debug.expired:acme");
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_EQ(events("acme"), "deep_debug.enabled:acme deep_debug.expired:acme") << "once";
+}
+
+TEST_F(Rows, ATenantReadsItsOwn) {
+  make("acme", R"({"levels":{"*":"trace"}})");
+  auto tx = pg::TenantTx::open(web, testing::TestScope::make("beta"));
+  const auto theirs = read(*tx);
+  ASSERT_TRUE(theirs.has_value());
+  EXPECT_TRUE(theirs->controls.levels.empty());
+  EXPECT_FALSE(theirs->updated_at.has_value());
+}
+
+}  // namespace
+}  // namespace stella::controls

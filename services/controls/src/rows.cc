@@ -1,0 +1,77 @@
+// The tenant's row and the events of its changes.
+#include <algorithm>
+
+#include "stella/contracts/events.h"
+#include "stella/services/controls.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::controls {
+namespace {
+
+timeline::Event event_of(std::string_view kind, std::string type, std::string id, TraceId trace, json::Value details) {
+  timeline::Event event;
+  event.kind = kind;
+  event.resource_type = std::move(type);
+  event.resource_id = std::move(id);
+  event.trace = trace;
+  event.details = std::move(details);
+  return event;
+}
+
+Result<void> tell_config(pg::TenantTx& tx, std::string name, const json::Value& from, const json::Value& to, TraceId trace) {
+  STELLA_TRY_VOID(timeline::emit(tx, event_of(contracts::events::kConfigChanged, "setting", name, trace,
+                                              json::Value::object({{"name", name}, {"from_value", json::dump(from).substr(0, 1000)}, {"to_value", json::dump(to).substr(0, 1000)}}))));
+  return {};
+}
+
+Result<Stored> stored_of(const pg::Rows& rows) {
+  Stored out;
+  if (rows.empty()) return out;
+  const json::Value value = STELLA_TRY(json::parse(rows.text(0, 0)));
+  out.controls = from_json(value);
+  out.updated_by = std::string(rows.text(0, 1));
+  out.updated_at = rows.timestamp(0, 2);
+  return out;
+}
+
+constexpr std::string_view kRead = "SELECT " STELLA_SQL_CONTROLS("t.tenant_id") ", t.updated_by, t.updated_at FROM telemetry_settings t WHERE t.tenant_id = $1";
+
+}  // namespace
+
+Result<Stored> read(pg::TenantTx& tx) {
+  const auto rows = STELLA_TRY(tx.query(kRead, {tx.tenant()}));
+  return stored_of(rows);
+}
+
+Result<Stored> change(pg::TenantTx& tx, const Change& change, TraceId trace) {
+  // The row first, so that two changes at once follow each other.
+  STELLA_TRY_VOID(tx.query("INSERT INTO telemetry_settings (tenant_id, updated_by) VALUES ($1, $2) ON CONFLICT DO NOTHING", {tx.tenant(), tx.actor()}));
+  STELLA_TRY_VOID(tx.query("SELECT 1 FROM telemetry_settings WHERE tenant_id = $1 FOR UPDATE", {tx.tenant()}));
+  const Stored before = STELLA_TRY(read(tx));
+  Controls after = before.controls;
+  if (change.levels) after.levels = *change.levels;
+  if (change.sampling) after.sampling = *change.sampling;
+  const Timestamp now = Timestamp::now();
+  if (change.deep_debug) {
+    if (change.deep_debug->kinds.empty()) after.deep_debug.reset();
+    else after.deep_debug = DeepDebug{change.deep_debug->kinds, now + change.deep_debug->ttl};
+  }
+  const json::Value was = to_json(before.controls), is = to_json(after);
+  std::vector<std::string> classes;
+  if (after.deep_debug)
+    for (const json::Value& name : class_names(after.deep_debug->kinds)) classes.push_back(name.as_string());
+  STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET levels = $2, sampling = $3, deep_debug = $4, deep_debug_until = $5, updated_at = now(), updated_by = $6 WHERE tenant_id = $1",
+                           {tx.tenant(), pg::Param::json(json::dump(*is.find("levels"))), after.sampling ? pg::Param(*after.sampling) : pg::Param(nullptr), pg::Param::text_array(classes),
+                            after.deep_debug ? pg::Param(after.deep_debug->until) : pg::Param(nullptr), tx.actor()}));
+  if (before.controls.levels != after.levels) STELLA_TRY_VOID(tell_config(tx, "telemetry.levels", *was.find("levels"), *is.find("levels"), trace));
+  if (before.controls.sampling != after.sampling) STELLA_TRY_VOID(tell_config(tx, "telemetry.sampling", *was.find("sampling"), *is.find("sampling"), trace));
+  if (change.deep_debug && after.deep_debug)
+    STELLA_TRY_VOID(timeline::emit(tx, event_of(contracts::events::kDeepDebugEnabled, "tenant", tx.tenant().str(), trace,
+                                                json::Value::object({{"classes", class_names(after.deep_debug->kinds)}, {"until", after.deep_debug->until.rfc3339()}, {"reason", change.deep_debug->reason}}))));
+  if (change.deep_debug && !after.deep_debug && before.controls.deep_debug)
+    STELLA_TRY_VOID(timeline::emit(tx, event_of(contracts::events::kDeepDebugExpired, "tenant", tx.tenant().str(), trace,
+                                                json::Value::object({{"classes", class_names(before.controls.deep_debug->kinds)}}))));
+  return read(tx);
+}
+
+}  // namespace stella::controls

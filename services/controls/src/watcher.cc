@@ -1,0 +1,78 @@
+// From rows to this process, again and again.
+#include "stella/contracts/events.h"
+#include "stella/services/controls.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::controls {
+namespace {
+
+constexpr telemetry::Logger kLog{"controls"};
+using Tx = pg::SystemTx<pg::TelemetryRole>;
+
+}  // namespace
+
+Watcher::Watcher(pg::SystemPool<pg::TelemetryRole>& pool, std::chrono::milliseconds interval, bool expires) : pool_(pool), expires_(expires) {
+  thread_ = std::thread([this, interval] {
+    bool told = false;
+    for (;;) {
+      auto looked = look();
+      if (!looked && !told) kLog.warn("telemetry settings cannot be read, what was read before holds", {f::error(looked.error())});
+      told = !looked;
+      const Deadline deadline = Deadline::after(interval);
+      const Lock lock(mutex_);
+      while (!stopping_ && !deadline.passed()) changed_.wait_until(mutex_, deadline);
+      if (stopping_) return;
+    }
+  });
+}
+
+Watcher::~Watcher() {
+  {
+    const Lock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+}
+
+Result<void> Watcher::look() {
+  const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT t.tenant_id, " STELLA_SQL_CONTROLS("t.tenant_id") " FROM telemetry_settings t"));
+  std::map<std::string, Controls, std::less<>> seen;
+  for (int i = 0; i < rows.size(); ++i) {
+    const auto value = json::parse(rows.text(i, 1));
+    if (value) seen.emplace(rows.text(i, 0), from_json(*value));
+  }
+  for (const auto& [tenant, controls] : seen) {
+    const auto before = applied_.find(tenant);
+    if (before != applied_.end() && before->second == controls) continue;
+    const auto id = TenantId::parse(tenant);
+    if (!id) continue;
+    apply(*id, controls);
+    applied_.insert_or_assign(tenant, controls);
+  }
+  return expires_ ? expire() : Result<void>();
+}
+
+// The row's end of deep debug: the processes have ended it by themselves already.
+Result<void> Watcher::expire() {
+  const auto due = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM telemetry_settings WHERE deep_debug_until <= now()"));
+  for (int i = 0; i < due.size(); ++i) {
+    const TenantId tenant = STELLA_TRY(TenantId::parse(due.text(i, 0)));
+    auto tx = STELLA_TRY(Tx::open(pool_));
+    const auto row = STELLA_TRY(tx.query("SELECT to_json(deep_debug)::text FROM telemetry_settings WHERE tenant_id = $1 AND deep_debug_until <= now() FOR UPDATE SKIP LOCKED", {tenant}));
+    if (row.empty()) continue;
+    const json::Value classes = STELLA_TRY(json::parse(row.text(0, 0)));
+    STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET deep_debug = '{}', deep_debug_until = NULL WHERE tenant_id = $1", {tenant}));
+    timeline::Event event;
+    event.kind = contracts::events::kDeepDebugExpired;
+    event.actor = "system:telemetry";
+    event.resource_type = "tenant";
+    event.resource_id = tenant.str();
+    event.details = json::Value::object({{"classes", classes}});
+    STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+    STELLA_TRY_VOID(tx.commit());
+  }
+  return {};
+}
+
+}  // namespace stella::controls

@@ -1,0 +1,133 @@
+// Controls as values: JSON in and out, and into force in this process.
+#include "stella/telemetry/controls.h"
+
+#include <algorithm>
+
+#include "stella/base/encoding.h"
+
+namespace stella::controls {
+namespace {
+
+using telemetry::Level;
+using telemetry::Pii;
+
+// The words of the API; telemetry's own names may change without it.
+constexpr std::string_view kind_name(Pii kind) {
+  switch (kind) {
+    case Pii::kEmail: return "email";
+    case Pii::kIp: return "ip";
+    case Pii::kPhone: return "phone";
+    case Pii::kCard: return "card";
+    case Pii::kIban: return "iban";
+  }
+  return "";
+}
+
+std::optional<Pii> parse_kind(std::string_view name) {
+  for (std::size_t i = 0; i < telemetry::kPiiKinds; ++i)
+    if (name == kind_name(static_cast<Pii>(i))) return static_cast<Pii>(i);
+  return std::nullopt;
+}
+
+bool is_module(std::string_view name) {
+  return name == kEveryModule || (!name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_'; }));
+}
+
+Error wrong(std::string field, std::string expected) { return Error(base_errors::kInvalid, "a member of the body is not acceptable").with("field", std::move(field)).with("expected", std::move(expected)); }
+
+Result<std::map<std::string, Level, std::less<>>> parse_levels(const json::Value& value) {
+  std::map<std::string, Level, std::less<>> out;
+  if (!value.is_object()) return wrong("levels", "an object of modules");
+  if (value.as_object().size() > kMostModules) return wrong("levels", "at most " + std::to_string(kMostModules) + " modules");
+  for (const auto& [module, text] : value.as_object()) {
+    const auto level = text.is_string() ? telemetry::parse_level(text.as_string()) : std::nullopt;
+    if (!is_module(module)) return wrong("levels", "names of modules ([a-z0-9._], or * for all)");
+    if (!level) return wrong("levels", "trace, debug, info, warn or error");
+    out.emplace(module, *level);
+  }
+  return out;
+}
+
+Result<Change::Debug> parse_debug(const json::Value& value) {
+  Change::Debug out;
+  if (!value.is_object()) return wrong("deep_debug", "an object, or null to end it");
+  for (const auto& [name, member] : value.as_object())
+    if (name != "classes" && name != "ttl_seconds" && name != "reason") return wrong("deep_debug", "classes, ttl_seconds, reason");
+  if (value.items("classes").empty()) return wrong("deep_debug.classes", "some of email, ip, phone, card, iban");
+  for (const json::Value& item : value.items("classes")) {
+    const auto kind = item.is_string() ? parse_kind(item.as_string()) : std::nullopt;
+    if (!kind) return wrong("deep_debug.classes", "some of email, ip, phone, card, iban");
+    out.kinds.add(*kind);
+  }
+  const json::Value* ttl = value.find("ttl_seconds");
+  const std::int64_t longest = std::chrono::seconds(kLongestDebug).count();
+  if (ttl == nullptr || !ttl->is_int() || ttl->as_int() < 1 || ttl->as_int() > longest) return wrong("deep_debug.ttl_seconds", "a number from 1 to " + std::to_string(longest));
+  out.ttl = std::chrono::seconds(ttl->as_int());
+  out.reason = std::string(value.str("reason"));
+  if (out.reason.empty() || out.reason.size() > 200) return wrong("deep_debug.reason", "1 to 200 bytes of text: it stands on the timeline");
+  return out;
+}
+
+}  // namespace
+
+json::Array class_names(telemetry::PiiSet kinds) {
+  json::Array out;
+  for (std::size_t i = 0; i < telemetry::kPiiKinds; ++i)
+    if (kinds.has(static_cast<Pii>(i))) out.push_back(kind_name(static_cast<Pii>(i)));
+  return out;
+}
+
+json::Value to_json(const Controls& controls) {
+  json::Value levels = json::Value::object();
+  for (const auto& [module, level] : controls.levels) levels.set(module, telemetry::to_string(level));
+  json::Value debug;
+  if (controls.deep_debug) debug = json::Value::object({{"classes", class_names(controls.deep_debug->kinds)}, {"until", controls.deep_debug->until.rfc3339()}});
+  json::Value out = json::Value::object({{"levels", std::move(levels)}});
+  out.set("sampling", controls.sampling ? json::Value(*controls.sampling) : json::Value());
+  out.set("deep_debug", std::move(debug));
+  return out;
+}
+
+Controls from_json(const json::Value& value) {
+  Controls out;
+  if (const json::Value* levels = value.find("levels"); levels != nullptr && levels->is_object())
+    for (const auto& [module, text] : levels->as_object())
+      if (const auto level = text.is_string() ? telemetry::parse_level(text.as_string()) : std::nullopt; level && is_module(module)) out.levels.emplace(module, *level);
+  if (const json::Value* rate = value.find("sampling"); rate != nullptr && rate->is_number() && rate->as_double() >= 0 && rate->as_double() <= 1) out.sampling = rate->as_double();
+  if (const json::Value* debug = value.find("deep_debug"); debug != nullptr && debug->is_object()) {
+    DeepDebug d;
+    for (const json::Value& item : debug->items("classes"))
+      if (const auto kind = item.is_string() ? parse_kind(item.as_string()) : std::nullopt) d.kinds.add(*kind);
+    if (const auto until = Timestamp::parse(debug->str("until")); until && !d.kinds.empty()) {
+      d.until = *until;
+      out.deep_debug = d;
+    }
+  }
+  return out;
+}
+
+Result<Change> parse_change(const json::Value& body) {
+  Change out;
+  if (const json::Value* levels = body.find("levels"); levels != nullptr && !levels->is_null()) {
+    auto parsed = parse_levels(*levels);
+    if (!parsed) return std::move(parsed.error());
+    out.levels.emplace(std::move(*parsed));
+  }
+  if (const json::Value* rate = body.find("sampling"); rate != nullptr) {
+    if (!rate->is_null() && (!rate->is_number() || !(rate->as_double() >= 0 && rate->as_double() <= 1))) return wrong("sampling", "a number from 0 to 1, or null for the deployment's rate");
+    out.sampling.emplace(rate->is_null() ? std::nullopt : std::optional<double>(rate->as_double()));
+  }
+  if (const json::Value* debug = body.find("deep_debug"); debug != nullptr) {
+    if (debug->is_null()) {
+      out.deep_debug.emplace();
+    } else {
+      auto parsed = parse_debug(*debug);
+      if (!parsed) return std::move(parsed.error());
+      out.deep_debug.emplace(std::move(*parsed));
+    }
+  }
+  if (!out.levels && !out.sampling && !out.deep_debug) return wrong("levels", "at least one of levels, sampling, deep_debug");
+  return out;
+}
+
+}  // namespace stella::controls

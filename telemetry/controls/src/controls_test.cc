@@ -1,0 +1,54 @@
+// Controls as values: what is written is read again, what is wrong is named.
+#include "stella/telemetry/controls.h"
+
+#include <gtest/gtest.h>
+
+namespace stella::controls {
+namespace {
+
+using telemetry::Pii;
+
+Change parsed(std::string_view text) {
+  auto change = parse_change(*json::parse(text));
+  EXPECT_TRUE(change.has_value()) << text << ": " << (change ? "" : change.error().describe());
+  return change ? *change : Change();
+}
+
+TEST(Controls, WhatIsWrittenIsReadAgain) {
+  Controls c;
+  c.levels = {{"*", telemetry::Level::kWarn}, {"web", telemetry::Level::kDebug}};
+  c.sampling = 0.25;
+  c.deep_debug = DeepDebug{{Pii::kEmail, Pii::kIp}, Timestamp::now()};
+  EXPECT_EQ(from_json(to_json(c)), c);
+  EXPECT_EQ(from_json(to_json(Controls())), Controls());
+  EXPECT_EQ(from_json(*json::parse(R"({"levels":{"we b":"debug","web":"loud"},"sampling":7,"deep_debug":{"classes":["secret"],"until":"x"}})")), Controls());
+}
+
+TEST(Controls, ABodyNamesWhatIsWrongWithIt) {
+  const std::pair<const char*, const char*> kBad[] = {
+      {R"({})", "levels"},
+      {R"({"levels":{"web":"loud"}})", "levels"},
+      {R"({"levels":{"../x":"info"}})", "levels"},
+      {R"({"levels":[]})", "levels"},
+      {R"({"sampling":1.5})", "sampling"},
+      {R"({"sampling":-1})", "sampling"},
+      {R"({"sampling":"all"})", "sampling"},
+      {R"({"deep_debug":{"classes":[],"ttl_seconds":60,"reason":"x"}})", "deep_debug.classes"},
+      {R"({"deep_debug":{"classes":["secret"],"ttl_seconds":60,"reason":"x"}})", "deep_debug.classes"},
+      {R"({"deep_debug":{"classes":["email"],"ttl_seconds":0,"reason":"x"}})", "deep_debug.ttl_seconds"},
+      {R"({"deep_debug":{"classes":["email"],"ttl_seconds":86401,"reason":"x"}})", "deep_debug.ttl_seconds"},
+      {R"({"deep_debug":{"classes":["email"],"ttl_seconds":60}})", "deep_debug.reason"},
+      {R"({"deep_debug":{"classes":["email"],"ttl_seconds":60,"reason":"x","for":"y"}})", "deep_debug"},
+  };
+  for (const auto& [text, field] : kBad) {
+    const auto change = parse_change(*json::parse(text));
+    ASSERT_FALSE(change.has_value()) << text;
+    EXPECT_EQ(change.error().field("field"), field) << text;
+  }
+  EXPECT_EQ(*parsed(R"({"sampling":null})").sampling, std::nullopt);
+  EXPECT_TRUE(parsed(R"({"deep_debug":null})").deep_debug->kinds.empty());
+  EXPECT_EQ(parsed(R"({"deep_debug":{"classes":["email"],"ttl_seconds":86400,"reason":"x"}})").deep_debug->ttl, kLongestDebug);
+}
+
+}  // namespace
+}  // namespace stella::controls
