@@ -15,7 +15,7 @@ import time
 from harness import CONFIG, GATES, PROGRAM, ROOT, Collector, Folder, Issuer, Key, Target, b64, log_request, metric_request, span, trace_request, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/platform"))
-from report import Report  # noqa: E402
+from report import Report, Skip  # noqa: E402
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWFkYQ"
 # Assembled here, so that no scanner takes this file for a leak.
@@ -357,6 +357,29 @@ def a_full_queue_refuses_and_loses_nothing(folder, issuer):
     return f"{len(acknowledged)} taken, then 503"
 
 
+def a_full_disk_refuses_and_loses_nothing(folder, issuer):
+    queue = folder / "c/queue"
+    queue.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", queue], capture_output=True, check=False).returncode != 0:
+        raise Skip("no small file system can be mounted here")
+    target = Target(folder / "target")
+    c = Collector(folder / "c", issuer.url, target)
+    try:
+        c.start()
+        token = issuer.token()
+        statuses = {i: c.post("logs", log_request(f"{i} " + os.urandom(6000).hex()), token) for i in range(200)}
+        acknowledged = {i for i, s in statuses.items() if s == 200}
+        assert set(statuses.values()) == {200, 503}, set(statuses.values())
+        target.start()
+        wait_until(lambda: acknowledged <= {int(b.split()[0]) for b in target.bodies()}, 60, "what was acknowledged")
+        wait_until(lambda: c.post("logs", log_request("500 room again"), token) == 200, 20, "room")
+        return f"{len(acknowledged)} taken, {200 - len(acknowledged)} times 503"
+    finally:
+        c.kill()
+        target.kill()
+        subprocess.run(["umount", queue], check=False)
+
+
 def memory_has_a_limit(folder, issuer):
     """Traces that wait for their decision fill the memory: senders are told to come again, and may once it is free."""
     target = Target(folder / "target")
@@ -481,7 +504,7 @@ def main():
 
     issuer = Issuer()
     for function in (configuration_is_valid, every_commented_exporter_is_valid, the_rest_is_sampled_with_its_weight, span_metrics_count_before_sampling, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
-                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, memory_has_a_limit):
+                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, a_full_disk_refuses_and_loses_nothing, memory_has_a_limit):
         with Folder() as folder:
             run(function, folder) if "valid" in function.__name__ else run(function, folder, issuer)
     with Folder() as folder:
