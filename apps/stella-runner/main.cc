@@ -22,6 +22,7 @@
 #include "stella/services/runner.h"
 #include "stella/telemetry/backend.h"
 #include "stella/telemetry/log.h"
+#include "telemetry.h"
 
 namespace stella {
 namespace {
@@ -53,18 +54,6 @@ Result<std::string> read_password(const config::Settings& settings) {
   return password;
 }
 
-Result<std::unique_ptr<telemetry::Backend>> start_telemetry(const config::Settings& settings) {
-  telemetry::BackendOptions options;
-  options.resource.service = "stella-runner";
-  options.resource.version = STELLA_VERSION;
-  options.resource.env = settings.text("env");
-  options.resource.region = settings.text("region");
-  if (!settings.text("instance_id").empty()) options.resource.instance_id = settings.text("instance_id");
-  if (const auto level = telemetry::parse_level(settings.text("log.level"))) options.level = *level;
-  options.log_path = settings.text("log.path");
-  return telemetry::Backend::install(std::move(options));
-}
-
 // Until the bus is there or a stop was asked for (then null).
 std::unique_ptr<bus::Connection> connect(const bus::ConnectOptions& options) {
   bool told = false;
@@ -77,6 +66,12 @@ std::unique_ptr<bus::Connection> connect(const bus::ConnectOptions& options) {
   }
 }
 
+// SIGHUP reaches the backend while there is one, whichever way out is taken.
+struct Hangup {
+  explicit Hangup(telemetry::Backend* backend) { apps::reopen_on_hangup(backend); }
+  ~Hangup() { apps::reopen_on_hangup(nullptr); }
+};
+
 // Started as root, a job still never runs as root.
 std::optional<runner::ChildUser> child_user() {
   if (::geteuid() != 0) return std::nullopt;
@@ -88,7 +83,8 @@ std::optional<runner::ChildUser> child_user() {
 
 Result<void> serve(const Arguments& arguments) {
   const auto settings = STELLA_TRY(config::Settings::load_with_process_environment(arguments.config));
-  const auto telemetry_backend = STELLA_TRY(start_telemetry(settings));
+  const auto telemetry_backend = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stella-runner")));
+  const Hangup hangup(telemetry_backend.get());
   const auto password = STELLA_TRY(read_password(settings));
   auto login = bus::login(settings.text("nats.url"), bus::user::kRunner, password);
   login.name = "stella-runner";

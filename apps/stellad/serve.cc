@@ -12,6 +12,7 @@
 #include "stella/base/file.h"
 #include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
+#include "stella/crypto/kdf.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/platform/process.h"
@@ -25,6 +26,7 @@
 #include "stella/timeline/indexer.h"
 #include "stella/web/server.h"
 #include "stellad.h"
+#include "telemetry.h"
 
 namespace stella::stellad {
 namespace {
@@ -171,17 +173,11 @@ struct Process {
 };
 
 Result<void> start_telemetry(const config::Settings& settings, Process& p) {
-  telemetry::BackendOptions options;
-  options.resource.service = "stellad";
-  options.resource.version = STELLA_VERSION;
-  options.resource.env = settings.text("env");
-  options.resource.region = settings.text("region");
-  if (!settings.text("instance_id").empty()) options.resource.instance_id = settings.text("instance_id");
-  if (const auto level = telemetry::parse_level(settings.text("log.level"))) options.level = *level;
-  options.log_path = settings.text("log.path");
-  options.queue = static_cast<std::size_t>(settings.integer("telemetry.queue"));
-  options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
-  p.telemetry = STELLA_TRY(telemetry::Backend::install(std::move(options)));
+  // Equal values get equal marks in all processes and nowhere else.
+  const std::string secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
+  telemetry::set_fingerprint_secret(crypto::hkdf_sha256(secret, "stellad", "stella/telemetry-fingerprints/v1"));
+  p.telemetry = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stellad")));
+  apps::reopen_on_hangup(p.telemetry.get());
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
   p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
   p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);
@@ -344,6 +340,7 @@ Result<void> serve(const config::Settings& settings) {
   if (p.orchestrator) p.orchestrator->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
+  apps::reopen_on_hangup(nullptr);
   p.telemetry->flush(Deadline::after(std::chrono::seconds(3)));
   return {};
 }

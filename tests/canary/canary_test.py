@@ -1,21 +1,49 @@
 #!/usr/bin/env python3
 """Plants known secrets and personal data in every kind of input and greps every output for them: logs, telemetry rows, timeline, replies, job errors,
-standard error of all processes. The evidence itself keeps source bytes as received, so objects and bundles are left out.
+metrics, standard error of all processes, ring and spool files, the report of a crash. The evidence itself keeps source bytes as received, so objects
+and bundles are left out. Each kind of value goes, plain and in each encoding, to each route of the table: that part is generated.
 """
 import base64
 import http.client
 import json
 import os
+import random
 import secrets
+import signal
+import subprocess
 import sys
 import time
 import urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform")]
-from client import Client, tar_of  # noqa: E402
+sys.path.insert(0, os.path.join(HERE, "..", "rls"))
+from api_matrix import routes  # noqa: E402
+from client import Client, Unreachable, tar_of  # noqa: E402
 from report import Report  # noqa: E402
-from stella_platform import SAMPLES, Platform  # noqa: E402
+from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+
+
+def luhn(digits):
+    total = sum(d if i % 2 else (d * 2 - 9 if d > 4 else d * 2) for i, d in enumerate(int(c) for c in reversed(digits)))
+    return digits + str(-total % 10)
+
+
+def iban():
+    account = "".join(secrets.choice("0123456789") for _ in range(18))
+    return f"DE{98 - int(account + '131400') % 97:02d}{account}"
+
+
+def needle(value):
+    """What to look for: of a key block one line of its body, of `name=secret` the secret, else the value."""
+    if value.startswith("-----BEGIN"):
+        return value.split("\n")[2]
+    return value.split("=", 1)[1] if value.startswith("password=") else value
+
+
+# How a value may travel; each undoes to the value.
+ENCODINGS = {"plain": lambda v: v, "percent": lambda v: urllib.parse.quote(v, safe=""), "base64": lambda v: base64.b64encode(v.encode()).decode(),
+             "JSON escapes": lambda v: "".join(f"\\u{ord(ch):04x}" if i % 3 == 0 else ch for i, ch in enumerate(v.replace("\n", "\\n")))}
 
 
 class Canaries:
@@ -28,11 +56,19 @@ class Canaries:
         self.aws = lambda: "AKIA" + secrets.token_hex(8).upper()
         self.github = lambda: "ghp_" + r(18)
         self.password = lambda: "hunter2-" + r()
+        self.pem = lambda: "-----BEGIN PRIVATE KEY-----\n" + "\n".join(base64.b64encode(secrets.token_bytes(48)).decode() for _ in range(3)) + "\n-----END PRIVATE KEY-----"
+        self.pair = lambda: "password=hunter2" + r()
+        self.ipv4 = lambda: f"198.51.{random.randrange(100, 250)}.{random.randrange(100, 250)}"
+        self.ipv6 = lambda: "2001:db8:" + ":".join(f"{random.randrange(0x1000, 0xffff):x}" for _ in range(6))
+        self.card = lambda: luhn("4556" + "".join(secrets.choice("0123456789") for _ in range(11)))
+        self.iban = iban
+        self.phone = lambda: "+49 30 " + str(random.randrange(10_000_000, 99_999_999))
+        self.kinds = {k: getattr(self, k) for k in ("mail", "token", "aws", "github", "pair", "pem", "ipv4", "ipv6", "card", "iban", "phone")}
         self.all = {}
 
     def new(self, name, maker):
         value = maker()
-        self.all[name] = value
+        self.all[name] = needle(value)
         return value
 
 
@@ -127,6 +163,56 @@ def plant(p, c):
     return admin, replies
 
 
+def plant_everywhere(p, c, admin, replies):
+    """Each kind of value, in each encoding, at each route of the table: query, headers, body, path."""
+    def send(method, path, body=None, headers=None):
+        try:
+            replies.append(admin.request(method, path, body, headers))
+        except Unreachable:
+            pass
+
+    header = lambda text: text.replace("\n", " ").replace("\r", " ")
+    for n, row in enumerate(routes()):
+        method = row["method"]
+        plain_path = "/".join("01990000-0000-7000-8000-000000000001" if part.startswith(":") else part for part in row["path"].split("/"))
+        for m, (kind, maker) in enumerate(c.kinds.items()):
+            encoding = list(ENCODINGS)[(n + m) % len(ENCODINGS)]
+            name = f"{method} {row['path']}: {kind}, {encoding}, "
+            text = ENCODINGS[encoding](c.new(name + "query", maker))
+            send(method, plain_path + "?" + urllib.parse.urlencode({"note": text, "q": text, "cursor": text}), {} if method != "GET" else None)
+            text = header(ENCODINGS[encoding](c.new(name + "header", maker)))
+            send(method, plain_path, {} if method != "GET" else None, {"user-agent": text, "x-custom": text, "tracestate": "v=" + text.replace(",", "").replace("=", "").replace(" ", "")[:200],
+                                                                      "baggage": "who=" + urllib.parse.quote(text), "traceparent": text[:55], "idempotency-key": text[:100]})
+            if method != "GET":
+                text = ENCODINGS[encoding](c.new(name + "body", maker))
+                raw = json.dumps({"note": "\0", "kind": "\0", "reason": "\0"}).replace("\\u0000", text if encoding == "JSON escapes" else json.dumps(text)[1:-1])
+                send(method, plain_path, raw.encode(), {"content-type": "application/json"})
+            if ":" in row["path"]:
+                text = urllib.parse.quote(ENCODINGS[encoding](c.new(name + "path", maker)), safe="")
+                send(method, "/".join(text if part.startswith(":") else part for part in row["path"].split("/")), {} if method != "GET" else None)
+
+
+def plant_by_cli(p, c):
+    """What people type. Their own terminal may show it again; we may not keep it."""
+    program = binary("stella", required=False)
+    if program is None:
+        return
+    env = {**os.environ, "STELLA_CONFIG_DIR": p.path("tmp"), "STELLA_URL": p.url, "NO_COLOR": "1", "HOME": p.path("tmp"), "STELLA_USERNAME": "admin", "STELLA_PASSWORD": p.passwords["admin"], "STELLA_DATA_DIR": p.dir}
+    for arguments in (["sbom", "show"], ["evaluate"], ["findings"], ["obs", "trace"], ["timeline", "list", "--actor"], ["forensic", "get"], ["export", "get"], ["job", "show"]):
+        for kind in ("mail", "aws", "token", "ipv4"):
+            value = c.new(f"stella {' '.join(arguments)}: {kind}", c.kinds[kind])
+            subprocess.run([program, *arguments, value], capture_output=True, text=True, timeout=60, env=env, stdin=subprocess.DEVNULL)
+
+
+def files_below(directory):
+    for where, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(where, name)
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    yield os.path.relpath(path, directory), f.read().decode("latin-1")
+
+
 def outputs(p, admin, replies):
     """name -> text of everything that leaves us or is kept about requests."""
     problem = [r for r in replies if r.status >= 400 or r.status == 0]
@@ -140,14 +226,18 @@ def outputs(p, admin, replies):
         out["rows " + table] = json.dumps(p.sql(f"SELECT {columns} FROM {table}"), ensure_ascii=False)
     out["timeline"] = "\n".join(r["e"] for r in p.sql("SELECT convert_from(entry, 'UTF8') AS e FROM timeline_log UNION ALL SELECT convert_from(entry, 'UTF8') FROM timeline_outbox"))
     out["metrics"] = admin.get("/metrics").text
+    for name, text in files_below(p.path("telemetry")):  # rings, spill, spool, reports of crashes
+        out["file telemetry/" + name] = text
     return out
 
 
 def main():
     report = Report("canary")
-    with Platform(tenants=("acme",), settings={"log.level": "trace"}) as p:
+    with Platform(tenants=("acme",), settings={"log.level": "trace", "telemetry.rows_per_trace": 100000}, telemetry_dir=True) as p:
         c = Canaries()
         admin, replies = plant(p, c)
+        plant_everywhere(p, c, admin, replies)
+        plant_by_cli(p, c)
         for name, secret in p.secrets.items():
             c.all["platform secret " + name] = secret
         for login, password in p.passwords.items():
@@ -158,12 +248,23 @@ def main():
             time.sleep(0.1)
         crashed = [r for r in replies if r.status >= 500]
         report.check("no canary makes a 5xx", not crashed, crashed[:3])
-        for where, text in outputs(p, admin, replies).items():
-            report.check(f"{where}: something to look at", bool(text) or where.endswith(".err"), "empty")
+        # A crash with all of it fresh in memory: what is left of the process holds nothing either, and neither does what comes back.
+        p.kill("stellad", signal.SIGSEGV)
+        left = {"after the crash: " + name: text for name, text in files_below(p.path("telemetry"))}
+        p.start("stellad")
+        p.wait_ready()
+        report.check("a crash leaves something to look at", any(left.values()), sorted(left))
+        last = admin.get("/sboms").trace
+        while not p.sql(f"SELECT 1 AS x FROM telemetry_logs WHERE trace_id = '{last}'") and time.monotonic() < deadline + 20:
+            time.sleep(0.1)
+        needles = {name: [v, urllib.parse.quote(v), urllib.parse.quote(v, safe=""), base64.b64encode(v.encode()).decode().rstrip("=")[:-1], json.dumps(v)[1:-1]] for name, v in c.all.items()}
+        kept = "".join(text for _, text in files_below(p.path("objects")))  # source bytes as received: the control of the search itself
+        report.check("what was sent is found where it may be", sum(any(f in kept for f in forms) for forms in needles.values()) >= 10, "the search finds nothing at all")
+        for where, text in {**left, **outputs(p, admin, replies)}.items():
+            report.check(f"{where}: something to look at", bool(text) or where.endswith(".err") or "telemetry/" in where or where.startswith("after"), "empty")
             hits = []
-            for name, secret in c.all.items():
-                forms = {secret, urllib.parse.quote(secret), urllib.parse.quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")[:-1], json.dumps(secret)[1:-1]}
-                hits += [f"{name} ({secret[:24]}…): …{text[max(0, text.find(f) - 60):text.find(f) + 20]!r}" for f in forms if f in text][:1]
+            for name, forms in needles.items():
+                hits += [f"{name} ({forms[0][:24]}…): …{text[max(0, text.find(f) - 60):text.find(f) + 20]!r}" for f in forms if f in text][:1]
             report.check(f"{where}: {len(c.all)} canaries, none found", not hits, f"{len(hits)} found:\n        " + "\n        ".join(hits[:40]))
     report.end()
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
 import uuid
 
@@ -302,6 +303,28 @@ def settle(platform, client):
     validate.wait_for(lambda: platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{last}'"))
 
 
+def hangup(platform, client):
+    """As logrotate does it: the old file keeps what it has, the new one gets what comes."""
+    for part, name in (("stellad", "stellad.log"), ("runner", "runner.log")):
+        path = platform.path("log", name)
+        os.rename(path, path + ".1")
+        platform.procs[part].send_signal(signal.SIGHUP)
+    validate.wait_for(lambda: client.get("/me") and os.path.exists(platform.path("log", "stellad.log")) and os.path.getsize(platform.path("log", "stellad.log")) > 0)
+    trace = client.get("/me").trace
+    validate.wait_for(lambda: trace in open(platform.path("log", "stellad.log"), encoding="utf-8").read())
+    assert trace in open(platform.path("log", "stellad.log"), encoding="utf-8").read(), "lines still go to the renamed file"
+
+
+def deep_debug_ends(_, client):
+    reply = client.request("PATCH", "/obs/settings/telemetry", {"levels": {"runner": "trace"}, "sampling": 1, "deep_debug": {"classes": ["ip"], "ttl_seconds": 1, "reason": "a test"}})
+    assert reply.status == 200, reply
+    kinds = lambda kind: len(client.all("/timeline?kind=" + kind))
+    ended = kinds("deep_debug.expired")
+    validate.wait_for(lambda: kinds("deep_debug.expired") > ended, 20)  # by itself, after its second
+    assert kinds("config.changed") and kinds("deep_debug.enabled") and kinds("deep_debug.expired") > ended
+    assert client.get("/obs/settings/telemetry")["deep_debug"] is None
+
+
 def main():
     report = Report("telemetry coverage")
     if binary("stellad", required=False) is None or binary("stella-runner", required=False) is None:
@@ -314,6 +337,8 @@ def main():
         bad = failing_jobs(platform)
         settle(platform, admin)
         Coverage(platform, report, api, Signals(platform).read(admin)).run(good, bad)
+        report.run("SIGHUP opens the log file anew", hangup, platform, admin)
+        report.run("deep debug ends by itself, with its event", deep_debug_ends, platform, admin)
     report.end()
 
 

@@ -71,9 +71,10 @@ class StartError(Exception):
 
 
 class Platform:
-    def __init__(self, settings=None, tenants=("acme", "beta"), keep=False):
+    def __init__(self, settings=None, tenants=("acme", "beta"), keep=False, telemetry_dir=False):
         self.keep = keep or bool(os.environ.get("STELLA_KEEP"))
         self.settings = settings or {}
+        self.telemetry_dir = telemetry_dir  # rings and spool below the data directory instead of in memory: for those who look into them
         self.tenants = list(tenants)
         self.procs = {}
         self.passwords = {}
@@ -139,6 +140,10 @@ class Platform:
         self.ports = {name: free_port() for name in ("http", "pg", "nats")}
         lines = {"data_dir": self.dir, "http.port": self.ports["http"], "pg.port": self.ports["pg"], "nats.url": f"nats://127.0.0.1:{self.ports['nats']}",
                  "log.path": self.path("log", "stellad.log"), **self.settings}
+        if self.telemetry_dir:
+            os.mkdir(self.path("telemetry"), 0o700)
+            lines["telemetry.dir"] = self.path("telemetry", "rings")
+            lines["telemetry.spool_dir"] = self.path("telemetry", "spool")
         with open(self.path("stella.yaml"), "w") as f:
             f.writelines(f"{k}: {v}\n" for k, v in lines.items())
         self._initdb()

@@ -1,0 +1,18 @@
+// Telemetry of our programs, made of the settings: the same in each.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "stella/platform/config.h"
+#include "stella/telemetry/backend.h"
+
+namespace stella::apps {
+
+// Of the program `service` (its file name). Who it is, where it writes, what it limits.
+telemetry::BackendOptions backend_options(const config::Settings& settings, std::string_view service);
+
+// SIGHUP opens the log file of `backend` anew (logrotate); nullptr before the backend goes.
+void reopen_on_hangup(telemetry::Backend* backend);
+
+}  // namespace stella::apps
