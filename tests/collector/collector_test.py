@@ -96,6 +96,27 @@ def strangers_are_refused_over_grpc(c, issuer):
         stub.Export(log_request("mine over grpc"), metadata=[("authorization", "Bearer " + issuer.token())], timeout=10)
 
 
+def an_issuer_with_a_private_authority_needs_its_file(folder):
+    """Over TLS: the Collector does not start on an issuer that nobody vouches for, and does with the authority's file."""
+    pem = folder / "issuer.pem"
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=issuer", "-addext", "subjectAltName=IP:127.0.0.1",
+                           "-keyout", folder / "key.pem", "-out", folder / "ca.pem"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pem.write_text((folder / "ca.pem").read_text() + (folder / "key.pem").read_text())
+    issuer, target = Issuer(pem), Target(folder / "target")
+    try:
+        Collector(folder / "c1", issuer.url, target).start()
+        raise RuntimeError("it trusts anybody")
+    except AssertionError as e:
+        assert "certificate signed by unknown authority" in str(e), e
+    target.start()
+    c = Collector(folder / "c2", issuer.url, target, STELLA_COLLECTOR_ISSUER_CA=str(folder / "ca.pem")).start()
+    assert c.post("logs", log_request("over TLS"), issuer.token()) == 200
+    wait_until(lambda: target.bodies()["over TLS"], 20, "the record")
+    c.stop()
+    target.kill()
+
+
 def tokens_that_may_not_send_get_nowhere(c, issuer, target):
     before = c.metrics()
     tokens = {"no kind": issuer.token(kind=None), "odd kind": issuer.token(kind="root"), "no tenant": issuer.key.sign({k: v for k, v in issuer.claims().items() if k != "tenant"}),
@@ -503,10 +524,10 @@ def main():
             report.run(function.__name__ + "".join(" " + a for a in arguments if isinstance(a, str)), function, *arguments)
 
     issuer = Issuer()
-    for function in (configuration_is_valid, every_commented_exporter_is_valid, the_rest_is_sampled_with_its_weight, span_metrics_count_before_sampling, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
+    for function in (configuration_is_valid, every_commented_exporter_is_valid, an_issuer_with_a_private_authority_needs_its_file, the_rest_is_sampled_with_its_weight, span_metrics_count_before_sampling, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
                      a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, a_full_disk_refuses_and_loses_nothing, memory_has_a_limit):
         with Folder() as folder:
-            run(function, folder) if "valid" in function.__name__ else run(function, folder, issuer)
+            run(function, folder) if "valid" in function.__name__ or "private" in function.__name__ else run(function, folder, issuer)
     with Folder() as folder:
         target = Target(folder / "target")
         target.start()

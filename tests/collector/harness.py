@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,8 @@ class Key:
 class Issuer:
     """Discovery document and key set in the form of our Authority's, for tokens that the Authority would never sign."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
+        """With `certificate` (a PEM file of certificate and key) it speaks TLS."""
         self.key = Key()
         issuer = self
 
@@ -99,7 +101,11 @@ class Issuer:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def claims(self, kind="tenant", tenant="acme", **more):
