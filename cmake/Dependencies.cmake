@@ -23,4 +23,5 @@ if(STELLA_TESTS OR STELLA_BENCHES)
 endif()
 if(STELLA_BENCHES)
   find_package(benchmark REQUIRED)
+  pkg_check_modules(spdlog REQUIRED IMPORTED_TARGET spdlog)  # beside the logger
 endif()

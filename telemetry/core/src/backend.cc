@@ -9,7 +9,9 @@
 #include <atomic>
 #include <thread>
 
+#include "convert.h"
 #include "crash.h"
+#include "export_feed.h"
 #include "log_file.h"
 #include "outlet.h"
 #include "process_metrics.h"
@@ -79,8 +81,9 @@ class Backend::Impl {
         log_(std::move(log)),
         outlet_(new RingOutlet(std::move(instance), {options_.ring_bytes, options_.spill_bytes})),
         rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
+        feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes),
         limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
-        tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason) { keep_span(span, *resource_now_); }) {
+        tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
     chunk_.text.reserve(kChunk + 2 * kLineBytes);
   }
@@ -145,7 +148,7 @@ class Backend::Impl {
     rows_->flush(Deadline::after(std::chrono::seconds(1)));
     rows_.reset();
     log_->sync();
-    if (!keep_rings_) outlet_->remove_files();
+    outlet_->remove_files();
   }
 
   BackendTotals totals() const {
@@ -230,9 +233,13 @@ class Backend::Impl {
       Lock draining(drain_mutex_);
       resource_now_ = &remains.resource;
       output_failed_ = false;
-      const RecoveredCounts counts = read_remains(remains, [&](const RecordView& record) { take(record, false); });
+      const RecoveredCounts counts = read_remains(remains, [&](const RecordView& record, bool written) {
+        if (!written) take(record, false);
+        else export_again(record);
+      });
       tail_.keep_all(SamplingReason::kError);
       write_chunk();
+      feed_.offer(remains.resource);
       rows_->wake();
       resource_now_ = &options_.resource;
       totals_.recovered += counts.records;
@@ -264,6 +271,7 @@ class Backend::Impl {
     std::uint64_t broken = 0;
     const std::uint64_t spans_before = totals_.spans, logs_before = totals_.logs;
     bool more = false;
+    std::size_t moved = 0;
     busy_ = false;
     waiting_.clear();
     turns_.clear();
@@ -280,6 +288,7 @@ class Backend::Impl {
       const std::size_t used = walk(bytes, all || !frames.empty() ? bytes.size() : kTurn, outlet_->internal(i), records);
       sources += waiting_.size() > before ? 1 : 0;
       more = more || used < bytes.size();
+      moved += used;
       turns_.push_back({&ring, used, records});
     }
     for (const Spill::Frame& frame : frames) {
@@ -297,18 +306,32 @@ class Backend::Impl {
     take_accepted();
     write_chunk();
     // Only now: whoever kills the process before this finds everything in the rings again.
-    for (const Turn& turn : turns_) {
-      RingHeader& h = turn.ring->header();
-      h.read_records.store(h.read_records.load(std::memory_order_relaxed) + turn.records, std::memory_order_relaxed);
-      turn.ring->release(turn.used);
-    }
+    for (const Turn& turn : turns_) turn.ring->advance(turn.used, turn.records);
     const bool left = spill.place() < spilled;
-    if (!frames.empty() || broken > 0) spill.release();
+    if (!frames.empty() || broken > 0) {
+      spill.done();
+      spill_held_ = true;
+    }
+    release(all || !frames.empty());
     totals_.torn += broken;
     count("logs", "torn", broken);
     if (rows_) rows_->wake();
     finish_round(logs_before, spans_before);
-    return more || left;
+    return more || left || moved >= kTurn;
+  }
+
+  // What is exported too leaves the rings. Requests wait for company, but not at the price of room that the threads need.
+  void release(bool now) {
+    for (std::size_t i = 0; i < outlet_->rings() && !now; ++i) now = outlet_->ring(i).held() > outlet_->ring(i).size() / 2;
+    if (feed_.pending()) {
+      if (!now && !feed_.due()) return;
+      feed_.offer(*resource_now_);
+    }
+    for (std::size_t i = 0; i < outlet_->rings(); ++i) {
+      if (outlet_->ring(i).held() > 0) outlet_->ring(i).release();
+    }
+    if (spill_held_) outlet_->spill().release();
+    spill_held_ = false;
   }
 
   // Takes spans at once and notes logs, record by record, up to `most` bytes; returns the bytes used.
@@ -390,7 +413,14 @@ class Backend::Impl {
     ++totals_.spans;
     if (internal) return;
     if (record.head().sampling == SamplingReason::kUndecided) tail_.add(record);
-    else keep_span(record, *resource_now_);
+    else keep_span(record, record.head().sampling);
+  }
+
+  // Of a dead process, a record whose line is written: its export is not certain.
+  void export_again(const RecordView& record) {
+    if (!feed_.on()) return;
+    if (record.head().kind == RecordKind::kLog) feed_.add_log(record, *resource_now_);
+    else if (record.head().sampling != SamplingReason::kUndecided) feed_.add_span(record, record.head().sampling, *resource_now_);
   }
 
   void take_log(const RecordView& record, bool internal) {
@@ -406,18 +436,29 @@ class Backend::Impl {
     const std::size_t end = chunk_.text.size();
     chunk_.end_line(begin, error);
     if (!internal && rows_ && rows_->wanted() && rows_->admit(h.trace_id, error, true)) {
-      LogRecord row = log_columns(record);
-      row.line = chunk_.text.substr(begin, end - begin);
-      rows_->add(std::move(row));
+      rows_->add(log_row(record, chunk_.text.substr(begin, end - begin)));
     }
+    if (feed_.on()) feed_.add_log(record, *resource_now_);
     if (chunk_.text.size() >= kChunk) write_chunk();
   }
 
-  LogRecord log_columns(const RecordView& record) const { return to_log_record(record, *resource_now_); }
+  LogRecord log_row(const RecordView& record, std::string line) const {
+    const RecordHead& h = record.head();
+    LogRecord row;
+    row.tenant_id = record.tenant().empty() ? std::string_view("platform") : record.tenant();
+    row.trace_id = TraceId(h.trace_id).hex();
+    row.span_id = SpanId(h.span_id).hex();
+    row.ts = Timestamp::from_micros(h.ns / 1000);
+    row.level = h.level;
+    row.service = resource_now_->service;
+    row.line = std::move(line);
+    return row;
+  }
 
-  void keep_span(const RecordView& span, const Resource& resource) {
+  void keep_span(const RecordView& span, SamplingReason reason) {
+    if (feed_.on()) feed_.add_span(span, reason, *resource_now_);
     if (rows_ && rows_->wanted() && rows_->admit(span.head().trace_id, span.head().status == SpanStatus::kError, false)) {
-      rows_->add(to_span_record(span, resource));
+      rows_->add(to_span_record(span, *resource_now_));
     }
   }
 
@@ -443,11 +484,22 @@ class Backend::Impl {
         chunk_.end_line(begin, error);
         if (chunk_.text.size() >= kChunk) write_chunk();
       }
+      if (row && feed_.on()) export_row(log);
       if (row && rows_ && rows_->wanted() && rows_->admit(id(log.trace_id), error, true)) rows_->add(std::move(log));
     }
     for (SpanRecord& span : spans) {
+      if (feed_.on()) export_row(span);
       if (rows_ && rows_->wanted() && rows_->admit(id(span.trace_id), span.status == "error", false)) rows_->add(std::move(span));
     }
+  }
+
+  template <class Row>
+  void export_row(const Row& row) {
+    const std::string bytes = to_record(row);
+    const auto record = RecordView::parse(bytes);
+    if (!record) return;
+    if (record->head().kind == RecordKind::kLog) feed_.add_log(*record, *resource_now_);
+    else feed_.add_span(*record, record->head().sampling, *resource_now_);
   }
 
   // What cannot be written is counted; an error still goes to standard error.
@@ -499,6 +551,7 @@ class Backend::Impl {
   // Of whoever drains: the backend thread, and after its end those who push late.
   Mutex drain_mutex_;
   std::unique_ptr<RowFeed> rows_;
+  ExportFeed feed_;
   RateLimit limit_;
   TailKeep tail_;
   TailKeep::Totals tail_counted_;
@@ -508,7 +561,7 @@ class Backend::Impl {
   std::vector<Turn> turns_;
   BackendTotals totals_;
   std::int64_t housekeeping_ns_ = 0;
-  bool busy_ = false, output_failed_ = false, keep_rings_ = false;
+  bool busy_ = false, output_failed_ = false, spill_held_ = false;
 
   mutable Mutex mutex_;  // after drain_mutex_
   CondVar done_;

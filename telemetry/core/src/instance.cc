@@ -223,7 +223,7 @@ std::string translate_record(std::string_view record, const std::vector<std::str
   return out;
 }
 
-RecoveredCounts read_remains(const Remains& remains, const std::function<void(const RecordView&)>& take) {
+RecoveredCounts read_remains(const Remains& remains, const std::function<void(const RecordView&, bool written)>& take) {
   RecoveredCounts counts;
   std::vector<std::string> keys;
   bool translate = false;
@@ -233,8 +233,18 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
   }
   std::vector<std::unique_ptr<Ring>> rings;
   std::vector<std::string> owned;  // spilled and translated records
-  std::vector<std::pair<std::int64_t, std::string_view>> order;
-  std::vector<std::pair<std::size_t, std::int64_t>> from_owned;
+  struct Found {
+    std::int64_t ns;
+    std::string_view bytes;
+    bool written;
+  };
+  std::vector<Found> order;
+  struct Owned {
+    std::size_t index;
+    std::int64_t ns;
+    bool written;
+  };
+  std::vector<Owned> from_owned;
   // A record that is none stops the walk: where the next one begins is not known. Its number and those behind it count as lost.
   const auto usable = [&](std::string_view bytes, std::size_t& size, std::int64_t& ns, std::string& own) {
     RecordHead h;
@@ -260,26 +270,29 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
     const RingHeader& h = ring.header();
     counts.dropped_logs += h.dropped_logs - h.counted_logs;
     counts.dropped_spans += h.dropped_spans - h.counted_spans;
-    std::string_view rest = ring.readable();
     std::uint64_t seen = 0;
-    while (!rest.empty()) {
-      std::size_t size = 0;
-      std::int64_t ns = 0;
-      std::string own;
-      if (usable(rest, size, ns, own)) {
-        ++seen;
-        if (translate) {
-          from_owned.emplace_back(owned.size(), ns);
-          owned.push_back(std::move(own));
+    const auto walk = [&](std::string_view rest, bool written) {
+      while (!rest.empty()) {
+        std::size_t size = 0;
+        std::int64_t ns = 0;
+        std::string own;
+        if (usable(rest, size, ns, own)) {
+          seen += written ? 0 : 1;
+          if (translate) {
+            from_owned.push_back({owned.size(), ns, written});
+            owned.push_back(std::move(own));
+          } else {
+            order.push_back({ns, rest.substr(0, size), written});
+          }
         } else {
-          order.emplace_back(ns, rest.substr(0, size));
+          ++counts.torn;
         }
-      } else {
-        ++counts.torn;
+        if (size < sizeof(RecordHead) || size % 8 != 0 || size > rest.size()) return;
+        rest.remove_prefix(size);
       }
-      if (size < sizeof(RecordHead) || size % 8 != 0 || size > rest.size()) break;
-      rest.remove_prefix(size);
-    }
+    };
+    walk(ring.held_bytes(), true);
+    walk(ring.readable(), false);
     if (const std::uint64_t numbers = ring.unaccounted(); numbers > seen) counts.lost += numbers - seen;
     rings.push_back(std::move(*opened));
   }
@@ -291,15 +304,15 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
       ++counts.torn;
       continue;
     }
-    from_owned.emplace_back(owned.size(), ns);
+    from_owned.push_back({owned.size(), ns, frame.written});
     owned.push_back(translate ? std::move(own) : std::move(frame.record));
   }
-  for (const auto& [index, ns] : from_owned) order.emplace_back(ns, owned[index]);
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (const auto& [ns, bytes] : order) {
-    if (const auto view = RecordView::parse(bytes)) {
-      ++counts.records;
-      take(*view);
+  for (const Owned& o : from_owned) order.push_back({o.ns, owned[o.index], o.written});
+  std::stable_sort(order.begin(), order.end(), [](const Found& a, const Found& b) { return a.ns < b.ns; });
+  for (const Found& found : order) {
+    if (const auto view = RecordView::parse(found.bytes)) {
+      if (!found.written) ++counts.records;
+      take(*view, found.written);
     }
   }
   return counts;

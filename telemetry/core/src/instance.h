@@ -61,8 +61,9 @@ struct RecoveredCounts {
   std::uint64_t lost = 0;  // numbers that are missing, beyond what the process itself had counted as dropped
   std::uint64_t dropped_logs = 0, dropped_spans = 0;  // counted by the process, in no metric yet
 };
-// Calls `take` for every record, logs ordered by time. Records of another build's catalogue are rewritten by the names of their fields.
-RecoveredCounts read_remains(const Remains& remains, const std::function<void(const RecordView&)>& take);
+// Calls `take` for every record, logs ordered by time; `written` says that its line is in the log already and only its export is not
+// certain. Records of another build's catalogue are rewritten by the names of their fields.
+RecoveredCounts read_remains(const Remains& remains, const std::function<void(const RecordView&, bool written)>& take);
 void remove_remains(Remains& remains);
 
 // `record` as this build would have written it, where `keys` ("key\n" …) is the catalogue of its writer. "" where it is malformed.

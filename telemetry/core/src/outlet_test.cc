@@ -158,7 +158,8 @@ TEST(Outlet, HundredsOfThreadsInOrderEach) {
   for (auto& thread : threads) thread.join();
   ASSERT_TRUE(backend->flush(soon()));
   std::map<std::int64_t, std::int64_t> next;
-  for (const std::int64_t count : counts_by_level(dir / "log")["warn"]) EXPECT_EQ(count % 1000, next[count / 1000]++);
+  const auto counts = counts_by_level(dir / "log");
+  for (const std::int64_t count : counts.at("warn")) EXPECT_EQ(count % 1000, next[count / 1000]++);
   EXPECT_EQ(next.size(), static_cast<std::size_t>(kThreads));
   for (const auto& [thread, n] : next) EXPECT_EQ(n, kEach);
   EXPECT_EQ(backend->totals().logs, static_cast<std::uint64_t>(kThreads * kEach));

@@ -79,8 +79,8 @@ Result<std::unique_ptr<Ring>> Ring::open(const std::string& path) {
   ring->size_ = h.data_bytes;
   ring->path_ = path;
   STELLA_TRY_VOID(ring->map(fd.get()));
-  const std::uint64_t head = ring->header_->head, tail = ring->header_->tail;
-  if (head < tail || head - tail > ring->size_ || head % 8 != 0 || tail % 8 != 0) return broken;
+  const std::uint64_t head = ring->header_->head, tail = ring->header_->tail, done = ring->header_->done;
+  if (done < tail || head < done || head - tail > ring->size_ || head % 8 != 0 || tail % 8 != 0 || done % 8 != 0) return broken;
   return ring;
 }
 

@@ -30,7 +30,8 @@ struct RingHeader {
   std::atomic<std::uint64_t> dropped_logs, dropped_spans, spilled;
   std::atomic<std::int32_t> thread_id;
   // Written by the reader.
-  alignas(64) std::atomic<std::uint64_t> tail;
+  alignas(64) std::atomic<std::uint64_t> tail;  // released
+  std::atomic<std::uint64_t> done;              // written as lines; what lies between tail and here is not exported yet
   std::atomic<std::uint64_t> read_records;  // taken by the reader since the beginning
   std::atomic<std::uint64_t> counted_logs, counted_spans;  // of dropped_…, what is in the metrics already
   alignas(64) std::atomic<std::uint64_t> recent[kRecent];  // by sequence: where the record begins
@@ -85,11 +86,22 @@ class Ring {
 
   // The reader: what is there now, whole records one after the other, in memory that stays until release().
   std::string_view readable() const noexcept {
-    const std::uint64_t tail = header_->tail.load(std::memory_order_relaxed), head = header_->head.load(std::memory_order_acquire);
-    return {data_ + (tail & (size_ - 1)), head - tail};
+    const std::uint64_t done = header_->done.load(std::memory_order_relaxed), head = header_->head.load(std::memory_order_acquire);
+    return {data_ + (done & (size_ - 1)), head - done};
   }
-  void release(std::size_t bytes) noexcept {
-    header_->tail.store(header_->tail.load(std::memory_order_relaxed) + bytes, std::memory_order_release);
+  // Of what is readable, so much is written. A process that is killed now has it in its ring still, until release().
+  void advance(std::size_t bytes, std::uint64_t records) noexcept {
+    header_->done.store(header_->done.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+    header_->read_records.store(header_->read_records.load(std::memory_order_relaxed) + records, std::memory_order_relaxed);
+  }
+  // All that is written is safe elsewhere, too: the owner may use its room.
+  void release() noexcept { header_->tail.store(header_->done.load(std::memory_order_relaxed), std::memory_order_release); }
+  // Bytes written and not released.
+  std::size_t held() const noexcept { return header_->done.load(std::memory_order_relaxed) - header_->tail.load(std::memory_order_relaxed); }
+  // For recovery: what is written and was not released.
+  std::string_view held_bytes() const noexcept {
+    const std::uint64_t tail = header_->tail.load(std::memory_order_relaxed);
+    return {data_ + (tail & (size_ - 1)), held()};
   }
   RingHeader& header() noexcept { return *header_; }
   const RingHeader& header() const noexcept { return *header_; }

@@ -35,7 +35,8 @@ std::vector<std::int64_t> drain(Ring& ring, std::uint64_t& next) {
     counts.push_back(count_of(*view));
     rest.remove_prefix(view->bytes().size());
   }
-  ring.release(all);
+  ring.advance(all, counts.size());
+  ring.release();
   return counts;
 }
 
@@ -65,7 +66,10 @@ TEST(Ring, TakesToItsLastByteAndNotOneMore) {
   while (ring->push(bytes)) ++n;
   EXPECT_EQ(n, ring->size() / bytes.size());
   EXPECT_TRUE(ring->over_half());
-  ring->release(bytes.size());
+  ring->advance(bytes.size(), 1);
+  EXPECT_FALSE(ring->push(bytes));  // written is not released
+  EXPECT_EQ(ring->held(), bytes.size());
+  ring->release();
   EXPECT_TRUE(ring->push(bytes));
   EXPECT_FALSE(ring->push(bytes));
 }
@@ -95,14 +99,16 @@ TEST(Ring, IsFoundAgainInItsFileWithItsBookkeeping) {
     const auto ring = make_ring(dir);
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(ring->push(log_bytes(Level::kInfo, i)));
     const std::size_t one = RecordView::parse(ring->readable())->bytes().size();
-    ring->release(3 * one);
-    ring->header().read_records = 3;
+    ring->advance(2 * one, 2);
+    ring->release();
+    ring->advance(one, 1);
     ring->skip_dropped(true);
     ring->skip_spilled();
   }
   const auto again = Ring::open(dir / "ring-0000");
   ASSERT_TRUE(again);
   EXPECT_EQ((*again)->unaccounted(), 7u);
+  EXPECT_EQ(count_of(*RecordView::parse((*again)->held_bytes())), 2);
   std::uint64_t next = 3;
   EXPECT_EQ(drain(**again, next), (std::vector<std::int64_t>{3, 4, 5, 6, 7, 8, 9}));
 }
@@ -128,7 +134,8 @@ TEST(Ring, RefusesFilesThatAreNone) {
   EXPECT_TRUE(refused(with(offsetof(RingHeader, header_bytes), 0)));
   EXPECT_TRUE(refused(with(offsetof(RingHeader, head), 1 << 20)));  // more than there is room for
   EXPECT_TRUE(refused(with(offsetof(RingHeader, head), 7)));
-  EXPECT_TRUE(refused(with(offsetof(RingHeader, tail), 8)));        // beyond head
+  EXPECT_TRUE(refused(with(offsetof(RingHeader, tail), 8)));  // beyond done
+  EXPECT_TRUE(refused(with(offsetof(RingHeader, done), 8)));  // beyond head
   EXPECT_FALSE(Ring::open(dir / "absent"));
 }
 
@@ -159,7 +166,7 @@ TEST(Spill, GivesBackWhatItTookInOrderAndShrinks) {
       }
     }
     spill.release();
-    EXPECT_EQ(spill.written(), 16u);
+    EXPECT_EQ(spill.written(), 24u);
   }
   EXPECT_EQ(read, 500);
   EXPECT_EQ(broken, 0u);
@@ -182,11 +189,18 @@ TEST(Spill, WhatARecoveryMustReadIsWhatWasNotReleased) {
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(spill.append(log_bytes(Level::kWarn, i, std::string(20'000, 'x')), 0, 0, false));
     const auto first = spill.read(spill.written(), 1, broken);  // at least one frame, not all
     ASSERT_FALSE(first.empty());
-    ASSERT_LT(first.size(), 10u);
+    spill.done();
     spill.release();
+    const auto second = spill.read(spill.written(), 1, broken);
+    ASSERT_FALSE(second.empty());
+    ASSERT_LT(first.size() + second.size(), 10u);
+    spill.done();  // written, but not released
     const auto rest = Spill::recover(dir / "spill", broken);
     ASSERT_EQ(rest.size(), 10 - first.size());
-    EXPECT_EQ(count_of(*RecordView::parse(rest[0].record)), static_cast<std::int64_t>(first.size()));
+    for (std::size_t i = 0; i < rest.size(); ++i) {
+      EXPECT_EQ(count_of(*RecordView::parse(rest[i].record)), static_cast<std::int64_t>(first.size() + i));
+      EXPECT_EQ(rest[i].written, i < second.size());
+    }
   }
   EXPECT_EQ(broken, 0u);
 }
@@ -198,7 +212,7 @@ TEST(Spill, BrokenFramesAreCountedAndTheRestIsRead) {
     for (int i = 0; i < 10; ++i) ASSERT_TRUE(spill.append(log_bytes(Level::kWarn, i), 0, 0, false));
   }
   const std::string good = *read_file(dir / "spill", 1 << 20);
-  const std::size_t frame = (good.size() - 16) / 10;
+  const std::size_t frame = (good.size() - 24) / 10;
   const auto recover = [&](const std::string& bytes, std::uint64_t& broken) {
     EXPECT_TRUE(write_file_durable(dir / "spill", bytes, 0600));
     std::vector<std::int64_t> counts;
@@ -206,7 +220,7 @@ TEST(Spill, BrokenFramesAreCountedAndTheRestIsRead) {
     return counts;
   };
   std::string flipped = good;
-  flipped[16 + 3 * frame + 60] = static_cast<char>(~flipped[16 + 3 * frame + 60]);
+  flipped[24 + 3 * frame + 60] = static_cast<char>(~flipped[24 + 3 * frame + 60]);
   std::uint64_t broken = 0;
   EXPECT_EQ(recover(flipped, broken), (std::vector<std::int64_t>{0, 1, 2, 4, 5, 6, 7, 8, 9}));
   EXPECT_EQ(broken, 1u);

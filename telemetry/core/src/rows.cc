@@ -15,6 +15,7 @@ constexpr std::chrono::milliseconds kTick{200};  // rows wait at most this long 
 constexpr std::chrono::seconds kRetry{1};        // after the sink failed
 constexpr std::size_t kBatch = 500;
 constexpr std::size_t kTraces = 20'000;          // traces whose rows are counted; then the count starts anew
+constexpr double kBurst = 10;                     // seconds' worth that may come at once
 thread_local bool t_row_thread = false;
 
 }  // namespace
@@ -22,7 +23,7 @@ thread_local bool t_row_thread = false;
 bool RowFeed::on_row_thread() { return t_row_thread; }
 
 RowFeed::RowFeed(std::size_t queue, std::size_t per_trace, double per_second, std::shared_ptr<RowSink> sink)
-    : queue_(queue), per_trace_(per_trace), per_second_(per_second), wanted_(sink != nullptr), tokens_(per_second), sink_(std::move(sink)) {
+    : queue_(queue), per_trace_(per_trace), per_second_(per_second), wanted_(sink != nullptr), tokens_(kBurst * per_second), sink_(std::move(sink)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -57,7 +58,7 @@ bool RowFeed::admit(const std::array<std::uint8_t, 16>& trace, bool error, bool 
   if (per_second_ > 0) {
     if (tokens_ < 1) {
       const auto now = Deadline::Clock::now();
-      tokens_ = std::min(per_second_, tokens_ + std::chrono::duration<double>(now - filled_).count() * per_second_);
+      tokens_ = std::min(kBurst * per_second_, tokens_ + std::chrono::duration<double>(now - filled_).count() * per_second_);
       filled_ = now;
     }
     if (tokens_ < 1) {

@@ -56,7 +56,7 @@ std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, 
       continue;
     }
     lost = false;
-    out.push_back({std::string(record), head.ring});
+    out.push_back({std::string(record), head.ring, false});
     used += sizeof head + head.size;
   }
   return used;
@@ -75,7 +75,7 @@ bool Spill::begin() noexcept {
   file_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file_) return false;
   if (pwrite(file_.get(), kFileMagic, sizeof kFileMagic, 0) == static_cast<ssize_t>(sizeof kFileMagic)) {
-    note_read();
+    note(kHead, kHead);
     return true;
   }
   file_.reset();
@@ -83,8 +83,10 @@ bool Spill::begin() noexcept {
   return false;
 }
 
-void Spill::note_read() noexcept {
-  [[maybe_unused]] const ssize_t n = pwrite(file_.get(), &read_, sizeof read_, sizeof kFileMagic);
+void Spill::note(std::uint64_t released, std::uint64_t done) noexcept {
+  const std::uint64_t places[] = {released, done};
+  released_ = released;
+  [[maybe_unused]] const ssize_t n = pwrite(file_.get(), places, sizeof places, sizeof kFileMagic);
 }
 
 std::uint64_t Spill::append(std::string_view record, std::uint64_t sequence, std::uint32_t ring, bool always) noexcept {
@@ -150,11 +152,16 @@ std::vector<Spill::Frame> Spill::read(std::uint64_t end, std::size_t max_bytes, 
   return frames;
 }
 
+void Spill::done() {
+  Lock lock(mutex_);
+  if (file_) note(released_, read_);
+}
+
 void Spill::release() {
   Lock lock(mutex_);
   if (!file_) return;
   if (read_ >= size_ && size_ > kHead && ftruncate(file_.get(), kHead) == 0) size_ = read_ = kHead;
-  note_read();
+  note(read_, read_);
 }
 
 std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t& broken) {
@@ -164,14 +171,19 @@ std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t&
     if (bytes.error().code() != base_errors::kNotFound) ++broken;
     return frames;
   }
-  if (bytes->size() < sizeof kFileMagic + sizeof(std::uint64_t)) return frames;
-  std::uint64_t from = 0;
-  std::memcpy(&from, bytes->data() + sizeof kFileMagic, sizeof from);
-  if (!bytes->starts_with(std::string_view(kFileMagic, sizeof kFileMagic)) || from < kHead || from > bytes->size()) {
-    ++broken;
-    from = kHead;
+  if (bytes->size() < kHead) return frames;
+  std::uint64_t places[2];  // released, written
+  std::memcpy(places, bytes->data() + sizeof kFileMagic, sizeof places);
+  if (!bytes->starts_with(std::string_view(kFileMagic, sizeof kFileMagic)) || places[0] < kHead || places[0] > bytes->size()) {
+    // Killed between the cut and the note of it, or no spill at all: what checks is taken.
+    if (bytes->size() > kHead) ++broken;
+    places[0] = places[1] = kHead;
   }
-  const std::string_view rest = std::string_view(*bytes).substr(from);
+  places[1] = std::clamp<std::uint64_t>(places[1], places[0], bytes->size());
+  const std::string_view whole = *bytes;
+  take_frames(whole.substr(places[0], places[1] - places[0]), frames, broken);
+  for (Frame& frame : frames) frame.written = true;
+  const std::string_view rest = whole.substr(places[1]);
   const std::size_t used = take_frames(rest, frames, broken);
   if (used < rest.size()) ++broken;  // the frame that was being written
   return frames;

@@ -3,7 +3,8 @@
 //
 // What a full ring costs: INFO and below and spans are dropped and counted, WARN and above go to a spill file that is drained in order,
 // ERROR is never lost: where not even the disk takes it, it goes to standard error. After a SIGKILL the next start with the same `dir`
-// and service writes what the dead process had pushed.
+// and service writes and exports what the dead process had pushed (what was being exported may be exported twice); undecided spans whose
+// local root had not ended, and rows, are lost with the process.
 #pragma once
 
 #include <chrono>
@@ -19,8 +20,9 @@
 
 #include "stella/base/result.h"
 #include "stella/base/time.h"
-#include "stella/telemetry/records.h"
+#include "stella/telemetry/exporter.h"
 #include "stella/telemetry/record.h"
+#include "stella/telemetry/records.h"
 #include "stella/telemetry/sink.h"
 
 namespace stella::telemetry {
@@ -63,8 +65,12 @@ struct BackendOptions {
   std::function<std::int64_t(std::string_view route)> latency_threshold;
   std::size_t queue = 8192;            // rows that wait for the row sink
   std::size_t rows_per_trace = 2000;   // rows of one trace; errors do not count
-  double rows_per_second = 0;          // rows in all, errors apart; 0: no limit
+  double rows_per_second = 0;          // rows in all, errors apart, ten seconds' worth at once; 0: no limit
   std::shared_ptr<RowSink> row_sink;   // may come later: set_row_sink
+  std::shared_ptr<Exporter> exporter;  // OTLP; none: nothing is exported
+  std::vector<std::pair<std::string, std::string>> resource_attributes;  // OTEL_RESOURCE_ATTRIBUTES
+  std::chrono::milliseconds export_every{1000};  // a record waits at most this long for company
+  std::size_t export_bytes = 1u << 20;           // of one request, about
   bool crash_handler = true;           // SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE write a report before the process dies
 };
 
@@ -90,7 +96,8 @@ class Backend {
 
   // From now on (nullptr: rows are forgotten). The old sink is not called any more once this returns.
   void set_row_sink(std::shared_ptr<RowSink> sink);
-  // True where everything pushed before the call is written and its rows kept; false where the deadline passed first.
+  // True where everything pushed before the call is written, its rows kept and the exporter has it (not: has sent it; Exporter::flush
+  // does that); false where the deadline passed first.
   bool flush(Deadline deadline);
   // Records of a child process, as if emitted here; `lines` says whether its log lines also go to the log file.
   void accept(Records records, bool lines);

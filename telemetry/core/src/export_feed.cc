@@ -1,0 +1,50 @@
+// Batches per signal.
+#include "export_feed.h"
+
+namespace stella::telemetry {
+namespace {
+
+std::int64_t steady_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+
+}  // namespace
+
+void ExportFeed::begin() {
+  if (!pending()) first_ns_ = steady_ns();
+}
+
+bool ExportFeed::due() const { return pending() && steady_ns() - first_ns_ >= every_ns_; }
+
+void ExportFeed::add_log(const RecordView& log, const Resource& resource) {
+  begin();
+  LogBatch& batch = log.head().level == Level::kError ? errors_ : logs_;
+  batch.add(log);
+  if (batch.bytes() >= bytes_) offer_logs(batch, resource);
+}
+
+void ExportFeed::add_span(const RecordView& span, SamplingReason reason, const Resource& resource) {
+  begin();
+  spans_.add(span, reason);
+  if (spans_.bytes() >= bytes_) offer_spans(resource);
+}
+
+void ExportFeed::offer_logs(LogBatch& batch, const Resource& resource) {
+  if (batch.empty()) return;
+  Batch out{.signal = Signal::kLogs, .payload = {}, .items = static_cast<std::uint32_t>(batch.logs()), .errors = static_cast<std::uint32_t>(batch.errors())};
+  out.payload = batch.take(resource, attributes_);
+  exporter_->offer(std::move(out));  // what it cannot keep it counts itself
+}
+
+void ExportFeed::offer_spans(const Resource& resource) {
+  if (spans_.empty()) return;
+  Batch out{.signal = Signal::kTraces, .payload = {}, .items = static_cast<std::uint32_t>(spans_.spans()), .errors = 0};
+  out.payload = spans_.take(resource, attributes_);
+  exporter_->offer(std::move(out));
+}
+
+void ExportFeed::offer(const Resource& resource) {
+  offer_logs(errors_, resource);
+  offer_logs(logs_, resource);
+  offer_spans(resource);
+}
+
+}  // namespace stella::telemetry

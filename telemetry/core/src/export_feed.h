@@ -1,0 +1,48 @@
+// Records on their way into OTLP requests for the exporter. The backend thread's.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "stella/telemetry/exporter.h"
+#include "stella/telemetry/otlp.h"
+
+namespace stella::telemetry {
+
+class ExportFeed {
+ public:
+  using Attributes = std::vector<std::pair<std::string, std::string>>;
+  ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes)
+      : exporter_(std::move(exporter)), attributes_(std::move(attributes)), every_ns_(every.count() * 1'000'000), bytes_(bytes) {}
+
+  bool on() const { return exporter_ != nullptr; }
+  // A request that is large enough goes at once.
+  void add_log(const RecordView& log, const Resource& resource);
+  void add_span(const RecordView& span, SamplingReason reason, const Resource& resource);
+  // Records that the exporter does not have yet.
+  bool pending() const { return !spans_.empty() || !logs_.empty() || !errors_.empty(); }
+  // The oldest of them waited long enough.
+  bool due() const;
+  // Hands all of them over; the exporter keeps them from then on.
+  void offer(const Resource& resource);
+  Exporter* exporter() const { return exporter_.get(); }
+
+ private:
+  void begin();
+  void offer_logs(LogBatch& batch, const Resource& resource);
+  void offer_spans(const Resource& resource);
+
+  const std::shared_ptr<Exporter> exporter_;
+  const Attributes attributes_;
+  const std::int64_t every_ns_;
+  const std::size_t bytes_;
+  TraceBatch spans_;
+  LogBatch logs_, errors_;  // errors apart: a full disk takes their batches last
+  std::int64_t first_ns_ = 0;
+};
+
+}  // namespace stella::telemetry

@@ -1,0 +1,238 @@
+// What reaches the exporter: every record once, in requests of a bounded size, and after a kill what had not reached it.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <thread>
+
+#include "child.h"
+#include "stella/telemetry/backend.h"
+#include "stella/telemetry/lines.h"
+#include "stella/telemetry/otlp_rows.h"
+#include "test_support.h"
+
+namespace stella::telemetry {
+namespace {
+
+Deadline soon() { return Deadline::after(std::chrono::seconds(60)); }
+
+// Keeps the requests that it is offered.
+class Requests final : public Exporter {
+ public:
+  bool offer(Batch batch) noexcept override {
+    Lock lock(mutex_);
+    batches_.push_back(std::move(batch));
+    return true;
+  }
+  bool flush(Deadline) override { return true; }
+  ExportStats stats() const override { return {}; }
+  std::vector<Batch> take() {
+    Lock lock(mutex_);
+    return std::exchange(batches_, {});
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<Batch> batches_ STELLA_GUARDED_BY(mutex_);
+};
+
+BackendOptions options(const std::string& dir, std::shared_ptr<Exporter> exporter) {
+  BackendOptions o;
+  o.resource = kTestResource;
+  o.log_path = dir + "/log";
+  o.dir = dir + "/rings";
+  o.crash_handler = false;
+  o.export_every = std::chrono::hours(1);  // only by size, need or flush
+  o.exporter = std::move(exporter);
+  return o;
+}
+
+std::string text_of(const OtlpRows& rows, Range attributes, std::string_view key) {
+  for (const Attribute& a : slice(rows.attributes, attributes)) {
+    if (a.key == key) return a.value.kind() == AnyValue::Kind::kInt ? std::to_string(a.value.integer()) : std::string(a.value.text());
+  }
+  return "";
+}
+
+// "name:sampling.reason" of spans, "severity:count" of logs.
+std::vector<std::string> spans_in(const std::vector<Batch>& batches) {
+  std::vector<std::string> out;
+  for (const Batch& b : batches) {
+    if (b.signal != Signal::kTraces) continue;
+    const auto rows = decode_traces(b.payload);
+    EXPECT_TRUE(rows);
+    EXPECT_EQ(rows->spans.size(), b.items);
+    for (const SpanRow& span : rows->spans) out.push_back(std::string(span.name) + ":" + text_of(*rows, span.attributes, "sampling.reason"));
+  }
+  return out;
+}
+std::vector<std::int64_t> logs_in(const std::vector<Batch>& batches) {
+  std::vector<std::int64_t> out;
+  for (const Batch& b : batches) {
+    if (b.signal != Signal::kLogs) continue;
+    const auto rows = decode_logs(b.payload);
+    EXPECT_TRUE(rows);
+    EXPECT_EQ(rows->records.size(), b.items);
+    for (const LogRow& log : rows->records) {
+      if (log.body.text() == "something happened") out.push_back(std::stoll(text_of(*rows, log.attributes, "count")));
+    }
+  }
+  return out;
+}
+
+TEST(Export, EveryRecordOnceWithItsReasonAndErrorsApart) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto o = options(dir.path(), requests);
+  o.latency_threshold = [](std::string_view) -> std::int64_t { return 100'000'000; };
+  o.resource_attributes = {{"team", "blue"}};
+  auto backend = *Backend::install(o);
+  for (int i = 0; i < 10; ++i) backend->outlet().push(log_bytes(i == 4 ? Level::kError : Level::kInfo, i));
+  backend->outlet().push(span_bytes({.trace = 1, .sampling = SamplingReason::kHead, .name = "chosen"}));
+  backend->outlet().push(span_bytes({.trace = 2, .name = "forgotten"}));
+  backend->outlet().push(span_bytes({.trace = 2, .root = true, .name = "forgotten root"}));
+  backend->outlet().push(span_bytes({.trace = 3, .name = "slow"}));
+  backend->outlet().push(span_bytes({.trace = 3, .root = true, .ns = 200'000'000, .name = "slow root"}));
+  ASSERT_TRUE(backend->flush(soon()));
+  const std::vector<Batch> batches = requests->take();
+  EXPECT_EQ(spans_in(batches), (std::vector<std::string>{"chosen:head", "slow:latency", "slow root:latency"}));
+  std::vector<std::int64_t> logs = logs_in(batches);
+  std::sort(logs.begin(), logs.end());
+  EXPECT_EQ(logs, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  std::uint32_t errors = 0;
+  for (const Batch& b : batches) {
+    EXPECT_TRUE(b.errors == 0 || b.errors == b.items);
+    errors += b.errors;
+    if (b.signal == Signal::kTraces) {
+      const auto rows = decode_traces(b.payload);
+      ASSERT_EQ(rows->resources.size(), 1u);
+      EXPECT_EQ(text_of(*rows, rows->resources[0].attributes, "tenant_id"), "acme");
+      EXPECT_EQ(text_of(*rows, rows->resources[0].attributes, "team"), "blue");
+      EXPECT_EQ(text_of(*rows, rows->resources[0].attributes, "service.name"), "stellad");
+    }
+  }
+  EXPECT_EQ(errors, 1u);
+  ASSERT_TRUE(backend->flush(soon()));
+  EXPECT_TRUE(logs_in(requests->take()).empty());
+}
+
+TEST(Export, RequestsStaySmallAndNobodyWaitsForRoomInTheRings) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto o = options(dir.path(), requests);
+  o.export_bytes = 20'000;
+  auto backend = *Backend::install(o);
+  constexpr int kRecords = 5000;
+  const std::string text(300, 'x');
+  for (int i = 0; i < kRecords; ++i) backend->outlet().push(log_bytes(Level::kWarn, i, text));
+  ASSERT_TRUE(backend->flush(soon()));
+  const std::vector<Batch> batches = requests->take();
+  for (const Batch& b : batches) EXPECT_LE(b.payload.size(), 25'000u);
+  std::vector<std::int64_t> logs = logs_in(batches);
+  ASSERT_EQ(logs.size(), static_cast<std::size_t>(kRecords));
+  for (std::size_t i = 0; i < logs.size(); ++i) EXPECT_EQ(logs[i], static_cast<std::int64_t>(i));
+}
+
+TEST(Export, RecordsOfAChildProcessAreExportedAsTheyWereMade) {
+  RecordBuilder span;
+  span.head.kind = RecordKind::kSpan;
+  span.head.ns = 1'795'000'000'000'000'000;
+  span.head.end_ns = span.head.ns + 5'000'000;
+  span.head.trace_id.fill(7);
+  span.head.span_id.fill(8);
+  span.head.parent_span_id.fill(9);
+  span.head.job_id.fill(3);
+  span.head.run_id.fill(4);
+  span.head.status = SpanStatus::kError;
+  span.head.span_kind = SpanKind::kConsumer;
+  span.head.sampling = SamplingReason::kLatency;
+  span.tenant = "acme";
+  span.message = "policy.evaluate";
+  span.add(f::operation("evaluate"));
+  span.add(f::finding_count(17));
+  span.add(f::cached(true));
+  span.link({TraceId::generate(), SpanId::generate(), 1});
+  span.event(span.head.ns + 1000, "retry", {});
+  const std::string span_record = span.build(), log_record = log_bytes(Level::kError, 42, "because");
+
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto backend = *Backend::install(options(dir.path(), requests));
+  backend->outlet().push(span_record);
+  backend->outlet().push(log_record);
+  ASSERT_TRUE(backend->flush(soon()));
+  const std::vector<Batch> ours = requests->take();
+  Records records;
+  records.spans.push_back(to_span_record(*RecordView::parse(span_record), kTestResource));
+  records.logs.push_back(to_log_record(*RecordView::parse(log_record), kTestResource));
+  backend->accept(std::move(records), false);
+  ASSERT_TRUE(backend->flush(soon()));
+  const std::vector<Batch> theirs = requests->take();
+  const auto attributes = [](const OtlpRows& rows, Range range) {
+    std::map<std::string, std::string> out;
+    for (const Attribute& a : slice(rows.attributes, range)) {
+      out[std::string(a.key)] = std::string(a.value.text()) + std::to_string(a.value.integer()) + std::to_string(a.value.boolean());
+    }
+    return out;
+  };
+  ASSERT_EQ(ours.size(), 2u);
+  ASSERT_EQ(theirs.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(ours[i].signal, theirs[i].signal);
+    if (ours[i].signal == Signal::kTraces) {
+      const auto a = decode_traces(ours[i].payload), b = decode_traces(theirs[i].payload);
+      ASSERT_EQ(b->spans.size(), 1u);
+      EXPECT_EQ(attributes(*a, a->spans[0].attributes), attributes(*b, b->spans[0].attributes));
+      EXPECT_EQ(a->spans[0].name, b->spans[0].name);
+      EXPECT_EQ(a->spans[0].kind, b->spans[0].kind);
+      EXPECT_EQ(a->spans[0].status, b->spans[0].status);
+      EXPECT_EQ(a->spans[0].trace_id, b->spans[0].trace_id);
+      EXPECT_EQ(a->spans[0].parent_span_id, b->spans[0].parent_span_id);
+      EXPECT_EQ(a->spans[0].start_ns, b->spans[0].start_ns);
+      EXPECT_EQ(a->spans[0].end_ns, b->spans[0].end_ns);
+      EXPECT_EQ(b->links.size(), 1u);
+      ASSERT_EQ(b->events.size(), 1u);
+      EXPECT_EQ(b->events[0].name, "retry");
+    } else {
+      const auto a = decode_logs(ours[i].payload), b = decode_logs(theirs[i].payload);
+      ASSERT_EQ(b->records.size(), 1u);
+      EXPECT_EQ(attributes(*a, a->records[0].attributes), attributes(*b, b->records[0].attributes));
+      EXPECT_EQ(a->records[0].severity_number, b->records[0].severity_number);
+      EXPECT_EQ(a->records[0].body.text(), b->records[0].body.text());
+      EXPECT_EQ(theirs[i].errors, 1u);
+    }
+  }
+}
+
+TEST(Child, DISABLED_DiesBetweenLineAndExport) {
+  const std::string dir = child_dir();
+  if (dir.empty()) GTEST_SKIP();
+  auto backend = *Backend::install(options(dir, std::make_shared<Requests>()));
+  for (int i = 0; i < 20; ++i) backend->outlet().push(log_bytes(i == 7 ? Level::kError : Level::kInfo, i));
+  backend->outlet().push(span_bytes({.trace = 1, .sampling = SamplingReason::kHead, .name = "chosen"}));
+  while (backend->totals().lines < 20 || backend->totals().spans < 1) std::this_thread::yield();
+  kill(getpid(), SIGKILL);
+}
+
+TEST(Export, WhatWasWrittenButNotExportedIsExportedByTheNextStartAndWrittenOnce) {
+  const TempDir dir;
+  Child child("Child.DISABLED_DiesBetweenLineAndExport", dir.path());
+  child.wait();
+  ASSERT_EQ(lines_of(dir / "log").size(), 20u);
+  const auto requests = std::make_shared<Requests>();
+  auto backend = *Backend::install(options(dir.path(), requests));
+  ASSERT_TRUE(backend->flush(soon()));
+  const std::vector<Batch> batches = requests->take();
+  EXPECT_EQ(spans_in(batches), (std::vector<std::string>{"chosen:head"}));
+  std::vector<std::int64_t> logs = logs_in(batches);
+  std::sort(logs.begin(), logs.end());
+  ASSERT_EQ(logs.size(), 20u);
+  for (std::size_t i = 0; i < 20; ++i) EXPECT_EQ(logs[i], static_cast<std::int64_t>(i));
+  EXPECT_EQ(lines_of(dir / "log").size(), 20u);
+  EXPECT_EQ(backend->totals().lost, 0u);
+}
+
+}  // namespace
+}  // namespace stella::telemetry
