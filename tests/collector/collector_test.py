@@ -2,6 +2,7 @@
 
   run.py collector_test.py [CASE…]
 """
+import json
 import os
 import pathlib
 import random
@@ -11,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
-from harness import CONFIG, GATES, PROGRAM, ROOT, Collector, Folder, Issuer, Key, Target, b64, log_request, metric_request, span, trace_request, wait_until
+from harness import CONFIG, GATES, PROGRAM, ROOT, Collector, Folder, Issuer, Key, Target, answers, b64, die_with_parent, free_port, log_request, metric_request, span, trace_request, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/platform"))
 from report import Report, Skip  # noqa: E402
@@ -430,7 +432,6 @@ def a_bomb_is_refused(c, issuer):
     import grpc
     import gzip
     import urllib.error
-    import urllib.request
     bomb = gzip.compress(bytes(64 << 20), 9)
     for token, wanted in ((issuer.token(), (400, 413)), (None, (401,))):
         headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"} | ({"authorization": "Bearer " + token} if token else {})
@@ -448,6 +449,49 @@ def a_bomb_is_refused(c, issuer):
         except grpc.RpcError as e:
             assert e.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, e
     return f"{c.resident_mib()} MiB afterwards"
+
+
+# ── Prometheus ─────────────────────────────────────────────────────────────────────────────────────────────────────
+def prometheus():
+    """The program: the machine's own, else unpacked from Debian's package into the cache; nothing is installed."""
+    found = shutil.which("prometheus")
+    if found:
+        return found
+    place = pathlib.Path(subprocess.run([ROOT / "tools/toolchain", "cache"], capture_output=True, text=True, check=True).stdout.strip()) / "prometheus"
+    program = place / "usr/bin/prometheus"
+    if not program.exists():
+        with Folder() as folder:
+            folder.chmod(0o777)
+            if subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, check=False).returncode != 0:
+                raise Skip("no prometheus, and Debian's package cannot be had")
+            subprocess.run(["dpkg", "-x", next(folder.glob("*.deb")), place], check=True)
+    return program
+
+
+def prometheus_keeps_tenants_apart(folder, issuer):
+    """A real Prometheus by remote write, with the include that ships."""
+    program, port = prometheus(), free_port()
+    (folder / "prometheus.yml").write_text("global: {scrape_interval: 15s}\n")
+    with open(folder / "prometheus.log", "w") as log:
+        server = subprocess.Popen([program, "--config.file", folder / "prometheus.yml", "--storage.tsdb.path", folder / "tsdb", "--web.enable-remote-write-receiver", "--web.listen-address", f"127.0.0.1:{port}"],
+                                  stdout=log, stderr=log, preexec_fn=die_with_parent)
+    over = folder / "over.yaml"
+    over.write_text("exporters: {prometheus_remote_write: '${file:exporters/prometheus.yaml}'}\nservice: {pipelines: {metrics: {exporters: [prometheus_remote_write]}}}\n")
+    wait_until(lambda: answers(port), 30, "Prometheus")
+    c = Collector(folder / "c", issuer.url, over=[over], STELLA_COLLECTOR_PROMETHEUS=f"http://127.0.0.1:{port}/api/v1/write").start()
+    for tenant in ("acme", "beta"):
+        assert c.post("metrics", metric_request("demo.requests", attrs={"route": "/x"}), issuer.token(tenant=tenant)) == 200
+
+    def series():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?query=demo_requests_total", timeout=10) as r:
+            return {x["metric"].get("tenant_id") for x in json.load(r)["data"]["result"]}
+
+    try:
+        wait_until(lambda: series() == {"acme", "beta"}, 30, lambda: str(series()))
+    finally:
+        c.kill()
+        server.kill()
+        server.wait()
 
 
 # ── standard senders ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -525,7 +569,7 @@ def main():
 
     issuer = Issuer()
     for function in (configuration_is_valid, every_commented_exporter_is_valid, an_issuer_with_a_private_authority_needs_its_file, the_rest_is_sampled_with_its_weight, span_metrics_count_before_sampling, a_killed_collector_keeps_what_it_acknowledged, acknowledged_survives_kills_of_both,
-                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, a_full_disk_refuses_and_loses_nothing, memory_has_a_limit):
+                     a_refusing_target_is_waited_for, a_full_queue_refuses_and_loses_nothing, a_full_disk_refuses_and_loses_nothing, memory_has_a_limit, prometheus_keeps_tenants_apart):
         with Folder() as folder:
             run(function, folder) if "valid" in function.__name__ or "private" in function.__name__ else run(function, folder, issuer)
     with Folder() as folder:
