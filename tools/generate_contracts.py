@@ -3,6 +3,7 @@
 
   generate_contracts.py cpp DIR      headers and tables of module contracts into DIR
   generate_contracts.py fields DIR   typed field constructors of module telemetry/api into DIR
+  generate_contracts.py metrics NS FILE DIR   NS/metrics.h into DIR: the metrics that another service declares in FILE, in namespace NS
   generate_contracts.py docs         rewrites docs/reference/
   generate_contracts.py check        fails, with the names, where docs/reference/ differs from what `docs` would write
 
@@ -111,13 +112,21 @@ def settings():
     return rows
 
 
+METRIC_TYPES = {"counter": "Counter", "updown": "UpDownCounter", "gauge": "Gauge", "histogram": "Histogram"}
+
+
 def metrics():
-    rows = load("metrics")["metrics"]
+    return checked_metrics(load("metrics")["metrics"], "stella_")
+
+
+# `prefix`: what every name of this catalogue begins with.
+def checked_metrics(rows, prefix):
     unique(rows, "name", "metrics.json")
     for row in rows:
         name = row["name"]
-        need(row["type"] in ("counter", "gauge", "histogram"), f"metrics.json: {name}: type")
-        need(re.fullmatch(r"stella_[a-z_]+[a-z]", name) and not name.endswith("_total"), f"metrics.json: name {name}")
+        need(row["type"] in METRIC_TYPES, f"metrics.json: {name}: type")
+        need(re.fullmatch(rf"{prefix}[a-z_]+[a-z]", name) and not re.search("_(total|bucket|sum|count|created|info)$", name), f"metrics.json: name {name}")
+        need(row.get("max_series", 1) > 0 and row.get("max_series_per_tenant", 1) > 0, f"metrics.json: {name}: caps are above 0")
         need(row["help"].endswith("."), f"metrics.json: {name}: help is a sentence")
         need(not row["unit"] or name.endswith("_" + row["unit"]), f"metrics.json: {name} must end with its unit {row['unit']}")
         need((row["type"] == "histogram") == bool(row.get("buckets")), f"metrics.json: {name}: histograms alone have buckets")
@@ -229,18 +238,54 @@ def metric_constant(name):
 
 
 def cpp_metrics():
-    body = ["namespace stella::contracts::metrics {"]
+    body = ["namespace stella::contracts::metrics {", f"namespace detail {{\nextern const MetricSpec kMetrics[{len(metrics())}];\n}}"]
     for i, r in enumerate(metrics()):
         labels = ", ".join(label["name"] for label in r["labels"])
-        body.append(f"inline constexpr {r['type'].capitalize()}Def<{len(r['labels'])}> {metric_constant(r['name'])}{{{i}}};"
+        body.append(f"inline constexpr {METRIC_TYPES[r['type']]}Def<{len(r['labels'])}> {metric_constant(r['name'])}{{&detail::kMetrics[{i}]}};"
                     + (f"  // {labels}" if labels else ""))
     body += ["}  // namespace stella::contracts::metrics"]
     return header("metrics.json", [CATALOGUE], body)
 
 
+# Buckets, enums and labels of every metric, then the rows of the table.
+def metric_tables(rows, inline=""):
+    out, specs = [], []
+    for r in rows:
+        c = camel(r["name"])
+        if r.get("buckets"):
+            out.append(f"{inline}constexpr std::array<double, {len(r['buckets'])}> kBuckets{c}{{{', '.join(repr(float(x)) for x in r['buckets'])}}};")
+        for label in r["labels"]:
+            if label["kind"] == "enum":
+                out.append(string_array(f"kValues{c}{camel(label['name'])}", label["values"]).replace("inline ", inline))
+        if r["labels"]:
+            items = ", ".join(f"{{{q(x['name'])}, kValues{c}{camel(x['name'])}, 0}}" if x["kind"] == "enum"
+                              else f"{{{q(x['name'])}, {{}}, {x['max']}}}" for x in r["labels"])
+            out.append(f"{inline}constexpr std::array<MetricLabel, {len(r['labels'])}> kLabels{c}{{{{{items}}}}};")
+        buckets = f"kBuckets{c}" if r.get("buckets") else "{}"
+        labels = f"kLabels{c}" if r["labels"] else "{}"
+        integral = r["type"] in ("counter", "updown") and r["unit"] != "seconds"
+        specs.append(f"    {{{q(r['name'])}, MetricType::k{METRIC_TYPES[r['type']]}, {q(r['unit'])}, {q(r['help'])}, {buckets}, {labels}, {b(integral)}, "
+                     f"{r.get('max_series', 2000)}, {r.get('max_series_per_tenant', 200)}}},")
+    return out, specs
+
+
+# The metrics of another service: one header, `<namespace>/metrics.h`, that needs no source file.
+def cpp_foreign_metrics(namespace, path):
+    rows = checked_metrics(json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["metrics"], "")
+    tables, specs = metric_tables(rows, "inline ")
+    out = [f"// Generated from {pathlib.Path(path).name} by generate_contracts.py. Do not edit.", "#pragma once", "", "#include <array>", "",
+           f"#include {CATALOGUE}", "", f"namespace {namespace}::metrics {{", "namespace detail {",
+           "using stella::contracts::MetricLabel, stella::contracts::MetricSpec, stella::contracts::MetricType;"]
+    out += tables + [f"inline constexpr MetricSpec kMetrics[{len(rows)}] = {{"] + specs + ["};", "}  // namespace detail"]
+    for i, r in enumerate(rows):
+        constant = "k" + camel(r["name"].removeprefix(namespace + "_"))
+        out.append(f"inline constexpr stella::contracts::{METRIC_TYPES[r['type']]}Def<{len(r['labels'])}> {constant}{{&detail::kMetrics[{i}]}};")
+    return "\n".join(out + [f"}}  // namespace {namespace}::metrics", ""])
+
+
 def cpp_tables():
     out = ["// Generated from contracts/events.json and contracts/metrics.json by tools/generate_contracts.py. Do not edit.",
-           "#include <array>", "", f"#include {CATALOGUE}", "", "namespace stella::contracts {", "namespace {", ""]
+           "#include <array>", "", f"#include {CATALOGUE}", '#include "stella/contracts/metrics.h"', "", "namespace stella::contracts {", "namespace {", ""]
     doc = events()
 
     def details(name, rows):
@@ -258,27 +303,12 @@ def cpp_tables():
         c = camel(r["kind"])
         out.append(f"    {{{q(r['kind'])}, {q(r['description'])}, {b(r['external'])}, kResources{c}, kDetails{c}}},")
     out += ["}};", ""]
-    rows = metrics()
-    for r in rows:
-        c = camel(r["name"])
-        if r.get("buckets"):
-            out.append(f"constexpr std::array<double, {len(r['buckets'])}> kBuckets{c}{{{', '.join(repr(float(x)) for x in r['buckets'])}}};")
-        for label in r["labels"]:
-            if label["kind"] == "enum":
-                out.append(string_array(f"kValues{c}{camel(label['name'])}", label["values"]).replace("inline ", ""))
-        if r["labels"]:
-            items = ", ".join(f"{{{q(x['name'])}, kValues{c}{camel(x['name'])}, 0}}" if x["kind"] == "enum"
-                              else f"{{{q(x['name'])}, {{}}, {x['max']}}}" for x in r["labels"])
-            out.append(f"constexpr std::array<MetricLabel, {len(r['labels'])}> kLabels{c}{{{{{items}}}}};")
-    out.append(f"constexpr std::array<MetricSpec, {len(rows)}> kMetrics{{{{")
-    for r in rows:
-        c = camel(r["name"])
-        buckets = f"kBuckets{c}" if r.get("buckets") else "{}"
-        labels = f"kLabels{c}" if r["labels"] else "{}"
-        out.append(f"    {{{q(r['name'])}, MetricType::k{r['type'].capitalize()}, {q(r['unit'])}, {q(r['help'])}, {buckets}, {labels}}},")
-    out += ["}};", "", "}  // namespace", "", "std::span<const EventKind> event_kinds() { return kEvents; }",
+    tables, specs = metric_tables(metrics())
+    out += tables
+    out += ["", "}  // namespace", "", "std::span<const EventKind> event_kinds() { return kEvents; }",
             "std::span<const DetailField> common_details() { return kCommon; }",
-            "std::span<const MetricSpec> metric_specs() { return kMetrics; }", "", "}  // namespace stella::contracts", ""]
+            "std::span<const MetricSpec> metric_specs() { return metrics::detail::kMetrics; }", "",
+            f"constexpr MetricSpec metrics::detail::kMetrics[{len(specs)}] = {{"] + specs + ["};", "", "}  // namespace stella::contracts", ""]
     return "\n".join(out)
 
 
@@ -549,6 +579,9 @@ def main(argv):
         return 0
     if len(argv) == 3 and argv[1] == "fields":
         write(pathlib.Path(argv[2]) / "stella/telemetry/fields.h", cpp_fields())
+        return 0
+    if len(argv) == 5 and argv[1] == "metrics":
+        write(pathlib.Path(argv[4]) / argv[2] / "metrics.h", cpp_foreign_metrics(argv[2], argv[3]))
         return 0
     if len(argv) == 2 and argv[1] == "docs":
         for name, make in DOCS.items():

@@ -62,8 +62,9 @@ TEST(Catalogue, SettingEnvironmentNamesAreUnique) {
 }
 
 TEST(Catalogue, MetricConstantsPointAtTheirRows) {
-  EXPECT_EQ(metric_specs()[metrics::kBusRebuilt.index].name, "stella_bus_rebuilt");
-  const MetricSpec& duration = metric_specs()[metrics::kHttpRequestDurationSeconds.index];
+  EXPECT_EQ(metrics::kBusRebuilt.spec->name, "stella_bus_rebuilt");
+  const MetricSpec& duration = *metrics::kHttpRequestDurationSeconds.spec;
+  EXPECT_EQ(metrics::kHttpRequestDurationSeconds.spec, &metric_specs()[1]);
   EXPECT_EQ(duration.type, MetricType::kHistogram);
   EXPECT_EQ(duration.labels.size(), 2u);
   EXPECT_EQ(duration.buckets.back(), 10.0);

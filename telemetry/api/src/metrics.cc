@@ -1,238 +1,203 @@
-// The metric registry: series are found by their label values, recorded with atomics, and written as OpenMetrics text.
+// Recording: series are found by their label values in a cache of the thread, and counted in a cell of the thread.
 #include "stella/telemetry/metrics.h"
 
-#include <atomic>
 #include <cmath>
-#include <map>
-#include <memory>
-#include <optional>
-#include <unordered_map>
-#include <vector>
+#include <cstring>
 
-#include "stella/base/json.h"
-#include "stella/base/sync.h"
-#include "stella/base/time.h"
+#include "metrics_registry.h"
+#include "metrics_series.h"
 #include "stella/telemetry/context.h"
 
-namespace stella::telemetry {
-namespace detail {
+namespace stella::telemetry::detail {
+namespace {
 
-// The last observation of a bucket that belongs to a trace.
-struct Exemplar {
-  TraceId trace_id;
-  SpanId span_id;
-  double value = 0;
-  Timestamp ts;
+// Cells of this thread by series id. Trivial, so that the fast path needs no initialisation check and outlives every destructor.
+struct Thread {
+  Cell** cells = nullptr;
+  std::uint32_t size = 0;
+  bool ended = false;
 };
+constinit thread_local Thread t_thread;
 
-class Series {
- public:
-  Series(const contracts::MetricSpec& spec, std::string label_text)
-      : spec(spec), labels(std::move(label_text)), counts(spec.buckets.empty() ? 0 : spec.buckets.size() + 1), exemplars(counts.size() + 1) {}
+// Series that this thread looked up by labels: sets of four, found by hash.
+struct CacheSet {
+  std::uint32_t tags[4];
+  Series* ways[4];
+};
+constexpr std::size_t kSets = 128;
+constinit thread_local CacheSet t_cache[kSets]{};
 
-  void keep_exemplar(std::size_t slot, double value) {
-    const Context& context = Context::current();
-    if (context.trace_id.empty() || context.span_id.empty()) return;
-    Lock lock(mutex);
-    exemplars[slot] = Exemplar{context.trace_id, context.span_id, value, Timestamp::now()};
+std::atomic<std::uint32_t> g_epoch{1};
+
+// Gives the cells back when the thread ends; what destructors record later takes the slow way.
+struct Guard {
+  ~Guard() {
+    release_cells({t_thread.cells, t_thread.size});
+    delete[] t_thread.cells;
+    t_thread = {nullptr, 0, true};
   }
-
-  const contracts::MetricSpec& spec;
-  const std::string labels;  // `a="x",b="y"`
-  std::atomic<double> value{0};  // of a counter or gauge; sum of a histogram
-  std::vector<std::atomic<std::uint64_t>> counts;
-  Mutex mutex;
-  std::vector<std::optional<Exemplar>> exemplars;  // one per bucket; a counter has one
+  void touch() {}
 };
+thread_local Guard t_guard;
 
-void add(Series& series, double value) {
-  series.value.fetch_add(value, std::memory_order_relaxed);
-  if (series.spec.type == contracts::MetricType::kCounter) series.keep_exemplar(0, value);
+Cell& adopt_cell(Series& series) {
+  t_guard.touch();
+  if (series.id >= t_thread.size) {
+    const std::uint32_t size = std::max<std::uint32_t>(64, (series.id + 1) * 2);
+    Cell** const grown = new Cell*[size]();
+    std::copy_n(t_thread.cells, t_thread.size, grown);
+    delete[] t_thread.cells;
+    t_thread.cells = grown;
+    t_thread.size = size;
+  }
+  Lock lock(registry().mutex);
+  return *(t_thread.cells[series.id] = &take_cell(series));
 }
 
-void set(Series& series, double value) { series.value.store(value, std::memory_order_relaxed); }
+template <class Write>
+[[gnu::noinline, gnu::cold]] void write_slowly(Series& series, Write write) {
+  if (!t_thread.ended) return write(adopt_cell(series));
+  Lock lock(registry().mutex);
+  Cell& cell = take_cell(series);
+  write(cell);
+  series.free.push_back(&cell);
+}
+
+[[gnu::noinline, gnu::cold]] void count_overflow() {
+  static Series& overflow = find(contracts::metrics::kMetricOverflow.spec);
+  add(overflow, std::int64_t{1});
+}
+
+template <class Write>
+inline void write_cell(Series& series, Write write) {
+  if (series.overflow) [[unlikely]] count_overflow();
+  if (series.id < t_thread.size) [[likely]] {
+    if (Cell* const cell = t_thread.cells[series.id]) [[likely]] return write(*cell);
+  }
+  write_slowly(series, write);
+}
+
+// False where this thread does no sampled work now.
+[[gnu::noinline]] bool keep_exemplar(Cell& cell, std::size_t slot, double value) {
+  const Context& context = Context::current();
+  if ((context.flags & TraceParent::kSampled) == 0 || context.trace_id.empty() || context.span_id.empty()) return false;
+  if (cell.busy.test_and_set(std::memory_order_acquire)) return true;
+  if (!cell.exemplars) cell.exemplars = std::make_unique<MetricExemplar[]>(std::max<std::size_t>(1, cell.buckets.size()));
+  cell.exemplars[slot] = {context.trace_id, context.span_id, value, wall_ns()};
+  cell.busy.clear(std::memory_order_release);
+  return true;
+}
+
+inline void offer_exemplar(Cell& cell, std::uint32_t& epoch, std::size_t slot, double value) {
+  const std::uint32_t now = g_epoch.load(std::memory_order_relaxed);
+  if (epoch != now && keep_exemplar(cell, slot, value)) epoch = now;
+}
+
+inline std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+template <class T>
+inline std::uint64_t load(const char* p) {
+  T word;
+  std::memcpy(&word, p, sizeof word);
+  return word;
+}
+
+inline std::uint64_t hash_text(std::uint64_t seed, std::string_view text) {
+  const char* p = text.data();
+  std::size_t n = text.size();
+  seed ^= n;
+  while (n > 16) {
+    seed = mix(seed ^ load<std::uint64_t>(p), 0x9e3779b97f4a7c15u ^ load<std::uint64_t>(p + 8));
+    p += 16, n -= 16;
+  }
+  std::uint64_t a = 0, b = 0;
+  if (n >= 8) {
+    a = load<std::uint64_t>(p), b = load<std::uint64_t>(p + n - 8);
+  } else if (n >= 4) {
+    a = load<std::uint32_t>(p), b = load<std::uint32_t>(p + n - 4);
+  } else if (n > 0) {
+    a = static_cast<std::uint64_t>(static_cast<unsigned char>(p[0])) << 16 | static_cast<std::uint64_t>(static_cast<unsigned char>(p[n / 2])) << 8 |
+        static_cast<unsigned char>(p[n - 1]);
+  }
+  return mix(seed ^ a, 0xd6e8feb86659fd93u ^ b);
+}
+
+inline bool same_labels(const Series& series, const std::string_view* labels, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (series.values[i] != labels[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::uint64_t hash_labels(const contracts::MetricSpec& spec, const std::string_view* labels, std::size_t count) {
+  std::uint64_t hash = reinterpret_cast<std::uintptr_t>(&spec);
+  for (std::size_t i = 0; i < count; ++i) hash = hash_text(hash, labels[i]);
+  return mix(hash, 0x9e3779b97f4a7c15u);
+}
+
+Series& series(const contracts::MetricSpec& spec, const std::string_view* labels, std::size_t count) {
+  const std::uint64_t hash = hash_labels(spec, labels, count);
+  CacheSet& set = t_cache[hash % kSets];
+  const auto tag = static_cast<std::uint32_t>(hash >> 32);
+  for (std::size_t i = 0; i < 4; ++i) {
+    Series* const hit = set.ways[i];
+    if (set.tags[i] == tag && hit != nullptr && &hit->spec == &spec && same_labels(*hit, labels, count)) return *hit;
+  }
+  Series& found = register_series(spec, labels, count, hash);
+  // Strangers and surplus have other values than the series they go to: they must not fill the cache.
+  if (found.hash == hash && !found.overflow && same_labels(found, labels, count)) {
+    for (std::size_t i = 3; i > 0; --i) set.tags[i] = set.tags[i - 1], set.ways[i] = set.ways[i - 1];
+    set.tags[0] = tag, set.ways[0] = &found;
+  }
+  return found;
+}
+
+void add(Series& series, std::int64_t value) {
+  write_cell(series, [value](Cell& cell) {
+    bump(cell.whole, value);
+    offer_exemplar(cell, cell.epoch, 0, static_cast<double>(value));
+  });
+}
+
+void add(Series& series, double value) {
+  if (value == std::floor(value) && std::abs(value) < 9e15) return add(series, static_cast<std::int64_t>(value));
+  if (!std::isfinite(value)) return;
+  write_cell(series, [value](Cell& cell) {
+    bump(cell.real, value);
+    offer_exemplar(cell, cell.epoch, 0, value);
+  });
+}
+
+void set(Series& series, double value) {
+  if (series.overflow) count_overflow();
+  series.gauge.store(value, std::memory_order_relaxed);
+}
+
+void change(Series& series, double delta) {
+  if (series.overflow) count_overflow();
+  series.gauge.fetch_add(delta, std::memory_order_relaxed);
+}
 
 void observe(Series& series, double value) {
   if (std::isnan(value)) return;
-  std::size_t bucket = 0;
-  while (bucket < series.spec.buckets.size() && value > series.spec.buckets[bucket]) ++bucket;
-  series.counts[bucket].fetch_add(1, std::memory_order_relaxed);
-  series.value.fetch_add(value, std::memory_order_relaxed);
-  series.keep_exemplar(bucket, value);
+  std::size_t slot = 0;  // without branches: bounds are few, values unforeseeable
+  for (const double bound : series.spec.buckets) slot += value > bound ? 1 : 0;
+  write_cell(series, [slot, value](Cell& cell) {
+    Bucket& bucket = cell.buckets[slot];
+    const std::uint32_t version = cell.version.load(std::memory_order_relaxed);
+    cell.version.store(version + 1, std::memory_order_relaxed);
+    bucket.count.store(bucket.count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    cell.real.store(cell.real.load(std::memory_order_relaxed) + value, std::memory_order_release);
+    cell.version.store(version + 2, std::memory_order_release);
+    offer_exemplar(cell, bucket.epoch, slot, value);
+  });
 }
 
-namespace {
+void renew_exemplars() { g_epoch.fetch_add(1, std::memory_order_relaxed); }
 
-constexpr std::string_view kOther = "_OTHER";
-constexpr std::string_view kOverflow = "otel_metric_overflow=\"true\"";
-
-struct Metric {
-  std::map<std::string, std::unique_ptr<Series>> series;  // by label text, in the order of the exposition
-  std::vector<std::unordered_map<std::string, bool>> seen;          // values of each bounded label
-};
-
-struct Registry {
-  Mutex mutex;
-  std::vector<Metric> metrics{contracts::metric_specs().size()};
-  std::vector<std::function<void()>> callbacks;
-};
-// Never destroyed: threads may record while the process ends.
-Registry& registry() {
-  static Registry* const r = new Registry;
-  return *r;
-}
-
-// OpenMetrics escapes: backslash, quote, line feed.
-void append_escaped(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    if (c == '\\' || c == '"') out.push_back('\\');
-    if (c == '\n') {
-      out.append("\\n");
-    } else {
-      out.push_back(c);
-    }
-  }
-}
-
-bool in_enum(const contracts::MetricLabel& label, std::string_view value) {
-  for (const std::string_view known : label.values) {
-    if (known == value) return true;
-  }
-  return false;
-}
-
-// The label text, or the overflow series where a bounded label has used up its bound.
-std::string label_text(const contracts::MetricSpec& spec, Metric& metric, const std::string_view* values, std::size_t count) {
-  std::string text;
-  metric.seen.resize(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    const contracts::MetricLabel& label = spec.labels[i];
-    std::string_view value = values[i];
-    if (!label.values.empty()) {
-      if (!in_enum(label, value)) value = kOther;
-    } else if (auto& seen = metric.seen[i]; !seen.contains(std::string(value))) {
-      if (seen.size() >= label.bound || value.size() > 256) return std::string(kOverflow);
-      seen.emplace(value, true);
-    }
-    if (!text.empty()) text.push_back(',');
-    text.append(label.name).append("=\"");
-    append_escaped(text, value);
-    text.push_back('"');
-  }
-  return text;
-}
-
-}  // namespace
-
-Series& series(std::uint16_t metric, const std::string_view* labels, std::size_t count) {
-  const contracts::MetricSpec& spec = contracts::metric_specs()[metric];
-  Registry& r = registry();
-  Lock lock(r.mutex);
-  Metric& m = r.metrics[metric];
-  std::string text = label_text(spec, m, labels, count);
-  if (text == kOverflow) {
-    const std::uint16_t overflow = contracts::metrics::kMetricOverflow.index;
-    auto& slot = r.metrics[overflow].series[""];
-    if (!slot) slot = std::make_unique<Series>(contracts::metric_specs()[overflow], "");
-    slot->value.fetch_add(1, std::memory_order_relaxed);
-  }
-  auto& slot = m.series[text];
-  if (!slot) slot = std::make_unique<Series>(spec, std::move(text));
-  return *slot;
-}
-
-namespace {
-
-// Numbers as ES6 writes them are valid in OpenMetrics.
-std::string number(double value) {
-  if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
-  if (std::isnan(value)) return "NaN";
-  std::string out;
-  json::append_number(out, value);
-  return out;
-}
-
-std::string bound(double value) {
-  std::string text = number(value);
-  if (text.find_first_of(".eE") == text.npos) text += ".0";  // OpenMetrics §"Canonical numbers": le values are floats
-  return text;
-}
-
-void append_exemplar(std::string& out, const std::optional<Exemplar>& exemplar) {
-  if (!exemplar) return;
-  const std::int64_t micros = exemplar->ts.micros();
-  std::string fraction = std::to_string(1'000'000 + micros % 1'000'000).substr(1);
-  out += " # {trace_id=\"" + exemplar->trace_id.hex() + "\",span_id=\"" + exemplar->span_id.hex() + "\"} " + number(exemplar->value) + " " +
-         std::to_string(micros / 1'000'000) + "." + fraction;
-}
-
-void append_sample(std::string& out, std::string_view name, std::string_view suffix, std::string_view labels, std::string_view value) {
-  out.append(name).append(suffix);
-  if (!labels.empty()) out.append("{").append(labels).append("}");
-  out.append(" ").append(value);
-}
-
-void append_series(std::string& out, Series& s) {
-  Lock lock(s.mutex);
-  const std::string value = number(s.value.load(std::memory_order_relaxed));
-  switch (s.spec.type) {
-    case contracts::MetricType::kCounter:
-      append_sample(out, s.spec.name, "_total", s.labels, value);
-      append_exemplar(out, s.exemplars[0]);
-      out.push_back('\n');
-      return;
-    case contracts::MetricType::kGauge:
-      append_sample(out, s.spec.name, "", s.labels, value);
-      out.push_back('\n');
-      return;
-    case contracts::MetricType::kHistogram: break;
-  }
-  std::uint64_t total = 0;
-  for (std::size_t i = 0; i < s.counts.size(); ++i) {
-    total += s.counts[i].load(std::memory_order_relaxed);
-    const std::string le = "le=\"" + (i < s.spec.buckets.size() ? bound(s.spec.buckets[i]) : "+Inf") + "\"";
-    append_sample(out, s.spec.name, "_bucket", s.labels.empty() ? le : s.labels + "," + le, std::to_string(total));
-    append_exemplar(out, s.exemplars[i]);
-    out.push_back('\n');
-  }
-  append_sample(out, s.spec.name, "_sum", s.labels, value);
-  out.push_back('\n');
-  append_sample(out, s.spec.name, "_count", s.labels, std::to_string(total));
-  out.push_back('\n');
-}
-
-}  // namespace
-}  // namespace detail
-
-void on_collect(std::function<void()> callback) {
-  Lock lock(detail::registry().mutex);
-  detail::registry().callbacks.push_back(std::move(callback));
-}
-
-std::string openmetrics() {
-  detail::Registry& r = detail::registry();
-  std::vector<std::function<void()>> callbacks;
-  {
-    Lock lock(r.mutex);
-    callbacks = r.callbacks;
-  }
-  for (const auto& callback : callbacks) callback();  // they record, so not under the lock
-
-  constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};
-  std::string out;
-  Lock lock(r.mutex);
-  const auto specs = contracts::metric_specs();
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (r.metrics[i].series.empty()) continue;
-    out.append("# TYPE ").append(specs[i].name).append(" ").append(kTypes[static_cast<std::size_t>(specs[i].type)]).append("\n");
-    if (!specs[i].unit.empty()) out.append("# UNIT ").append(specs[i].name).append(" ").append(specs[i].unit).append("\n");
-    out.append("# HELP ").append(specs[i].name).append(" ");
-    detail::append_escaped(out, specs[i].help);
-    out.push_back('\n');
-    for (const auto& [labels, series] : r.metrics[i].series) detail::append_series(out, *series);
-  }
-  out.append("# EOF\n");
-  return out;
-}
-
-}  // namespace stella::telemetry
+}  // namespace stella::telemetry::detail

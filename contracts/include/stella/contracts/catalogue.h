@@ -84,7 +84,7 @@ struct JobKindRow {
   std::span<const std::string_view> outputs;
 };
 
-enum class MetricType : std::uint8_t { kCounter, kGauge, kHistogram };
+enum class MetricType : std::uint8_t { kCounter, kGauge, kHistogram, kUpDownCounter };
 
 struct MetricLabel {
   std::string_view name;
@@ -99,20 +99,28 @@ struct MetricSpec {
   std::string_view help;
   std::span<const double> buckets;  // upper bounds, ascending, without +Inf
   std::span<const MetricLabel> labels;
+  bool integral = false;                     // counts whole things (OTLP: as_int)
+  std::uint32_t max_series = 2000;           // what comes later is recorded in the overflow series
+  std::uint32_t max_series_per_tenant = 200; // where a label is `tenant` or `tenant_id`
 };
 
-// What a call site names: index into the metric table, with type and number of labels known to the compiler.
+// What a call site names: the metric's row, with type and number of labels known to the compiler. Another service declares its own rows
+// (static storage) and names them in the same way; a name that is taken with another shape is not recorded.
 template <std::size_t Labels>
 struct CounterDef {
-  std::uint16_t index;
+  const MetricSpec* spec;
+};
+template <std::size_t Labels>
+struct UpDownCounterDef {
+  const MetricSpec* spec;
 };
 template <std::size_t Labels>
 struct GaugeDef {
-  std::uint16_t index;
+  const MetricSpec* spec;
 };
 template <std::size_t Labels>
 struct HistogramDef {
-  std::uint16_t index;
+  const MetricSpec* spec;
 };
 
 // Total: an unknown code answers like kInternal.

@@ -1,0 +1,135 @@
+// Snapshots: the sum over the cells of each series, and the difference between two sums.
+#include "stella/telemetry/metric_snapshot.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "metrics_registry.h"
+#include "stella/telemetry/metrics.h"
+
+namespace stella::telemetry {
+namespace detail {
+namespace {
+
+// Adds one cell's counts and sum so that they fit each other. The writer is away for nanoseconds only; after many tries (its thread was
+// stopped between two stores) the copy is taken as it is.
+void add_histogram(const Cell& cell, MetricPoint& point) {
+  std::vector<std::uint64_t> counts(cell.buckets.size());
+  double sum = 0;
+  for (int tries = 0; tries < 1000; ++tries) {
+    const std::uint32_t before = cell.version.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = cell.buckets[i].count.load(std::memory_order_acquire);
+    sum = cell.real.load(std::memory_order_acquire);
+    if (before % 2 == 0 && cell.version.load(std::memory_order_relaxed) == before) break;
+    if (tries % 16 == 15) std::this_thread::yield();
+  }
+  for (std::size_t i = 0; i < counts.size(); ++i) point.counts[i] += counts[i], point.count += counts[i];
+  point.sum += sum;
+}
+
+// The newest of each bucket.
+void add_exemplars(Cell& cell, std::vector<MetricExemplar>& newest) {
+  while (cell.busy.test_and_set(std::memory_order_acquire)) std::this_thread::yield();
+  if (cell.exemplars) {
+    for (std::size_t i = 0; i < newest.size(); ++i) {
+      if (cell.exemplars[i].ns > newest[i].ns) newest[i] = cell.exemplars[i];
+    }
+  }
+  cell.busy.clear(std::memory_order_release);
+}
+
+MetricPoint read_series(const Series& series) {
+  MetricPoint point;
+  point.labels = &series.values;
+  point.series = series.id;
+  point.overflow = series.overflow;
+  point.start_ns = series.start_ns;
+  const contracts::MetricType type = series.spec.type;
+  if (type == contracts::MetricType::kGauge) {
+    point.value = series.gauge.load(std::memory_order_relaxed);
+    return point;
+  }
+  const bool histogram = type == contracts::MetricType::kHistogram;
+  if (histogram) point.counts.resize(series.spec.buckets.size() + 1);
+  std::vector<MetricExemplar> newest(std::max<std::size_t>(1, point.counts.size()));
+  double rest = 0;
+  for (const auto& cell : series.cells) {
+    if (histogram) {
+      add_histogram(*cell, point);
+    } else {
+      point.whole += cell->whole.load(std::memory_order_relaxed);
+      rest += cell->real.load(std::memory_order_relaxed);
+    }
+    if (type != contracts::MetricType::kUpDownCounter) add_exemplars(*cell, newest);
+  }
+  point.integral = series.spec.integral && rest == 0;
+  point.value = static_cast<double>(point.whole) + rest;
+  for (std::uint32_t i = 0; i < newest.size(); ++i) {
+    if (newest[i].ns != 0) point.exemplars.emplace_back(i, newest[i]);
+  }
+  return point;
+}
+
+}  // namespace
+}  // namespace detail
+
+MetricSnapshot snapshot() {
+  detail::Registry& r = detail::registry();
+  Lock one_at_a_time(r.collecting);
+  std::vector<std::function<void()>> callbacks;
+  {
+    Lock lock(r.mutex);
+    callbacks = r.callbacks;
+  }
+  for (const auto& callback : callbacks) callback();  // they record, so not under the registry's mutex
+  detail::renew_exemplars();
+
+  MetricSnapshot out;
+  Lock lock(r.mutex);
+  for (const auto& [name, in] : r.instruments) {
+    if (in->series.empty() && !in->overflow) continue;
+    MetricFamily& family = out.families.emplace_back(MetricFamily{&in->spec, {}});
+    family.points.reserve(in->series.size() + 1);
+    for (const auto& [text, series] : in->series) family.points.push_back(detail::read_series(*series));
+    if (in->overflow) family.points.push_back(detail::read_series(*in->overflow));
+  }
+  out.ns = detail::wall_ns();
+  return out;
+}
+
+DeltaReader::DeltaReader() : begin_ns_(0) { (void)collect(); }
+
+MetricSnapshot DeltaReader::collect() {
+  MetricSnapshot out = snapshot();
+  for (MetricFamily& family : out.families) {
+    if (family.spec->type == contracts::MetricType::kGauge || family.spec->type == contracts::MetricType::kUpDownCounter) continue;
+    std::erase_if(family.points, [this](MetricPoint& point) { return !subtract(point); });
+  }
+  std::erase_if(out.families, [](const MetricFamily& family) { return family.points.empty(); });
+  out.temporality = Temporality::kDelta;
+  begin_ns_ = out.ns;
+  return out;
+}
+
+// False where nothing came. Sums only grow here (cells are never reset); a difference below 0 cannot be.
+bool DeltaReader::subtract(MetricPoint& point) {
+  Last& last = last_[point.series];
+  const Last now{point.whole, point.value, point.sum, point.counts};
+  point.whole -= last.whole;
+  point.value -= last.value;
+  point.sum -= last.sum;
+  last.counts.resize(point.counts.size());
+  point.count = 0;
+  for (std::size_t i = 0; i < point.counts.size(); ++i) point.count += point.counts[i] -= last.counts[i];
+  std::erase_if(point.exemplars, [this](const auto& exemplar) { return exemplar.second.ns <= begin_ns_; });
+  if (begin_ns_ != 0) point.start_ns = begin_ns_;
+  last = now;
+  return point.count != 0 || point.whole != 0 || point.value != 0;
+}
+
+void on_collect(std::function<void()> callback) {
+  Lock lock(detail::registry().mutex);
+  detail::registry().callbacks.push_back(std::move(callback));
+}
+
+}  // namespace stella::telemetry
