@@ -110,17 +110,25 @@ Result<Instance> Instance::create(const std::string& dir, const Resource& resour
   static std::atomic<int> count{0};
   Instance instance;
   instance.name_ = std::to_string(getpid()) + "-" + std::to_string(process_start(getpid()));
-  const std::string name = instance.name_ + "-" + std::to_string(count.fetch_add(1));
-  const std::string unfinished = dir + "/" + std::string(kUnfinished) + name;
-  instance.path_ = dir + "/" + name;
-  if (mkdir(unfinished.c_str(), 0700) != 0) return io_error("cannot make the telemetry directory", unfinished);
-  instance.lock_ = Fd(::open((unfinished + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!instance.lock_ || flock(instance.lock_.get(), LOCK_EX | LOCK_NB) != 0) return io_error("cannot lock the telemetry directory", unfinished);
-  STELLA_TRY_VOID(write_small(unfinished + "/about.json", about_json(resource)));
-  STELLA_TRY_VOID(write_small(unfinished + "/keys", catalogue_text()));
-  // Under its name only once it is locked: whoever starts at the same time must not take it for remains.
-  if (rename(unfinished.c_str(), instance.path_.c_str()) != 0) return io_error("cannot name the telemetry directory", instance.path_);
-  return instance;
+  // A number behind the name: several backends of one process, or a process of an earlier boot with the same pid and start.
+  for (int tries = 0; tries < 1000; ++tries) {
+    const std::string name = instance.name_ + "-" + std::to_string(count.fetch_add(1));
+    const std::string unfinished = dir + "/" + std::string(kUnfinished) + name;
+    instance.path_ = dir + "/" + name;
+    if (access(instance.path_.c_str(), F_OK) == 0) continue;
+    if (mkdir(unfinished.c_str(), 0700) != 0) {
+      if (errno == EEXIST) continue;
+      return io_error("cannot make the telemetry directory", unfinished);
+    }
+    instance.lock_ = Fd(::open((unfinished + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!instance.lock_ || flock(instance.lock_.get(), LOCK_EX | LOCK_NB) != 0) return io_error("cannot lock the telemetry directory", unfinished);
+    STELLA_TRY_VOID(write_small(unfinished + "/about.json", about_json(resource)));
+    STELLA_TRY_VOID(write_small(unfinished + "/keys", catalogue_text()));
+    // Under its name only once it is locked: whoever starts at the same time must not take it for remains.
+    if (rename(unfinished.c_str(), instance.path_.c_str()) == 0) return instance;
+    return io_error("cannot name the telemetry directory", instance.path_);
+  }
+  return Error(contracts::errors::kIo, "cannot find a name for the telemetry directory").with("path", dir);
 }
 
 std::string Instance::ring_path(std::size_t number) const {

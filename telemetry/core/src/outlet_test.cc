@@ -124,6 +124,34 @@ TEST(Outlet, RingsOfThreadsThatEndedAreUsedAgain) {
   EXPECT_NE(stat(outlet->instance().path().c_str(), &status), 0);
 }
 
+TEST(Outlet, ADirectoryOfTheSameNameIsNoObstacle) {
+  const TempDir dir;
+  RingOutlet* first = make_outlet(dir);
+  const std::string path = first->instance().path();
+  const int number = std::stoi(path.substr(path.rfind('-') + 1));
+  const std::string next = path.substr(0, path.rfind('-') + 1) + std::to_string(number + 1);
+  ASSERT_EQ(mkdir(next.c_str(), 0700), 0);  // what an earlier boot left
+  RingOutlet* second = make_outlet(dir);
+  EXPECT_NE(second->instance().path(), next);
+  for (RingOutlet* outlet : {first, second}) {
+    outlet->stop();
+    outlet->remove_files();
+  }
+}
+
+TEST(Outlet, DirectoriesAreOfTheirUserAlone) {
+  const TempDir dir;
+  EXPECT_TRUE(telemetry_dir(dir / "a/b"));
+  struct stat status {};
+  ASSERT_EQ(stat((dir / "a/b").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  const auto shared = telemetry_dir("");
+  ASSERT_TRUE(shared);
+  ASSERT_EQ(stat(shared->c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  EXPECT_EQ(status.st_uid, geteuid());
+}
+
 // Pushes from a destructor that runs after those of the outlet's own thread data.
 struct PushesLate {
   RingOutlet* outlet = nullptr;
