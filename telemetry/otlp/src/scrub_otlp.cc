@@ -71,9 +71,18 @@ class Scrubber {
   }
 
  private:
+  void append_text(std::string& out, std::string_view text) const {
+    std::string redacted;
+    if (text.find('=') != std::string_view::npos) text = redacted = redact_query(text);
+    if (certainly_clean(text))
+      out.append(text);
+    else
+      scrub_append(out, text, options_.policy);
+  }
   std::string text(std::string_view text) const {
-    if (text.find('=') == std::string_view::npos) return scrub(text);
-    return scrub(redact_query(text));
+    std::string out;
+    append_text(out, text);
+    return out;
   }
 
   // Text inside, and what is not text as it is: a stray byte must not hide what lies around it.
@@ -112,7 +121,7 @@ class Scrubber {
 
   void delimited(const OtlpField& known, std::string_view bytes, std::string& out, int depth) {
     switch (known.type) {
-      case Type::kString: put_text(out, known.number, text(bytes)); break;
+      case Type::kString: put_message(out, known.number, bytes.size(), [&](std::string& inner) { append_text(inner, bytes); }); break;
       case Type::kBytes: put_text(out, known.number, bytes_value(bytes)); break;
       case Type::kTraceId:
         if (bytes.size() == 16) put_text(out, known.number, bytes);
@@ -224,7 +233,7 @@ class Scrubber {
   }
 
   // The value as one mask; false where there is nothing to mask: no value, an empty text, a bool, a mask.
-  static bool masked(std::string_view value, std::string_view kind, std::string& out) {
+  bool masked(std::string_view value, std::string_view kind, std::string& out) const {
     std::string_view content = value;
     bool worth = false, is_number = false;
     Reader reader = reader_of(value);
@@ -251,7 +260,7 @@ class Scrubber {
     }
     if (is_number && kind == "secret") worth = true;
     if (!worth || is_mask(content)) return false;
-    put_text(out, 1, mask(kind, content));
+    put_text(out, 1, mask(kind, content, options_.policy.tenant));
     return true;
   }
 

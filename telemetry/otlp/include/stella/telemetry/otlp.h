@@ -12,6 +12,9 @@
 //   span                       sampling.reason; of an HTTP server also http.request.method (a method that is none: _OTHER) and http.route;
 //                              error.type of a failed span without an error: its HTTP status, else _OTHER; tracestate carries
 //                              `ot=th:<threshold>`: that of the head decision, 0 where the trace was kept for another reason
+//   metric                     resource of the platform (tenants are labels); counters: monotonic sums, up-down counters: sums, always
+//                              cumulative, gauges, explicit-bucket histograms with exemplars; labels as string attributes, the overflow
+//                              series has otel.metric.overflow=true; units in UCUM
 //   log                        body = message; severity number 1, 5, 9, 13, 17; observed = time
 #pragma once
 
@@ -24,6 +27,7 @@
 #include <string_view>
 #include <utility>
 
+#include "stella/telemetry/metric_snapshot.h"
 #include "stella/telemetry/record.h"
 #include "stella/telemetry/sink.h"
 
@@ -73,5 +77,8 @@ class LogBatch {
   class Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// ExportMetricsServiceRequest of a snapshot, with its temporality; "" where nothing was recorded.
+std::string encode_metrics(const MetricSnapshot& snapshot, const Resource& resource, ResourceAttributes extra = {});
 
 }  // namespace stella::telemetry

@@ -6,6 +6,7 @@
 
 #include "stella/base/result.h"
 #include "stella/telemetry/otlp_rows.h"
+#include "stella/telemetry/scrub.h"
 #include "stella/telemetry/signal.h"
 
 namespace stella::telemetry {
@@ -13,6 +14,8 @@ namespace stella::telemetry {
 struct OtlpScrubOptions {
   // Resources get this `tenant_id`, whatever they said; "" leaves what they said. From a verified token, never from the request.
   std::string_view tenant;
+  // Whose fingerprints and deep debug: ScrubPolicy::for_tenant(tenant of the token).
+  ScrubPolicy policy;
   OtlpLimits limits;
 };
 
