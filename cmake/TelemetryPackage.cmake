@@ -32,4 +32,5 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/stella-telemetry-config.
   INSTALL_DESTINATION ${package_share})
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/stella-telemetry-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/stella-telemetry-config.cmake ${CMAKE_BINARY_DIR}/stella-telemetry-config-version.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/StellaTelemetryCatalogue.cmake ${CMAKE_SOURCE_DIR}/tools/generate_contracts.py
   DESTINATION ${package_share} COMPONENT telemetry)

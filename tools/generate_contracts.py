@@ -4,6 +4,7 @@
   generate_contracts.py cpp DIR      headers and tables of module contracts into DIR
   generate_contracts.py fields DIR   typed field constructors of module telemetry/api into DIR
   generate_contracts.py metrics NS FILE DIR   NS/metrics.h into DIR: the metrics that another service declares in FILE, in namespace NS
+  generate_contracts.py service_fields NS FILE DIR   NS/fields.h, likewise
   generate_contracts.py docs         rewrites docs/reference/
   generate_contracts.py check        fails, with the names, where docs/reference/ differs from what `docs` would write
 
@@ -152,7 +153,15 @@ ID_TYPE = re.compile(r"(id|text_id):[A-Z][A-Za-z]+")
 
 
 def fields():
-    rows = load("fields")["fields"]
+    return checked_fields(load("fields")["fields"])
+
+
+# Members of every line that no field of another service may take.
+OWN_KEYS = {"ts", "level", "service", "version", "env", "region", "instance_id", "tenant_id", "project_id", "actor", "route", "method", "resource", "action",
+            "trace_id", "span_id", "parent_span_id", "request_id", "job_id", "run_id", "error_code", "error_message", "module", "message", "details", "truncated"}
+
+
+def checked_fields(rows):
     unique(rows, "name", "fields.json")
     unique(rows, "key", "fields.json")
     for row in rows:
@@ -349,6 +358,32 @@ def field_maker(row, order):
     return f"const {name}& v", make.format("text", "kText", "v.str()"), None
 
 
+def field_functions(rows, order_of):
+    """f::<name>(value) of every field that a call site gives; refusals for Secret and Pii beside each."""
+    out = ["// Given a Secret (or, for a field of another class than pii, a Pii), these do not compile and say why."]
+    for r in rows:
+        if r["source"] != "call" or r["name"] == "error_message":
+            continue
+        out.append(f"// {r['description']} Example: {r['example']}")
+        if r["type"] == "error":
+            out.append("// error_code, error_message, and the error's own fields under details.error.")
+            out.append(f"inline telemetry::Field error(const Error& v) {{ return telemetry::detail::FieldMaker::error(\"error_code\", {order_of(r)}, v); }}")
+            refused, name = ["Secret", "Pii"], "error"
+        else:
+            parameter, expression, template = field_maker(r, order_of(r))
+            if template:
+                out.append(template)
+            out.append(f"inline telemetry::Field {r['name']}({parameter}) {{ return {expression}; }}")
+            refused, name = (["Secret"] if r["type"] == "pii" else ["Secret", "Pii"]), r["name"]
+        for wrapper in refused:
+            out.append(f"template <class T>\ntelemetry::Field {name}(const {wrapper}<T>&) {{ return telemetry::detail::refuse_{wrapper.lower()}<T>(); }}")
+    return out
+
+
+FIELD_INCLUDES = ["<array>", "<chrono>", "<concepts>", "<cstdint>", "<string>", "<string_view>", "", '"stella/base/ids.h"', '"stella/telemetry/field.h"',
+                  '"stella/telemetry/secret.h"']
+
+
 def cpp_fields():
     rows = fields()
     order = {r["name"]: i for i, r in enumerate(rows)}
@@ -357,28 +392,23 @@ def cpp_fields():
         body.append(f"inline constexpr std::uint8_t kOrder{camel(name)} = {order[name]};")
     body.append("// Keys by place: a record names a field by its place.")
     body.append(f"inline constexpr std::array<std::string_view, {len(rows)}> kFieldKeys{{{', '.join(q(r['key']) for r in rows)}}};")
-    body += ["}  // namespace stella::telemetry::detail", "", "namespace stella::f {", "",
-             "// Given a Secret (or, for a field of another class than pii, a Pii), these do not compile and say why."]
+    body += ["}  // namespace stella::telemetry::detail", "", "namespace stella::f {", ""]
+    body += field_functions(rows, lambda r: order[r["name"]]) + ["", "}  // namespace stella::f"]
+    return header("fields.json", FIELD_INCLUDES, body)
+
+
+FOREIGN_FIELD = 255  # telemetry::kForeignField
+
+
+# The fields of another service: they have no place among ours and go by their key.
+def cpp_foreign_fields(namespace, path):
+    rows = checked_fields(json.loads(pathlib.Path(path).read_text(encoding="utf-8"))["fields"])
     for r in rows:
-        if r["source"] != "call" or r["name"] == "error_message":
-            continue
-        i = order[r["name"]]
-        body.append(f"// {r['description']} Example: {r['example']}")
-        if r["name"] == "error_code":
-            body.append("// error_code, error_message, and the error's own fields under details.error.")
-            body.append(f"inline telemetry::Field error(const Error& v) {{ return telemetry::detail::FieldMaker::error(\"error_code\", {i}, v); }}")
-            refused, name = ["Secret", "Pii"], "error"
-        else:
-            parameter, expression, template = field_maker(r, i)
-            if template:
-                body.append(template)
-            body.append(f"inline telemetry::Field {r['name']}({parameter}) {{ return {expression}; }}")
-            refused, name = (["Secret"] if r["type"] == "pii" else ["Secret", "Pii"]), r["name"]
-        for wrapper in refused:
-            body.append(f"template <class T>\ntelemetry::Field {name}(const {wrapper}<T>&) {{ return telemetry::detail::refuse_{wrapper.lower()}<T>(); }}")
-    body += ["", "}  // namespace stella::f"]
-    return header("fields.json", ["<array>", "<chrono>", "<concepts>", "<cstdint>", "<string>", "<string_view>", "", '"stella/base/ids.h"',
-                                  '"stella/telemetry/field.h"', '"stella/telemetry/secret.h"'], body)
+        need(r["source"] == "call" and r["type"] != "error", f"{path}: {r['name']}: a service's own field is given by the call site and is no error")
+        need(r["key"] not in OWN_KEYS and len(r["key"]) < 128, f"{path}: key {r['key']} is the library's own, or too long")
+    body = [f"namespace {namespace}::f {{", "namespace telemetry = stella::telemetry;", "using namespace stella;", ""]
+    body += field_functions(rows, lambda r: FOREIGN_FIELD) + ["", f"}}  // namespace {namespace}::f"]
+    return header(pathlib.Path(path).name, FIELD_INCLUDES, body).replace("contracts/" + pathlib.Path(path).name, pathlib.Path(path).name)
 
 
 # ---- the log line's schema -------------------------------------------------------------------------------------------------
@@ -582,6 +612,9 @@ def main(argv):
         return 0
     if len(argv) == 5 and argv[1] == "metrics":
         write(pathlib.Path(argv[4]) / argv[2] / "metrics.h", cpp_foreign_metrics(argv[2], argv[3]))
+        return 0
+    if len(argv) == 5 and argv[1] == "service_fields":
+        write(pathlib.Path(argv[4]) / argv[2] / "fields.h", cpp_foreign_fields(argv[2], argv[3]))
         return 0
     if len(argv) == 2 and argv[1] == "docs":
         for name, make in DOCS.items():
