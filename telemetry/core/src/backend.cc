@@ -81,7 +81,7 @@ class Backend::Impl {
         log_(std::move(log)),
         outlet_(new RingOutlet(std::move(instance), {options_.ring_bytes, options_.spill_bytes})),
         rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
-        feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes),
+        feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes, options_.metrics_every),
         limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
         tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
@@ -207,6 +207,7 @@ class Backend::Impl {
         Lock draining(drain_mutex_);
         again = round(all);
         if (ending) tell_limits(wall_ns(), true);
+        if (feed_.on()) feed_.offer_metrics(options_.resource, stopping);
       }
       {
         Lock lock(mutex_);

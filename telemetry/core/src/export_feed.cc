@@ -8,6 +8,28 @@ std::int64_t steady_ns() { return std::chrono::steady_clock::now().time_since_ep
 
 }  // namespace
 
+ExportFeed::ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes,
+                       std::chrono::milliseconds metrics_every)
+    : exporter_(std::move(exporter)),
+      attributes_(std::move(attributes)),
+      every_ns_(every.count() * 1'000'000),
+      bytes_(bytes),
+      metrics_every_ns_(metrics_every.count() * 1'000'000),
+      metrics_ns_(steady_ns()) {
+  if (exporter_ && metrics_every_ns_ > 0) metrics_.emplace();
+}
+
+void ExportFeed::offer_metrics(const Resource& resource, bool now) {
+  if (!metrics_) return;
+  const std::int64_t at = steady_ns();
+  if (!now && at - metrics_ns_ < metrics_every_ns_) return;
+  metrics_ns_ = at;
+  const MetricSnapshot snapshot = metrics_->collect();
+  Batch out{.signal = Signal::kMetrics, .payload = encode_metrics(snapshot, resource, attributes_), .items = 0, .errors = 0};
+  for (const MetricFamily& family : snapshot.families) out.items += static_cast<std::uint32_t>(family.points.size());
+  if (!out.payload.empty()) exporter_->offer(std::move(out));
+}
+
 void ExportFeed::begin() {
   if (!pending()) first_ns_ = steady_ns();
 }

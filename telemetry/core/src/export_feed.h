@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "stella/telemetry/exporter.h"
+#include "stella/telemetry/metric_snapshot.h"
 #include "stella/telemetry/otlp.h"
 
 namespace stella::telemetry {
@@ -16,8 +18,8 @@ namespace stella::telemetry {
 class ExportFeed {
  public:
   using Attributes = std::vector<std::pair<std::string, std::string>>;
-  ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes)
-      : exporter_(std::move(exporter)), attributes_(std::move(attributes)), every_ns_(every.count() * 1'000'000), bytes_(bytes) {}
+  ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes,
+             std::chrono::milliseconds metrics_every);
 
   bool on() const { return exporter_ != nullptr; }
   // A request that is large enough goes at once.
@@ -29,7 +31,8 @@ class ExportFeed {
   bool due() const;
   // Hands all of them over; the exporter keeps them from then on.
   void offer(const Resource& resource);
-  Exporter* exporter() const { return exporter_.get(); }
+  // What the metrics gained since the last call, where their interval passed or `now` says so.
+  void offer_metrics(const Resource& resource, bool now);
 
  private:
   void begin();
@@ -43,6 +46,9 @@ class ExportFeed {
   TraceBatch spans_;
   LogBatch logs_, errors_;  // errors apart: a full disk takes their batches last
   std::int64_t first_ns_ = 0;
+  const std::int64_t metrics_every_ns_;
+  std::int64_t metrics_ns_ = 0;
+  std::optional<DeltaReader> metrics_;  // delta: a receiver adds up
 };
 
 }  // namespace stella::telemetry

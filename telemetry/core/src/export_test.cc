@@ -8,8 +8,10 @@
 #include <thread>
 
 #include "child.h"
+#include "stella/contracts/metrics.h"
 #include "stella/telemetry/backend.h"
 #include "stella/telemetry/lines.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/telemetry/otlp_rows.h"
 #include "test_support.h"
 
@@ -133,6 +135,35 @@ TEST(Export, RequestsStaySmallAndNobodyWaitsForRoomInTheRings) {
   std::vector<std::int64_t> logs = logs_in(batches);
   ASSERT_EQ(logs.size(), static_cast<std::size_t>(kRecords));
   for (std::size_t i = 0; i < logs.size(); ++i) EXPECT_EQ(logs[i], static_cast<std::int64_t>(i));
+}
+
+TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
+  constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto backend = *Backend::install(options(dir.path(), requests));
+  kDropped.add(3, "metrics", "encode");
+  ASSERT_TRUE(backend->flush(soon()));
+  backend.reset();
+  double gained = 0;
+  int batches = 0;
+  for (const Batch& b : requests->take()) {
+    if (b.signal != Signal::kMetrics) continue;
+    ++batches;
+    const auto rows = decode_metrics(b.payload);
+    ASSERT_TRUE(rows);
+    EXPECT_EQ(b.items, rows->points.size());
+    for (const MetricRow& metric : rows->metrics) {
+      if (!metric.name.starts_with("stella_telemetry_dropped")) continue;
+      EXPECT_EQ(metric.temporality, 1);
+      for (const PointRow& point : slice(rows->points, metric.points)) {
+        if (text_of(*rows, point.attributes, "signal") != "metrics") continue;
+        gained += point.value.kind == NumberValue::Kind::kInt ? static_cast<double>(point.value.integer) : point.value.number;
+      }
+    }
+  }
+  EXPECT_EQ(batches, 1);
+  EXPECT_EQ(gained, 3);
 }
 
 TEST(Export, RecordsOfAChildProcessAreExportedAsTheyWereMade) {
