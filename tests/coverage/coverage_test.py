@@ -315,6 +315,39 @@ def hangup(platform, client):
     assert trace in open(platform.path("log", "stellad.log"), encoding="utf-8").read(), "lines still go to the renamed file"
 
 
+def propagation(platform, client):
+    """From the header of a request over row, message, runner and child to the end of the job and onto the topic: one trace, and its state."""
+    trace, parent = uuid.uuid4().hex, "1" * 16
+    with open(os.path.join(ROOT, "samples", "sbom.cdx.json"), "rb") as f:
+        body = f.read().replace(b"1.4.0", b"1.4.9")
+    reply = client.request("POST", "/sboms?wait=60", body, {"content-type": "application/json", "traceparent": f"00-{trace}-{parent}-01", "tracestate": "vendor=1,other=2"})
+    assert reply.trace == trace, reply.headers
+    timing = re.match(r'trace;desc="00-([0-9a-f]{32})-([0-9a-f]{16})-0[0-3]"', reply.headers["server-timing"])
+    assert timing and timing[1] == trace, reply.headers
+    found = lambda: {s["name"]: s for s in platform.sql(f"SELECT name, span_id, parent_span_id, tenant_id FROM telemetry_spans WHERE trace_id = '{trace}'")}
+    validate.wait_for(lambda: {"api./sboms", "orchestrator.schedule", "runner.execute", "orchestrator.finish"} <= set(found()))
+    spans = found()
+    assert spans["api./sboms"]["parent_span_id"] == parent and spans["api./sboms"]["span_id"] == timing[2], spans
+    for child, above in (("orchestrator.schedule", "api./sboms"), ("runner.execute", "orchestrator.schedule"), ("orchestrator.finish", "runner.execute")):
+        assert spans[child]["parent_span_id"] == spans[above]["span_id"], f"{child} is not below {above}: {spans}"
+    assert {s["tenant_id"] for s in spans.values()} == {"acme"}, spans
+    validate.wait_for(lambda: platform.sql("SELECT count(*) AS n FROM timeline_outbox")[0]["n"] == 0)
+    for table in ("jobs", "timeline_log"):
+        where = f"trace_id = '{trace}'" if table == "jobs" else f"position('{trace}' in traceparent) > 0"
+        states = {r["tracestate"] for r in platform.sql(f"SELECT tracestate FROM {table} WHERE {where}")}
+        assert states and all("vendor=1" in s and "other=2" in s for s in states), f"{table}: {states}"
+    # Nobody we know: restarted and linked; neither his ids nor his state are taken over.
+    stranger = Client(platform.url).request("GET", "/sboms", headers={"traceparent": f"00-{uuid.uuid4().hex}-{parent}-01", "tracestate": "vendor=1"})
+    bad = client.request("GET", "/sboms", headers={"traceparent": f"00-{trace}-{parent}-01", "authorization": "Bearer x.y.z"}, token=None)
+    for reply in (stranger, bad):
+        assert reply.status == 401 and reply.trace != trace, reply
+        validate.wait_for(lambda: platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{reply.trace}'"))
+        row = platform.sql(f"SELECT links, parent_span_id FROM telemetry_spans WHERE trace_id = '{reply.trace}'")[0]
+        assert parent in json.dumps(row["links"]) and row["parent_span_id"] == "", row
+    timeline = [s for s in platform.sql("SELECT links FROM telemetry_spans WHERE name = 'timeline.index'") if trace in json.dumps(s["links"])]
+    assert timeline, "no timeline.index span links to the trace"
+
+
 def deep_debug_ends(_, client):
     reply = client.request("PATCH", "/obs/settings/telemetry", {"levels": {"runner": "trace"}, "sampling": 1, "deep_debug": {"classes": ["ip"], "ttl_seconds": 1, "reason": "a test"}})
     assert reply.status == 200, reply
@@ -337,6 +370,7 @@ def main():
         bad = failing_jobs(platform)
         settle(platform, admin)
         Coverage(platform, report, api, Signals(platform).read(admin)).run(good, bad)
+        report.run("one trace from the header to the topic", propagation, platform, admin)
         report.run("SIGHUP opens the log file anew", hangup, platform, admin)
         report.run("deep debug ends by itself, with its event", deep_debug_ends, platform, admin)
     report.end()

@@ -22,10 +22,13 @@
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 #include "stella/platform/objects.h"
+#include "stella/telemetry/metrics.h"
 
 namespace stella::objects {
 namespace {
 
+constexpr telemetry::Counter kBytes{contracts::metrics::kObjectsBytes};
+constexpr telemetry::Counter kErrors{contracts::metrics::kObjectsErrors};
 constexpr std::size_t kKeyBytes = 512;
 constexpr std::size_t kCopyBytes = 256 * 1024;
 constexpr std::size_t kGroup = 16;          // from here on one syncfs is cheaper than a sync per file
@@ -45,6 +48,7 @@ Error refused(Literal message, std::string_view key) {
 // write_all() reports through its error; errno is still the one of its last system call.
 Result<void> write_bytes(int fd, std::string_view bytes, std::string_view key) {
   if (auto written = write_all(fd, bytes); !written) return refused("cannot write object", key);
+  kBytes.add(static_cast<double>(bytes.size()), "write");
   return {};
 }
 
@@ -103,7 +107,25 @@ class PosixStore final : public Store {
  public:
   PosixStore(Fd root, std::string path) : root_(std::move(root)), path_(std::move(path)) {}
 
-  Result<Created> put(const std::string& key, std::string_view bytes) override {
+  Result<Created> put(const std::string& key, std::string_view bytes) override { return counted("put", do_put(key, bytes)); }
+  Result<void> put_many(std::span<const std::pair<std::string, std::string_view>> objects) override { return counted("put", do_put_many(objects)); }
+  Result<Copied> put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of) override { return counted("put", do_put_fd(fd, max_bytes, key_of)); }
+  Result<std::string> get(const std::string& key, std::uint64_t max_bytes) override {
+    auto bytes = counted("get", do_get(key, max_bytes));
+    if (bytes) kBytes.add(static_cast<double>(bytes->size()), "read");
+    return bytes;
+  }
+  Result<Fd> open(const std::string& key) override { return counted("get", do_open(key)); }
+
+ private:
+  // What callers may have meant (no such object, a bad key, too large) is no failure of the store.
+  template <class T>
+  static Result<T> counted(std::string_view operation, Result<T> done) {
+    if (!done && done.error().code() != base_errors::kNotFound && done.error().code() != base_errors::kInvalid && done.error().code() != base_errors::kLimit) kErrors.add(1, operation);
+    return done;
+  }
+
+  Result<Created> do_put(const std::string& key, std::string_view bytes) {
     STELLA_TRY_VOID(check_key(key));
     if (exists(key)) return existed(key);
     auto temp = STELLA_TRY(Temp::create(root_.get()));
@@ -112,7 +134,7 @@ class PosixStore final : public Store {
     return publish(temp, key);
   }
 
-  Result<void> put_many(std::span<const std::pair<std::string, std::string_view>> objects) override {
+  Result<void> do_put_many(std::span<const std::pair<std::string, std::string_view>> objects) {
     for (const auto& [key, bytes] : objects) STELLA_TRY_VOID(check_key(key));
     std::vector<std::pair<const std::string*, Temp>> written;
     std::set<std::string> directories;
@@ -136,7 +158,7 @@ class PosixStore final : public Store {
     return {};
   }
 
-  Result<Copied> put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of) override {
+  Result<Copied> do_put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of) {
     auto temp = STELLA_TRY(Temp::create(root_.get()));
     auto copied = STELLA_TRY(copy(fd, temp.fd(), max_bytes));
     const std::string key = key_of(copied.sha256);
@@ -151,14 +173,14 @@ class PosixStore final : public Store {
     return copied;
   }
 
-  Result<std::string> get(const std::string& key, std::uint64_t max_bytes) override {
-    const Fd fd = STELLA_TRY(open(key));
+  Result<std::string> do_get(const std::string& key, std::uint64_t max_bytes) {
+    const Fd fd = STELLA_TRY(do_open(key));
     auto bytes = read_fd(fd.get(), max_bytes);
     if (!bytes) bytes.error().add("path", key);
     return bytes;
   }
 
-  Result<Fd> open(const std::string& key) override {
+  Result<Fd> do_open(const std::string& key) {
     STELLA_TRY_VOID(check_key(key));
     Fd fd(::openat(root_.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!fd) return absent_or(key);
@@ -168,6 +190,7 @@ class PosixStore final : public Store {
     return fd;
   }
 
+ public:
   Result<Info> stat(const std::string& key) override {
     STELLA_TRY_VOID(check_key(key));
     struct stat st {};

@@ -3,11 +3,14 @@
 
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::attest {
 namespace {
+
+constexpr telemetry::Counter kSigned{contracts::metrics::kAttestationsSigned};
 
 evidence::Resource resource(const evidence::Subject& subject) {
   evidence::Resource r;
@@ -67,6 +70,7 @@ Result<std::optional<Attested>> attest_job(pg::SystemTx<pg::OrchestratorRole>& t
                                        {"outputs", json::Value::array({json::Value::object({{"name", "statement"}, {"sha256", out.statement.hex()}})})}});
   event.resources.emplace_back("job", job.job_id.str());
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+  tx.on_commit([] { kSigned.add(1); });
   return std::optional<Attested>(out);
 }
 

@@ -14,6 +14,7 @@
 #include "stella/contracts/job_kinds.h"
 #include "stella/crypto/digest.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/context.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/nats_server.h"
 #include "stella/testing/postgres.h"
@@ -93,6 +94,7 @@ class Orchestration : public ::testing::Test {
     spec.requested_by = "user:test";
     spec.trace = TraceId::generate();
     spec.traceparent = "00-" + spec.trace.hex() + "-b7ad6b7169203331-01";
+    const telemetry::ContextScope request(telemetry::Context::continue_from({*telemetry::parse_traceparent(spec.traceparent), "vendor=1"}));
     auto scheduled = jobs::schedule(*tx, tenant != nullptr ? *tenant : acme_, spec);
     EXPECT_TRUE(scheduled.has_value()) << scheduled.error().describe();
     EXPECT_TRUE(tx->commit().has_value());
@@ -150,6 +152,8 @@ TEST_F(Orchestration, AJobRunsOnceAndLeavesItsRecord) {
   const json::Value message = take();
   ASSERT_EQ(message.str("job_id"), job.str());
   EXPECT_EQ(message.integer("attempt"), 1);
+  EXPECT_NE(message.str("tracestate").find("vendor=1"), std::string_view::npos) << json::dump(message);
+  EXPECT_EQ(message.str("traceparent").substr(3, 32), db_.sql("SELECT trace_id FROM jobs WHERE job_id = '" + job.str() + "'"));
   EXPECT_EQ(read_file(std::string(message.str("dir")) + "/in/0", 100).value(), "input");
   tell("started", report(message));
   ASSERT_TRUE(eventually([&] { return state(job) == "running"; }));

@@ -73,6 +73,8 @@ class RunnerOnBus : public ::testing::Test {
                                               {"inputs", std::move(inputs)},
                                               {"limits", json::Value::object({{"cpu_s", 20}, {"memory_mb", 512}, {"wall_s", wall_s}, {"output_mb", 64}})},
                                               {"traceparent", telemetry::format_traceparent({trace_, parent_, 1})},
+                                              {"tracestate", "vendor=1"},
+                                              {"telemetry", json::Value::object({{"levels", json::Value::object({{"runner", "debug"}})}})},
                                               {"engine_version", "0.1.0"}});
     EXPECT_TRUE(owner_->publish(subject::job(kind, TenantId::parse("acme").value()), json::dump(message), {}, id + ".1", Deadline::after(seconds(5))));
     return id;
@@ -95,6 +97,7 @@ class RunnerOnBus : public ::testing::Test {
       auto body = json::parse(delivery.message().payload).value();
       if (body.str("job_id") != id) continue;
       const auto subject = delivery.message().subject;
+      headers_ = delivery.message().headers;
       out.emplace_back(subject, std::move(body));
       if (subject.starts_with("stellaresults.result.")) return out;
     }
@@ -119,8 +122,15 @@ class RunnerOnBus : public ::testing::Test {
   Options options_;
   std::unique_ptr<Runner> runner_;
   std::string root_, dir_;
+  std::string header(std::string_view name) const {
+    for (const auto& [key, value] : headers_)
+      if (key == name) return value;
+    return {};
+  }
+
   TraceId trace_;
   SpanId parent_;
+  bus::Headers headers_;  // of the last message
 };
 
 TEST_F(RunnerOnBus, AJobFromMessageToResult) {
@@ -156,6 +166,10 @@ TEST_F(RunnerOnBus, AJobFromMessageToResult) {
   EXPECT_EQ(span.str("name"), "runner.execute");
   EXPECT_EQ(span.str("trace_id"), trace_.hex());
   EXPECT_EQ(span.str("parent_span_id"), parent_.hex());
+  EXPECT_EQ(result.str("traceparent").substr(0, 52), "00-" + trace_.hex() + "-" + std::string(span.str("span_id")));
+  EXPECT_EQ(header("traceparent"), result.str("traceparent"));
+  EXPECT_NE(header("tracestate").find("vendor=1"), std::string::npos) << header("tracestate");
+  EXPECT_FALSE(result.boolean("keep"));
   ASSERT_FALSE(result.items("logs").empty());
   EXPECT_EQ(result.items("logs")[0].str("trace_id"), trace_.hex());
   EXPECT_EQ(result.items("logs")[0].str("job_id"), id);

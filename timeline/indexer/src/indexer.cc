@@ -26,6 +26,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr telemetry::Logger kLog{"timeline.indexer"};
 constexpr telemetry::Counter kIndexed{contracts::metrics::kTimelineIndexed};
+constexpr telemetry::Gauge kOutbox{contracts::metrics::kOutboxRows};
+constexpr telemetry::Gauge kOutboxLag{contracts::metrics::kOutboxLagSeconds};
+constexpr telemetry::Gauge kPublishLag{contracts::metrics::kTimelinePublishLagEvents};
 
 constexpr std::chrono::hours kPartitionsEvery{6};
 constexpr std::chrono::milliseconds kPublisherTick{1000};
@@ -56,6 +59,7 @@ struct Indexer::Impl {
 
   Result<void> round();
   Result<void> keep_leases();
+  void measure();
   Result<void> work(const Lease& lease);
   Result<int> batch(const Lease& lease, int limit, bool repeats_possible);
   Result<int> difficult_batch(const Lease& lease, Error error);
@@ -101,6 +105,15 @@ void Indexer::Impl::note(const Result<void>& done, std::optional<Error>& slot) {
   slot.emplace(done.error());
 }
 
+// With each lease renewal, every few seconds.
+void Indexer::Impl::measure() {
+  const auto rows = Tx::read(pool, sql::kWaiting);
+  if (!rows) return;
+  kOutbox.set(static_cast<double>(rows->integer(0, 0)));
+  kOutboxLag.set(rows->number(0, 1));
+  kPublishLag.set(static_cast<double>(rows->integer(0, 2)));
+}
+
 // Renews what we have, asks for what is free.
 Result<void> Indexer::Impl::keep_leases() {
   const auto now = Clock::now();
@@ -133,6 +146,7 @@ Result<void> Indexer::Impl::keep_leases() {
   }();
   if (!kept) return std::move(kept.error());
   next_lease = now + options.lease / 3;
+  measure();
   Lock lock(mutex);
   leases.clear();
   for (const auto& [shard, fence] : *kept) leases[shard] = {shard, fence, options.instance};

@@ -69,6 +69,7 @@ void append_messages(const Logged& event, std::vector<bus::Message>& out) {
     news.subject = subject::kb(kind);
     news.headers[0].second = "kb/" + std::to_string(event.log_index);
     news.payload = public_news(event);
+    std::erase_if(news.headers, [](const auto& h) { return h.first == "tracestate"; });  // a tenant's caller may have said anything there
     out.push_back(std::move(news));
   }
   out.push_back(std::move(message));

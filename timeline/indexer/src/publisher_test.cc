@@ -1,5 +1,6 @@
 // Publication through a real nats-server: order, headers, position, and recovery when its whole store is deleted.
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/context.h"
 #include "stella/testing/nats_server.h"
 #include "testkit.h"
 
@@ -60,7 +61,11 @@ TEST_F(Publication, InLogOrderWithIndexAndTraceAfterTheCommit) {
   Running running(t, bus.get(), quick());
   set_wake_hook(wake_hook(&running.indexer, nullptr));
   EXPECT_TRUE(eventually([&] { return position() == "30"; }));
-  for (int i = 30; i < 60; ++i) t.emit_one(i % 3 == 0 ? "rival" : "acme", Timeline::event(i));  // now from memory
+  {
+    // Emitted inside the trace: its state goes with the event.
+    const telemetry::ContextScope scope(telemetry::Context::continue_from({*telemetry::parse_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), "vendor=1"}));
+    for (int i = 30; i < 60; ++i) t.emit_one(i % 3 == 0 ? "rival" : "acme", Timeline::event(i));  // now from memory
+  }
   EXPECT_TRUE(eventually([&] { return position() == "60"; }));
   set_wake_hook([](int) {});
   const auto messages = all(bus::kTimelineStream, "stella.acme.timeline.*", 40, "reader");
@@ -70,6 +75,7 @@ TEST_F(Publication, InLogOrderWithIndexAndTraceAfterTheCommit) {
     EXPECT_EQ(messages[i].subject, "stella.acme.timeline.service_degraded");
     EXPECT_EQ(header(messages[i], "Stella-Log-Index"), std::to_string(i));
     EXPECT_EQ(header(messages[i], "traceparent"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    EXPECT_EQ(header(messages[i], "tracestate"), i < 20 ? "" : "vendor=1");
     auto entry = json::parse(messages[i].payload);
     ASSERT_TRUE(entry.has_value());
     EXPECT_EQ(entry->str("event_id"), ids[i]);

@@ -65,6 +65,11 @@ inline constexpr std::string_view kEnsurePartitions = "SELECT stella_ensure_time
 inline constexpr std::string_view kQuarantine =
     "UPDATE timeline_outbox SET shard = -1 - shard WHERE shard = $1 AND seq = (SELECT min(seq) FROM timeline_outbox WHERE shard = $1)";
 
+// What waits, for the gauges: rows, age of the oldest in seconds, indexed events that are not published.
+inline constexpr std::string_view kWaiting =
+    "SELECT (SELECT count(*) FROM timeline_outbox WHERE shard >= 0), (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(ts)), 0) FROM timeline_outbox WHERE shard >= 0),"
+    " (SELECT coalesce(sum(size - published), 0)::bigint FROM timeline_heads)";
+
 // Publication.
 inline constexpr std::string_view kBehind =
     "SELECT tenant_id, published, size FROM timeline_heads WHERE shard = ANY($1::int[]) AND published < size ORDER BY tenant_id";
