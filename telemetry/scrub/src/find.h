@@ -1,0 +1,162 @@
+// Finds what must be masked. The scan names positions; the matchers here say whether a rule's match begins (or lies) there, and where it ends.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chars.h"
+#include "rules_data.h"
+#include "scan.h"
+
+namespace stella::telemetry::scrubbing {
+
+// [begin, end) of the text is to be masked.
+struct Hit {
+  std::size_t begin, end;
+  Rule rule;
+  Class cls() const { return kRules[static_cast<std::size_t>(rule)].cls; }
+};
+
+// A vector that begins on the stack: a text has few hits.
+class Hits {
+ public:
+  void push(const Hit& hit) {
+    if (count_ < kInline && rest_.empty()) {
+      few_[count_++] = hit;
+      return;
+    }
+    if (rest_.empty()) rest_.assign(few_, few_ + count_);
+    rest_.push_back(hit);
+  }
+  Hit* begin() { return rest_.empty() ? few_ : rest_.data(); }
+  Hit* end() { return begin() + size(); }
+  std::size_t size() const { return rest_.empty() ? count_ : rest_.size(); }
+  bool empty() const { return count_ == 0; }
+  void shrink(std::size_t size) {
+    if (rest_.empty()) count_ = size;
+    else if (size == 0) clear();
+    else rest_.resize(size);
+  }
+  void clear() {
+    count_ = 0;
+    rest_.clear();
+  }
+
+ private:
+  static constexpr std::size_t kInline = 16;
+  Hit few_[kInline];  // uninitialised on purpose
+  std::size_t count_ = 0;
+  std::vector<Hit> rest_;
+};
+
+// Which encodings are looked into.
+struct Layers {
+  bool escapes = true;  // JSON escapes and percent-encoding
+  bool base64 = true;
+};
+
+struct Found {
+  bool high = false;  // bytes >= 0x80: the text may be broken UTF-8
+};
+
+// Appends the hits of `text`, unsorted and overlapping. Linear.
+Found find(std::string_view text, Hits& hits, Layers layers = {}, Engine engine = best_engine());
+
+// Sorts and merges; drops what is a mask of ours already.
+void settle(std::string_view text, Hits& hits);
+
+// The size of a mask of ours that begins `text` ("[kind:7f3a91c2]", "[ipv4:203.0.113.0/24:7f3a91c2]"), or 0.
+std::size_t own_mask(std::string_view text);
+
+class Finder {
+ public:
+  Finder(std::string_view text, Hits& hits, Layers layers, Engine engine) : text_(text), hits_(hits), layers_(layers), engine_(engine) {}
+  std::string_view text() const { return text_; }
+  // For the scan.
+  void candidates(const Candidates& found, const Buckets& buckets, std::size_t base);
+  void flags(bool percent, bool slash, bool high) {
+    percent_ = percent;
+    slash_ = slash;
+    high_ = high;
+  }
+  bool percent() const { return percent_; }
+  bool slash() const { return slash_; }
+  bool high() const { return high_; }
+
+ private:
+  void trigger(std::size_t pos, unsigned buckets);
+  void match(Rule rule, std::size_t pos, std::size_t at);
+  void hit(Rule rule, std::size_t begin, std::size_t end) { hits_.push({begin, end, rule}); }
+
+  // match_secret.cc
+  void token(Rule rule, std::size_t begin);
+  void azure(std::size_t pos);
+  void jwt(std::size_t pos);
+  void scheme(Rule rule, std::size_t pos, std::string_view name);
+  void pem(std::size_t pos);
+  void userinfo(std::size_t pos);
+  void dsn(std::size_t at);
+  void signature(std::size_t pos);
+  // match_pair.cc
+  void pair(std::size_t pos);
+  void authorization(std::size_t pos);
+  void entropy(std::size_t pos);
+  bool pair_value(std::size_t name, std::size_t pos);
+  // match_pii.cc
+  void email(std::size_t at);
+  void ipv4(std::size_t pos);
+  void ipv6(std::size_t pos);
+  void phone(std::size_t pos);
+  void digits(std::size_t pos);
+  void iban(std::size_t pos);
+  struct Purl {
+    std::size_t asked = 0;  // the last position, and the answer there
+    bool inside = false;
+  };
+  bool in_purl(std::size_t pos, Purl& memo);
+  // match_path.cc
+  void path(std::size_t pos);
+  void windows_path(std::size_t pos);
+  // layers.cc
+  void base64(std::size_t start);
+
+  char before(std::size_t pos) const { return pos == 0 ? '\0' : text_[pos - 1]; }
+  char at(std::size_t pos) const { return pos < text_.size() ? text_[pos] : '\0'; }
+  // The end of the run of `bits` that begins at pos.
+  std::size_t run(std::size_t pos, unsigned bits) const {
+    while (pos < text_.size() && is(text_[pos], bits)) ++pos;
+    return pos;
+  }
+  std::size_t run_until(std::size_t pos, unsigned stop) const {
+    while (pos < text_.size() && !is(text_[pos], stop)) ++pos;
+    return pos;
+  }
+
+  const std::string_view text_;
+  Hits& hits_;
+  const Layers layers_;
+  const Engine engine_;
+  bool percent_ = false, slash_ = false, high_ = false;
+  // Up to where each matcher has looked already; what makes it linear. Filled in by the first candidate: most texts have none.
+  struct Seen {
+    std::size_t jwt_run = 0, pem = 0, pair_begin = 0, pair_run = 0, pair_end = 0, token = 0, dotted = 0, colons = 0, digits = 0, base64 = 0, base64_run = 0, path = 0, signature = 0, bearer = 0, basic = 0,
+                authorization = 0, entropy = 0;
+    Purl email_purl, ipv4_purl;
+  };
+  union {
+    Seen seen_;
+  };
+  bool started_ = false;
+};
+
+// Shared with nobody but the matchers; in their own functions so that they can be tested against the rules' words.
+bool innocent_value(std::string_view name, std::string_view value);
+bool high_entropy(std::string_view value);
+bool basic_credentials(std::string_view base64);
+// Appends the bytes of `encoded` up to the first that is no printable ASCII; returns how many characters of it were used.
+std::size_t decode_base64_text(std::string_view encoded, std::string& out);
+
+}  // namespace stella::telemetry::scrubbing

@@ -1,0 +1,156 @@
+// The keys of fingerprints, and masks.
+#include "fingerprint.h"
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/sync.h"
+#include "stella/telemetry/scrub.h"
+
+namespace stella::telemetry::scrubbing {
+namespace {
+
+struct Key {
+  std::uint64_t k0 = 0, k1 = 0;
+};
+// The process's secret, condensed; `version` changes with it, so that threads drop derived keys. Written rarely, read by a seqlock.
+std::atomic<std::uint32_t> g_version{0};  // odd while it is written
+std::atomic<std::uint64_t> g_k0{0}, g_k1{0};
+Mutex g_mutex;
+std::atomic<std::int64_t> g_test_seconds{0};
+
+void store_master(Key key) {
+  const std::uint32_t version = g_version.load(std::memory_order_relaxed);
+  g_version.store(version + 1, std::memory_order_release);
+  std::atomic_thread_fence(std::memory_order_release);
+  g_k0.store(key.k0, std::memory_order_relaxed);
+  g_k1.store(key.k1, std::memory_order_relaxed);
+  g_version.store(version + 2, std::memory_order_release);
+}
+
+Key master(std::uint32_t& version) {
+  while (true) {
+    version = g_version.load(std::memory_order_acquire);
+    if (version == 0) {  // nobody set one: random
+      Lock lock(g_mutex);
+      if (g_version.load(std::memory_order_relaxed) == 0) {
+        Key key;
+        fill_random(&key, sizeof key);
+        store_master(key);
+      }
+      continue;
+    }
+    const Key key{g_k0.load(std::memory_order_relaxed), g_k1.load(std::memory_order_relaxed)};
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (version % 2 == 0 && g_version.load(std::memory_order_relaxed) == version) return key;
+  }
+}
+
+// Two halves of a key out of one message: the counter mode of a pseudo-random function, as in HMAC-based derivations.
+Key derive(Key from, std::string_view message) {
+  std::string text("\x01stella fingerprint ");
+  text += message;
+  const std::uint64_t k0 = siphash(text, from.k0, from.k1);
+  text[0] = '\x02';
+  return {k0, siphash(text, from.k0, from.k1)};
+}
+
+// The last derived key of this thread: nearly always the one that is wanted.
+struct Cached {
+  std::uint32_t version = 0;
+  std::int64_t day = -1;
+  std::array<char, 64> tenant{};
+  std::size_t tenant_size = ~std::size_t{0};
+  Key key;
+};
+
+const Key& key_of(std::string_view tenant) {
+  thread_local Cached cached;
+  const std::int64_t day = coarse_seconds() / 86'400;
+  if (cached.version == g_version.load(std::memory_order_acquire) && cached.day == day && cached.tenant_size == tenant.size() &&
+      std::memcmp(cached.tenant.data(), tenant.data(), tenant.size()) == 0) {
+    return cached.key;
+  }
+  std::uint32_t version = 0;
+  const Key from = master(version);
+  cached.key = derive(from, std::to_string(day) + " " + std::string(tenant));
+  cached.version = version;
+  cached.day = day;
+  cached.tenant_size = tenant.size() <= cached.tenant.size() ? tenant.size() : ~std::size_t{0};  // an odd name: derived every time
+  if (tenant.size() <= cached.tenant.size()) tenant.copy(cached.tenant.data(), tenant.size());
+  return cached.key;
+}
+
+}  // namespace
+
+std::uint64_t siphash(std::string_view data, std::uint64_t k0, std::uint64_t k1) {
+  std::uint64_t v0 = 0x736f6d6570736575ull ^ k0, v1 = 0x646f72616e646f6dull ^ k1;
+  std::uint64_t v2 = 0x6c7967656e657261ull ^ k0, v3 = 0x7465646279746573ull ^ k1;
+  const auto rotl = [](std::uint64_t x, int b) { return (x << b) | (x >> (64 - b)); };
+  const auto round = [&] {
+    v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32); v2 += v3; v3 = rotl(v3, 16) ^ v2;
+    v0 += v3; v3 = rotl(v3, 21) ^ v0; v2 += v1; v1 = rotl(v1, 17) ^ v2; v2 = rotl(v2, 32);
+  };
+  const auto absorb = [&](std::uint64_t m) { v3 ^= m; round(); round(); v0 ^= m; };
+  std::size_t i = 0;
+  for (; i + 8 <= data.size(); i += 8) {
+    std::uint64_t m;
+    std::memcpy(&m, data.data() + i, 8);
+    absorb(m);
+  }
+  std::uint64_t last = static_cast<std::uint64_t>(data.size()) << 56;
+  for (std::size_t j = 0; i + j < data.size(); ++j) last |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(data[i + j])) << (8 * j);
+  absorb(last);
+  v2 ^= 0xff;
+  for (int r = 0; r < 4; ++r) round();
+  return v0 ^ v1 ^ v2 ^ v3;
+}
+
+std::int64_t coarse_seconds() {
+  if (const std::int64_t test = g_test_seconds.load(std::memory_order_relaxed); test != 0) return test;
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+  return now.tv_sec;
+}
+void set_test_seconds(std::int64_t seconds) { g_test_seconds.store(seconds, std::memory_order_relaxed); }
+
+std::uint32_t fingerprint(std::string_view value, std::string_view tenant) {
+  const Key& key = key_of(tenant);
+  return static_cast<std::uint32_t>(siphash(value, key.k0, key.k1));
+}
+
+void append_mask(std::string& out, std::string_view kind, std::string_view detail, std::string_view value, std::string_view tenant) {
+  const std::uint32_t print = fingerprint(value, tenant);
+  out.push_back('[');
+  out.append(kind).push_back(':');
+  if (!detail.empty()) out.append(detail).push_back(':');
+  constexpr char kHexDigits[] = "0123456789abcdef";
+  char tail[9];
+  for (int i = 0; i < 8; ++i) tail[i] = kHexDigits[print >> (28 - 4 * i) & 15];
+  tail[8] = ']';
+  out.append(tail, 9);
+}
+
+}  // namespace stella::telemetry::scrubbing
+
+namespace stella::telemetry {
+
+void set_fingerprint_secret(std::string_view bytes) {
+  using namespace scrubbing;
+  Lock lock(g_mutex);
+  // Condensed twice under fixed, different keys; the result is as secret as the bytes are.
+  store_master({siphash(bytes, 0x7374656c6c612d31ull, 0x66696e6765722d31ull), siphash(bytes, 0x7374656c6c612d32ull, 0x66696e6765722d32ull)});
+}
+
+std::string mask(std::string_view kind, std::string_view value, std::string_view tenant) {
+  std::string out;
+  scrubbing::append_mask(out, kind, {}, value, tenant);
+  return out;
+}
+
+}  // namespace stella::telemetry

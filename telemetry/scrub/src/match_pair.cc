@@ -1,0 +1,218 @@
+// Rules for secrets that only their name gives away: key=value, "key": "value", Authorization headers, random values.
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "find.h"
+
+namespace stella::telemetry::scrubbing {
+namespace {
+
+struct Name {
+  std::string_view text;
+  std::uint8_t at;  // where its trigger stands
+};
+constexpr std::array<Name, 9> kNames{{{"password", 1}, {"passwort", 1}, {"passwd", 1}, {"passphrase", 1}, {"pwd", 0}, {"secret", 1}, {"token", 1}, {"credential", 1}, {"pass", 0}}};
+constexpr std::array<std::string_view, 11> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license"};
+constexpr std::array<std::string_view, 16> kSuffixes{"hash", "value", "text", "plain", "raw", "new", "old", "confirmation", "confirm", "base64", "b64", "encrypted", "enc", "string", "str", "key"};
+constexpr std::array<std::string_view, 9> kRandomNames{"key", "auth", "session", "sid", "cookie", "salt", "seed", "jwt", "sas"};
+constexpr std::array<std::string_view, 8> kRandomSuffixes{"id", "value", "data", "string", "str", "raw", "base64", "b64"};
+constexpr std::array<std::string_view, 34> kInnocent{
+    "true",     "false",    "null",    "none",  "nil",     "undefined", "missing", "empty",    "unset",   "required",  "optional", "expired",
+    "invalid",  "valid",    "wrong",   "incorrect", "changed", "unchanged", "bearer", "basic",  "opaque",  "redacted",  "hidden",   "masked",
+    "denied",   "rejected", "revoked", "unknown", "not",    "must",      "the",     "is",       "was",     "for"};
+
+bool blank(char c) { return c == ' ' || c == '\t'; }
+
+template <std::size_t N>
+std::size_t word_of(std::string_view text, const std::array<std::string_view, N>& words) {
+  for (const std::string_view word : words) {
+    if (begins_nocase(text, word)) return word.size();
+  }
+  return 0;
+}
+
+// Where the value of a name that ends at `pos` may begin; `after` decides about "=>" and "=" in turn. `xml`: also "name>value".
+template <std::size_t N, class After>
+bool after_separator(std::string_view text, std::size_t pos, const std::array<std::string_view, N>& suffixes, bool xml, After&& after) {
+  const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
+  const auto blanks = [&](std::size_t i) {
+    const std::size_t most = i + 8;
+    while (i < most && blank(at(i))) ++i;
+    return i;
+  };
+  const auto separated = [&](std::size_t i) {
+    if (at(i) == '"' || at(i) == '\'') ++i;
+    i = blanks(i);
+    const bool two = (at(i) == '=' && at(i + 1) == '>') || (at(i) == ':' && at(i + 1) == '=');
+    if (two && after(blanks(i + 2))) return true;
+    return (at(i) == '=' || at(i) == ':' || (xml && at(i) == '>')) && after(blanks(i + 1));
+  };
+  if (lower(at(pos)) == 's' && separated(pos + 1)) return true;
+  std::size_t i = pos + (at(pos) == '_' || at(pos) == '-' ? 1 : 0);
+  if (is(at(i), kDigit)) {
+    if (is(at(i + 1), kDigit) && separated(i + 2)) return true;
+    if (separated(i + 1)) return true;
+  } else if (alpha(at(i))) {
+    if (const std::size_t suffix = word_of(text.substr(i), suffixes); suffix != 0 && separated(i + suffix)) return true;
+  }
+  return separated(pos);
+}
+
+}  // namespace
+
+bool innocent_value(std::string_view name, std::string_view value) {
+  if (value.empty()) return true;
+  if (value.starts_with("${") || value.starts_with("{{") || value.starts_with("$(") || value.starts_with("%(")) return true;  // a placeholder
+  if (value.find_first_not_of("*.xX-") == std::string_view::npos) return true;                                              // masked by somebody
+  for (const std::string_view word : kInnocent) {
+    if (equal_nocase(value, word)) return true;
+  }
+  const bool number = value.find_first_not_of("0123456789") == std::string_view::npos;
+  if (number && value.size() <= 5 && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
+  return begins_nocase(name, "pwd") && value[0] == '/';  // the working directory
+}
+
+// The value at `pos` of the name at `name`.
+bool Finder::pair_value(std::size_t name, std::size_t pos) {
+  const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
+  const auto found = [&](std::size_t begin, std::size_t end) {
+    if (!innocent_value(whole, text_.substr(begin, end - begin))) hit(Rule::kSecretPair, begin, end);
+    return true;
+  };
+  if (pos >= text_.size()) return false;
+  const char quote = text_[pos];
+  if (quote == '"' || quote == '\'') {
+    std::size_t end = pos + 1;
+    while (end < text_.size()) {
+      if (text_[end] == '\\') {
+        if (end + 1 >= text_.size()) break;
+        end += 2;
+      } else if (text_[end] != quote) {
+        ++end;
+      } else if (quote == '\'' && at(end + 1) == '\'') {
+        end += 2;
+      } else {
+        break;
+      }
+    }
+    return end > pos + 1 && found(pos + 1, end);
+  }
+  const auto bare = [&](std::size_t begin) {
+    if (begin >= text_.size() || is(text_[begin], kPairStop) || text_[begin] == '>') return false;
+    if (begin < seen_.pair_begin || begin >= seen_.pair_run) {  // else the same run as the last time: password=password=…
+      seen_.pair_begin = begin;
+      seen_.pair_run = run_until(begin, kPairStop);
+      seen_.pair_end = seen_.pair_run;
+      while (seen_.pair_end > begin && among(")}]", text_[seen_.pair_end - 1])) --seen_.pair_end;
+    }
+    const std::size_t end = std::max(begin, seen_.pair_end);
+    const auto characters = std::count_if(text_.begin() + static_cast<std::ptrdiff_t>(begin), text_.begin() + static_cast<std::ptrdiff_t>(std::min(end, begin + 12)),
+                                          [](char c) { return (static_cast<std::uint8_t>(c) & 0xc0) != 0x80; });
+    return characters >= 3 && found(begin, end);
+  };
+  constexpr std::array<std::string_view, 4> kSchemes{"bearer", "basic", "digest", "token"};
+  if (const std::size_t scheme = word_of(text_.substr(pos), kSchemes); scheme != 0 && blank(at(pos + scheme))) {
+    std::size_t begin = pos + scheme;
+    while (begin < text_.size() && blank(text_[begin])) ++begin;
+    if (bare(begin)) return true;
+  }
+  return bare(pos);
+}
+
+void Finder::pair(std::size_t pos) {
+  const auto value = [&](std::size_t name) { return [this, name](std::size_t begin) { return pair_value(name, begin); }; };
+  if (lower(text_[pos]) == 'k') {  // …key
+    std::size_t end = pos - (pos > 0 && (text_[pos - 1] == '_' || text_[pos - 1] == '-') ? 1 : 0);
+    for (const std::string_view prefix : kKeyPrefixes) {
+      if (end < prefix.size() || !begins_nocase(text_.substr(end - prefix.size()), prefix)) continue;
+      const std::size_t id = pos + 3 + (at(pos + 3) == '_' || at(pos + 3) == '-' ? 1 : 0);
+      const std::size_t name = end - prefix.size();
+      if (begins_nocase(text_.substr(std::min(id, text_.size())), "id") && after_separator(text_, id + 2, kSuffixes, true, value(name))) return;
+      after_separator(text_, pos + 3, kSuffixes, true, value(name));
+      return;
+    }
+    return;
+  }
+  for (const Name& name : kNames) {
+    if (pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
+    if (name.text == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;
+    const std::size_t begin = pos - name.at;
+    if (after_separator(text_, begin + name.text.size(), kSuffixes, true, value(begin))) return;
+  }
+}
+
+void Finder::authorization(std::size_t pos) {
+  if (pos < 4 || pos < seen_.authorization || !begins_nocase(text_.substr(pos - 4), "authorization")) return;
+  std::size_t i = pos + 9;
+  if (at(i) == '"' || at(i) == '\'') ++i;
+  const auto blanks = [&](std::size_t from) {
+    std::size_t to = from;
+    while (to < from + 8 && blank(at(to))) ++to;
+    return to;
+  };
+  i = blanks(i);
+  if (at(i) != ':' && at(i) != '=') return;
+  i = blanks(i + 1);
+  if (at(i) == '"' || at(i) == '\'') ++i;
+  const auto value = [&](std::size_t begin) {
+    std::size_t end = begin;
+    while (end < text_.size() && !is(text_[end], kSpace) && !among("\"',;", text_[end])) ++end;
+    if (end - begin < 16) return false;
+    seen_.authorization = end;
+    hit(Rule::kAuthorization, begin, end);
+    return true;
+  };
+  constexpr std::array<std::string_view, 6> kSchemes{"bearer", "basic", "digest", "token", "apikey", "negotiate"};
+  if (i >= text_.size()) return;
+  if (const std::size_t scheme = word_of(text_.substr(i), kSchemes); scheme != 0 && blank(at(i + scheme)) && value(blanks(i + scheme))) return;
+  value(i);
+}
+
+void Finder::entropy(std::size_t pos) {
+  if (pos < seen_.entropy) return;
+  for (const std::string_view name : kRandomNames) {
+    const std::size_t at_name = name == "cookie" ? 1 : 0;
+    if (pos < at_name || !begins_nocase(text_.substr(pos - at_name), name)) continue;
+    after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin) {
+      if (at(begin) == '"' || at(begin) == '\'') ++begin;
+      if (begin < seen_.entropy) return true;
+      std::size_t end = begin;
+      while (end < text_.size() && (is(text_[end], kBase64) || among(".~=", text_[end]))) ++end;
+      if (end - begin < 20) return false;
+      seen_.entropy = end;
+      if (high_entropy(text_.substr(begin, end - begin))) hit(Rule::kHighEntropy, begin, end);
+      return true;
+    });
+    return;
+  }
+}
+
+// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, names and paths are none.
+bool high_entropy(std::string_view value) {
+  std::array<unsigned, 256> counts{};
+  unsigned upper = 0, lower = 0, digits = 0, changes = 0, hex = 0, marks = 0;
+  unsigned last = 0;
+  for (const char c : value) {
+    ++counts[static_cast<std::uint8_t>(c)];
+    const unsigned kind = is(c, kUpper) ? 1 : is(c, kLower) ? 2 : is(c, kDigit) ? 3 : 4;
+    upper += kind == 1;
+    lower += kind == 2;
+    digits += kind == 3;
+    marks += kind == 4;
+    hex += is(c, kHex) || c == '-';
+    changes += last != 0 && kind != last;
+    last = kind;
+  }
+  if (hex == value.size() || digits == 0 || upper + lower == 0 || changes * 4 < value.size()) return false;
+  if (upper == 0 || lower == 0) {
+    if (marks != 0 || value.size() < 24) return false;
+  }
+  double bits = 0;
+  for (const unsigned n : counts) {
+    if (n != 0) bits -= n * std::log2(static_cast<double>(n) / static_cast<double>(value.size()));
+  }
+  return bits >= 3.5 * static_cast<double>(value.size());
+}
+
+}  // namespace stella::telemetry::scrubbing

@@ -1,0 +1,170 @@
+// Rules for personal data: e-mail, addresses, phone numbers, payment cards, IBAN.
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "address.h"
+#include "find.h"
+
+namespace stella::telemetry::scrubbing {
+namespace {
+
+// What looks like a top-level domain and is the end of a unit's or a file's name.
+bool no_domain(std::string_view last) {
+  for (const std::string_view name : {"service", "socket", "timer", "target", "slice", "mount", "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "json", "jar", "html", "xml", "txt", "zip", "tgz", "gz"}) {
+    if (equal_nocase(last, name)) return true;
+  }
+  return false;
+}
+
+// A version behind an at sign: two labels that begin with digits (1.2.3-rc.beta), or the scale of a picture (icon@2x.png).
+bool version_like(std::string_view domain) {
+  const std::size_t dot = domain.find('.');
+  if (!is(domain[0], kDigit)) return false;
+  if (dot + 1 < domain.size() && is(domain[dot + 1], kDigit)) return true;
+  return dot >= 2 && domain[dot - 1] == 'x' && domain.substr(0, dot - 1).find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+}  // namespace
+
+// Inside a package URL, whose version stands behind an at sign? Positions are asked for in order, so that nothing is looked at twice.
+bool Finder::in_purl(std::size_t pos, Purl& memo) {
+  std::size_t from = pos;
+  while (from > memo.asked && !is(text_[from - 1], kSpace) && !among("\"'<>`", text_[from - 1])) --from;
+  if (from > memo.asked) memo.inside = false;  // another word
+  if (!memo.inside) {
+    from = std::min(from, from > memo.asked ? from : from - std::min<std::size_t>(from, 3));
+    const std::string_view word = text_.substr(from, pos - from);
+    for (std::size_t p = word.find("pkg:"); p != std::string_view::npos && !memo.inside; p = word.find("pkg:", p + 1)) memo.inside = !alnum(before(from + p));
+  }
+  memo.asked = pos;
+  return memo.inside;
+}
+
+void Finder::email(std::size_t at_sign) {
+  if (!is(before(at_sign), kEmailLocal) || at_sign == 0) return;
+  // The longest domain: labels and dots, then letters.
+  std::size_t end = 0, last = 0, label = at_sign + 1;
+  while (true) {
+    std::size_t stop = label;
+    while (stop < text_.size() && text_[stop] != '.' && is(text_[stop], kDomain)) ++stop;
+    if (stop == label || at(stop) != '.') break;
+    std::size_t letters = stop + 1;
+    while (letters < text_.size() && alpha(text_[letters])) ++letters;
+    if (letters - stop - 1 >= 2) {
+      end = letters;
+      last = stop + 1;
+    }
+    label = stop + 1;
+  }
+  if (end == 0) return;
+  const std::string_view domain = text_.substr(at_sign + 1, end - at_sign - 1);
+  if (version_like(domain) || no_domain(text_.substr(last, end - last))) return;
+  std::size_t begin = at_sign;
+  while (begin > 0 && is(text_[begin - 1], kEmailLocal)) --begin;
+  const std::string_view local = text_.substr(begin, at_sign - begin);
+  if (local == "git" || in_purl(at_sign, seen_.email_purl)) return;
+  hit(Rule::kEmail, begin, end);
+}
+
+void Finder::ipv4(std::size_t pos) {
+  if (pos < seen_.dotted) return;
+  const auto dotted = [](char c) { return is(c, kDigit) || c == '.'; };
+  std::size_t begin = pos, end = pos;
+  while (begin > 0 && dotted(text_[begin - 1])) --begin;
+  while (end < text_.size() && dotted(text_[end])) ++end;
+  seen_.dotted = end;
+  while (end > begin && text_[end - 1] == '.') --end;  // the end of a sentence
+  if (is_ipv4_in_context(text_, begin, end, end - begin <= 15 && in_purl(begin, seen_.ipv4_purl))) hit(Rule::kIpv4, begin, end);
+}
+
+void Finder::ipv6(std::size_t pos) {
+  if (pos < seen_.colons) return;
+  const auto in = [](char c) { return is(c, kHex) || c == ':'; };
+  std::size_t begin = pos, end = pos;
+  while (begin > 0 && in(text_[begin - 1])) --begin;
+  while (end < text_.size() && in(text_[end])) ++end;
+  seen_.colons = end;
+  const char previous = before(begin), next = at(end);
+  if (alnum(previous) || previous == '_' || alnum(next) || next == '_' || (next == '.' && is(at(end + 1), kDigit))) return;
+  if (end - begin > 41) return;
+  if (text_.substr(begin, end - begin).starts_with(':') && !text_.substr(begin, end - begin).starts_with("::")) ++begin;
+  if (end > begin + 2 && text_[end - 1] == ':' && text_[end - 2] != ':') --end;
+  if (is_ipv6_to_mask(text_, begin, end)) hit(Rule::kIpv6, begin, end);
+}
+
+void Finder::phone(std::size_t pos) {
+  const std::size_t sign = pos - 1;
+  const char previous = before(sign);
+  const auto word = [](char c) { return alnum(c) || c == '_'; };
+  if (word(previous)) return;
+  if (text_[sign] == '+') {
+    if (previous == '+' || previous == '.' || text_[pos] == '0') return;
+    std::size_t end = 0;
+    std::size_t i = pos + 1;
+    for (int digits = 1; digits < 15; ++digits) {
+      std::size_t next = i;
+      while (next < i + 2 && among(" ().-", at(next))) ++next;
+      if (!is(at(next), kDigit)) break;
+      i = next + 1;
+      if (digits + 1 >= 8 && !word(at(i))) end = i;
+    }
+    if (end != 0) hit(Rule::kPhone, sign, end);
+    return;
+  }
+  // (415) 555-2671
+  const auto digits = [&](std::size_t from, int n) {
+    for (int i = 0; i < n; ++i) {
+      if (!is(at(from + static_cast<std::size_t>(i)), kDigit)) return false;
+    }
+    return true;
+  };
+  if (text_[pos] < '2' || !digits(pos, 3) || at(pos + 3) != ')') return;
+  const std::size_t second = pos + 4 + (at(pos + 4) == ' ' ? 1 : 0);
+  if (!digits(second, 3) || text_[second] < '2' || (at(second + 3) != '-' && at(second + 3) != ' ') || !digits(second + 4, 4) || word(at(second + 8))) return;
+  hit(Rule::kPhone, sign, second + 8);
+}
+
+// A run of digits and single separators: cards in it, and phone numbers of the form 415-555-2671.
+void Finder::digits(std::size_t pos) {
+  if (pos < seen_.digits) return;
+  const auto sep = [](char c) { return c == ' ' || c == '-'; };
+  std::size_t begin = pos;
+  while (begin > seen_.digits && (is(text_[begin - 1], kDigit) || (sep(text_[begin - 1]) && begin > 1 && is(text_[begin - 2], kDigit) && is(at(begin), kDigit)))) --begin;
+  std::size_t end = pos;
+  while (end < text_.size() && (is(text_[end], kDigit) || (sep(text_[end]) && is(text_[end - 1], kDigit) && is(at(end + 1), kDigit)))) ++end;
+  if (end == pos && !is(text_[pos], kDigit)) end = pos;  // the 12th character is a separator at the end of the run
+  seen_.digits = std::max(end, pos + 1);
+  if (has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
+  // 3-3-4
+  for (std::size_t i = begin; i + 12 <= end; ++i) {
+    if (text_[i + 3] != '-' || text_[i + 7] != '-' || text_[i] < '2' || text_[i] > '9' || text_[i + 4] < '2') continue;
+    const char previous = before(i), next = at(i + 12);
+    if (alnum(previous) || among("_.-", previous) || alnum(next) || among("_-", next)) continue;
+    bool all = true;
+    for (const std::size_t k : {0, 1, 2, 4, 5, 6, 8, 9, 10, 11}) all = all && is(text_[i + k], kDigit);
+    if (all) hit(Rule::kPhone, i, i + 12);
+  }
+}
+
+void Finder::iban(std::size_t pos) {
+  if (alnum(before(pos))) return;
+  const std::size_t length = iban_length(text_.substr(pos, 2));
+  if (length == 0) return;
+  unsigned remainder = 0;
+  std::size_t i = pos, n = 0;
+  std::array<char, 34> chars{};
+  while (n < length) {
+    if (at(i) == ' ' && n > 0 && text_[i - 1] != ' ') ++i;
+    if (!is(at(i), kUpper | kDigit)) return;
+    chars[n++] = text_[i++];
+  }
+  if (alnum(at(i))) return;
+  for (std::size_t k = 0; k < length; ++k) {
+    const char c = chars[(k + 4) % length];
+    remainder = is(c, kDigit) ? (remainder * 10 + static_cast<unsigned>(c - '0')) % 97 : (remainder * 100 + static_cast<unsigned>(c - 'A' + 10)) % 97;
+  }
+  if (remainder == 1) hit(Rule::kIban, pos, i);
+}
+
+}  // namespace stella::telemetry::scrubbing

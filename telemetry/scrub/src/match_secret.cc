@@ -1,0 +1,151 @@
+// Rules for secrets that say by themselves what they are: issued keys, JWT, PEM, HTTP schemes, URLs.
+#include <algorithm>
+
+#include "find.h"
+
+namespace stella::telemetry::scrubbing {
+namespace {
+
+bool in_charset(char c, Charset set) {
+  switch (set) {
+    case Charset::kAlnum: return alnum(c);
+    case Charset::kWord: return alnum(c) || c == '_';
+    case Charset::kUpper: return is(c, kUpper | kDigit);
+    case Charset::kBase64url: return is(c, kBase64Url);
+    case Charset::kDashed: return alnum(c) || c == '-';
+    case Charset::kSlashed: return alnum(c) || c == '/';
+    case Charset::kDotted: return is(c, kBase64Url) || c == '.';
+  }
+  return false;
+}
+
+// Words that follow "bearer" in prose.
+bool bearer_prose(std::string_view word) {
+  for (const std::string_view prose : {"authentication", "authorization", "credential", "credentials", "challenge", "challenges", "assertion", "assertions"}) {
+    if (equal_nocase(word, prose)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Finder::token(Rule rule, std::size_t begin) {
+  if (begin < seen_.token || alnum(before(begin))) return;
+  const RuleRow& row = kRules[static_cast<std::size_t>(rule)];
+  const std::string_view rest = text_.substr(begin);
+  for (std::size_t p = row.first_prefix; p < row.first_prefix + row.prefixes; ++p) {
+    const PrefixRow& prefix = kPrefixes[p];
+    if (!rest.starts_with(prefix.text)) continue;
+    std::size_t end = begin + prefix.text.size();
+    while (end < text_.size() && in_charset(text_[end], prefix.charset)) ++end;
+    if (end - begin - prefix.text.size() < prefix.least) continue;
+    seen_.token = end;
+    return hit(rule, begin, end);
+  }
+}
+
+void Finder::azure(std::size_t pos) {
+  const auto in = [](char c) { return is(c, kBase64Url) || c == '~' || c == '.'; };
+  if (pos < 3 || pos < seen_.token || !in(text_[pos - 1]) || !in(text_[pos - 2]) || !in(text_[pos - 3])) return;
+  std::size_t end = pos + 3;
+  while (end < text_.size() && in(text_[end])) ++end;
+  if (end - pos - 3 < 31) return;
+  seen_.token = end;
+  hit(Rule::kAzureSecret, pos - 3, end);
+}
+
+void Finder::jwt(std::size_t pos) {
+  if (seen_.jwt_run <= pos) seen_.jwt_run = run(pos, kBase64Url);
+  if (seen_.jwt_run - pos < 10 || at(seen_.jwt_run) != '.') return;
+  std::size_t end = run(seen_.jwt_run + 1, kBase64Url);
+  if (end - seen_.jwt_run - 1 < 8) return;
+  while (at(end) == '.') end = run(end + 1, kBase64Url);
+  seen_.jwt_run = end;
+  hit(Rule::kJwt, pos, end);
+}
+
+void Finder::scheme(Rule rule, std::size_t pos, std::string_view name) {
+  std::size_t& seen = rule == Rule::kBearer ? seen_.bearer : seen_.basic;
+  if (pos < seen || !begins_nocase(text_.substr(pos), name) || alnum(before(pos))) return;
+  std::size_t begin = pos + name.size();
+  while (begin < text_.size() && begin < pos + name.size() + 8 && (text_[begin] == ' ' || text_[begin] == '\t')) ++begin;
+  if (begin == pos + name.size()) return;
+  std::size_t end = run(begin, rule == Rule::kBearer ? kTokenChar : kBase64);
+  if (end - begin < 8) return;
+  if (rule == Rule::kBasic) {
+    for (int i = 0; i < 2 && at(end) == '='; ++i) ++end;
+    if (!basic_credentials(text_.substr(begin, end - begin))) return;
+  } else if (bearer_prose(text_.substr(begin, end - begin))) {
+    return;
+  }
+  seen = end;
+  hit(rule, begin, end);
+}
+
+bool basic_credentials(std::string_view base64) {
+  std::string decoded;
+  decode_base64_text(base64, decoded);
+  return decoded.find(':') != std::string::npos;
+}
+
+void Finder::pem(std::size_t pos) {
+  constexpr std::string_view kBegin = "-----BEGIN ", kEnd = "-----END ";
+  if (pos < seen_.pem || !text_.substr(pos).starts_with(kBegin)) return;
+  // The end of "… PRIVATE KEY-----" that begins at `from`, or 0.
+  const auto label = [&](std::size_t from) -> std::size_t {
+    std::size_t end = from;
+    while (end < text_.size() && end - from < 64 && (is(text_[end], kUpper | kDigit) || text_[end] == ' ')) ++end;
+    std::string_view words = text_.substr(from, end - from);
+    if (words.ends_with(" BLOCK")) words.remove_suffix(6);
+    if (!words.ends_with("PRIVATE KEY") || words.size() > 32 + 11 || text_.substr(end, 5) != "-----") return 0;
+    return end + 5;
+  };
+  const std::size_t head = label(pos + kBegin.size());
+  if (head == 0) return;
+  std::size_t end = text_.size();
+  for (std::size_t next = text_.find(kEnd, head); next != std::string_view::npos; next = text_.find(kEnd, next + 1)) {
+    if (const std::size_t foot = label(next + kEnd.size()); foot != 0) {
+      end = foot;
+      break;
+    }
+  }
+  seen_.pem = end;
+  hit(Rule::kPrivateKey, pos, end);
+}
+
+void Finder::userinfo(std::size_t pos) {
+  const std::size_t begin = pos + 3;
+  const std::size_t stop = run_until(begin, kUrlStop);
+  const std::string_view authority = text_.substr(std::min(begin, text_.size()), stop - std::min(begin, text_.size()));
+  const std::size_t at = authority.rfind('@');
+  if (at != std::string_view::npos && at != 0 && authority.substr(0, at) != "git") hit(Rule::kUserinfo, begin, begin + at);
+}
+
+void Finder::dsn(std::size_t at) {
+  const std::string_view rest = text_.substr(at);
+  if (!rest.starts_with("@tcp(") && !rest.starts_with("@unix(")) return;
+  std::size_t begin = at;
+  while (begin > 0 && at - begin < 257 && !is(text_[begin - 1], kSpace) && !among("@\"'<>", text_[begin - 1])) --begin;
+  const std::size_t colon = text_.find(':', std::max(begin + 1, at > 129 ? at - 129 : 0));
+  if (colon == std::string_view::npos || colon + 1 >= at) return;
+  hit(Rule::kDsnPassword, std::max(begin, colon > 128 ? colon - 128 : 0), at);
+}
+
+void Finder::signature(std::size_t pos) {
+  std::size_t name = pos;
+  if (lower(text_[pos]) == 'u') {  // …ture=
+    if (pos < 6) return;
+    name = pos - 6;
+    if (!begins_nocase(text_.substr(name), "signature=")) return;
+  }
+  const std::size_t begin = pos + 4;
+  if (pos < seen_.signature || alnum(before(name))) return;
+  std::size_t end = begin;
+  while (end < text_.size() && (is(text_[end], kBase64) || among("%.~", text_[end]))) ++end;
+  if (end - begin < 8) return;
+  while (at(end) == '=') ++end;
+  seen_.signature = end;
+  hit(Rule::kSignedUrl, begin, end);
+}
+
+}  // namespace stella::telemetry::scrubbing

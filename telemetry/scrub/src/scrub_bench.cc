@@ -1,0 +1,247 @@
+// G11: the redacting copy on log lines per core, beside RE2::Set and Hyperscan over the same patterns, and on input made to be slow.
+#include <benchmark/benchmark.h>
+#include <re2/re2.h>
+#include <re2/set.h>
+
+#ifdef STELLA_HYPERSCAN
+#include <hs/hs.h>
+#endif
+
+#include <ctime>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "find.h"
+#include "stella/telemetry/scrub.h"
+
+namespace stella::telemetry {
+namespace {
+
+using namespace scrubbing;
+
+// Lines as services write them: ours as JSON, access logs, tool output, stack frames; one in `dirty` carries something to mask.
+std::vector<std::string> log_lines(std::size_t n, unsigned dirty) {
+  std::mt19937_64 random(1);  // repeatable on purpose
+  const auto hex = [&](std::size_t size) {
+    std::string out;
+    while (out.size() < size) out.push_back("0123456789abcdef"[random() % 16]);
+    return out;
+  };
+  const auto number = [&](unsigned below) { return std::to_string(random() % below); };
+  const auto uuid = [&] { return hex(8) + "-" + hex(4) + "-7" + hex(3) + "-a" + hex(3) + "-" + hex(12); };
+  const auto ts = [&] { return "2026-11-25T03:" + std::to_string(10 + random() % 50) + ":" + std::to_string(10 + random() % 50) + "." + std::to_string(100000 + random() % 900000) + "Z"; };
+  const std::vector<std::string> secrets = {"password=hunter22", "ann.lee@example.org", "Authorization: Bearer abcdef0123456789abcdef", "203.0.113.77", "postgres://stella:s3cr3t@db/stella",
+                                            "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "+49 170 1234567", "4111 1111 1111 1111"};
+  std::vector<std::string> lines;
+  for (std::size_t i = 0; i < n; ++i) {
+    std::string line;
+    switch (random() % 6) {
+      case 0:
+        line = "{\"ts\":\"" + ts() + "\",\"level\":\"info\",\"service\":\"stellad\",\"version\":\"0.1.0\",\"env\":\"prod\",\"region\":\"eu\",\"instance_id\":\"web-" + number(9) + "\",\"tenant_id\":\"acme\",\"trace_id\":\"" + hex(32) +
+               "\",\"span_id\":\"" + hex(16) + "\",\"request_id\":\"" + uuid() + "\",\"module\":\"web\",\"message\":\"request finished\",\"route\":\"/sboms/:id\",\"method\":\"GET\",\"status\":200,\"duration_ms\":" + number(900) + "." + number(900) + "}";
+        break;
+      case 1: line = ts() + " INFO  [http-" + number(64) + "] o.e.web.RequestLog - GET /api/v1/projects/" + uuid() + "/components?page=" + number(50) + "&limit=100 200 " + number(90000) + " bytes in " + number(800) + " ms"; break;
+      case 2: line = ts() + " DEBUG component pkg:npm/" + hex(6) + "@" + number(20) + "." + number(20) + "." + number(20) + " linked to GHSA-35jh-r3h4-6jhm severity=high purl matched by range <4.17." + number(30); break;
+      case 3: line = "level=warn ts=" + ts() + " caller=queue.go:" + number(900) + " msg=\"retrying batch\" attempt=" + number(9) + " backoff=1.5s queue=telemetry depth=" + number(5000) + " error=\"context deadline exceeded\""; break;
+      case 4: line = "    at stella::pipeline::evaluate(Policy const&, Sbom const&) (evaluate.cc:" + number(700) + ") policy baseline@" + hex(12) + " decision deny: severity is critical and no exception was granted by the owner"; break;
+      default: line = ts() + " orchestrator: job " + uuid() + " of kind policy.evaluate finished, " + number(5000) + " components, " + number(300) + " findings, digest sha256:" + hex(64); break;
+    }
+    if (dirty != 0 && random() % dirty == 0) line += " " + secrets[random() % secrets.size()];
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::size_t size_of(const std::vector<std::string>& lines) {
+  std::size_t bytes = 0;
+  for (const std::string& line : lines) bytes += line.size();
+  return bytes;
+}
+
+void copy_all(const std::vector<std::string>& lines, std::string& out) {
+  out.clear();
+  for (const std::string& line : lines) scrub_append(out, line);
+  benchmark::DoNotOptimize(out.data());
+}
+
+void BM_RedactingCopy(benchmark::State& state) {
+  const auto lines = log_lines(2000, static_cast<unsigned>(state.range(0)));
+  std::string out;
+  out.reserve(2 * size_of(lines));
+  for (auto _ : state) copy_all(lines, out);
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * size_of(lines)));
+}
+BENCHMARK(BM_RedactingCopy)->Arg(0)->Arg(100)->Arg(10);
+
+void BM_Engine(benchmark::State& state) {
+  const auto engine = static_cast<Engine>(state.range(0));
+  if (!available(engine)) return state.SkipWithError("this CPU lacks it");
+  const auto lines = log_lines(2000, 0);
+  for (auto _ : state) {
+    for (const std::string& line : lines) {
+      Hits hits;
+      find(line, hits, {}, engine);
+      benchmark::DoNotOptimize(hits.size());
+    }
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * size_of(lines)));
+}
+BENCHMARK(BM_Engine)->Arg(0)->Arg(1)->Arg(2);
+
+// As the producer asks about every field.
+void BM_CertainlyClean(benchmark::State& state) {
+  std::string text = "policy.evaluate accepted the bill of materials of the project acme";
+  text.resize(static_cast<std::size_t>(state.range(0)));
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(text.data());
+    benchmark::DoNotOptimize(certainly_clean(text));
+  }
+}
+BENCHMARK(BM_CertainlyClean)->Arg(8)->Arg(20)->Arg(40)->Arg(60);
+
+void BM_SplitSecret(benchmark::State& state) {
+  const std::vector<std::string_view> texts = {"policy evaluated", "evaluate", "policy.evaluate", "baseline@4f2a91c07d13", "deny", "acme", "0190a5c8-1c2d-7e3f-8a4b-5c6d7e8f9012", "/sboms/:id"};
+  std::vector<bool> mask;
+  for (auto _ : state) benchmark::DoNotOptimize(split_secret(texts, mask));
+}
+BENCHMARK(BM_SplitSecret);
+
+// CPU time of this thread in ns: the machine may be busy with other things.
+double cpu_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+template <class F>
+double best_gbps(std::size_t bytes, F&& f) {
+  double best = 0;
+  for (int i = 0; i < 40; ++i) {
+    const double start = cpu_ns();
+    f();
+    best = std::max(best, static_cast<double>(bytes) / (cpu_ns() - start));
+  }
+  return best;
+}
+
+std::string repeat(std::string_view unit, std::size_t size) {
+  std::string out;
+  while (out.size() < size) out += unit;
+  return out;
+}
+
+// Patterns that match no clean line without their validator: the peers shall read the lines, not stop at the first timestamp.
+std::vector<std::string> peer_patterns(const std::vector<std::string>& lines) {
+  std::vector<std::string> out;
+  for (const RuleRow& rule : kRules) {
+    const RE2 pattern(re2::StringPiece(rule.pattern.data(), rule.pattern.size()));
+    bool quiet = true;
+    for (std::size_t i = 0; i < lines.size() && i < 500 && quiet; ++i) quiet = !RE2::PartialMatch(lines[i], pattern);
+    if (quiet) out.emplace_back(rule.pattern);
+  }
+  return out;
+}
+
+double re2_set(const std::vector<std::string>& lines, const std::vector<std::string>& patterns) {
+  RE2::Options options;
+  options.set_max_mem(256 << 20);
+  RE2::Set set(options, RE2::UNANCHORED);
+  for (const std::string& pattern : patterns) set.Add(pattern, nullptr);
+  set.Compile();
+  return best_gbps(size_of(lines), [&] {
+    for (const std::string& line : lines) benchmark::DoNotOptimize(set.Match(line, nullptr));
+  });
+}
+
+#ifdef STELLA_HYPERSCAN
+double hyperscan(const std::vector<std::string>& lines, const std::vector<std::string>& wanted, std::size_t& patterns) {
+  std::vector<std::string> texts;
+  std::vector<const char*> expressions;
+  std::vector<unsigned> flags, ids;
+  for (std::string text : wanted) {
+    if (text.find("\\x{") != std::string::npos) text = "([A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\\.)+[A-Za-z]{2,})";
+    hs_database_t* one = nullptr;
+    hs_compile_error_t* error = nullptr;
+    if (hs_compile(text.c_str(), HS_FLAG_SINGLEMATCH, HS_MODE_BLOCK, nullptr, &one, &error) != HS_SUCCESS) {
+      hs_free_compile_error(error);
+      continue;
+    }
+    hs_free_database(one);
+    texts.push_back(text);
+  }
+  for (const std::string& text : texts) {
+    expressions.push_back(text.c_str());
+    flags.push_back(HS_FLAG_SINGLEMATCH);
+    ids.push_back(static_cast<unsigned>(ids.size()));
+  }
+  patterns = texts.size();
+  hs_database_t* database = nullptr;
+  hs_compile_error_t* error = nullptr;
+  if (hs_compile_multi(expressions.data(), flags.data(), ids.data(), static_cast<unsigned>(ids.size()), HS_MODE_BLOCK, nullptr, &database, &error) != HS_SUCCESS) return 0;
+  hs_scratch_t* scratch = nullptr;
+  hs_alloc_scratch(database, &scratch);
+  const auto stop = [](unsigned, unsigned long long, unsigned long long, unsigned, void*) { return 1; };
+  const double best = best_gbps(size_of(lines), [&] {
+    for (const std::string& line : lines) benchmark::DoNotOptimize(hs_scan(database, line.data(), static_cast<unsigned>(line.size()), 0, scratch, stop, nullptr));
+  });
+  hs_free_scratch(scratch);
+  hs_free_database(database);
+  return best;
+}
+#endif
+
+void report() {
+  std::string out;
+  out.reserve(64 << 20);
+  const auto lines = log_lines(4000, 0), dirty = log_lines(4000, 100);
+  const double clean_gbps = best_gbps(size_of(lines), [&] { copy_all(lines, out); });
+  const double dirty_gbps = best_gbps(size_of(dirty), [&] { copy_all(dirty, out); });
+  const std::vector<std::string> quiet = peer_patterns(lines);
+  const double set = re2_set(lines, quiet);
+  std::printf("G11  redacting copy, %zu rules, log lines of %zu bytes: %.2f GB/s, one line in 100 dirty: %.2f GB/s (must 2, stretch 4): %s\n", std::size(kRules), size_of(lines) / lines.size(), clean_gbps, dirty_gbps,
+              dirty_gbps >= 2 ? "pass" : "FAIL");
+  std::printf("     RE2::Set any-match, %zu patterns: %.3f GB/s; ratio %.1f (must 3): %s\n", quiet.size(), set, dirty_gbps / set, dirty_gbps >= 3 * set ? "pass" : "FAIL");
+#ifdef STELLA_HYPERSCAN
+  std::size_t patterns = 0;
+  const double hs = hyperscan(lines, quiet, patterns);
+  std::printf("     Hyperscan any-match, %zu of them: %.3f GB/s; ratio %.1f\n", patterns, hs, dirty_gbps / hs);
+#endif
+  const std::pair<const char*, std::string> hostile[] = {
+      {"at signs", repeat("a@", 1 << 20)}, {"mail-like", repeat("a@b.c", 1 << 20)}, {"mail", repeat("ann@example.org ", 1 << 20)}, {"eyJ", repeat("eyJ", 1 << 20)}, {"eyJ.", repeat("eyJhbGciOiJ.eyJ", 1 << 20)},
+      {"password=", repeat("password=", 1 << 20)}, {"password= x", repeat("password= x ", 1 << 20)}, {"pairs", repeat("password=hunter22 ", 1 << 20)}, {"key=", repeat("key=", 1 << 20)}, {"dots", repeat("1.1.1.", 1 << 20)}, {"addresses", repeat("203.0.113.7 ", 1 << 20)},
+      {"colons", repeat("a:b::", 1 << 20)}, {"digits", repeat("4111 ", 1 << 20)}, {"ones", repeat("1", 1 << 20)}, {"cards", repeat("4111111111111111,", 1 << 20)}, {"+1", repeat("+1(", 1 << 20)}, {"PEM", repeat("-----BEGIN PRIVATE KEY-----", 1 << 20)},
+      {"PEM ends", repeat("-----BEGIN PRIVATE KEY----------END ", 1 << 20)}, {"://", repeat("://a@", 1 << 20)}, {"escapes", repeat("\\n", 1 << 20)}, {"\\u", repeat("\\u0061", 1 << 20)}, {"percent", repeat("%41", 1 << 20)}, {"percent words", repeat("%41 ", 1 << 20)},
+      {"base64", repeat("YWFhYWFhYWFhYWFhYWFh/", 1 << 20)}, {"base64 hits", repeat("cGFzc3dvcmQ9aHVudGVyMjI= ", 1 << 20)}, {"paths", repeat("/home/a/b ", 1 << 20)}, {"/home/", repeat("/home/", 1 << 20)}, {"IBAN", repeat("DE89 ", 1 << 20)}, {"UTF-8", repeat("\xc3\xa4\xe2\x82\xac", 1 << 20)},
+      {"broken UTF-8", repeat("\xff", 1 << 20)}, {"masks", repeat("[email:7f3a91c2]", 1 << 20)}, {"brackets", repeat("[a:", 1 << 20)}, {"prefixes", repeat("ghp_xoxb-npm_", 1 << 20)}, {"sk-", repeat("sk-or-", 1 << 20)}, {"authorization", repeat("authorization:", 1 << 20)},
+      {"purls", repeat("pkg:npm/a@1.b.cc", 1 << 20)}, {"dsn", repeat("a:b@tcp(", 1 << 20)}, {"quotes", repeat("token=\"\\", 1 << 20)}, {"8Q~", repeat("8Q~", 1 << 20)}};
+  double worst = 1e9;
+  const char* name = "";
+  for (const auto& [what, text] : hostile) {
+    double best = 0;
+    for (int i = 0; i < 3; ++i) {
+      out.clear();
+      const double start = cpu_ns();
+      scrub_append(out, text);
+      best = std::max(best, static_cast<double>(text.size()) / (cpu_ns() - start));
+    }
+    std::printf("     hostile %-14s %.2f GB/s%s\n", what, best, best < 0.5 ? "  below 0.5" : "");
+    if (best < worst) {
+      worst = best;
+      name = what;
+    }
+  }
+  std::printf("G11  adversarial input, worst (%s): %.2f GB/s (must 0.5): %s\n", name, worst, worst >= 0.5 ? "pass" : "FAIL");
+}
+
+}  // namespace
+}  // namespace stella::telemetry
+
+int main(int argc, char** argv) {
+  const bool compare = argc == 1;
+  benchmark::Initialize(&argc, argv);
+  if (compare) stella::telemetry::report();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

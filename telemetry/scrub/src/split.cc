@@ -1,0 +1,88 @@
+// Secrets that show only where two texts of a record meet.
+#include <algorithm>
+#include <string>
+
+#include "find.h"
+#include "stella/telemetry/scrub.h"
+
+namespace stella::telemetry {
+
+using namespace scrubbing;
+
+namespace {
+
+constexpr std::size_t kWindow = 256;  // of each text at a seam
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (is(text.back(), kSpace) || among("\"'", text.back()))) text.remove_suffix(1);
+  while (!text.empty() && (is(text.front(), kSpace) || among("\"'", text.front()))) text.remove_prefix(1);
+  return text;
+}
+
+// One word, such as password or DB_PASSWORD.
+bool is_name(std::string_view text) {
+  if (text.size() < 3 || text.size() > 64) return false;
+  for (const char c : text) {
+    if (!is(c, kBase64Url) && c != '.') return false;
+  }
+  return true;
+}
+
+// A name of a secret that lacks its value: the rules say so themselves, given a value that no rule takes by its looks.
+bool wants_value(std::string_view text) {
+  std::string_view name = trimmed(text);
+  const bool separated = !name.empty() && (name.back() == '=' || name.back() == ':');
+  if (!separated && !is_name(name)) return false;
+  std::string probe(name.size() > kWindow ? name.substr(name.size() - kWindow) : name);
+  if (!separated) probe += '=';
+  const std::size_t begin = probe.size();
+  probe += "q7z";
+  Hits hits;
+  find(probe, hits, {.escapes = false, .base64 = false});
+  return std::any_of(hits.begin(), hits.end(), [&](const Hit& h) { return h.rule == Rule::kSecretPair && h.begin == begin && h.end == probe.size(); });
+}
+
+// Ends in a character that a token can go on from, and the next begins with one.
+bool may_join(std::string_view a, std::string_view b) {
+  const auto in = [](char c) { return is(c, kTokenChar) || c == ':'; };
+  return !a.empty() && !b.empty() && in(a.back()) && in(b.front());
+}
+
+bool found_alone(std::string_view text, std::size_t begin) {
+  Hits hits;
+  find(text.substr(0, kWindow), hits, {.escapes = false, .base64 = false});
+  return std::any_of(hits.begin(), hits.end(), [&](const Hit& h) { return h.begin <= begin && begin < h.end; });
+}
+
+}  // namespace
+
+bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& mask_these) {
+  mask_these.assign(texts.size(), false);
+  bool any = false;
+  for (std::size_t i = 0; i + 1 < texts.size(); ++i) {
+    const std::string_view a = texts[i], b = texts[i + 1];
+    if (a.empty() || b.empty()) continue;
+    if (wants_value(a)) {
+      const std::string_view value = trimmed(b);
+      if (value.size() >= 3 && !innocent_value(trimmed(a), value) && own_mask(value) != value.size()) any = mask_these[i + 1] = true;
+      continue;
+    }
+    if (!may_join(a, b)) continue;
+    std::string joined(a.substr(a.size() - std::min(a.size(), kWindow)));
+    const std::size_t seam = joined.size();
+    joined += b.substr(0, kWindow);
+    Hits hits;
+    find(joined, hits, {.escapes = false, .base64 = false});
+    for (const Hit& h : hits) {
+      if (h.cls() != Class::kSecret || h.rule == Rule::kHighEntropy || h.end <= seam) continue;
+      if (h.begin < seam) {
+        any = mask_these[i] = mask_these[i + 1] = true;
+      } else if (h.begin - seam < 32 && !found_alone(b, h.begin - seam)) {
+        any = mask_these[i + 1] = true;  // its name lies over the seam
+      }
+    }
+  }
+  return any;
+}
+
+}  // namespace stella::telemetry
