@@ -86,6 +86,8 @@ class Backend::Impl {
         tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
     chunk_.text.reserve(kChunk + 2 * kLineBytes);
+    options_.exporter.reset();
+    options_.row_sink.reset();
   }
 
   void start() {
@@ -146,7 +148,16 @@ class Backend::Impl {
     outlet_->stop();
     drain_late();
     rows_->flush(Deadline::after(std::chrono::seconds(1)));
-    rows_.reset();
+    std::unique_ptr<RowFeed> rows;
+    std::shared_ptr<Exporter> exporter;
+    {
+      Lock draining(drain_mutex_);  // a late push may be draining
+      rows = std::move(rows_);
+      exporter = feed_.close();
+    }
+    rows.reset();
+    if (exporter) exporter->flush(Deadline::after(std::chrono::seconds(1)));
+    exporter.reset();  // this object stays for late pushes; what it holds does not
     log_->sync();
     outlet_->remove_files();
   }

@@ -20,7 +20,7 @@ ExportFeed::ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes
 }
 
 void ExportFeed::offer_metrics(const Resource& resource, bool now) {
-  if (!metrics_) return;
+  if (!metrics_ || !exporter_) return;
   const std::int64_t at = steady_ns();
   if (!now && at - metrics_ns_ < metrics_every_ns_) return;
   metrics_ns_ = at;

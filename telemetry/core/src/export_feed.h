@@ -31,6 +31,8 @@ class ExportFeed {
   bool due() const;
   // Hands all of them over; the exporter keeps them from then on.
   void offer(const Resource& resource);
+  // Nothing is exported from now on. Returns the exporter.
+  std::shared_ptr<Exporter> close() { return std::exchange(exporter_, nullptr); }
   // What the metrics gained since the last call, where their interval passed or `now` says so.
   void offer_metrics(const Resource& resource, bool now);
 
@@ -39,7 +41,7 @@ class ExportFeed {
   void offer_logs(LogBatch& batch, const Resource& resource);
   void offer_spans(const Resource& resource);
 
-  const std::shared_ptr<Exporter> exporter_;
+  std::shared_ptr<Exporter> exporter_;
   const Attributes attributes_;
   const std::int64_t every_ns_;
   const std::size_t bytes_;

@@ -120,6 +120,17 @@ TEST(Export, EveryRecordOnceWithItsReasonAndErrorsApart) {
   EXPECT_TRUE(logs_in(requests->take()).empty());
 }
 
+TEST(Export, TheEndHandsOverEverythingAndLetsGoOfTheExporter) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto backend = *Backend::install(options(dir.path(), requests));
+  backend->outlet().push(log_bytes(Level::kInfo, 1));
+  EXPECT_GT(requests.use_count(), 1);
+  backend.reset();
+  EXPECT_EQ(requests.use_count(), 1);
+  EXPECT_EQ(logs_in(requests->take()), (std::vector<std::int64_t>{1}));
+}
+
 TEST(Export, RequestsStaySmallAndNobodyWaitsForRoomInTheRings) {
   const TempDir dir;
   const auto requests = std::make_shared<Requests>();

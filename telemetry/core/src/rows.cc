@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "outlet.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/metrics.h"
 
@@ -108,6 +109,7 @@ bool RowFeed::flush(Deadline deadline) {
 
 void RowFeed::run() {
   t_row_thread = true;
+  RingOutlet::set_internal_thread();
   std::vector<SpanRecord> spans;
   std::vector<LogRecord> logs;
   Deadline::Clock::time_point retry{};

@@ -89,8 +89,8 @@ class Backend {
  public:
   // Installs itself as the outlet and starts the thread. kIo where the log file or the directory cannot be opened.
   static Result<std::unique_ptr<Backend>> install(BackendOptions options);
-  // Writes what waits (at most five seconds), then brings back the default outlet. Records that other threads push later are written
-  // at once, one by one.
+  // Writes what waits (at most five seconds), gives the exporter a second to send it, then brings back the default outlet and lets go
+  // of exporter and row sink. Records that other threads push later are written at once, one by one.
   ~Backend();
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
