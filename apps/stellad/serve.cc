@@ -35,6 +35,7 @@ using std::chrono::milliseconds;
 constexpr telemetry::Logger kLog{"stellad"};
 constexpr telemetry::Gauge kUp{contracts::metrics::kServiceUp};
 
+constexpr auto kSettle = milliseconds(500);
 constexpr auto kControlsEvery = milliseconds(2000);  // what an operator changes is in force everywhere within seconds
 constexpr std::string_view kRoles[] = {"web", "orchestrator", "telemetry", "indexer", "locker"};
 
@@ -255,6 +256,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
+  p.services->settle_telemetry = [&p] { (void)p.telemetry->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
   http.address = settings.text("http.address");

@@ -49,6 +49,7 @@ http::Response settings_response(const controls::Stored& stored) {
 
 Result<http::Response> obs_trace(Context& ctx) {
   const TraceId trace = STELLA_TRY(ctx.id_param<TraceId>("trace_id"));
+  if (ctx.services.settle_telemetry) ctx.services.settle_telemetry();
   std::string body = "{\"trace_id\":\"" + trace.hex() + "\"";
   bool empty = true;
   for (const Part& part : kParts) {

@@ -155,7 +155,7 @@ Result<void> Indexer::Impl::keep_leases() {
 
 namespace {
 
-constexpr std::size_t kLinks = 64;  // traces that one span names; a batch of thousands names its first
+constexpr std::size_t kLinks = 32;  // as many as a span takes; a batch of thousands names its first traces
 
 // A batch belongs to many traces: a span of its own that links to them.
 void tell_indexed(int shard, const BatchResult& done, Timestamp began) {

@@ -33,6 +33,9 @@ struct Services {
   std::function<std::vector<std::pair<std::string, std::string>>()> parts;
   // Whether the bus answers: without it no job can start, and requests that need one are refused at once. Null: not asked.
   std::function<bool()> bus_connected;
+  // Brings what this process has recorded so far to where queries find it, within a moment: who asks for the trace of the command before
+  // sees all of it. Null: not needed.
+  std::function<void()> settle_telemetry;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
 };
