@@ -73,7 +73,7 @@ const Key& key_of(std::string_view tenant) {
   thread_local Cached cached;
   const std::int64_t day = coarse_seconds() / 86'400;
   if (cached.version == g_version.load(std::memory_order_acquire) && cached.day == day && cached.tenant_size == tenant.size() &&
-      std::memcmp(cached.tenant.data(), tenant.data(), tenant.size()) == 0) {
+      std::string_view(cached.tenant.data(), cached.tenant_size) == tenant) {
     return cached.key;
   }
   std::uint32_t version = 0;

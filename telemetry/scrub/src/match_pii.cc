@@ -135,7 +135,8 @@ void Finder::digits(std::size_t pos) {
   while (end < text_.size() && (is(text_[end], kDigit) || (sep(text_[end]) && is(text_[end - 1], kDigit) && is(at(end + 1), kDigit)))) ++end;
   if (end == pos && !is(text_[pos], kDigit)) end = pos;  // the 12th character is a separator at the end of the run
   seen_.digits = std::max(end, pos + 1);
-  if (has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
+  const auto count = std::count_if(text_.begin() + static_cast<std::ptrdiff_t>(begin), text_.begin() + static_cast<std::ptrdiff_t>(end), [](char c) { return is(c, kDigit); });
+  if (count >= 13 && has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
   // 3-3-4
   for (std::size_t i = begin; i + 12 <= end; ++i) {
     if (text_[i + 3] != '-' || text_[i + 7] != '-' || text_[i] < '2' || text_[i] > '9' || text_[i + 4] < '2') continue;

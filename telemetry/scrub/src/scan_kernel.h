@@ -3,6 +3,8 @@
 //
 // Masks are written so that a bit stands at the *last* byte of what it is about: only earlier bytes, of this block or the one before, decide.
 
+#pragma once
+
 // What 64 bytes are: one bit a byte.
 struct Masks {
   std::uint64_t digit, dot, colon, at, sep /* blank, - */, open /* + ( */, symbol /* + - / _ */, word /* base64 */;

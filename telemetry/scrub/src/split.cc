@@ -11,7 +11,7 @@ using namespace scrubbing;
 
 namespace {
 
-constexpr std::size_t kWindow = 256;  // of each text at a seam
+constexpr std::size_t kWindow = 64;  // of each text at a seam: an issued key is shorter
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (is(text.back(), kSpace) || among("\"'", text.back()))) text.remove_suffix(1);
@@ -28,11 +28,39 @@ bool is_name(std::string_view text) {
   return true;
 }
 
+// Cheap: a part of the name of some secret occurs.
+bool names_a_secret(std::string_view text) {
+  for (std::size_t i = 0; i + 3 <= text.size(); ++i) {
+    const char c = static_cast<char>(text[i] | 0x20), next = static_cast<char>(text[i + 1] | 0x20);
+    if ((c == 'p' && (next == 'a' || next == 'w')) || (c == 's' && next == 'e') || (c == 't' && next == 'o') || (c == 'k' && next == 'e') || (c == 'c' && next == 'r')) return true;
+  }
+  return false;
+}
+
+// All texts one after the other, long ones without their middle, hold nothing: then no two neighbours do. False: look at each seam.
+bool nothing_joined(std::span<const std::string_view> texts) {
+    char buffer[2048];
+  std::size_t size = 0;
+  for (const std::string_view text : texts) {
+    if (size + 2 * kWindow + 1 > sizeof buffer) return false;
+    if (text.size() <= 2 * kWindow) {
+      size += text.copy(buffer + size, text.size());
+    } else {
+      size += text.copy(buffer + size, kWindow);
+      buffer[size++] = '\n';
+      size += text.copy(buffer + size, kWindow, text.size() - kWindow);
+    }
+  }
+  Hits hits;
+  find({buffer, size}, hits, {.escapes = false, .base64 = false});
+  return std::none_of(hits.begin(), hits.end(), [](const Hit& h) { return h.cls() == Class::kSecret; });
+}
+
 // A name of a secret that lacks its value: the rules say so themselves, given a value that no rule takes by its looks.
 bool wants_value(std::string_view text) {
   std::string_view name = trimmed(text);
   const bool separated = !name.empty() && (name.back() == '=' || name.back() == ':');
-  if (!separated && !is_name(name)) return false;
+  if (!separated && (!is_name(name) || !names_a_secret(name))) return false;
   std::string probe(name.size() > kWindow ? name.substr(name.size() - kWindow) : name);
   if (!separated) probe += '=';
   const std::size_t begin = probe.size();
@@ -59,6 +87,7 @@ bool found_alone(std::string_view text, std::size_t begin) {
 bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& mask_these) {
   mask_these.assign(texts.size(), false);
   bool any = false;
+  const bool joins = texts.size() > 1 && !nothing_joined(texts);
   for (std::size_t i = 0; i + 1 < texts.size(); ++i) {
     const std::string_view a = texts[i], b = texts[i + 1];
     if (a.empty() || b.empty()) continue;
@@ -67,7 +96,7 @@ bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& ma
       if (value.size() >= 3 && !innocent_value(trimmed(a), value) && own_mask(value) != value.size()) any = mask_these[i + 1] = true;
       continue;
     }
-    if (!may_join(a, b)) continue;
+    if (!joins || !may_join(a, b)) continue;
     std::string joined(a.substr(a.size() - std::min(a.size(), kWindow)));
     const std::size_t seam = joined.size();
     joined += b.substr(0, kWindow);
