@@ -54,6 +54,11 @@ struct RemoteContext {
 // From the headers of a message (names in any case). nullopt where traceparent is absent, malformed or there twice: start a new trace.
 std::optional<RemoteContext> extract(std::span<const std::pair<std::string_view, std::string_view>> headers);
 
+// Why a span is kept (field sampling_reason). kUndecided: the head did not choose it; the backend holds it until its local root ends.
+enum class SamplingReason : std::uint8_t { kHead, kError, kLatency, kIncident, kUndecided };
+std::string_view to_string(SamplingReason reason);
+inline constexpr std::uint64_t kSampleAll = 0;  // rejection threshold of consistent sampling: 56 bits, 0 keeps everything
+
 // The ambient values that every log line and span carries. Empty values are left out of the line.
 struct Context {
   TraceId trace_id;
@@ -69,20 +74,36 @@ struct Context {
   RequestId request_id;
   JobId job_id;
   RunId run_id;
+  std::string baggage;    // members that the allow-list let in (propagation.h)
+  std::uint64_t threshold = kSampleAll;  // of the head decision
+  SamplingReason sampling = SamplingReason::kHead;
+  bool remote = false;    // span_id is a span of another process
+  bool started_here = false;  // this process made the trace: its sampling follows the tenant that becomes known
+  TraceParent linked;     // of a foreign caller (admit): the next local root links to it
 
   // The ambient context of this thread.
   static const Context& current();
-  // For what becomes known on the way (tenant and actor after authentication). Ends with the enclosing ContextScope.
-  static Context& edit();
+  // For what becomes known on the way (tenant and actor after authentication): f(Context&). Ends with the enclosing ContextScope.
+  // Ids of trace and span are the open spans' business: leave them alone.
+  template <class F>
+  static void edit(F&& f) {
+    f(mutable_current());
+    edited();
+  }
 
   // A child of a remote span: same trace, its span id as parent of the next Span.
   static Context continue_from(const RemoteContext& remote);
   // The wire form for a call from here: current trace and span. All-zero ids where no span is open: call only inside a Span.
   TraceParent parent() const { return {trace_id, span_id, flags}; }
   std::string traceparent() const { return format_traceparent(parent()); }
+
+ private:
+  static Context& mutable_current();
+  static void edited();
 };
 
 // Makes `context` ambient for this thread until the end of the scope. Scopes nest; they end in reverse order on their thread.
+// Costs no copy of what is moved in, and none at its end.
 class ContextScope {
  public:
   explicit ContextScope(Context context);
@@ -91,7 +112,8 @@ class ContextScope {
   ContextScope& operator=(const ContextScope&) = delete;
 
  private:
-  Context saved_;
+  Context context_;
+  Context* saved_;
 };
 
 }  // namespace stella::telemetry

@@ -22,11 +22,21 @@ enum class Level : std::uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
 std::string_view to_string(Level level);
 std::optional<Level> parse_level(std::string_view text);
 
-// Least level that is emitted; changeable at any time. Errors always are.
+// Least level that is emitted; changeable at any time, in force for the next call. Errors always are. The most exact rule decides: tenant and
+// module, tenant, module, process. A tenant is that of the ambient context.
 void set_level(Level level);
+void set_module_level(std::string_view module, Level level);
+void clear_module_level(std::string_view module);
+// `module` "*" is every module without a rule of its own.
+void set_tenant_level(std::string_view tenant, std::string_view module, Level level);
+inline void set_tenant_level(std::string_view tenant, Level level) { set_tenant_level(tenant, "*", level); }
+void clear_tenant_levels(std::string_view tenant);
+// What holds now for a call of `module` in the work of `tenant`.
+Level level_of(std::string_view module, std::string_view tenant);
 
 namespace detail {
-extern std::atomic<Level> g_level;
+extern std::atomic<Level> g_level;  // the least of all rules: what is below it needs no look at them
+// Lays the record out in the thread's scratch, scrubbed, and pushes it: no lock, no allocation, no system call.
 void emit(Level level, std::string_view module, std::string_view message, std::initializer_list<Field> fields);
 }  // namespace detail
 

@@ -27,13 +27,9 @@ namespace stella::telemetry {
 
 enum class RecordKind : std::uint8_t { kPadding = 0, kLog = 1, kSpan = 2 };
 enum class SpanStatus : std::uint8_t { kUnset, kOk, kError };
-// Why a span is kept (field sampling_reason). kUndecided: the head did not choose it; the backend holds it until its local root ends.
-enum class SamplingReason : std::uint8_t { kHead, kError, kLatency, kIncident, kUndecided };
-std::string_view to_string(SamplingReason reason);
 
 inline constexpr std::uint8_t kForeignField = 255;
 inline constexpr std::size_t kRecordBytes = 48 * 1024;  // most bytes of one record; the writer cuts texts and sets kTruncated
-inline constexpr std::uint64_t kSampleAll = 0;          // rejection threshold of consistent sampling: 56 bits, 0 keeps everything
 
 // Trivially copyable, no padding inside.
 struct RecordHead {
@@ -199,5 +195,7 @@ class Outlet {
 // nullptr brings back the default. Returns the previous one. The old one is not called any more by threads that begin a push after this
 // returns; keep it alive until the process has no such push left (a backend never frees its outlet).
 Outlet* install_outlet(Outlet* outlet);
+// The default: log lines to standard error, spans forgotten.
+Outlet& default_outlet();
 
 }  // namespace stella::telemetry

@@ -5,13 +5,11 @@
 //   if (!result) span.fail(result.error());
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "stella/base/result.h"
 #include "stella/base/time.h"
@@ -33,14 +31,63 @@ class SpanName {
   static SpanName api(std::string_view route_template) { return SpanName("api.", route_template); }
   static SpanName job(const contracts::JobKindRow& row) { return SpanName("", row.span); }
   std::string str() const { return std::string(prefix_).append(text_); }
+  std::string_view prefix() const { return prefix_; }
+  std::string_view text() const { return text_; }
 
  private:
   SpanName(std::string_view prefix, std::string_view text) : prefix_(prefix), text_(text) {}
   std::string_view prefix_, text_;
 };
 
+namespace detail {
+struct Producer;
+struct SpanBuffer;
+
+// What both kinds of span share: the parts that are known at the beginning, and the buffer of those that are recorded.
+class SpanCore {
+ public:
+  bool recorded() const { return buffer_ != nullptr; }
+  void set(const Field& field) {
+    if (buffer_ != nullptr) add(field);
+  }
+  void link(const TraceParent& other) {
+    if (buffer_ != nullptr) add_link(other);
+  }
+  void event(Literal name, std::initializer_list<Field> fields) {
+    if (buffer_ != nullptr) add_event(name.view(), fields);
+  }
+  void fail(const Error& error);
+  void ok() {
+    if (status_ == 0) status_ = 1;
+  }
+  void started_at(Timestamp start);
+  void keep();
+  bool wants_keep() const { return keep_ || status_ == 2; }
+
+ protected:
+  SpanCore(SpanName name, SpanKind kind) : name_(name), kind_(kind) {}
+  // Makes `context` that of this span and decides whether it is recorded.
+  void begin(Producer& producer, Context& context);
+  // Lays out the record and pushes it. `ambient`: `context` is the thread's own.
+  void finish(Producer& producer, const Context& context, bool ambient);
+  void forget(Producer& producer);
+
+  SpanBuffer* buffer_ = nullptr;  // null: not recorded, or ended
+  SpanName name_;
+  SpanKind kind_;
+  std::uint8_t status_ = 0;  // SpanStatus
+  bool keep_ = false;
+  bool local_root_ = false, remote_parent_ = false, new_trace_ = false;
+
+ private:
+  void add(const Field& field);
+  void add_link(const TraceParent& other);
+  void add_event(std::string_view name, std::initializer_list<Field> fields);
+};
+}  // namespace detail
+
 // A span that is not ambient: it may begin on one thread and end on another, with one owner at a time.
-class ManualSpan {
+class ManualSpan : private detail::SpanCore {
  public:
   // Child of `parent`; a new trace where parent.trace_id is empty.
   ManualSpan(SpanName name, SpanKind kind, const Context& parent, std::initializer_list<Field> fields = {});
@@ -52,53 +99,50 @@ class ManualSpan {
   const Context& context() const { return context_; }
   // For tenant, actor and the like that become known on the way.
   Context& edit_context() { return context_; }
-  // The last value of a key wins.
-  void set(const Field& field);
-  void link(const TraceParent& other);
-  void fail(const Error& error);
-  void ok() { status_ = Status::kOk; }
+  // The last value of a key wins. At most 128 attributes; more are counted, not kept.
+  using SpanCore::set;
+  using SpanCore::link;   // at most 32
+  using SpanCore::event;  // at most 32
+  using SpanCore::fail;
+  using SpanCore::ok;     // after fail() it stays failed
   // Moves the beginning back, for work that began before its context was known.
-  void started_at(Timestamp start);
+  using SpanCore::started_at;
+  // A callee asked to keep the trace (it failed there): the backend keeps it whatever the head decided.
+  using SpanCore::keep;
+  using SpanCore::wants_keep;  // failed, or asked to keep: say so to the caller
+  using SpanCore::recorded;
   // Ends it now; later calls do nothing. The destructor ends it too.
   void end();
 
  private:
-  friend class Span;
-  enum class Status : std::uint8_t { kUnset, kOk, kError };
-  struct Attribute {
-    std::string_view key;
-    std::uint8_t order;
-    std::string json;
-  };
-  std::string name_;
-  SpanKind kind_;
-  Status status_ = Status::kUnset;
   bool open_ = true;
-  Timestamp start_;
-  std::chrono::steady_clock::time_point steady_start_;
   Context context_;
-  std::vector<Attribute> attributes_;
-  std::vector<TraceParent> links_;
 };
 
 // Child of the ambient context, and ambient itself until it goes. Lives and dies on one thread, in nesting order.
-class Span {
+// Beginning and end copy no text; of a trace that nobody records they cost a few ns.
+class Span : private detail::SpanCore {
  public:
   explicit Span(SpanName name, SpanKind kind = SpanKind::kInternal, std::initializer_list<Field> fields = {});
   ~Span();
   Span(const Span&) = delete;
   Span& operator=(const Span&) = delete;
 
-  void set(const Field& field) { span_.set(field); }
-  void link(const TraceParent& other) { span_.link(other); }
-  void fail(const Error& error) { span_.fail(error); }
-  void ok() { span_.ok(); }
-  void started_at(Timestamp start) { span_.started_at(start); }
+  // As in ManualSpan.
+  using SpanCore::set;
+  using SpanCore::link;
+  using SpanCore::event;
+  using SpanCore::fail;
+  using SpanCore::ok;
+  using SpanCore::started_at;
+  using SpanCore::keep;
+  using SpanCore::wants_keep;
+  using SpanCore::recorded;
 
  private:
-  ManualSpan span_;
   TraceId saved_trace_;
   SpanId saved_span_, saved_parent_;
+  std::uint8_t saved_flags_;
 };
 
 }  // namespace stella::telemetry
