@@ -1,10 +1,12 @@
-// The collecting sink and the wire form of what it collects.
+// The collecting outlet and the wire form of what it collects.
 #include "telemetry_capture.h"
 
 #include <mutex>
 
 #include "stella/contracts/catalogue.h"
 #include "stella/telemetry/controls.h"
+#include "stella/telemetry/lines.h"
+#include "stella/telemetry/record.h"
 
 namespace stella::runner {
 namespace {
@@ -22,25 +24,35 @@ Id parse_or_empty(std::string_view text) {
 
 }  // namespace
 
-class CaptureSink final : public telemetry::Sink {
+// In front of the process's own outlet: copies what a thread with a capture emits.
+class CaptureOutlet final : public telemetry::Outlet {
  public:
-  void log(telemetry::LogRecord&& record) noexcept override {
-    if (t_capture != nullptr && t_capture->lines_.size() < kRecords) t_capture->lines_.push_back(record.line);
-    if (next) next->log(std::move(record));
+  // `next` null: nothing else is written (the child of a job).
+  explicit CaptureOutlet(telemetry::Outlet* next) : next_(next) {}
+  void push(std::string_view record) noexcept override {
+    if (t_capture != nullptr) t_capture->take(record);
+    if (next_ != nullptr) next_->push(record);
   }
-  void span(telemetry::SpanRecord&& record) noexcept override {
-    if (t_capture != nullptr && t_capture->spans_.size() < kRecords) t_capture->spans_.push_back(record);
-    if (next) next->span(std::move(record));
-  }
-  std::shared_ptr<telemetry::Sink> next;
+
+ private:
+  telemetry::Outlet* next_;
 };
+
+void TelemetryCapture::take(std::string_view record) {
+  const auto view = telemetry::RecordView::parse(record);
+  if (!view) return;
+  if (view->head().kind == telemetry::RecordKind::kLog) {
+    if (lines_.size() < kRecords) telemetry::append_line(lines_.emplace_back(), *view, telemetry::resource());
+  } else if (spans_.size() < kRecords) {
+    spans_.push_back(telemetry::to_span_record(*view, telemetry::resource()));
+  }
+}
 
 void install_capture() {
   static std::once_flag once;
   std::call_once(once, [] {
-    auto sink = std::make_shared<CaptureSink>();
-    sink->next = telemetry::install_sink(nullptr);
-    telemetry::install_sink(std::move(sink));
+    telemetry::Outlet* before = telemetry::install_outlet(nullptr);
+    telemetry::install_outlet(new CaptureOutlet(before != nullptr ? before : &telemetry::default_outlet()));  // never freed, like every outlet
   });
 }
 
@@ -78,7 +90,7 @@ TelemetryCapture::TelemetryCapture() { t_capture = this; }
 TelemetryCapture::TelemetryCapture(const JobContext& context) {
   telemetry::set_resource(context.resource);
   controls::apply(context.context.tenant_id, controls::from_json(context.controls));
-  telemetry::install_sink(std::make_shared<CaptureSink>());
+  telemetry::install_outlet(new CaptureOutlet(nullptr));
   scope_.emplace(context.context);
   t_capture = this;
 }

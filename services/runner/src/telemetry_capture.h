@@ -22,11 +22,11 @@ struct JobContext {
   static JobContext from_json(const json::Value& value);
 };
 
-// Collects what this thread emits between construction and end, beside whatever sink the process has. One per thread at a time.
+// Collects what this thread emits between construction and end, beside whatever outlet the process has. One per thread at a time.
 class TelemetryCapture {
  public:
   TelemetryCapture();
-  // In the child: also becomes the process's resource, its only sink, and its ambient context.
+  // In the child: also becomes the process's resource, its only outlet, and its ambient context.
   explicit TelemetryCapture(const JobContext& context);
   ~TelemetryCapture();
   TelemetryCapture(const TelemetryCapture&) = delete;
@@ -38,13 +38,14 @@ class TelemetryCapture {
   json::Value logs() const;
 
  private:
-  friend class CaptureSink;
+  friend class CaptureOutlet;
+  void take(std::string_view record);
   std::vector<telemetry::SpanRecord> spans_;
   std::vector<std::string> lines_;
   std::optional<telemetry::ContextScope> scope_;
 };
 
-// Puts the collecting sink in front of the process's own; needed once before the first TelemetryCapture of the parent.
+// Puts the collecting outlet in front of the process's own, which must be installed already; needed once before the first TelemetryCapture of the parent.
 void install_capture();
 
 // The work span of a job kind (contracts/jobs.json), nothing where the parent's runner.execute stands for it.

@@ -1,13 +1,20 @@
 // The ambient context of a thread.
 #include "stella/telemetry/context.h"
 
-namespace stella::telemetry {
-namespace {
-thread_local Context t_context;
-}
+#include "producer.h"
+#include "sampling_policy.h"
 
-const Context& Context::current() { return t_context; }
-Context& Context::edit() { return t_context; }
+namespace stella::telemetry {
+
+using detail::producer;
+
+const Context& Context::current() { return *producer().context; }
+Context& Context::mutable_current() { return *producer().context; }
+void Context::edited() {
+  detail::Producer& p = producer();
+  p.changed();
+  if (p.context->started_here) detail::decide_again(*p.context);
+}
 
 Context Context::continue_from(const RemoteContext& remote) {
   Context context;
@@ -15,10 +22,22 @@ Context Context::continue_from(const RemoteContext& remote) {
   context.span_id = remote.parent.span_id;
   context.flags = remote.parent.flags;
   context.tracestate = remote.tracestate;
+  context.remote = true;
+  context.threshold = detail::threshold_of(remote.tracestate);
   return context;
 }
 
-ContextScope::ContextScope(Context context) : saved_(std::move(t_context)) { t_context = std::move(context); }
-ContextScope::~ContextScope() { t_context = std::move(saved_); }
+ContextScope::ContextScope(Context context) : context_(std::move(context)) {
+  detail::Producer& p = producer();
+  saved_ = p.context;
+  p.context = &context_;
+  p.changed();
+}
+
+ContextScope::~ContextScope() {
+  detail::Producer& p = producer();
+  p.context = saved_;
+  p.changed();
+}
 
 }  // namespace stella::telemetry

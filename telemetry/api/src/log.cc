@@ -1,52 +1,70 @@
-// Logger's way out: from the call to the installed sink, or to standard error where none is installed.
+// The log call: from typed fields to a record in the thread's scratch, and out.
 #include "stella/telemetry/log.h"
 
-#include <unistd.h>
+#include <algorithm>
 
-#include <mutex>
-#include <shared_mutex>
-
-#include "encode.h"
-#include "stella/base/file.h"
+#include "field_writer.h"
+#include "levels.h"
+#include "producer.h"
+#include "stella/telemetry/clock.h"
 #include "stella/telemetry/sink.h"
 
 namespace stella::telemetry {
+namespace detail {
 namespace {
 
-// Lines to standard error, one write each so that lines of several threads never mix.
-class StderrSink final : public Sink {
- public:
-  void log(LogRecord&& record) noexcept override {
-    record.line.push_back('\n');
-    [[maybe_unused]] const auto written = write_all(STDERR_FILENO, record.line);
-  }
-  void span(SpanRecord&&) noexcept override {}
-};
+constexpr std::size_t kModuleBytes = 128, kMessageBytes = 2048;
 
-struct Installed {
-  std::shared_mutex mutex;
-  std::shared_ptr<Sink> sink = std::make_shared<StderrSink>();
-  Resource resource;
-};
-// Never destroyed: threads may log while the process ends.
-Installed& installed() {
-  static Installed* const state = new Installed;
-  return *state;
+void set_ids(RecordHead& head, const Context& context) {
+  // Outside of any span the process itself is the work.
+  const Context& ids = context.trace_id.empty() ? process_context() : context;
+  head.trace_flags = ids.flags;
+  head.trace_id = ids.trace_id.bytes();
+  head.span_id = (ids.span_id.empty() ? process_context() : ids).span_id.bytes();
+  head.parent_span_id = ids.parent_span_id.bytes();
 }
 
 }  // namespace
 
-namespace detail {
-
-std::atomic<Level> g_level{Level::kInfo};
-
-std::shared_ptr<Sink> sink() {
-  std::shared_lock lock(installed().mutex);
-  return installed().sink;
-}
-
 void emit(Level level, std::string_view module, std::string_view message, std::initializer_list<Field> fields) {
-  sink()->log(encode_log({level, module, message, Timestamp::now()}, Context::current(), fields));
+  Producer& p = producer();
+  const Context& context = *p.context;
+  if (level != Level::kError && g_level_rules.load(std::memory_order_relaxed)) [[unlikely]] {
+    if (!passes_rules(level, module, context.tenant_id.str())) return;
+  }
+  p.prepare();
+  const std::string_view tenant = context.tenant_id.str();
+  module = module.substr(0, kModuleBytes);
+  message = message.substr(0, kMessageBytes);
+  char* q = copy_text(p.scratch + sizeof(RecordHead) + p.texts, module);
+  q = copy_text(q, message);
+  FieldArea area{q, p.scratch + kRecordBytes - 16};
+  const Field* field = fields.begin();
+  const Field* const end = field + std::min<std::size_t>(fields.size(), kLineFields);
+  for (; field != end; ++field) put_field(area, *field, tenant, p.masked);
+  if (fields.size() > kLineFields) [[unlikely]] {
+    area.dropped = static_cast<std::uint16_t>(area.dropped + (fields.size() - kLineFields));
+    area.cut = true;
+  }
+  if (area.texts > 1) mask_split_secrets(q, area, tenant);
+
+  std::memset(area.at, 0, 8);
+  const std::size_t size = (static_cast<std::size_t>(area.at - p.scratch) + 7) & ~std::size_t{7};
+  RecordHead& head = p.head();
+  head.size = static_cast<std::uint32_t>(size);
+  head.kind = RecordKind::kLog;
+  head.level = level;
+  head.flags = area.cut ? RecordHead::kTruncated : 0;
+  head.ns = now_ns();
+  head.end_ns = 0;
+  head.threshold = context.threshold;
+  head.sampling = context.sampling;
+  set_ids(head, context);
+  head.field_count = area.count;
+  head.dropped_fields = area.dropped;
+  head.module = static_cast<std::uint16_t>(module.size());
+  head.message = static_cast<std::uint16_t>(message.size());
+  push({p.scratch, size});
 }
 
 }  // namespace detail
@@ -68,17 +86,5 @@ std::optional<Level> parse_level(std::string_view text) {
   }
   return std::nullopt;
 }
-
-void set_level(Level level) { detail::g_level.store(level, std::memory_order_relaxed); }
-
-std::shared_ptr<Sink> install_sink(std::shared_ptr<Sink> sink) {
-  if (!sink) sink = std::make_shared<StderrSink>();
-  std::unique_lock lock(installed().mutex);
-  std::swap(installed().sink, sink);
-  return sink;
-}
-
-void set_resource(Resource resource) { installed().resource = std::move(resource); }
-const Resource& resource() { return installed().resource; }
 
 }  // namespace stella::telemetry

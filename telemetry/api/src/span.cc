@@ -1,31 +1,14 @@
-// Spans: ids and times at the beginning, one record at the end.
+// Spans: ids and times at the beginning, fields in record form on the way, one record at the end.
 #include "stella/telemetry/span.h"
 
 #include <algorithm>
 
-#include "encode.h"
-#include "stella/base/json.h"
-#include "stella/contracts/errors.h"
-#include "stella/telemetry/sink.h"
+#include "field_writer.h"
+#include "producer.h"
+#include "sampling_policy.h"
+#include "stella/telemetry/clock.h"
 
 namespace stella::telemetry {
-
-namespace detail {
-std::shared_ptr<Sink> sink();
-}
-
-namespace {
-constexpr std::size_t kAttributes = 128;
-constexpr std::size_t kLinks = 32;
-constexpr std::string_view kErrorCode = "error_code";
-constexpr std::string_view kErrorMessage = "error_message";
-
-std::string quoted(std::string_view text) {
-  std::string out;
-  json::append_quoted(out, text);
-  return out;
-}
-}  // namespace
 
 std::string_view to_string(SpanKind kind) {
   switch (kind) {
@@ -38,122 +21,313 @@ std::string_view to_string(SpanKind kind) {
   return "internal";
 }
 
-ManualSpan::ManualSpan(SpanName name, SpanKind kind, const Context& parent, std::initializer_list<Field> fields)
-    : name_(name.str()), kind_(kind), start_(Timestamp::now()), steady_start_(std::chrono::steady_clock::now()), context_(parent) {
-  if (context_.trace_id.empty()) {
-    context_.trace_id = TraceId::generate();
-    context_.span_id = SpanId();
-    context_.flags = TraceParent::kSampled | TraceParent::kRandom;
-    context_.tracestate.clear();
+namespace detail {
+namespace {
+
+// Tail keep for the route of the ambient context; looked up once per context and policy.
+bool tail_keep_of(Producer& p, const Context& context) {
+  const bool ambient = &context == p.context;
+  if (!ambient) return tail_keep(context.route);
+  const std::uint32_t generation = g_sampling_generation.load(std::memory_order_acquire);
+  if (p.tail_generation != generation) [[unlikely]] {
+    p.tail_keep = tail_keep(context.route);
+    p.tail_generation = generation;
   }
-  context_.parent_span_id = context_.span_id;
-  context_.span_id = SpanId::generate();
+  return p.tail_keep;
+}
+
+// Takes an earlier field of the same key out.
+void remove_field(SpanBuffer& b, const Field& field) {
+  char* p = b.data + kHeadRoom;
+  for (std::uint16_t i = 0; i < b.fields; ++i) {
+    FieldView view;
+    const std::size_t size = field_at(p, view);
+    if (view.id == field.order() && (view.id != kForeignField || view.key == field.key())) {
+      std::memmove(p, p + size, b.used - static_cast<std::size_t>(p + size - b.data));
+      b.used -= size;
+      --b.fields;
+      return;
+    }
+    p += size;
+  }
+}
+
+// True where a field of this key may be there already; marks it.
+bool seen_before(SpanBuffer& b, const Field& field) {
+  if (field.order() != kForeignField) [[likely]] {
+    std::uint64_t& word = b.seen[field.order() >> 6];
+    const std::uint64_t bit = std::uint64_t{1} << (field.order() & 63);
+    const bool seen = (word & bit) != 0;
+    word |= bit;
+    return seen;
+  }
+  std::uint32_t hash = 0;
+  for (const char c : field.key()) hash = hash * 31 + static_cast<unsigned char>(c);
+  const std::uint64_t bit = std::uint64_t{1} << (hash & 63);
+  const bool seen = (b.seen_foreign & bit) != 0;
+  b.seen_foreign |= bit;
+  return seen;
+}
+
+// Bytes that a field may need; a text is scrubbed on the way and may grow a little.
+std::size_t room_for(const Field& field) {
+  if (field.kind() == Field::Kind::kError) return 2 * kErrorReserve;
+  if (field.kind() > Field::Kind::kPii || field.text().size() <= kFastText) return kFastText + 8 + 256;
+  return 2 * std::min(field.text().size(), kTextBytes) + kErrorReserve + 512;
+}
+
+}  // namespace
+
+void SpanCore::begin(Producer& p, Context& context) {
+  if (context.trace_id.empty()) [[unlikely]] {
+    context.trace_id = p.random.trace_id();
+    context.span_id = SpanId();
+    context.started_here = true;
+    new_trace_ = local_root_ = true;
+    decide(context);
+    p.stale = p.stale || &context == p.context;
+  } else if (context.remote) [[unlikely]] {
+    local_root_ = remote_parent_ = true;
+    context.remote = false;
+    if ((context.flags & TraceParent::kSampled) == 0 && sampling_table().incidents) boost(context);
+  }
+  context.parent_span_id = context.span_id;
+  context.span_id = p.random.span_id();
+  if ((context.flags & TraceParent::kSampled) == 0) {
+    // A local root may be chosen yet, when its tenant becomes known.
+    if (!tail_keep_of(p, context) && !(new_trace_ && sampling_table().by_tenant)) return;
+  }
+  buffer_ = p.take_buffer();
+  const Instant now = instant();
+  buffer_->start_ns = now.epoch;
+  buffer_->start_mono = now.mono;
+  if (local_root_ && !context.linked.trace_id.empty()) [[unlikely]] {
+    add_link(context.linked);
+    add(f::linked_trace_id(context.linked.trace_id));
+  }
+}
+
+void SpanCore::add(const Field& field) {
+  SpanBuffer& b = *buffer_;
+  if (field.kind() == Field::Kind::kError) status_ = 2;
+  if (seen_before(b, field)) [[unlikely]] remove_field(b, field);
+  if (b.fields >= kAttributes && field.kind() != Field::Kind::kError) [[unlikely]] {
+    ++b.dropped_fields;
+    return;
+  }
+  const std::size_t room = room_for(field);
+  if (b.capacity - b.used < room + 16) [[unlikely]] {
+    if (!b.reserve(room)) b.reserve(kRecordBytes - 16 - b.used);
+  }
+  Producer& p = producer();
+  FieldArea area{b.data + b.used, b.data + b.capacity - 16};
+  put_field(area, field, p.context->tenant_id.str(), p.masked);
+  b.used = static_cast<std::size_t>(area.at - b.data);
+  b.fields = static_cast<std::uint16_t>(b.fields + area.count);
+  b.dropped_fields = static_cast<std::uint16_t>(b.dropped_fields + area.dropped);
+  b.texts = static_cast<std::uint16_t>(b.texts + area.texts);
+  b.cut |= area.cut;
+}
+
+void SpanCore::add_link(const TraceParent& other) {
+  SpanBuffer& b = *buffer_;
+  if (b.links == kLinks) {
+    ++b.dropped_links;
+    return;
+  }
+  char* const p = b.link_bytes + 24 * b.links++;
+  std::memcpy(p, other.trace_id.bytes().data(), 16);
+  std::memcpy(p + 16, other.span_id.bytes().data(), 8);
+}
+
+void SpanCore::add_event(std::string_view name, std::initializer_list<Field> fields) {
+  SpanBuffer& b = *buffer_;
+  if (b.events == kEvents) {
+    ++b.dropped_events;
+    return;
+  }
+  Producer& p = producer();
+  // Laid out behind the context in the thread's scratch, kept in the span's own buffer.
+  p.prepare();
+  char* const at = p.scratch + sizeof(RecordHead) + p.texts;
+  name = name.substr(0, 256);
+  const std::int64_t ns = now_ns();
+  const auto name_size = static_cast<std::uint16_t>(name.size());
+  std::memcpy(at, &ns, 8);
+  std::memcpy(at + 8, &name_size, 2);
+  char* const first = copy_text(at + 12, name);
+  FieldArea area{first, at + kTextBytes + 512};
+  for (const Field& field : fields) {
+    if (area.count < 32) put_field(area, field, p.context->tenant_id.str(), p.masked);
+    else area.cut = true;
+  }
+  if (area.texts > 1) mask_split_secrets(first, area, p.context->tenant_id.str());
+  std::memcpy(at + 10, &area.count, 2);
+  const auto size = static_cast<std::size_t>(area.at - at);
+  b.cut |= area.cut;
+  if (b.event_bytes.size() + size > kRecordBytes / 2) {
+    ++b.dropped_events;
+    b.cut = true;
+    return;
+  }
+  b.event_bytes.append(at, size);
+  ++b.events;
+}
+
+void SpanCore::fail(const Error& error) {
+  status_ = 2;
+  if (buffer_ != nullptr) add(f::error(error));
+}
+
+void SpanCore::keep() {
+  keep_ = true;
+  if (buffer_ != nullptr) buffer_->keep = true;
+}
+
+void SpanCore::started_at(Timestamp start) {
+  if (buffer_ == nullptr) return;
+  const std::int64_t back = buffer_->start_ns - start.micros() * 1000;
+  if (back <= 0) return;
+  buffer_->start_ns -= back;
+  buffer_->start_mono -= back;
+}
+
+void SpanCore::forget(Producer& p) { p.give_buffer(std::exchange(buffer_, nullptr)); }
+
+void SpanCore::finish(Producer& p, const Context& context, bool ambient) {
+  SpanBuffer& b = *buffer_;
+  const Instant now = instant();
+  const bool sampled = (context.flags & TraceParent::kSampled) != 0;
+  if (!sampled && !tail_keep_of(p, context)) return forget(p);  // was open only because its tenant might have chosen it
+
+  if (b.texts > 1) {
+    FieldArea area{b.data + b.used, b.data + b.capacity - 16};
+    area.count = b.fields;
+    mask_split_secrets(b.data + kHeadRoom, area, context.tenant_id.str());
+    b.used = static_cast<std::size_t>(area.at - b.data);
+    b.fields = area.count;
+    b.dropped_fields = static_cast<std::uint16_t>(b.dropped_fields + area.dropped);
+    b.cut |= area.cut;
+  }
+  // Right in front of the fields: head, texts of the context, name.
+  const std::string_view prefix = name_.prefix(), name = name_.text().substr(0, kNameBytes - prefix.size());
+  const std::size_t name_size = prefix.size() + name.size();
+  char* const fields = b.data + kHeadRoom;
+  copy_text(copy_text(fields - name_size, prefix), name);
+  char* record;
+  RecordHead head;
+  if (ambient) {
+    p.prepare();
+    char* const texts = fields - name_size - p.texts;
+    copy_text(texts, p.scratch + sizeof(RecordHead), p.texts);
+    record = texts - sizeof(RecordHead);
+    head = p.head();
+    head.request_id = context.request_id.uuid().bytes();
+  } else {
+    char texts[kContextBytes];
+    const std::size_t size = lay_out_context(context, head, texts, p.masked);
+    record = fields - name_size - size;
+    copy_text(record, texts, size);
+    record -= sizeof(RecordHead);
+  }
+  if (const std::size_t more = b.links * std::size_t{24} + b.event_bytes.size(); more != 0) [[unlikely]] {
+    const std::ptrdiff_t offset = record - b.data;
+    if (b.reserve(more)) {
+      char* q = b.data + b.used;
+      std::memcpy(q, b.link_bytes, b.links * std::size_t{24});
+      std::memcpy(q + b.links * std::size_t{24}, b.event_bytes.data(), b.event_bytes.size());
+      b.used += more;
+      record = b.data + offset;
+    } else {
+      b.dropped_links = static_cast<std::uint16_t>(b.dropped_links + std::exchange(b.links, std::uint16_t{0}));
+      b.dropped_events = static_cast<std::uint16_t>(b.dropped_events + std::exchange(b.events, std::uint16_t{0}));
+      b.cut = true;
+    }
+  }
+  char* const end = b.data + b.used;
+  std::memset(end, 0, 8);
+  const std::size_t size = (static_cast<std::size_t>(end - record) + 7) & ~std::size_t{7};
+  head.size = static_cast<std::uint32_t>(size);
+  head.kind = RecordKind::kSpan;
+  head.level = Level::kInfo;
+  head.flags = static_cast<std::uint8_t>((b.cut ? RecordHead::kTruncated : 0) | (local_root_ ? RecordHead::kLocalRoot : 0) |
+                                         (remote_parent_ ? RecordHead::kRemoteParent : 0) | (b.keep ? RecordHead::kKeep : 0));
+  head.trace_flags = context.flags;
+  head.ns = b.start_ns;
+  head.end_ns = b.start_ns + std::max<std::int64_t>(0, now.mono - b.start_mono);
+  head.threshold = context.threshold;
+  head.trace_id = context.trace_id.bytes();
+  head.span_id = context.span_id.bytes();
+  head.parent_span_id = context.parent_span_id.bytes();
+  head.span_kind = kind_;
+  head.status = static_cast<SpanStatus>(status_);
+  head.sampling = sampled ? context.sampling : SamplingReason::kUndecided;
+  head.field_count = b.fields;
+  head.link_count = b.links;
+  head.event_count = b.events;
+  head.dropped_fields = b.dropped_fields;
+  head.dropped_links = b.dropped_links;
+  head.dropped_events = b.dropped_events;
+  head.module = 0;
+  head.message = static_cast<std::uint16_t>(name_size);
+  std::memcpy(record, &head, sizeof head);
+  push({record, size});
+  forget(p);
+}
+
+}  // namespace detail
+
+ManualSpan::ManualSpan(SpanName name, SpanKind kind, const Context& parent, std::initializer_list<Field> fields)
+    : SpanCore(name, kind), context_(parent) {
+  begin(detail::producer(), context_);
   for (const Field& field : fields) set(field);
 }
 
 ManualSpan::ManualSpan(ManualSpan&& other) noexcept
-    : name_(std::move(other.name_)),
-      kind_(other.kind_),
-      status_(other.status_),
-      open_(std::exchange(other.open_, false)),
-      start_(other.start_),
-      steady_start_(other.steady_start_),
-      context_(std::move(other.context_)),
-      attributes_(std::move(other.attributes_)),
-      links_(std::move(other.links_)) {}
-
-void ManualSpan::set(const Field& field) {
-  if (!open_) return;
-  if (field.kind() == Field::Kind::kError) return fail(field.error());
-  bool cut = false;
-  const auto known = std::find_if(attributes_.begin(), attributes_.end(), [&](const Attribute& a) { return a.key == field.key(); });
-  if (known != attributes_.end()) {
-    known->json = detail::encode_value(field, cut);
-  } else if (attributes_.size() < kAttributes) {
-    attributes_.push_back({field.key(), field.order(), detail::encode_value(field, cut)});
-  }
-}
-
-void ManualSpan::link(const TraceParent& other) {
-  if (open_ && links_.size() < kLinks) links_.push_back(other);
-}
-
-void ManualSpan::fail(const Error& error) {
-  if (!open_) return;
-  status_ = Status::kError;
-  std::erase_if(attributes_, [](const Attribute& a) { return a.key == kErrorCode || a.key == kErrorMessage; });
-  attributes_.push_back({kErrorCode, detail::kOrderErrorCode, quoted(contracts::error_info(error.code()).wire)});
-  attributes_.push_back({kErrorMessage, detail::kOrderErrorCode + 1, quoted(error.message())});
-}
-
-void ManualSpan::started_at(Timestamp start) {
-  if (start >= start_) return;
-  steady_start_ -= start_ - start;
-  start_ = start;
+    : SpanCore(static_cast<SpanCore&>(other)), open_(std::exchange(other.open_, false)), context_(std::move(other.context_)) {
+  other.buffer_ = nullptr;
 }
 
 void ManualSpan::end() {
-  if (!std::exchange(open_, false)) return;
-  SpanRecord record;
-  record.tenant_id = context_.tenant_id.empty() ? "platform" : context_.tenant_id.str();
-  record.trace_id = context_.trace_id.hex();
-  record.span_id = context_.span_id.hex();
-  if (!context_.parent_span_id.empty()) record.parent_span_id = context_.parent_span_id.hex();
-  record.name = std::move(name_);
-  record.kind = to_string(kind_);
-  record.service = resource().service;
-  record.start = start_;
-  // The monotonic clock measures; the wall clock only says when it began.
-  record.end = start_ + std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - steady_start_);
-  record.status = status_ == Status::kError ? "error" : status_ == Status::kOk ? "ok" : "unset";
-
-  std::stable_sort(attributes_.begin(), attributes_.end(), [](const Attribute& a, const Attribute& b) { return a.order < b.order; });
-  std::string& out = record.attributes;
-  out.push_back('{');
-  detail::append_resource(out);
-  detail::append_common(out, context_);
-  for (const Attribute& attribute : attributes_) {
-    out.push_back('"');
-    out.append(attribute.key).append("\":").append(attribute.json).push_back(',');
-  }
-  out.pop_back();
-  out.push_back('}');
-
-  record.links = "[";
-  for (const TraceParent& link : links_) {
-    if (record.links.size() > 1) record.links.push_back(',');
-    record.links += "{\"trace_id\":\"" + link.trace_id.hex() + "\",\"span_id\":\"" + link.span_id.hex() + "\"}";
-  }
-  record.links += "]";
-  detail::sink()->span(std::move(record));
+  if (!std::exchange(open_, false) || buffer_ == nullptr) return;
+  if (context_.started_here && local_root_) detail::decide_again(context_);
+  finish(detail::producer(), context_, false);
 }
 
-Span::Span(SpanName name, SpanKind kind, std::initializer_list<Field> fields)
-    : span_(name, kind, Context::current(), fields),
-      saved_trace_(Context::current().trace_id),
-      saved_span_(Context::current().span_id),
-      saved_parent_(Context::current().parent_span_id) {
-  Context& ambient = Context::edit();
-  ambient.trace_id = span_.context_.trace_id;
-  ambient.span_id = span_.context_.span_id;
-  ambient.parent_span_id = span_.context_.parent_span_id;
-  ambient.flags = span_.context_.flags;
-  ambient.tracestate = span_.context_.tracestate;
+Span::Span(SpanName name, SpanKind kind, std::initializer_list<Field> fields) : SpanCore(name, kind) {
+  detail::Producer& p = detail::producer();
+  Context& ambient = *p.context;
+  saved_trace_ = ambient.trace_id;
+  saved_span_ = ambient.span_id;
+  saved_parent_ = ambient.parent_span_id;
+  saved_flags_ = ambient.flags;
+  begin(p, ambient);
+  if (buffer_ != nullptr) {
+    for (const Field& field : fields) set(field);
+  }
 }
 
 Span::~Span() {
-  Context& ambient = Context::edit();
-  // What became known on the way (tenant, actor …) belongs to this span, too; its own ids stay.
-  const TraceId trace = span_.context_.trace_id;
-  const SpanId self = span_.context_.span_id, parent = span_.context_.parent_span_id;
-  span_.context_ = ambient;
-  span_.context_.trace_id = trace;
-  span_.context_.span_id = self;
-  span_.context_.parent_span_id = parent;
-  span_.end();
+  detail::Producer& p = detail::producer();
+  Context& ambient = *p.context;
+  // What became known on the way (tenant, actor …) belongs to this span, too.
+  if (buffer_ != nullptr) finish(p, ambient, true);
   ambient.trace_id = saved_trace_;
   ambient.span_id = saved_span_;
   ambient.parent_span_id = saved_parent_;
+  if (local_root_) [[unlikely]] {
+    ambient.remote = remote_parent_;
+    ambient.flags = saved_flags_;
+    if (new_trace_) {
+      ambient.started_here = false;
+      ambient.threshold = kSampleAll;
+      ambient.sampling = SamplingReason::kHead;
+      if (!ambient.tracestate.empty()) {
+        ambient.tracestate.clear();
+        p.stale = true;
+      }
+    }
+  }
 }
 
 }  // namespace stella::telemetry

@@ -1,0 +1,92 @@
+// Levels: one number for the common case, a table of rules for the rest.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "levels.h"
+
+namespace stella::telemetry {
+namespace detail {
+
+constinit std::atomic<Level> g_level{Level::kInfo};
+constinit std::atomic<bool> g_level_rules{false};
+
+namespace {
+
+using ByModule = std::map<std::string, Level, std::less<>>;
+struct Rules {
+  Level process = Level::kInfo;
+  ByModule modules;
+  std::map<std::string, ByModule, std::less<>> tenants;
+};
+
+struct Holder {
+  std::mutex mutex;  // writers
+  std::vector<std::unique_ptr<const Rules>> rules;  // all there ever were: a reader may hold any. People change levels by hand.
+};
+Holder& holder() {
+  static Holder& h = *new Holder;
+  return h;
+}
+constinit std::atomic<const Rules*> g_rules{nullptr};
+
+template <class F>
+void change(F&& f) {
+  Holder& h = holder();
+  const std::lock_guard lock(h.mutex);
+  const Rules* old = g_rules.load(std::memory_order_relaxed);
+  auto rules = old != nullptr ? std::make_unique<Rules>(*old) : std::make_unique<Rules>();
+  f(*rules);
+  Level least = rules->process;
+  for (const auto& [module, level] : rules->modules) least = std::min(least, level);
+  for (const auto& [tenant, modules] : rules->tenants) {
+    for (const auto& [module, level] : modules) least = std::min(least, level);
+  }
+  const bool any = !rules->modules.empty() || !rules->tenants.empty();
+  g_rules.store(rules.get(), std::memory_order_release);
+  h.rules.push_back(std::move(rules));
+  g_level_rules.store(any, std::memory_order_release);
+  g_level.store(least, std::memory_order_release);
+}
+
+}  // namespace
+
+bool passes_rules(Level level, std::string_view module, std::string_view tenant) { return level >= level_of(module, tenant); }
+
+}  // namespace detail
+
+Level level_of(std::string_view module, std::string_view tenant) {
+  const auto* rules = detail::g_rules.load(std::memory_order_acquire);
+  if (rules == nullptr) return Level::kInfo;
+  const auto find = [](const auto& map, std::string_view key) -> const Level* {
+    const auto it = map.find(key);
+    return it == map.end() ? nullptr : &it->second;
+  };
+  if (const auto it = rules->tenants.find(tenant.empty() ? std::string_view("platform") : tenant); it != rules->tenants.end()) {
+    if (const Level* level = find(it->second, module)) return *level;
+    if (const Level* level = find(it->second, "*")) return *level;
+  }
+  if (const Level* level = find(rules->modules, module)) return *level;
+  return rules->process;
+}
+
+void set_level(Level level) {
+  detail::change([&](auto& rules) { rules.process = level; });
+}
+void set_module_level(std::string_view module, Level level) {
+  detail::change([&](auto& rules) { rules.modules.insert_or_assign(std::string(module), level); });
+}
+void clear_module_level(std::string_view module) {
+  detail::change([&](auto& rules) { rules.modules.erase(std::string(module)); });
+}
+void set_tenant_level(std::string_view tenant, std::string_view module, Level level) {
+  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].insert_or_assign(std::string(module), level); });
+}
+void clear_tenant_levels(std::string_view tenant) {
+  detail::change([&](auto& rules) { rules.tenants.erase(std::string(tenant)); });
+}
+
+}  // namespace stella::telemetry

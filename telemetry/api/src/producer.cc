@@ -1,0 +1,142 @@
+// A thread's producer: made at its first record, gone with the thread.
+#include "producer.h"
+
+#include <pthread.h>
+
+#include <mutex>
+#include <new>
+
+#include "field_writer.h"
+#include "stella/telemetry/scrub.h"
+
+namespace stella::telemetry::detail {
+
+constinit thread_local Producer* t_producer = nullptr;
+
+namespace {
+
+constexpr std::size_t kScratchBytes = kRecordBytes + 64;
+
+pthread_key_t g_key;
+
+void once_per_process() {
+  // Runs after the destructors of thread_local objects, so that they may still log; what logs later makes a new one, which goes the same way.
+  pthread_key_create(&g_key, [](void* p) {
+    t_producer = nullptr;
+    delete static_cast<Producer*>(p);
+  });
+  // Equal ids in parent and child would mix two traces.
+  pthread_atfork(nullptr, nullptr, [] {
+    if (t_producer != nullptr) t_producer->random.seed();
+  });
+}
+
+// Copies a text of the context: scrubbed, at most `most` bytes.
+char* put_context_text(char* p, std::string_view text, std::size_t most, std::string_view tenant, std::string& masked, std::uint16_t& size) {
+  if (!text.empty() && !certainly_clean(text)) {
+    masked.clear();
+    scrub_append(masked, text, {.let_through = {}, .tenant = tenant});
+    text = masked;
+  }
+  text = cut_utf8(text, most);
+  size = static_cast<std::uint16_t>(text.size());
+  return copy_text(p, text);
+}
+
+}  // namespace
+
+Producer::Producer() : scratch(static_cast<char*>(::operator new(kScratchBytes))) {
+  new (scratch) RecordHead;
+  random.seed();
+}
+
+Producer::~Producer() {
+  for (std::size_t i = 0; i < spares; ++i) delete spare[i];
+  ::operator delete(scratch);
+}
+
+Producer& make_producer() {
+  static std::once_flag once;
+  std::call_once(once, once_per_process);
+  auto* made = new Producer;
+  t_producer = made;
+  pthread_setspecific(g_key, made);
+  return *made;
+}
+
+std::size_t lay_out_context(const Context& context, RecordHead& head, char* texts, std::string& masked) {
+  head.project_id = context.project_id.uuid().bytes();
+  head.request_id = context.request_id.uuid().bytes();
+  head.job_id = context.job_id.uuid().bytes();
+  head.run_id = context.run_id.uuid().bytes();
+  const std::string_view tenant = context.tenant_id.str();
+  char* p = texts;
+  head.tenant = static_cast<std::uint16_t>(tenant.size());  // a slug by construction
+  p = copy_text(p, tenant);
+  p = put_context_text(p, context.actor, kActorBytes, tenant, masked, head.actor);
+  p = put_context_text(p, context.route, kRouteBytes, tenant, masked, head.route);
+  p = put_context_text(p, context.method, kMethodBytes, tenant, masked, head.method);
+  p = put_context_text(p, context.tracestate, kTracestateBytes, tenant, masked, head.tracestate);
+  return static_cast<std::size_t>(p - texts);
+}
+
+void Producer::lay_out() {
+  texts = lay_out_context(*context, head(), scratch + sizeof(RecordHead), masked);
+  // A line always names a request or a job; outside of both, the process is the request.
+  if (context->request_id.is_nil() && context->job_id.is_nil()) head().request_id = process_context().request_id.uuid().bytes();
+  stale = false;
+}
+
+SpanBuffer* Producer::take_buffer() {
+  if (spares != 0) [[likely]] return spare[--spares];
+  return new SpanBuffer;
+}
+
+void Producer::give_buffer(SpanBuffer* buffer) {
+  if (spares == kSpare || buffer->capacity > 4 * SpanBuffer::kFirstBytes) {
+    delete buffer;
+    return;
+  }
+  buffer->reset();
+  spare[spares++] = buffer;
+}
+
+const Context& process_context() {
+  static const Context& context = *[] {  // never destroyed: threads may log while the process ends
+    auto* c = new Context;
+    c->trace_id = TraceId::generate();
+    c->span_id = SpanId::generate();
+    c->request_id = RequestId::generate();
+    return c;
+  }();
+  return context;
+}
+
+SpanBuffer::SpanBuffer() : data(static_cast<char*>(::operator new(kFirstBytes))), capacity(kFirstBytes) {}
+SpanBuffer::~SpanBuffer() { ::operator delete(data); }
+
+void SpanBuffer::reset() {
+  used = kHeadRoom;
+  seen[0] = seen[1] = seen[2] = seen[3] = seen_foreign = 0;
+  fields = dropped_fields = links = dropped_links = events = dropped_events = texts = 0;
+  cut = keep = false;
+  if (event_bytes.capacity() > kFirstBytes) event_bytes = std::string();
+  else event_bytes.clear();
+}
+
+bool SpanBuffer::reserve(std::size_t more) {
+  constexpr std::size_t kMost = kRecordBytes;
+  if (used + more + 16 <= capacity) return true;
+  if (used + more + 16 > kMost) return false;
+  std::size_t bytes = capacity;
+  while (bytes < used + more + 16) bytes *= 2;
+  bytes = bytes < kMost ? bytes : kMost;
+  char* const larger = static_cast<char*>(::operator new(bytes));
+  std::memcpy(larger, data, used);  // at the end of a span its head is laid out already
+  ::operator delete(data);
+  data = larger;
+  capacity = bytes;
+  return true;
+}
+
+}  // namespace stella::telemetry::detail

@@ -1,0 +1,36 @@
+// The policy in force, as spans read it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/sampler.h"
+
+namespace stella::telemetry::detail {
+
+inline constexpr std::uint64_t kKeepNothing = std::uint64_t{1} << 56;
+
+struct SamplingTable {
+  SamplingPolicy policy;
+  std::uint64_t threshold = 0;
+  bool by_tenant = false;  // a tenant that becomes known may change a decision
+  bool incidents = false;
+};
+// Never null.
+const SamplingTable& sampling_table() noexcept;
+extern std::atomic<std::uint32_t> g_sampling_generation;  // begins with 1; changes with the table
+
+// Sets flags, threshold, reason and tracestate of a trace that begins here.
+void decide(Context& context);
+void decide_again(Context& context);
+// A trace that began elsewhere and was not chosen there: incidents may choose it.
+void boost(Context& context);
+
+// `th` of a tracestate's `ot` member; kSampleAll where there is none.
+std::uint64_t threshold_of(std::string_view tracestate);
+// 56 bits: `rv` of the `ot` member, else of the trace id.
+std::uint64_t randomness_of(const TraceId& trace, std::string_view tracestate);
+
+}  // namespace stella::telemetry::detail
