@@ -19,10 +19,12 @@
 #include "rows.h"
 #include "stella/base/sync.h"
 #include "stella/contracts/metrics.h"
+#include "stella/telemetry/clock.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/lines.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/sampler.h"
 #include "tail_keep.h"
 
 namespace stella::telemetry {
@@ -38,8 +40,6 @@ constexpr std::chrono::milliseconds kSoon{1}, kLater{50};  // polls of a busy an
 constexpr std::size_t kTurn = 64 * 1024;    // bytes of one ring in one round
 constexpr std::size_t kChunk = 128 * 1024;  // bytes of one write
 constexpr std::size_t kSpillTurn = 256u << 20;  // all of it, or a thread's records would change places
-
-thread_local bool t_internal = false;
 
 std::int64_t wall_ns() {
   timespec now{};
@@ -83,7 +83,7 @@ class Backend::Impl {
         rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
         feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes, options_.metrics_every),
         limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
-        tail_(options_.tail, options_.latency_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
+        tail_(options_.tail, options_.latency_threshold ? options_.latency_threshold : tail_keep_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
     chunk_.text.reserve(kChunk + 2 * kLineBytes);
     options_.exporter.reset();
@@ -92,7 +92,7 @@ class Backend::Impl {
 
   void start() {
     install_crash_handler_if_wanted();
-    install_sink(std::make_shared<CallSink>(*this));
+    install_outlet(outlet_);
     thread_ = std::thread([this] { run(); });
   }
 
@@ -104,7 +104,7 @@ class Backend::Impl {
     Lock lock(mutex_);
     for (LogRecord& record : records.logs) {
       if (record.level < Level::kError && accepted_logs_.size() >= options_.queue) kDropped.add(1, "logs", "queue_full");
-      else accepted_logs_.push_back({std::move(record), lines, true});
+      else accepted_logs_.push_back({std::move(record), lines});
     }
     for (SpanRecord& record : records.spans) {
       if (accepted_spans_.size() >= options_.queue) kDropped.add(1, "spans", "queue_full");
@@ -129,7 +129,7 @@ class Backend::Impl {
 
   void stop() {
     if (outlet_->forked()) {  // a child that ends: the thread, the file and the rings are the parent's
-      install_sink(nullptr);
+      install_outlet(nullptr);
       return;
     }
     {
@@ -137,7 +137,7 @@ class Backend::Impl {
       ending_ = true;
     }
     flush(Deadline::after(std::chrono::seconds(5)));
-    install_sink(nullptr);
+    install_outlet(nullptr);
     flush(Deadline::after(std::chrono::seconds(5)));
     {
       Lock lock(mutex_);
@@ -168,30 +168,10 @@ class Backend::Impl {
   }
 
  private:
-  // Until call sites push records themselves.
-  class CallSink final : public Sink {
-   public:
-    explicit CallSink(Impl& impl) : impl_(impl) {}
-    void log(LogRecord&& record) noexcept override { impl_.from_call(std::move(record)); }
-    void span(SpanRecord&& record) noexcept override { impl_.from_call(std::move(record)); }
-
-   private:
-    Impl& impl_;
-  };
   struct Accepted {
     LogRecord record;
-    bool line, row;
+    bool line;
   };
-  static bool internal_thread() { return t_internal || RowFeed::on_row_thread(); }
-  void from_call(LogRecord&& record) {
-    Lock lock(mutex_);
-    accepted_logs_.push_back({std::move(record), true, !internal_thread()});
-  }
-  void from_call(SpanRecord&& record) {
-    if (internal_thread()) return;
-    Lock lock(mutex_);
-    accepted_spans_.push_back(std::move(record));
-  }
 
   void install_crash_handler_if_wanted() {
     if (options_.crash_handler) install_crash_handler(dir_, options_.resource);
@@ -199,7 +179,6 @@ class Backend::Impl {
 
   void run() {
     pthread_setname_np(pthread_self(), "telemetry");
-    t_internal = true;
     RingOutlet::set_internal_thread();
     recover();
     std::chrono::milliseconds pause = kSoon;
@@ -395,6 +374,7 @@ class Backend::Impl {
     const std::int64_t now = wall_ns();
     if (now - housekeeping_ns_ < 1'000'000'000) return;
     housekeeping_ns_ = now;
+    detail::recalibrate();
     double depth = 0;
     for (std::size_t i = 0; i < outlet_->rings(); ++i) depth += static_cast<double>(outlet_->ring(i).unaccounted());
     kDepth.set(depth);
@@ -488,7 +468,7 @@ class Backend::Impl {
       const auto parsed = TraceId::parse(hex);
       return parsed ? parsed->bytes() : std::array<std::uint8_t, 16>{};
     };
-    for (auto& [log, line, row] : logs) {
+    for (auto& [log, line] : logs) {
       const bool error = log.level == Level::kError;
       if (line) {
         const std::size_t begin = chunk_.text.size();
@@ -496,8 +476,8 @@ class Backend::Impl {
         chunk_.end_line(begin, error);
         if (chunk_.text.size() >= kChunk) write_chunk();
       }
-      if (row && feed_.on()) export_row(log);
-      if (row && rows_ && rows_->wanted() && rows_->admit(id(log.trace_id), error, true)) rows_->add(std::move(log));
+      if (feed_.on()) export_row(log);
+      if (rows_ && rows_->wanted() && rows_->admit(id(log.trace_id), error, true)) rows_->add(std::move(log));
     }
     for (SpanRecord& span : spans) {
       if (feed_.on()) export_row(span);
