@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
+
+#include "stella/telemetry/sampler.h"
 
 namespace stella::apps {
 namespace {
@@ -40,6 +43,14 @@ telemetry::BackendOptions backend_options(const config::Settings& settings, std:
   options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));
   return options;
+}
+
+void apply_sampling(const config::Settings& settings) {
+  // Not a number counts as everything: too much is better than nothing.
+  const std::string& text = settings.text("telemetry.sampling");
+  char* end = nullptr;
+  const double rate = std::strtod(text.c_str(), &end);
+  telemetry::set_sampling_rate(end == text.c_str() || *end != '\0' ? 1 : rate);
 }
 
 void reopen_on_hangup(telemetry::Backend* backend) {

@@ -12,6 +12,9 @@ namespace stella::apps {
 // Of the program `service` (its file name). Who it is, where it writes, what it limits.
 telemetry::BackendOptions backend_options(const config::Settings& settings, std::string_view service);
 
+// The deployment's rate of head sampling (telemetry.sampling); tenants may have their own (telemetry/controls).
+void apply_sampling(const config::Settings& settings);
+
 // SIGHUP opens the log file of `backend` anew (logrotate); nullptr before the backend goes.
 void reopen_on_hangup(telemetry::Backend* backend);
 

@@ -85,6 +85,7 @@ Result<void> serve(const Arguments& arguments) {
   const auto settings = STELLA_TRY(config::Settings::load_with_process_environment(arguments.config));
   const auto telemetry_backend = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stella-runner")));
   const Hangup hangup(telemetry_backend.get());
+  apps::apply_sampling(settings);
   const auto password = STELLA_TRY(read_password(settings));
   auto login = bus::login(settings.text("nats.url"), bus::user::kRunner, password);
   login.name = "stella-runner";

@@ -179,6 +179,7 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   telemetry::set_fingerprint_secret(crypto::hkdf_sha256(secret, "stellad", "stella/telemetry-fingerprints/v1"));
   p.telemetry = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stellad")));
   apps::reopen_on_hangup(p.telemetry.get());
+  apps::apply_sampling(settings);
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
   p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
   p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);

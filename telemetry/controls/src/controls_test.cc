@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "stella/telemetry/sampler.h"
+
 namespace stella::controls {
 namespace {
 
@@ -22,6 +24,21 @@ TEST(Controls, WhatIsWrittenIsReadAgain) {
   EXPECT_EQ(from_json(to_json(c)), c);
   EXPECT_EQ(from_json(to_json(Controls())), Controls());
   EXPECT_EQ(from_json(*json::parse(R"({"levels":{"we b":"debug","web":"loud"},"sampling":7,"deep_debug":{"classes":["secret"],"until":"x"}})")), Controls());
+}
+
+TEST(Controls, WhatIsAppliedHoldsForItsTenantUntilItIsTakenBack) {
+  const TenantId acme = *TenantId::parse("acme");
+  Controls c;
+  c.levels = {{"*", telemetry::Level::kError}, {"web", telemetry::Level::kTrace}};
+  c.sampling = 0.25;
+  apply(acme, c);
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kTrace);
+  EXPECT_EQ(telemetry::level_of("ledger", "acme"), telemetry::Level::kError);
+  EXPECT_EQ(telemetry::level_of("web", "beta"), telemetry::Level::kInfo);
+  EXPECT_EQ(telemetry::sampling().tenants.at("acme"), 0.25);
+  apply(acme, Controls());
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kInfo);
+  EXPECT_FALSE(telemetry::sampling().tenants.contains("acme"));
 }
 
 TEST(Controls, ABodyNamesWhatIsWrongWithIt) {
