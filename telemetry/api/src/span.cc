@@ -9,6 +9,11 @@
 #include "stella/telemetry/clock.h"
 
 namespace stella::telemetry {
+namespace {
+constinit thread_local const ActiveSpan* t_innermost = nullptr;
+}
+
+const ActiveSpan* innermost_span() noexcept { return t_innermost; }
 
 std::string_view to_string(SpanKind kind) {
   switch (kind) {
@@ -303,6 +308,10 @@ Span::Span(SpanName name, SpanKind kind, std::initializer_list<Field> fields) : 
   saved_flags_ = ambient.flags;
   begin(p, ambient);
   if (buffer_ != nullptr) {
+    const std::string_view prefix = name_.prefix(), text = name_.text();
+    buffer_->active = {t_innermost, prefix.data(), text.data(), static_cast<std::uint16_t>(prefix.size()), static_cast<std::uint16_t>(text.size()),
+                       buffer_->start_ns, ambient.trace_id.bytes(), ambient.span_id.bytes()};
+    t_innermost = &buffer_->active;
     for (const Field& field : fields) set(field);
   }
 }
@@ -311,7 +320,10 @@ Span::~Span() {
   detail::Producer& p = detail::producer();
   Context& ambient = *p.context;
   // What became known on the way (tenant, actor …) belongs to this span, too.
-  if (buffer_ != nullptr) finish(p, ambient, true);
+  if (buffer_ != nullptr) {
+    t_innermost = buffer_->active.outer;
+    finish(p, ambient, true);
+  }
   ambient.trace_id = saved_trace_;
   ambient.span_id = saved_span_;
   ambient.parent_span_id = saved_parent_;

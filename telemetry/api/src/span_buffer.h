@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "stella/telemetry/active_span.h"
 #include "stella/telemetry/record.h"
 
 namespace stella::telemetry::detail {
@@ -18,6 +19,7 @@ static_assert(kHeadRoom % 8 == 0);
 struct SpanBuffer {
   static constexpr std::size_t kFirstBytes = 4096;
 
+  ActiveSpan active;        // of a Span: linked while it is open
   char* data = nullptr;     // kHeadRoom, then fields
   std::size_t capacity = 0;
   std::size_t used = kHeadRoom;

@@ -20,6 +20,7 @@
 
 #include "instance.h"
 #include "outlet.h"
+#include "stella/telemetry/active_span.h"
 #include "stella/telemetry/lines.h"
 #include "stella/telemetry/log.h"
 
@@ -52,16 +53,16 @@ void write_text(int fd, std::string_view text) noexcept {
   }
 }
 
-// `{"signal":11,…}`: the first line.
-struct Head {
+// One short line of the report.
+struct Text {
   char text[512];
   char* p = text;
-  Head& operator<<(std::string_view s) noexcept {
+  Text& operator<<(std::string_view s) noexcept {
     std::memcpy(p, s.data(), s.size());
     p += s.size();
     return *this;
   }
-  Head& operator<<(std::int64_t n) noexcept {
+  Text& operator<<(std::int64_t n) noexcept {
     p = std::to_chars(p, text + sizeof text, n).ptr;
     return *this;
   }
@@ -85,6 +86,28 @@ void write_records(int fd, const Ring& ring, std::string_view members) noexcept 
   }
 }
 
+// What this thread was doing: its open spans, the innermost first. Names are literals and route templates.
+void write_open_spans(int fd) noexcept {
+  constexpr int kMost = 64;
+  const ActiveSpan* span = innermost_span();
+  for (int i = 0; span != nullptr && i < kMost; ++i, span = span->outer) {
+    Text line;
+    const auto hex = [&line](const auto& id) {
+      for (const std::uint8_t byte : id) {
+        *line.p++ = "0123456789abcdef"[byte >> 4];
+        *line.p++ = "0123456789abcdef"[byte & 15];
+      }
+    };
+    const auto text = [](const char* p, std::size_t size) { return std::string_view(p, std::min<std::size_t>(size, 96)); };
+    line << "{\"open_span\":\"" << text(span->prefix, span->prefix_size) << text(span->name, span->name_size) << "\",\"trace_id\":\"";
+    hex(span->trace_id);
+    line << "\",\"span_id\":\"";
+    hex(span->span_id);
+    line << "\",\"start_ns\":" << span->start_ns << "}\n";
+    write_text(fd, {line.text, static_cast<std::size_t>(line.p - line.text)});
+  }
+}
+
 void report(int signal, const siginfo_t* info) noexcept {
   const Target* const target = g_target.load(std::memory_order_acquire);
   if (target == nullptr || g_reporting.exchange(true)) return;
@@ -93,7 +116,7 @@ void report(int signal, const siginfo_t* info) noexcept {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   const auto thread = static_cast<std::int64_t>(syscall(SYS_gettid));
-  Head head;
+  Text head;
   head << "{\"signal\":" << std::int64_t{signal} << ",\"code\":" << std::int64_t{info != nullptr ? info->si_code : 0} << ",\"pid\":"
        << std::int64_t{getpid()} << ",\"thread\":" << thread << ",\"second\":" << static_cast<std::int64_t>(now.tv_sec) << "}\n";
   write_text(fd, {head.text, static_cast<std::size_t>(head.p - head.text)});
@@ -105,6 +128,7 @@ void report(int signal, const siginfo_t* info) noexcept {
       if (i != own) write_records(fd, outlet.ring(i), members);
     }
   });
+  write_open_spans(fd);  // last: it follows pointers of a process that is broken
   close(fd);
 }
 

@@ -15,6 +15,7 @@
 #include "line_schema.h"
 #include "outlet.h"
 #include "stella/telemetry/backend.h"
+#include "stella/telemetry/span.h"
 #include "test_support.h"
 
 namespace stella::telemetry {
@@ -210,6 +211,9 @@ TEST(Child, DISABLED_Crashes) {
   for (int i = 0; i < 100; ++i) backend->outlet().push(log_bytes(Level::kInfo, i));
   std::thread([&] { backend->outlet().push(log_bytes(Level::kInfo, 1000)); }).join();
   backend->flush(soon());  // even what is in the file already is in the report
+  Span outer(SpanName::api("/sboms/:id"));
+  Span inner("policy.evaluate");
+  { Span ended("ended"); }
   raise(SIGSEGV);
 }
 
@@ -229,7 +233,7 @@ TEST(Child, DISABLED_RunsOutOfStack) {
   acknowledge(Deep::down(&start, 1));
 }
 
-void expect_report(const TempDir& dir, int signal, std::int64_t last) {
+void expect_report(const TempDir& dir, int signal, std::int64_t last, const std::vector<std::string>& open_spans) {
   std::string report;
   for (const std::string& name : names_in(dir / "rings")) {
     if (name.starts_with("crash-stellad-")) report = dir / "rings" + "/" + name;
@@ -239,15 +243,21 @@ void expect_report(const TempDir& dir, int signal, std::int64_t last) {
   ASSERT_GT(lines.size(), 1u);
   EXPECT_EQ(json::parse(lines[0])->integer("signal"), signal);
   std::vector<std::int64_t> found;
+  std::vector<std::string> spans;
   for (std::size_t i = 1; i < lines.size(); ++i) {
     const auto value = json::parse(lines[i]);
     ASSERT_TRUE(value) << lines[i];
+    if (value->find("open_span") != nullptr) {
+      spans.emplace_back(value->str("open_span"));
+      EXPECT_TRUE(TraceId::parse(value->str("trace_id")) && SpanId::parse(value->str("span_id")) && value->integer("start_ns") > 0) << lines[i];
+    }
     if (value->str("message") == "something happened") {
       checked_line(lines[i]);
       found.push_back(value->integer("count"));
     }
   }
   EXPECT_NE(std::find(found.begin(), found.end(), last), found.end());
+  EXPECT_EQ(spans, open_spans);
   for (int round = 0; round < 2; ++round) {
     auto backend = *Backend::install(options(dir.path()));
     ASSERT_TRUE(backend->flush(soon()));
@@ -274,7 +284,7 @@ TEST(Death, ACrashLeavesAReportAndTheNextStartSaysSo) {
 #else
   EXPECT_NE(status, 0);
 #endif
-  expect_report(dir, SIGSEGV, 99);
+  expect_report(dir, SIGSEGV, 99, {"policy.evaluate", "api./sboms/:id"});
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -283,7 +293,7 @@ TEST(Death, AThreadWithoutStackLeavesAReportToo) {
   Child child("Child.DISABLED_RunsOutOfStack", dir.path());
   const int status = child.wait();
   ASSERT_TRUE(WIFSIGNALED(status));
-  expect_report(dir, SIGSEGV, 5);
+  expect_report(dir, SIGSEGV, 5, {});
 }
 #endif
 
