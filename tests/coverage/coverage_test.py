@@ -348,6 +348,26 @@ def propagation(platform, client):
     assert timeline, "no timeline.index span links to the trace"
 
 
+def sampling(platform, client):
+    """A tenant at 0: what goes well is forgotten, what fails is kept and says why; other tenants notice nothing."""
+    def spans(c):
+        return c.get("/obs/trace/" + c.get("/projects").trace).json.get("spans", [])
+
+    other = platform.client("beta-admin")
+    assert client.request("PATCH", "/obs/settings/telemetry", {"sampling": 0}).status == 200
+    validate.wait_for(lambda: not spans(client), 20)
+    assert not spans(client) and spans(other), "the rate is not in force, or for everybody"
+    failed = client.post("/sboms?wait=60", b'{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{"fails":"here"}]', headers={"content-type": "application/json"})
+    assert failed["state"] == "rejected", failed
+    reasons = lambda: {s["name"]: s["attributes"].get("sampling.reason") for s in client.get("/obs/trace/" + failed.trace).json.get("spans", [])}
+    validate.wait_for(lambda: "orchestrator.finish" in reasons(), 20)
+    assert reasons().get("orchestrator.finish") == "error" and reasons().get("runner.execute") == "error", reasons()
+    assert client.request("PATCH", "/obs/settings/telemetry", {"sampling": None}).status == 200
+    validate.wait_for(lambda: spans(client), 20)
+    assert spans(client), "the deployment's rate does not hold again"
+    return ", ".join(f"{k}: {v}" for k, v in sorted(reasons().items()))
+
+
 def deep_debug_ends(_, client):
     reply = client.request("PATCH", "/obs/settings/telemetry", {"levels": {"runner": "trace"}, "sampling": 1, "deep_debug": {"classes": ["ip"], "ttl_seconds": 1, "reason": "a test"}})
     assert reply.status == 200, reply
@@ -372,6 +392,7 @@ def main():
         Coverage(platform, report, api, Signals(platform).read(admin)).run(good, bad)
         report.run("one trace from the header to the topic", propagation, platform, admin)
         report.run("SIGHUP opens the log file anew", hangup, platform, admin)
+        report.run("a tenant's sampling, and what is kept all the same", sampling, platform, admin)
         report.run("deep debug ends by itself, with its event", deep_debug_ends, platform, admin)
     report.end()
 

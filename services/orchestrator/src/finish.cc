@@ -122,15 +122,20 @@ bool in_trace(const json::Value& v, const JobRow& job) { return v.is_object() &&
 // Spans and log lines of the run; only those of the job's own trace, so that a runner cannot write into another one.
 Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
   std::vector<std::vector<pg::Param>> spans;
+  // Of a trace that the head did not choose, only what went wrong is kept, and says so: a runner cannot decide it.
+  const auto parent = telemetry::parse_traceparent(job.traceparent);
+  const bool undecided = parent && (parent->flags & telemetry::TraceParent::kSampled) == 0;
   for (const json::Value& s : report.body.items("spans")) {
-    if (spans.size() == kTelemetryRows) break;
+    if (spans.size() == kTelemetryRows || (undecided && !report.body.boolean("keep"))) break;
     if (!in_trace(s, job)) continue;
     auto start = Timestamp::parse(s.str("start_ts"));
     auto end = Timestamp::parse(s.str("end_ts"));
     auto span_id = SpanId::parse(s.str("span_id"));
     if (!start || !end || !span_id) continue;
     const json::Value* attributes = s.find("attributes");
-    std::string text = attributes != nullptr && attributes->is_object() ? json::dump(*attributes) : std::string("{}");
+    json::Value kept = attributes != nullptr && attributes->is_object() ? *attributes : json::Value::object();
+    if (undecided) kept.set("sampling.reason", "error");
+    std::string text = json::dump(kept);
     if (text.size() > kTextBytes) text = "{}";
     spans.push_back({job.tenant, job.trace.hex(), span_id->hex(), clip_utf8(s.str("parent_span_id"), 16), clip_utf8(s.str("name"), 100), clip_utf8(s.str("kind"), 20),
                      *start, *end, clip_utf8(s.str("status"), 20), pg::Param::json(text)});
