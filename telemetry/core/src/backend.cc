@@ -12,6 +12,7 @@
 #include "convert.h"
 #include "crash.h"
 #include "export_feed.h"
+#include "export_metrics.h"
 #include "log_file.h"
 #include "outlet.h"
 #include "process_metrics.h"
@@ -375,6 +376,7 @@ class Backend::Impl {
     if (now - housekeeping_ns_ < 1'000'000'000) return;
     housekeeping_ns_ = now;
     detail::recalibrate();
+    detail::renew_exemplars();
     double depth = 0;
     for (std::size_t i = 0; i < outlet_->rings(); ++i) depth += static_cast<double>(outlet_->ring(i).unaccounted());
     kDepth.set(depth);
@@ -573,6 +575,7 @@ Result<std::unique_ptr<Backend>> Backend::install(BackendOptions options) {
   set_resource(options.resource);
   set_level(options.level);
   watch_process();
+  if (options.exporter) watch_exporter(options.exporter);
   auto* const impl = new Impl(std::move(options), std::move(dir), std::move(instance), std::move(log));
   impl->start();
   return std::unique_ptr<Backend>(new Backend(impl));
