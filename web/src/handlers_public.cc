@@ -40,10 +40,11 @@ Result<http::Response> readyz(Context& ctx) {
   return response;
 }
 
-Result<http::Response> metrics(Context&) {
+Result<http::Response> metrics(Context& ctx) {
+  telemetry::Exposition exposition = telemetry::expose(ctx.request.header("accept"));
   http::Response response;
-  response.content_type = std::string(telemetry::kOpenMetricsType);
-  response.body = telemetry::openmetrics();
+  response.content_type = std::string(exposition.content_type);
+  response.body = std::move(exposition.body);
   return response;
 }
 
