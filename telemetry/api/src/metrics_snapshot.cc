@@ -2,6 +2,7 @@
 #include "stella/telemetry/metric_snapshot.h"
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 #include "metrics_registry.h"
@@ -11,17 +12,18 @@ namespace stella::telemetry {
 namespace detail {
 namespace {
 
-// Adds one cell's counts and sum so that they fit each other. The writer is away for nanoseconds only; after many tries (its thread was
-// stopped between two stores) the copy is taken as it is.
+// Adds one cell's counts and sum so that they fit each other. The writer is between its stores for nanoseconds, or for as long as the
+// scheduler took its processor: then this thread sleeps, at most a tenth of a second. After that (a child of fork(), whose parent's
+// thread was there) the copy is taken as it is.
 void add_histogram(const Cell& cell, MetricPoint& point) {
   std::vector<std::uint64_t> counts(cell.buckets.size());
   double sum = 0;
-  for (int tries = 0; tries < 1000; ++tries) {
+  for (int tries = 0; tries < 564; ++tries) {
     const std::uint32_t before = cell.version.load(std::memory_order_acquire);
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = cell.buckets[i].count.load(std::memory_order_acquire);
     sum = cell.real.load(std::memory_order_acquire);
     if (before % 2 == 0 && cell.version.load(std::memory_order_relaxed) == before) break;
-    if (tries % 16 == 15) std::this_thread::yield();
+    if (tries >= 64) std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   for (std::size_t i = 0; i < counts.size(); ++i) point.counts[i] += counts[i], point.count += counts[i];
   point.sum += sum;
