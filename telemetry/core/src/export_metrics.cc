@@ -14,11 +14,13 @@ namespace stella::telemetry {
 namespace {
 
 constexpr Counter kExported{contracts::metrics::kTelemetryExported};
+constexpr Counter kRecovered{contracts::metrics::kTelemetryRecovered};
+constexpr Gauge kQueued{contracts::metrics::kTelemetryExportQueueRecords};
 constexpr Gauge kSpoolBytes{contracts::metrics::kTelemetrySpoolBytes};
 constexpr Gauge kSpoolRecords{contracts::metrics::kTelemetrySpoolRecords};
 
 struct Settled {
-  std::uint64_t sent = 0, rejected = 0, dropped = 0;
+  std::uint64_t sent = 0, rejected = 0, dropped = 0, recovered = 0;
 };
 
 struct Watched {
@@ -39,7 +41,9 @@ void tell(std::string_view signal, const SignalStats& now, Settled& last) {
   kExported.add(grown(now.sent, last.sent), signal, "sent");
   kExported.add(grown(now.rejected, last.rejected), signal, "rejected");
   kExported.add(grown(now.dropped_total(), last.dropped), signal, "dropped");
-  last = {now.sent, now.rejected, now.dropped_total()};
+  kRecovered.add(grown(now.recovered, last.recovered), signal);
+  last = {now.sent, now.rejected, now.dropped_total(), now.recovered};
+  kQueued.set(static_cast<double>(now.queued), signal);
   kSpoolBytes.set(static_cast<double>(now.spool_bytes), signal);
   kSpoolRecords.set(static_cast<double>(now.spooled), signal);
 }
