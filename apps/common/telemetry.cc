@@ -39,6 +39,7 @@ telemetry::BackendOptions backend_options(const config::Settings& settings, std:
   options.rotation.max_age = std::chrono::seconds(settings.integer("log.rotate_age") / 1000);
   options.rotation.keep_files = static_cast<std::size_t>(settings.integer("log.keep_files"));
   options.dir = settings.text("telemetry.dir");
+  options.installation = settings.text("data_dir");
   options.queue = static_cast<std::size_t>(settings.integer("telemetry.queue"));
   options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));

@@ -570,7 +570,7 @@ class Backend::Impl {
 
 Result<std::unique_ptr<Backend>> Backend::install(BackendOptions options) {
   std::unique_ptr<LogFile> log = STELLA_TRY(LogFile::open(options.log_path, options.rotation));
-  std::string dir = STELLA_TRY(telemetry_dir(options.dir));
+  std::string dir = STELLA_TRY(telemetry_dir(options.dir, options.installation));
   Instance instance = STELLA_TRY(Instance::create(dir, options.resource));
   set_resource(options.resource);
   set_level(options.level);

@@ -89,7 +89,7 @@ std::uint64_t process_start(std::int64_t pid) {
   return start;
 }
 
-Result<std::string> telemetry_dir(std::string dir) {
+Result<std::string> telemetry_dir(std::string dir, std::string_view installation) {
   const bool shared = dir.empty();
   if (shared) dir = "/dev/shm/stella-telemetry-" + std::to_string(geteuid());
   if (shared) {
@@ -103,6 +103,11 @@ Result<std::string> telemetry_dir(std::string dir) {
   if (shared && (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0)) {
     return Error(contracts::errors::kInvalid, "the telemetry directory belongs to somebody else").with("path", dir);
   }
+  if (!shared || installation.empty()) return dir;
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a: the same in every process and version
+  for (const char c : installation) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  dir += "/of-" + std::to_string(hash);
+  if (mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return io_error("cannot make the telemetry directory", dir);
   return dir;
 }
 

@@ -20,7 +20,8 @@
 namespace stella::telemetry {
 
 // `dir`, or where it is "" a directory of this user in /dev/shm. Made with mode 0700; kInvalid where it belongs to somebody else.
-Result<std::string> telemetry_dir(std::string dir);
+// Without `dir`, processes of different installations stay apart.
+Result<std::string> telemetry_dir(std::string dir, std::string_view installation = {});
 
 class Instance {
  public:

@@ -152,6 +152,24 @@ TEST(Outlet, DirectoriesAreOfTheirUserAlone) {
   EXPECT_EQ(status.st_uid, geteuid());
 }
 
+TEST(Outlet, InstallationsOfOneUserStayApart) {
+  const std::string name = std::string("test-") + std::to_string(getpid());
+  const auto one = telemetry_dir("", name + "-1"), again = telemetry_dir("", name + "-1"), other = telemetry_dir("", name + "-2");
+  ASSERT_TRUE(one && again && other);
+  EXPECT_EQ(*one, *again);
+  EXPECT_NE(*one, *other);
+  struct stat status {};
+  ASSERT_EQ(stat(one->c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  ASSERT_TRUE(Instance::create(*one, resource()));  // gone at once, its files are not
+  EXPECT_TRUE(find_remains(*other, resource().service).empty());
+  auto left = find_remains(*one, resource().service);
+  ASSERT_EQ(left.size(), 1u);
+  remove_remains(left[0]);
+  rmdir(one->c_str());
+  rmdir(other->c_str());
+}
+
 // Pushes from a destructor that runs after those of the outlet's own thread data.
 struct PushesLate {
   RingOutlet* outlet = nullptr;
