@@ -7,8 +7,8 @@
 //   (*exporter)->offer({.signal = Signal::kLogs, .payload = logs.take(resource), .items = n, .errors = e});
 //
 // Promises:
-//   - offer() never waits for the network or the disk and never throws.
-//   - With a spool directory a batch that offer() took survives SIGKILL (it lies in a file mapping), and a power cut after a second.
+//   - offer() never waits for the network or for a sync of the disk and never throws.
+//   - With a spool directory a batch that offer() took survives SIGKILL (it is written to a file), and a power cut after a second.
 //   - Per signal, batches are sent in the order in which they were offered; one request is under way per signal, so that no signal
 //     waits for another. After a crash the batch under way may be sent twice: delivery is at least once.
 //   - Nothing vanishes unseen: offered + recovered = sent + rejected + queued + spooled + dropped, per signal, at any time.
@@ -87,7 +87,7 @@ class Exporter {
   // Ends within a second: requests under way are given up; what is not delivered goes to the spool, or is dropped (kShutdown) where there
   // is none. Call flush() before.
   virtual ~Exporter() = default;
-  // False where the batch was dropped at once (too large, no target, no room). Costs a copy of the payload into the file mapping.
+  // False where the batch was dropped at once (too large, no target, no room). With a spool it costs a write into the page cache.
   virtual bool offer(Batch batch) noexcept = 0;
   // Tries at once what waits for its next attempt (a Retry-After of the target is respected). True where all that was offered before the
   // call is sent, rejected or dropped; false where the deadline passed first.

@@ -1,0 +1,69 @@
+// The standard OTEL_* environment variables, read once into typed settings, as the OpenTelemetry specification says (SDK environment
+// variables, OTLP exporter configuration): an empty value is an unset one; a boolean is true only by "true" in any case; a number that is
+// none or out of range, and an unknown name, give a warning and count as unset. Values of a signal's own variable win over the general one.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/base/result.h"
+#include "stella/telemetry/exporter.h"
+
+namespace stella::telemetry {
+
+enum class OtelSampler : std::uint8_t { kAlwaysOn, kAlwaysOff, kTraceIdRatio };
+enum class OtelTemporality : std::uint8_t { kCumulative, kDelta, kLowMemory };
+enum class OtelExemplarFilter : std::uint8_t { kAlwaysOn, kAlwaysOff, kTraceBased };
+
+// OTEL_BSP_*, OTEL_BLRP_*: when batches are cut.
+struct OtelBatching {
+  std::chrono::milliseconds schedule_delay{1'000};
+  std::chrono::milliseconds export_timeout{30'000};  // 0: none
+  std::uint32_t max_queue_size = 2048;               // records
+  std::uint32_t max_export_batch_size = 512;         // records; at most max_queue_size
+};
+
+// Limits of records; nothing set: no limit beyond those of the library.
+struct OtelLimits {
+  static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+  std::uint32_t span_attribute_count = 128, span_events = 128, span_links = 128, event_attributes = 128, link_attributes = 128;
+  std::uint32_t log_attribute_count = 128;
+  std::uint32_t span_attribute_bytes = kNone, log_attribute_bytes = kNone;  // of a value
+};
+
+struct OtelSettings {
+  bool disabled = false;                // OTEL_SDK_DISABLED: no telemetry is exported; propagators stay
+  std::optional<std::string> service_name;
+  std::vector<std::pair<std::string, std::string>> resource_attributes;  // without service.name, which stands above; each key once
+  bool trace_context = true, baggage = true;  // OTEL_PROPAGATORS
+  OtelSampler sampler = OtelSampler::kAlwaysOn;
+  bool parent_based = true;
+  double sampling_ratio = 1;            // of kTraceIdRatio, 0 to 1
+  bool sampler_set = false;             // OTEL_TRACES_SAMPLER was there and known
+  OtelBatching spans{.schedule_delay = std::chrono::milliseconds(5'000)}, logs;
+  std::chrono::milliseconds metric_interval{60'000}, metric_timeout{30'000};
+  OtelTemporality temporality = OtelTemporality::kCumulative;
+  OtelExemplarFilter exemplars = OtelExemplarFilter::kTraceBased;
+  OtelLimits limits;
+  ExporterOptions exporter;             // targets; disabled signals have enabled = false
+  // True where a variable names an endpoint or an exporter: for applications that export only when told to.
+  bool export_named = false;
+
+  // Sentences for people, each naming its variable; never with the value of a header.
+  std::vector<std::string> warnings;
+
+  using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
+  // kInvalid (fields: variable, expected) where going on would send telemetry to the wrong place or in the clear: an endpoint that is no
+  // URL, headers or resource attributes that cannot be decoded.
+  static Result<OtelSettings> from(const Lookup& lookup);
+  static Result<OtelSettings> from_environment();
+};
+
+}  // namespace stella::telemetry

@@ -1,0 +1,108 @@
+// OTLP/gRPC by grpc++'s generic stub, which carries bytes: no generated code.
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "client.h"
+#include "stella/base/file.h"
+#include "stella/contracts/errors.h"
+
+namespace stella::telemetry {
+namespace {
+
+constexpr std::string_view method_of(Signal signal) {
+  switch (signal) {
+    case Signal::kTraces: return "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    case Signal::kMetrics: return "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    case Signal::kLogs: return "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+  }
+  return "";
+}
+
+std::string bytes_of(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string out;
+  if (!buffer.Valid() || !buffer.Dump(&slices).ok()) return out;
+  for (const grpc::Slice& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return out;
+}
+
+class GrpcClient final : public Client {
+ public:
+  GrpcClient(const ExporterOptions& options, Signal signal, std::shared_ptr<grpc::Channel> channel)
+      : target_(options.target(signal)), bearer_(options.bearer_token), method_(method_of(signal)), stub_(std::move(channel)) {}
+
+  Answer send(std::string_view payload, const std::atomic<bool>& stop) override {
+    grpc::ClientContext context;
+    if (target_.timeout.count() > 0) context.set_deadline(std::chrono::system_clock::now() + target_.timeout);
+    bool token = false;
+    if (bearer_) {
+      const Secret<std::string> bearer = bearer_();
+      if (bearer.expose().empty()) return {Answer::Kind::kRetry, 0, std::nullopt, "there is no token yet"};
+      context.AddMetadata("authorization", "Bearer " + bearer.expose());
+      token = true;
+    }
+    for (const auto& [name, value] : target_.headers) {
+      std::string lower = name;
+      for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+      if (!token || lower != "authorization") context.AddMetadata(lower, value.expose());
+    }
+    if (target_.gzip) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    const grpc::Slice slice(payload.data(), payload.size());
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer response;
+    std::mutex mutex;
+    std::condition_variable done;
+    std::optional<grpc::Status> status;
+    stub_.UnaryCall(&context, method_, grpc::StubOptions(), &request, &response, [&](grpc::Status answered) {
+      const std::lock_guard lock(mutex);
+      status = std::move(answered);
+      done.notify_one();
+    });
+    std::unique_lock lock(mutex);
+    while (!status) {
+      done.wait_for(lock, std::chrono::milliseconds(100));
+      if (!status && stop.load(std::memory_order_relaxed)) context.TryCancel();
+    }
+    return judge_grpc(static_cast<int>(status->error_code()), bytes_of(response), status->error_details(), token);
+  }
+
+ private:
+  const TargetOptions target_;
+  const std::function<Secret<std::string>()> bearer_;
+  const std::string method_;
+  grpc::GenericStub stub_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options, Signal signal) {
+  const TargetOptions& target = options.target(signal);
+  std::string address = target.endpoint;
+  bool tls = !target.insecure;
+  for (const auto& [scheme, secure] : {std::pair<std::string_view, bool>{"http://", false}, {"https://", true}}) {
+    if (!address.starts_with(scheme)) continue;
+    address.erase(0, scheme.size());
+    tls = secure;
+  }
+  address = address.substr(0, address.find('/'));
+  if (address.empty()) return Error(base_errors::kInvalid, "the OTLP endpoint names no host").with("signal", std::string(to_string(signal))).with("expected", "http://host:4317");
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (tls) {
+    grpc::SslCredentialsOptions ssl;
+    for (const auto& [path, into] : {std::pair(&target.ca_file, &ssl.pem_root_certs), {&target.cert_file, &ssl.pem_cert_chain}, {&target.key_file, &ssl.pem_private_key}}) {
+      if (!path->empty()) *into = STELLA_TRY(read_file(*path, 1 << 20));
+    }
+    credentials = grpc::SslCredentials(ssl);
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetUserAgentPrefix(options.user_agent);
+  arguments.SetMaxReceiveMessageSize(static_cast<int>(options.response_bytes));
+  // Ours is the backoff: a channel that waits longer than we do would only look like a target that is away.
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  return std::unique_ptr<Client>(new GrpcClient(options, signal, grpc::CreateCustomChannel(address, credentials, arguments)));
+}
+
+}  // namespace stella::telemetry

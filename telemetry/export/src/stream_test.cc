@@ -1,0 +1,198 @@
+// The spool: order, recovery, damage of every kind, limits.
+#include "stream.h"
+
+#include <gtest/gtest.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "stella/testing/temp_dir.h"
+
+namespace stella::telemetry {
+namespace {
+
+using testing::TempDir;
+
+Batch batch(std::uint32_t items, std::string payload) { return {Signal::kLogs, std::move(payload), items, 0}; }
+
+bool put(Stream& stream, std::uint64_t order, std::size_t size = 100) {
+  bool failed = false;
+  return stream.append(order, batch(1, std::string(size, static_cast<char>('a' + order % 26))), failed) != Stream::Taken::kNoRoom;
+}
+
+std::vector<std::uint64_t> drain(Stream& stream) {
+  std::vector<std::uint64_t> out;
+  while (!stream.empty()) {
+    const std::uint64_t order = stream.front().order;
+    const auto payload = stream.load_front();
+    if (payload && *payload == std::string(stream.front().size, static_cast<char>('a' + order % 26))) out.push_back(order);
+    stream.pop();
+  }
+  return out;
+}
+
+std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
+  std::vector<std::uint64_t> out;
+  for (; from <= to; ++from) out.push_back(from);
+  return out;
+}
+
+std::string only_segment(const std::string& dir) {
+  std::string path;
+  for (const auto& entry : std::filesystem::directory_iterator(dir))
+    if (entry.path().extension() == ".seg") path = entry.path();
+  return path;
+}
+
+TEST(Stream, IsAQueueWithoutADisk) {
+  Stream stream({1000, 1 << 20});
+  for (std::uint64_t i = 1; i <= 10; ++i) EXPECT_TRUE(put(stream, i));
+  EXPECT_FALSE(put(stream, 11));
+  EXPECT_EQ(stream.items_in_memory(), 10u);
+  EXPECT_EQ(drain(stream), numbers(1, 10));
+  EXPECT_EQ(stream.memory_bytes(), 0u);
+}
+
+TEST(Stream, WhatDoesNotFitIntoMemoryIsReadFromDisk) {
+  const TempDir dir;
+  Stream stream({500, 1000});
+  ASSERT_TRUE(stream.open(dir.path()));
+  for (std::uint64_t i = 1; i <= 50; ++i) EXPECT_TRUE(put(stream, i));
+  EXPECT_EQ(stream.items_in_memory(), 5u);
+  EXPECT_EQ(stream.items_on_disk_only(), 45u);
+  EXPECT_EQ(drain(stream), numbers(1, 50));
+  EXPECT_LT(stream.disk_bytes(), 1000u);
+}
+
+TEST(Stream, TheNextProcessGoesOnWhereTheLastOneStopped) {
+  const TempDir dir;
+  {
+    Stream stream({1 << 20, 1000});
+    ASSERT_TRUE(stream.open(dir.path()));
+    for (std::uint64_t i = 1; i <= 30; ++i) put(stream, i);
+    for (int i = 0; i < 12; ++i) stream.pop();
+  }
+  Stream stream({1 << 20, 1000});
+  const auto found = stream.open(dir.path());
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->items, 18u);
+  EXPECT_EQ(found->damaged_records, 0u);
+  EXPECT_EQ(found->last_order, 30u);
+  put(stream, 31);
+  EXPECT_EQ(drain(stream), numbers(13, 31));
+}
+
+TEST(Stream, TwoProcessesDoNotShareASpool) {
+  const TempDir dir;
+  Stream one({1 << 20, 1000}), two({1 << 20, 1000});
+  ASSERT_TRUE(one.open(dir.path()));
+  EXPECT_FALSE(two.open(dir.path()));
+  EXPECT_TRUE(put(two, 1));  // from memory
+}
+
+TEST(Stream, ATornEndIsCutWhereverItIsTorn) {
+  const TempDir dir;
+  {
+    Stream stream({1 << 20, 1 << 20});
+    ASSERT_TRUE(stream.open(dir.path()));
+    for (std::uint64_t i = 1; i <= 3; ++i) put(stream, i);
+  }
+  const std::string path = only_segment(dir.path());
+  const std::string whole = *read_file(path, 1 << 20);
+  for (std::size_t size = 2 * 132; size < whole.size(); ++size) {
+    std::filesystem::remove(dir.path() + "/cursor");
+    ASSERT_TRUE(write_file_durable(path, whole.substr(0, size)));
+    Stream stream({1 << 20, 1 << 20});
+    const auto found = stream.open(dir.path());
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->items, 2u) << size;
+    EXPECT_EQ(found->damaged_records, 0u) << size;
+  }
+}
+
+TEST(Stream, ADamagedRecordIsSkippedAndTheOthersStay) {
+  const TempDir dir;
+  {
+    Stream stream({1 << 20, 1 << 20});
+    ASSERT_TRUE(stream.open(dir.path()));
+    for (std::uint64_t i = 1; i <= 5; ++i) put(stream, i);
+  }
+  const std::string path = only_segment(dir.path());
+  const std::string whole = *read_file(path, 1 << 20);
+  for (std::size_t at = 132; at < 3 * 132; ++at) {  // every byte of the second and third record
+    std::string broken = whole;
+    broken[at] = static_cast<char>(broken[at] ^ 0x55);
+    ASSERT_TRUE(write_file_durable(path, broken));
+    Stream stream({1 << 20, 1 << 20});
+    const auto found = stream.open(dir.path());
+    ASSERT_TRUE(found);
+    const bool spare = at % 132 >= 28 && at % 132 < 32;  // the unused word
+    EXPECT_EQ(found->items, spare ? 5u : 4u) << at;
+    EXPECT_EQ(found->damaged_records, spare ? 0u : 1u) << at;
+    ASSERT_TRUE(write_file_durable(path, whole));
+  }
+}
+
+TEST(Stream, ABrokenCursorRepeatsAndLosesNothing) {
+  const TempDir dir;
+  {
+    Stream stream({1 << 20, 1 << 20});
+    ASSERT_TRUE(stream.open(dir.path()));
+    for (std::uint64_t i = 1; i <= 5; ++i) put(stream, i);
+    stream.pop();
+  }
+  ASSERT_TRUE(write_file_durable(dir.path() + "/cursor", std::string(24, 'x')));
+  Stream stream({1 << 20, 1 << 20});
+  ASSERT_TRUE(stream.open(dir.path()));
+  EXPECT_EQ(drain(stream), numbers(1, 5));
+}
+
+TEST(Stream, DamageWhileItRunsIsSeenWhenItIsRead) {
+  const TempDir dir;
+  Stream stream({0, 1 << 20});
+  ASSERT_TRUE(stream.open(dir.path()));
+  for (std::uint64_t i = 1; i <= 3; ++i) put(stream, i);
+  const std::string path = only_segment(dir.path());
+  std::string bytes = *read_file(path, 1 << 20);
+  bytes[132 + 50] ^= 1;
+  const Fd file(::open(path.c_str(), O_WRONLY));
+  ASSERT_EQ(::pwrite(file.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(drain(stream), (std::vector<std::uint64_t>{1, 3}));
+}
+
+TEST(Stream, TheOldestFileGoesButNotTheEntryUnderWay) {
+  const TempDir dir;
+  Stream stream({0, 300});
+  ASSERT_TRUE(stream.open(dir.path()));
+  for (std::uint64_t i = 1; i <= 12; ++i) put(stream, i);
+  const auto gone = stream.drop_oldest(true);
+  ASSERT_FALSE(gone.empty());
+  EXPECT_EQ(stream.front().order, 1u);
+  EXPECT_EQ(drain(stream).size(), 12 - gone.size());
+  EXPECT_TRUE(stream.drop_oldest(false).empty());
+}
+
+TEST(Stream, AFullDiskLeavesWholeRecordsAndGoesOnInMemory) {
+  const TempDir dir;
+  Stream stream({1 << 20, 1 << 20});
+  ASSERT_TRUE(stream.open(dir.path()));
+  put(stream, 1);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{200, before.rlim_max};
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  bool failed = false;
+  EXPECT_EQ(stream.append(2, batch(1, std::string(100, 'c')), failed), Stream::Taken::kMemory);
+  EXPECT_TRUE(failed);
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  put(stream, 3);
+  EXPECT_EQ(drain(stream), numbers(1, 3));
+}
+
+}  // namespace
+}  // namespace stella::telemetry
