@@ -77,7 +77,7 @@ def main():
     options = parser.parse_args()
     sink = subprocess.Popen([binary("otlp_sink")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     port = sink.stdout.readline().strip()
-    servers = [Server("on", {"telemetry.otlp.endpoint": f"http://127.0.0.1:{port}"}), Server("off", OFF)]
+    servers = [Server("on", {"telemetry.otlp_endpoint": f"http://127.0.0.1:{port}"}), Server("off", OFF)]
     try:
         for server in servers:
             server.platform.__enter__()

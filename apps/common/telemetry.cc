@@ -7,6 +7,10 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "stella/base/file.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/otel_settings.h"
 #include "stella/telemetry/sampler.h"
 
 namespace stella::apps {
@@ -18,6 +22,41 @@ void on_hangup(int) {
   if (auto* backend = g_backend.load(std::memory_order_acquire)) backend->reopen();
 }
 
+constexpr telemetry::Logger kLog{"telemetry"};
+
+// The standard variables; where they name no endpoint, the setting does.
+Result<telemetry::OtelSettings> otel_settings(const config::Settings& settings) {
+  return telemetry::OtelSettings::from([&settings](const std::string& name) -> std::optional<std::string> {
+    if (const char* value = std::getenv(name.c_str()); value != nullptr && *value != '\0') return value;
+    if (name == "OTEL_EXPORTER_OTLP_ENDPOINT" && !settings.text("telemetry.otlp_endpoint").empty()) return settings.text("telemetry.otlp_endpoint");
+    return std::nullopt;
+  });
+}
+
+// The first line of the token file as it is now: it is renewed while we run.
+std::function<Secret<std::string>()> token_of(const std::string& path) {
+  if (path.empty()) return {};
+  return [path] {
+    auto text = read_file(path, 16 * 1024);
+    return Secret<std::string>(text ? text->substr(0, text->find_first_of("\r\n")) : std::string());
+  };
+}
+
+Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::BackendOptions& options) {
+  auto otel = STELLA_TRY(otel_settings(settings));
+  if (otel.service_name) options.resource.service = *otel.service_name;
+  options.resource_attributes = std::move(otel.resource_attributes);
+  if (otel.disabled || !otel.export_named || !settings.boolean("telemetry.enabled")) return {};
+  options.export_every = otel.logs.schedule_delay;
+  options.metrics_every = otel.metric_interval;
+  const std::string& dir = settings.text("telemetry.spool_dir");
+  otel.exporter.spool.dir = dir.empty() ? settings.text("data_dir") + "/telemetry/" + std::string(service) : dir;
+  otel.exporter.spool.total_bytes = static_cast<std::uint64_t>(settings.integer("telemetry.spool_bytes"));
+  otel.exporter.bearer_token = token_of(settings.text("telemetry.token_file"));
+  options.exporter = STELLA_TRY(telemetry::make_otlp_exporter(std::move(otel.exporter)));
+  return {};
+}
+
 std::string host_and_pid() {
   char host[256] = {};
   if (::gethostname(host, sizeof host - 1) != 0 || host[0] == '\0') return std::to_string(::getpid());
@@ -26,7 +65,7 @@ std::string host_and_pid() {
 
 }  // namespace
 
-telemetry::BackendOptions backend_options(const config::Settings& settings, std::string_view service) {
+Result<telemetry::BackendOptions> backend_options(const config::Settings& settings, std::string_view service) {
   telemetry::BackendOptions options;
   options.resource.service = std::string(service);
   options.resource.version = STELLA_VERSION;
@@ -43,10 +82,28 @@ telemetry::BackendOptions backend_options(const config::Settings& settings, std:
   options.queue = static_cast<std::size_t>(settings.integer("telemetry.queue"));
   options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));
+  options.rows_per_second = static_cast<double>(settings.integer("telemetry.rows_per_second"));
+  options.ring_bytes = static_cast<std::size_t>(settings.integer("telemetry.ring_bytes"));
+  STELLA_TRY_VOID(add_exporter(settings, service, options));
   return options;
 }
 
 void apply_sampling(const config::Settings& settings) {
+  if (!settings.boolean("telemetry.enabled")) {
+    telemetry::set_level(telemetry::Level::kError);
+    telemetry::set_sampling_rate(0);
+    telemetry::set_tail_keep(false);
+    telemetry::set_metrics_enabled(false);
+    return;
+  }
+  const auto otel = otel_settings(settings);
+  if (otel) {
+    for (const std::string& warning : otel->warnings) kLog.warn("a telemetry variable of the environment was not understood", {f::detail(warning)});
+    if (otel->sampler_set) {
+      telemetry::set_sampling_rate(otel->sampler == telemetry::OtelSampler::kAlwaysOn ? 1 : otel->sampler == telemetry::OtelSampler::kAlwaysOff ? 0 : otel->sampling_ratio);
+      return;
+    }
+  }
   // Not a number counts as everything: too much is better than nothing.
   const std::string& text = settings.text("telemetry.sampling");
   char* end = nullptr;

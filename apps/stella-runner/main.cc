@@ -83,7 +83,8 @@ std::optional<runner::ChildUser> child_user() {
 
 Result<void> serve(const Arguments& arguments) {
   const auto settings = STELLA_TRY(config::Settings::load_with_process_environment(arguments.config));
-  const auto telemetry_backend = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stella-runner")));
+  auto telemetry_options = STELLA_TRY(apps::backend_options(settings, "stella-runner"));
+  const auto telemetry_backend = STELLA_TRY(telemetry::Backend::install(std::move(telemetry_options)));
   const Hangup hangup(telemetry_backend.get());
   apps::apply_sampling(settings);
   const auto password = STELLA_TRY(read_password(settings));

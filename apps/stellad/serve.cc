@@ -177,7 +177,8 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   // Equal values get equal marks in all processes and nowhere else.
   const std::string secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   telemetry::set_fingerprint_secret(crypto::hkdf_sha256(secret, "stellad", "stella/telemetry-fingerprints/v1"));
-  p.telemetry = STELLA_TRY(telemetry::Backend::install(apps::backend_options(settings, "stellad")));
+  auto options = STELLA_TRY(apps::backend_options(settings, "stellad"));
+  p.telemetry = STELLA_TRY(telemetry::Backend::install(std::move(options)));
   apps::reopen_on_hangup(p.telemetry.get());
   apps::apply_sampling(settings);
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));

@@ -137,6 +137,10 @@ Result<void> make_layout(const Layout& l) {
   STELLA_TRY_VOID(own_dir(l.path("keys"), l.server, 0750));
   STELLA_TRY_VOID(own_dir(l.path("secrets-runner"), l.runner, 0700));
   STELLA_TRY_VOID(own_dir(l.path("run/runner"), l.runner, 0755));
+  // What waits for the OTLP receiver, of each program its own.
+  STELLA_TRY_VOID(own_dir(l.path("telemetry"), self, 0755));
+  STELLA_TRY_VOID(own_dir(l.path("telemetry/stellad"), l.server, 0700));
+  STELLA_TRY_VOID(own_dir(l.path("telemetry/stella-runner"), l.runner, 0700));
   // The orchestrator makes a job's directory, the runner's group may enter it.
   std::optional<process::User> jobs = l.server;
   if (jobs && l.runner) jobs->gid = l.runner->gid;

@@ -157,7 +157,14 @@ Series& series(const contracts::MetricSpec& spec, const std::string_view* labels
   return found;
 }
 
+constinit std::atomic<bool> g_metrics_on{true};
+
+namespace {
+bool off() { return !g_metrics_on.load(std::memory_order_relaxed); }
+}  // namespace
+
 void add(Series& series, std::int64_t value) {
+  if (off()) [[unlikely]] return;
   write_cell(series, [value](Cell& cell) {
     bump(cell.whole, value);
     offer_exemplar(cell, cell.epoch, 0, static_cast<double>(value));
@@ -166,7 +173,7 @@ void add(Series& series, std::int64_t value) {
 
 void add(Series& series, double value) {
   if (value == std::floor(value) && std::abs(value) < 9e15) return add(series, static_cast<std::int64_t>(value));
-  if (!std::isfinite(value)) return;
+  if (!std::isfinite(value) || off()) return;
   write_cell(series, [value](Cell& cell) {
     bump(cell.real, value);
     offer_exemplar(cell, cell.epoch, 0, value);
@@ -174,17 +181,19 @@ void add(Series& series, double value) {
 }
 
 void set(Series& series, double value) {
+  if (off()) [[unlikely]] return;
   if (series.overflow) count_overflow();
   series.gauge.store(value, std::memory_order_relaxed);
 }
 
 void change(Series& series, double delta) {
+  if (off()) [[unlikely]] return;
   if (series.overflow) count_overflow();
   series.gauge.fetch_add(delta, std::memory_order_relaxed);
 }
 
 void observe(Series& series, double value) {
-  if (std::isnan(value)) return;
+  if (std::isnan(value) || off()) return;
   std::size_t slot = 0;  // without branches: bounds are few, values unforeseeable
   for (const double bound : series.spec.buckets) slot += value > bound ? 1 : 0;
   write_cell(series, [slot, value](Cell& cell) {
@@ -201,3 +210,7 @@ void observe(Series& series, double value) {
 void renew_exemplars() { g_epoch.fetch_add(1, std::memory_order_relaxed); }
 
 }  // namespace stella::telemetry::detail
+
+namespace stella::telemetry {
+void set_metrics_enabled(bool on) { detail::g_metrics_on.store(on, std::memory_order_relaxed); }
+}  // namespace stella::telemetry

@@ -222,19 +222,15 @@ void Stream::pop() {
   if (segment == segments_.end()) return;
   --segment->entries;
   if (segment->entries > 0) return write_cursor(gone.segment, gone.offset + sizeof(RecordFront) + gone.size);
+  // All of the file is sent: it goes, and the cursor before it.
   const bool current = segment + 1 == segments_.end();
-  if (!current) {
-    const std::uint64_t number = segment->number;
-    remove_segment(segment);
-    return write_cursor(number + 1, 0);
-  }
-  // All is sent: the file begins again, behind a cursor that says so.
-  if (segment->bytes < limits_.segment_bytes / 4) return write_cursor(gone.segment, segment->bytes);
   const std::uint64_t number = segment->number;
-  remove_segment(segment);
-  file_.reset();
-  segments_.push_back({number + 1, 0, 0});
   write_cursor(number + 1, 0);
+  remove_segment(segment);
+  if (!current) return;
+  file_.reset();
+  dirty_ = false;
+  segments_.push_back({number + 1, 0, 0});
 }
 
 std::vector<Stream::Entry> Stream::drop_oldest(bool front_under_way) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,8 @@ void add(Series& series, double value);
 void set(Series& series, double value);
 void change(Series& series, double delta);
 void observe(Series& series, double value);
+// Whether anything is recorded at all: set_metrics_enabled.
+extern std::atomic<bool> g_metrics_on;
 // Lets the next observation of each bucket leave a new exemplar. Called by every snapshot, and once a second by the backend.
 void renew_exemplars();
 
@@ -192,6 +195,9 @@ class Histogram {
 // Called before every exposition and snapshot, on its thread, one snapshot at a time: for what is read, not tracked (pool use, queue
 // depth). Never removed. Must not take a snapshot itself.
 void on_collect(std::function<void()> callback);
+
+// Off: every recording is a load and nothing more. For measuring what telemetry costs, and for services that want none.
+void set_metrics_enabled(bool on);
 
 // All series as OpenMetrics 1.0 text, with exemplars, ending with `# EOF`. Content type: kOpenMetricsType. No `_created` samples:
 // Prometheus before 2.50 stores each as a series of its own; start times go by OTLP.
