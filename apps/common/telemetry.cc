@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -50,8 +51,11 @@ Result<void> add_exporter(const config::Settings& settings, std::string_view ser
   options.export_every = otel.logs.schedule_delay;
   options.metrics_every = otel.metric_interval;
   const std::string& dir = settings.text("telemetry.spool_dir");
-  otel.exporter.spool.dir = dir.empty() ? settings.text("data_dir") + "/telemetry/" + std::string(service) : dir;
+  // A spool is of one process alone: stellad and the runner read the same settings.
+  otel.exporter.spool.dir = (dir.empty() ? settings.text("data_dir") + "/telemetry" : dir) + "/" + std::string(service);
   otel.exporter.spool.total_bytes = static_cast<std::uint64_t>(settings.integer("telemetry.spool_bytes"));
+  // The oldest file goes where it is full: a small one has small files.
+  otel.exporter.spool.segment_bytes = std::clamp<std::uint64_t>(otel.exporter.spool.total_bytes / 32, 16u << 10, otel.exporter.spool.segment_bytes);
   otel.exporter.bearer_token = token_of(settings.text("telemetry.token_file"));
   options.exporter = STELLA_TRY(telemetry::make_otlp_exporter(std::move(otel.exporter)));
   return {};
