@@ -226,8 +226,8 @@ def code(text):
 
 
 def page():
-    out = ["# Scrubber rules", "",
-           "> **Imposed rule:** Work of this type or tasks of this type on this component must also be applied everywhere else it should be applied.", "",
+    out = ["> **Imposed rule:** Work of this type or tasks of this type on this component must also be applied everywhere else it should be applied.", "",
+           "# Scrubber rules", "",
            "Generated from `telemetry/scrub/rules.json`. Do not edit.", "",
            "Every text value of every log line, span and event passes these rules before it leaves its thread. Secrets are always masked. The other classes are masked unless the",
            "tenant's deep debug lets them through for a limited time; paths keep their base name. A mask is `[kind:7f3a91c2]`; the digits are a keyed fingerprint, equal for equal values",

@@ -38,7 +38,7 @@ std::size_t lane_of(std::size_t stream) { return std::min(stream, static_cast<st
 class OtlpExporter final : public Exporter {
  public:
   explicit OtlpExporter(ExporterOptions options)
-      : options_(std::move(options)), lanes_{Lane{Signal::kTraces}, Lane{Signal::kMetrics}, Lane{Signal::kLogs}} {
+      : options_(with_user_agent(std::move(options))), lanes_{Lane{Signal::kTraces}, Lane{Signal::kMetrics}, Lane{Signal::kLogs}} {
     for (std::size_t i = 0; i < kStreams; ++i) streams_.emplace_back(StreamLimits{options_.queue_bytes, options_.spool.segment_bytes});
     random_.seed(std::random_device{}());
   }
@@ -136,6 +136,10 @@ class OtlpExporter final : public Exporter {
     SteadyClock::time_point told{};          // when the log last said that batches are refused
   };
 
+  static ExporterOptions with_user_agent(ExporterOptions options) {
+    if (options.user_agent.empty()) options.user_agent = "stella-telemetry/" STELLA_VERSION;
+    return options;
+  }
   bool spool_wanted() const { return !options_.spool.dir.empty(); }
 
   static bool drop(SignalStats& stats, std::uint64_t items, DropReason reason) {

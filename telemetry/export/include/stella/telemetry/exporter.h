@@ -135,7 +135,7 @@ struct ExporterOptions {
   std::uint64_t response_bytes = 4u << 20;   // larger answers are none
   SpoolOptions spool;
   BackoffOptions backoff;
-  std::string user_agent = "stella-telemetry/" STELLA_VERSION;
+  std::string user_agent;                    // "" is stella-telemetry and its version
 
   // The standard variables (OtelSettings of otel_settings.h, which also has the warnings).
   static Result<ExporterOptions> from_environment();
