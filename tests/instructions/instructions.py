@@ -55,9 +55,14 @@ def main():
     if not shutil.which("valgrind"):
         skip("valgrind is missing (tools/install-packages test)")
     say = lambda option: subprocess.run([program, option], capture_output=True, text=True, check=True).stdout.split()  # noqa: E731
-    names, [cpu] = say("--list"), say("--cpu")
+    names, [cpu, clock] = say("--list"), say("--cpu")
     if cpu != "avx2":
         skip("this CPU has no AVX2: the budgets are those of the scrubber's AVX2 pass")
+    if clock != "tsc":
+        if renew:
+            sys.exit("budgets are made on a machine whose clock is the TSC")
+        print("skip  paths that read the clock: here it is the kernel's, the budgets are those of the TSC")
+        names = [name for name in names if not name.startswith(("log_", "span_8"))]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         costs = dict(zip(names, pool.map(lambda name: per_call(program, name), names)))
     if renew:
@@ -68,7 +73,8 @@ def main():
     if budgets["compiler"] != compiler():
         skip(f"the budgets are those of {budgets['compiler']}, this is {compiler()}")
     failed = 0
-    for name in sorted({*names, *budgets["instructions"]}):
+    held = sorted({*names, *(name for name in budgets["instructions"] if clock == "tsc" or not name.startswith(("log_", "span_8")))})
+    for name in held:
         cost, budget = costs.get(name), budgets["instructions"].get(name)
         if cost is None or budget is None:
             verdict = "FAIL  " + ("has no budget: --renew" if budget is None else "is measured no more: --renew")
@@ -81,8 +87,7 @@ def main():
         failed += verdict.startswith("FAIL")
         share = f"{cost / budget:6.2f}" if cost and budget else "     -"
         print(f"{name:28} {cost or 0:10.1f} of {budget or 0:10.1f} instructions {share}  {verdict}")
-    total = len({*names, *budgets["instructions"]})
-    print(f"{total - failed} passed, {failed} failed, 0 skipped")
+    print(f"{len(held) - failed} passed, {failed} failed, {int(clock != 'tsc')} skipped")
     sys.exit(1 if failed else 0)
 
 
