@@ -320,13 +320,15 @@ class Injection:
         with open(self.p.path("stella.yaml"), "w", encoding="utf-8") as file:
             file.writelines([*lines, f"{name}: {value}\n"])
 
-    def kill(self, mode):
-        """kill -9 in the middle of load and export."""
+    def end(self, mode, how):
+        """stellad ends in the middle of load and export."""
         self.target.mode(mode)
+        process = self.p.procs["stellad"]
         with Load(self.p, self.admin.token) as load:
             time.sleep(SECONDS / 2)
-            self.p.kill("stellad", signal.SIGKILL)
+            self.p.kill("stellad", how)
         assert load.traces
+        assert process.returncode == (0 if how == signal.SIGTERM else -how), f"it ended with {process.returncode}"
         self.p.start("stellad")
         self.p.wait_ready()
         self.served(load.traces)
@@ -383,6 +385,8 @@ def run(report, target, spool, disk):
     with tempfile.TemporaryDirectory(prefix="stella-rings-") as rings, Platform(settings={**settings, "telemetry.dir": rings}, tenants=("acme",)) as p:
         x = Injection(p, target, report)
         x.modes()
+        own = sorted(name for name in os.listdir(spool) if glob.glob(os.path.join(spool, name, "*")))
+        report.check("each program has a spool of its own", own == ["stella-runner", "stellad"], own)
         report.run("ERROR lines are made while the target is away", x.errors_while_down)
         report.run("target away: recorded = sent + rejected + dropped + spooled + queued", x.accounts_while_down)
         report.run("target back: all is sent, and the target has it", x.replay)
@@ -392,8 +396,8 @@ def run(report, target, spool, disk):
             report.run("disk full: requests go on, the books balance", x.disk_full)
         else:
             report.skip("disk full", "needs root to mount a small file system")
-        for mode in ("up", "silent"):
-            report.run(f"kill -9 under load, target {mode}: nothing that was pushed is missing, in the file and at the target", x.kill, mode)
+        for mode, how in (("up", signal.SIGKILL), ("silent", signal.SIGKILL), ("silent", signal.SIGTERM)):
+            report.run(f"{how.name} under load, target {mode}: nothing that was pushed is missing, in the file and at the target", x.end, mode, how)
         report.run("a damaged spool is counted and skipped", x.corrupt)
         report.run("a spool that overflows: the books balance, ERROR lines stay", x.overflow)
 
