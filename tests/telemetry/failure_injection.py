@@ -35,7 +35,7 @@ from report import Report  # noqa: E402
 from stella_platform import Platform  # noqa: E402
 
 MODES = ["up", "slow", "throttled", "unavailable", "half-closed", "garbage", "silent", "down"]
-SECONDS = 2.5           # of each mode
+SECONDS = 2.0           # of each mode
 TIMEOUT = 2.5           # of the exporter's attempts
 RATE, CLIENTS = 160, 4  # requests per second over all
 BOUNDS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]  # ms
