@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kTick{200};  // rows wait at most this long 
 constexpr std::chrono::seconds kRetry{1};        // after the sink failed
 constexpr std::size_t kBatch = 500;
 constexpr std::size_t kTraces = 20'000;          // traces whose rows are counted; then the count starts anew
-constexpr double kBurst = 10;                     // seconds' worth that may come at once
+constexpr double kBurst = 20;  // seconds of the rate that a quiet time saves up
 thread_local bool t_row_thread = false;
 
 }  // namespace
@@ -49,13 +49,6 @@ void RowFeed::set_sink(std::shared_ptr<RowSink> sink) {
 bool RowFeed::admit(const std::array<std::uint8_t, 16>& trace, bool error, bool log) {
   if (error) return true;
   const std::string_view signal = log ? "logs" : "spans";
-  std::uint64_t id;
-  std::memcpy(&id, trace.data() + 8, sizeof id);
-  if (rows_of_.size() >= kTraces) rows_of_.clear();
-  if (++rows_of_[id] > per_trace_) {
-    kDropped.add(1, signal, "trace_limit");
-    return false;
-  }
   if (per_second_ > 0) {
     if (tokens_ < 1) {
       const auto now = Deadline::Clock::now();
@@ -66,8 +59,15 @@ bool RowFeed::admit(const std::array<std::uint8_t, 16>& trace, bool error, bool 
       kDropped.add(1, signal, "row_budget");
       return false;
     }
-    tokens_ -= 1;
   }
+  std::uint64_t id;
+  std::memcpy(&id, trace.data() + 8, sizeof id);
+  if (rows_of_.size() >= kTraces) rows_of_.clear();
+  if (++rows_of_[id] > per_trace_) {
+    kDropped.add(1, signal, "trace_limit");
+    return false;
+  }
+  tokens_ -= 1;
   return true;
 }
 

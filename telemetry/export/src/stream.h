@@ -2,7 +2,7 @@
 // costs nothing and a power cut at most what was not synced.
 //
 // Disk: <dir>/<number, 16 hex digits>.seg, one record after the other; <dir>/cursor says where the first unsent record begins.
-//   record  magic u32 | payload size u32 | items u32 | errors u32 | order u64 | crc32 of these 24 bytes and the payload u32 | zero u32 | payload
+//   record  magic u32 | payload size u32 | items u32 | errors u32 | order u64 | crc32c of these 24 bytes and the payload u32 | zero u32 | payload
 // Every byte is checked when it is read back: a torn end is cut off, a damaged record is skipped and counted.
 //
 // Not thread-safe.
@@ -19,6 +19,9 @@
 #include "stella/telemetry/exporter.h"
 
 namespace stella::telemetry {
+
+// CRC-32C of `bytes`, going on from `crc` (0 at the beginning).
+std::uint32_t crc32c(std::uint32_t crc, std::string_view bytes);
 
 struct StreamLimits {
   std::uint64_t memory_bytes = 8u << 20;
