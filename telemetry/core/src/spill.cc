@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstring>
 
+#include "stella/base/crc32c.h"
 #include "stella/telemetry/record.h"
 
 namespace stella::telemetry {
@@ -22,16 +22,6 @@ constexpr std::uint64_t kRecoverBytes = 1u << 30;
 struct FrameHead {
   std::uint32_t magic = kMagic, size = 0, crc = 0, ring = 0;
 };
-
-constexpr std::array<std::uint32_t, 256> kTable = [] {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t c = i;
-    for (int k = 0; k < 8; ++k) c = (c & 1) != 0 ? 0x82f63b78u ^ (c >> 1) : c >> 1;
-    table[i] = c;
-  }
-  return table;
-}();
 
 // Takes whole frames off `bytes`; returns the bytes used. A frame that does not check is skipped by its size, or byte by byte where
 // even that is wrong.
@@ -49,7 +39,7 @@ std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, 
     }
     if (bytes.size() - used - sizeof head < head.size) break;
     const std::string_view record = bytes.substr(used + sizeof head, head.size);
-    if (crc32c(record) != head.crc) {
+    if (crc32c(0, record) != head.crc) {
       if (!lost) ++broken;
       lost = true;
       ++used;
@@ -63,12 +53,6 @@ std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, 
 }
 
 }  // namespace
-
-std::uint32_t crc32c(std::string_view bytes) {
-  std::uint32_t c = ~0u;
-  for (const char b : bytes) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
-  return ~c;
-}
 
 bool Spill::begin() noexcept {
   if (file_) return true;
@@ -99,11 +83,8 @@ std::uint64_t Spill::append(std::string_view record, std::uint64_t sequence, std
   char front[sizeof(RecordHead)];
   std::memcpy(front, record.data(), sizeof front);
   std::memcpy(front + kAt, &sequence, sizeof sequence);
-  std::uint32_t c = ~0u;
-  for (const char b : front) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
   const std::string_view rest = record.substr(sizeof front);
-  for (const char b : rest) c = kTable[(c ^ static_cast<std::uint8_t>(b)) & 0xff] ^ (c >> 8);
-  head.crc = ~c;
+  head.crc = crc32c(crc32c(0, {front, sizeof front}), rest);
 
   Lock lock(mutex_);
   if (!always && size_ >= max_bytes_) return 0;

@@ -16,8 +16,6 @@
 
 namespace stella::telemetry {
 
-std::uint32_t crc32c(std::string_view bytes);
-
 class Spill {
  public:
   // `path` is made with the first record.

@@ -6,16 +6,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#if defined(__x86_64__)
-#include <nmmintrin.h>
-#endif
 
 #include <algorithm>
-#include <array>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
 
+#include "stella/base/crc32c.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::telemetry {
@@ -30,47 +27,6 @@ struct RecordFront {
   std::uint32_t crc = 0, zero = 0;
 };
 static_assert(sizeof(RecordFront) == 32);
-
-// CRC-32C (Castagnoli): the one that CPUs have an instruction for.
-std::uint32_t crc32c_portable(std::uint32_t crc, const char* p, std::size_t size) {
-  static const auto table = [] {
-    std::array<std::uint32_t, 256> t{};
-    for (std::uint32_t i = 0; i < 256; ++i) {
-      std::uint32_t c = i;
-      for (int k = 0; k < 8; ++k) c = c >> 1 ^ (0x82f63b78u & (0u - (c & 1u)));
-      t[i] = c;
-    }
-    return t;
-  }();
-  for (; size > 0; --size, ++p) crc = table[(crc ^ static_cast<std::uint8_t>(*p)) & 0xff] ^ crc >> 8;
-  return crc;
-}
-#if defined(__x86_64__)
-[[gnu::target("sse4.2")]] std::uint32_t crc32c_sse42(std::uint32_t crc, const char* p, std::size_t size) {
-  std::uint64_t wide = crc;
-  for (; size >= 8; size -= 8, p += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, p, 8);
-    wide = _mm_crc32_u64(wide, word);
-  }
-  crc = static_cast<std::uint32_t>(wide);
-  for (; size > 0; --size, ++p) crc = _mm_crc32_u8(crc, static_cast<unsigned char>(*p));
-  return crc;
-}
-#endif
-
-}  // namespace
-
-std::uint32_t crc32c(std::uint32_t crc, std::string_view bytes) {
-  crc = ~crc;
-#if defined(__x86_64__)
-  static const bool fast = __builtin_cpu_supports("sse4.2");
-  if (fast) return ~crc32c_sse42(crc, bytes.data(), bytes.size());
-#endif
-  return ~crc32c_portable(crc, bytes.data(), bytes.size());
-}
-
-namespace {
 
 std::uint32_t crc_of(const RecordFront& front, std::string_view payload) {
   return crc32c(crc32c(0, {reinterpret_cast<const char*>(&front), 24}), payload);

@@ -20,9 +20,6 @@
 
 namespace stella::telemetry {
 
-// CRC-32C of `bytes`, going on from `crc` (0 at the beginning).
-std::uint32_t crc32c(std::uint32_t crc, std::string_view bytes);
-
 struct StreamLimits {
   std::uint64_t memory_bytes = 8u << 20;
   std::uint64_t segment_bytes = 4u << 20;
