@@ -3,16 +3,15 @@
 
   tests/collector/run.py collector_test.py [CASE…]
 """
-import fcntl
-import hashlib
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "telemetry"))
+import otlp_python  # noqa: E402
 
 
 def skip(why):
@@ -20,31 +19,15 @@ def skip(why):
     sys.exit(0)
 
 
-def venv(cache):
-    """The interpreter of the venv for these very requirements, made where it is missing."""
-    wanted = (HERE / "requirements.txt").read_bytes()
-    place = cache / ("tests-" + hashlib.sha256(wanted + sys.version.encode()).hexdigest()[:16])
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / ".tests.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "complete").exists():
-            shutil.rmtree(place, ignore_errors=True)
-            steps = [[sys.executable, "-m", "venv", place], [place / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", HERE / "requirements.txt"]]
-            for step in steps:
-                done = subprocess.run(step, capture_output=True, text=True, check=False)
-                if done.returncode != 0:
-                    return None, (done.stderr or done.stdout).strip().splitlines()[-1:]
-            (place / "complete").touch()
-    return place / "bin/python", None
-
-
 def main():
-    cache = pathlib.Path(subprocess.run([ROOT / "tools/toolchain", "cache"], capture_output=True, text=True, check=True).stdout.strip())
     built = subprocess.run([ROOT / "tools/build-collector"], capture_output=True, text=True, check=False)
     sys.stderr.write(built.stderr)
     if built.returncode != 0:
         skip("no Collector: " + " ".join(built.stderr.split())[-300:])
-    python, trouble = venv(cache)
+    place, trouble = otlp_python.cache()
+    python = None
+    if place is not None:
+        python, trouble = otlp_python.venv(place, HERE / "requirements.txt", "tests")
     if python is None:
         skip(f"no Python packages (python3-venv and PyPI are needed): {trouble}")
     os.environ["STELLA_COLLECTOR"] = built.stdout.strip()

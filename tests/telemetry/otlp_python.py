@@ -12,32 +12,37 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-def venv():
-    """The interpreter of the venv for these very requirements, and why there is none."""
+def cache():
+    """The cache of tools/toolchain; None and why where there is none."""
     found = subprocess.run([ROOT / "tools/toolchain", "cache"], capture_output=True, text=True, check=False)
-    if found.returncode != 0:
-        return None, found.stderr.strip()
-    cache = pathlib.Path(found.stdout.strip())
-    wanted = (HERE / "requirements.txt").read_bytes()
-    place = cache / ("otlp-" + hashlib.sha256(wanted + sys.version.encode()).hexdigest()[:16])
-    cache.mkdir(parents=True, exist_ok=True)
-    with open(cache / ".otlp.lock", "w", encoding="utf-8") as lock:
+    return (pathlib.Path(found.stdout.strip()), "") if found.returncode == 0 else (None, found.stderr.strip())
+
+
+def venv(place, requirements, name):
+    """The interpreter of the venv `name` in `place` for these very requirements, made where it is missing; None and why there is none."""
+    wanted = requirements.read_bytes()
+    made = place / (name + "-" + hashlib.sha256(wanted + sys.version.encode()).hexdigest()[:16])
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / f".{name}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "complete").exists():
-            shutil.rmtree(place, ignore_errors=True)
-            steps = [[sys.executable, "-m", "venv", place], [place / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", HERE / "requirements.txt"]]
+        if not (made / "complete").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            steps = [[sys.executable, "-m", "venv", made], [made / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", requirements]]
             for step in steps:
                 done = subprocess.run(step, capture_output=True, text=True, check=False)
                 if done.returncode != 0:
                     return None, " ".join((done.stderr or done.stdout).split())[-300:]
-            (place / "complete").touch()
-    return place / "bin/python", ""
+            (made / "complete").touch()
+    return made / "bin/python", ""
 
 
 def enter(name):
     if "STELLA_OTLP_ORACLE" in os.environ:
         return
-    python, trouble = venv()
+    place, trouble = cache()
+    python = None
+    if place is not None:
+        python, trouble = venv(place, HERE / "requirements.txt", "otlp")
     if python is None:
         print(f"skip  {name}: no Python packages (python3-venv and PyPI are needed): {trouble}\n0 passed, 0 failed, 1 skipped")
         sys.exit(0)

@@ -10,27 +10,18 @@
 #include "stella/base/file.h"
 #include "stella/base/tar.h"
 #include "stella/testing/shared_data.h"
+#include "stella/testing/temp_dir.h"
 
 namespace stella::cli {
 namespace {
 
-class TempDir {
+class TempDir : public testing::TempDir {
  public:
-  TempDir() {
-    char name[] = "/tmp/stella-cli-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~TempDir() { EXPECT_EQ(std::system(("rm -rf " + path_).c_str()), 0); }
-  std::string operator/(const std::string& below) const { return path_ + "/" + below; }
   void put(const std::string& below, std::string_view bytes) const {
-    const std::string path = path_ + "/" + below;
+    const std::string path = *this / below;
     ASSERT_TRUE(make_dirs(path.substr(0, path.rfind('/'))));
     ASSERT_TRUE(write_file_durable(path, bytes));
   }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 TEST(Documents, DirectoriesInOrderWithoutHiddenOrForeignFiles) {

@@ -15,22 +15,12 @@
 #include "stella/crypto/digest.h"
 #include "stella/platform/objects.h"
 #include "stella/testing/shared_data.h"
+#include "stella/testing/temp_dir.h"
 
 namespace stella::objects {
 namespace {
 
-class TempDir {
- public:
-  TempDir() {
-    char name[] = "/tmp/stella-objects-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~TempDir() { [[maybe_unused]] const int status = std::system(("rm -rf " + path_).c_str()); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using testing::TempDir;
 
 std::string key_of(std::string_view bytes) { return "tenants/acme/objects/" + crypto::sha256(bytes).hex(); }
 

@@ -351,10 +351,15 @@ TEST(Child, DISABLED_Exits) {
   if (dir.empty()) GTEST_SKIP();
   auto backend = *Backend::install(options(dir));
   g_outlet = &backend->outlet();
-  std::atomic<bool> stop{false};
+  std::atomic<bool> stop{false}, begun{false};
   std::thread busy([&] {
-    for (int i = 0; !stop.load(); ++i) g_outlet->push(log_bytes(Level::kInfo, i % 1000));
+    for (int i = 0; !stop.load(); ++i) {
+      g_outlet->push(log_bytes(Level::kInfo, i % 1000));
+      begun.store(true);
+      begun.notify_one();
+    }
   });
+  begun.wait(false);
   backend->outlet().push(log_bytes(Level::kInfo, 998));
   backend.reset();
   stop.store(true);

@@ -13,24 +13,11 @@
 #include "stella/base/json.h"
 #include "stella/telemetry/record.h"
 #include "stella/telemetry/sink.h"
+#include "stella/testing/temp_dir.h"
 
 namespace stella::telemetry {
 
-class TempDir {
- public:
-  TempDir() { EXPECT_NE(mkdtemp(name_), nullptr); }
-  ~TempDir() {
-    if (keep_) return;
-    const std::string command = std::string("rm -rf ") + name_;
-    [[maybe_unused]] const int done = system(command.c_str());
-  }
-  std::string path() const { return name_; }
-  std::string operator/(std::string_view name) const { return path() + "/" + std::string(name); }
-
- private:
-  char name_[32] = "/tmp/stella-core-XXXXXX";
-  bool keep_ = false;
-};
+using testing::TempDir;
 
 inline const Resource kTestResource{"stellad", "0.1.0", "test", "here", "unit:1"};
 

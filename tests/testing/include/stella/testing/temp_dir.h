@@ -1,9 +1,13 @@
 // A directory of its own for one test, gone with it.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 namespace stella::testing {
 
@@ -15,12 +19,14 @@ class TempDir {
     path_ = name;
   }
   ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+    std::error_code problem;
+    std::filesystem::remove_all(path_, problem);
+    EXPECT_FALSE(problem) << path_ << ": " << problem.message();
   }
   TempDir(const TempDir&) = delete;
   TempDir& operator=(const TempDir&) = delete;
   const std::string& path() const { return path_; }
+  std::string operator/(std::string_view below) const { return path_ + "/" + std::string(below); }
 
  private:
   std::string path_;
