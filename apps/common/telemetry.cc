@@ -43,8 +43,7 @@ std::function<Secret<std::string>()> token_of(const std::string& path) {
   };
 }
 
-Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::BackendOptions& options) {
-  auto otel = STELLA_TRY(otel_settings(settings));
+Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::OtelSettings& otel, telemetry::BackendOptions& options) {
   if (otel.service_name) options.resource.service = *otel.service_name;
   options.resource_attributes = std::move(otel.resource_attributes);
   if (otel.disabled || !otel.export_named || !settings.boolean("telemetry.enabled")) return {};
@@ -67,9 +66,7 @@ std::string host_and_pid() {
   return std::string(host) + ":" + std::to_string(::getpid());
 }
 
-}  // namespace
-
-Result<telemetry::BackendOptions> backend_options(const config::Settings& settings, std::string_view service) {
+Result<telemetry::BackendOptions> backend_options(const config::Settings& settings, std::string_view service, telemetry::OtelSettings& otel) {
   telemetry::BackendOptions options;
   options.resource.service = std::string(service);
   options.resource.version = STELLA_VERSION;
@@ -88,11 +85,11 @@ Result<telemetry::BackendOptions> backend_options(const config::Settings& settin
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));
   options.rows_per_second = static_cast<double>(settings.integer("telemetry.rows_per_second"));
   options.ring_bytes = static_cast<std::size_t>(settings.integer("telemetry.ring_bytes"));
-  STELLA_TRY_VOID(add_exporter(settings, service, options));
+  STELLA_TRY_VOID(add_exporter(settings, service, otel, options));
   return options;
 }
 
-void apply_sampling(const config::Settings& settings) {
+void apply_sampling(const config::Settings& settings, const telemetry::OtelSettings& otel) {
   if (!settings.boolean("telemetry.enabled")) {
     telemetry::set_level(telemetry::Level::kError);
     telemetry::set_sampling_rate(0);
@@ -100,13 +97,9 @@ void apply_sampling(const config::Settings& settings) {
     telemetry::set_metrics_enabled(false);
     return;
   }
-  const auto otel = otel_settings(settings);
-  if (otel) {
-    for (const std::string& warning : otel->warnings) kLog.warn("a telemetry variable of the environment was not understood", {f::detail(warning)});
-    if (otel->sampler_set) {
-      telemetry::set_sampling_rate(otel->sampler == telemetry::OtelSampler::kAlwaysOn ? 1 : otel->sampler == telemetry::OtelSampler::kAlwaysOff ? 0 : otel->sampling_ratio);
-      return;
-    }
+  if (otel.sampler_set) {
+    telemetry::set_sampling_rate(otel.sampler == telemetry::OtelSampler::kAlwaysOn ? 1 : otel.sampler == telemetry::OtelSampler::kAlwaysOff ? 0 : otel.sampling_ratio);
+    return;
   }
   // Not a number counts as everything: too much is better than nothing.
   const std::string& text = settings.text("telemetry.sampling");
@@ -115,14 +108,27 @@ void apply_sampling(const config::Settings& settings) {
   telemetry::set_sampling_rate(end == text.c_str() || *end != '\0' ? 1 : rate);
 }
 
-void reopen_on_hangup(telemetry::Backend* backend) {
-  g_backend.store(backend, std::memory_order_release);
-  if (backend == nullptr) return;
+}  // namespace
+
+Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& settings, std::string_view service) {
+  auto otel = STELLA_TRY(otel_settings(settings));
+  auto options = STELLA_TRY(backend_options(settings, service, otel));
+  auto backend = STELLA_TRY(telemetry::Backend::install(std::move(options)));
+  std::unique_ptr<Telemetry> started(new Telemetry(std::move(backend)));
+  apply_sampling(settings, otel);
+  for (const std::string& warning : otel.warnings) kLog.warn("a telemetry variable of the environment was not understood", {f::detail(warning)});
+  return started;
+}
+
+Telemetry::Telemetry(std::unique_ptr<telemetry::Backend> backend) : backend_(std::move(backend)) {
+  g_backend.store(backend_.get(), std::memory_order_release);
   struct sigaction action {};
   action.sa_handler = on_hangup;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   ::sigaction(SIGHUP, &action, nullptr);
 }
+
+Telemetry::~Telemetry() { g_backend.store(nullptr, std::memory_order_release); }
 
 }  // namespace stella::apps

@@ -1,7 +1,7 @@
 // Telemetry of our programs, made of the settings: the same in each.
 #pragma once
 
-#include <string>
+#include <memory>
 #include <string_view>
 
 #include "stella/platform/config.h"
@@ -9,15 +9,20 @@
 
 namespace stella::apps {
 
-// Of the program `service` (its file name). Who it is, where it writes, what it limits, where it sends to. kInvalid where an OTLP endpoint
-// or a header cannot be used.
-Result<telemetry::BackendOptions> backend_options(const config::Settings& settings, std::string_view service);
+// The backend of the program `service` (its file name), of which a process has one: who it is, where it writes, what it limits, where it
+// sends to. SIGHUP opens its log file anew (logrotate) as long as it lives.
+class Telemetry {
+ public:
+  // Also puts the deployment's rate of head sampling into force (telemetry.sampling, or OTEL_TRACES_SAMPLER); tenants may have their own
+  // (telemetry/controls). Where telemetry.enabled is false: nothing but errors. kInvalid where an OTLP endpoint or a header cannot be used.
+  static Result<std::unique_ptr<Telemetry>> start(const config::Settings& settings, std::string_view service);
+  ~Telemetry();
+  Telemetry(const Telemetry&) = delete;
+  telemetry::Backend* operator->() const { return backend_.get(); }
 
-// After the backend is there: the deployment's rate of head sampling (telemetry.sampling, or OTEL_TRACES_SAMPLER); tenants may have their
-// own (telemetry/controls). Where telemetry.enabled is false: nothing but errors.
-void apply_sampling(const config::Settings& settings);
-
-// SIGHUP opens the log file of `backend` anew (logrotate); nullptr before the backend goes.
-void reopen_on_hangup(telemetry::Backend* backend);
+ private:
+  explicit Telemetry(std::unique_ptr<telemetry::Backend> backend);
+  std::unique_ptr<telemetry::Backend> backend_;
+};
 
 }  // namespace stella::apps

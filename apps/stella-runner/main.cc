@@ -20,7 +20,6 @@
 #include "stella/platform/config.h"
 #include "stella/platform/process.h"
 #include "stella/services/runner.h"
-#include "stella/telemetry/backend.h"
 #include "stella/telemetry/log.h"
 #include "telemetry.h"
 
@@ -66,12 +65,6 @@ std::unique_ptr<bus::Connection> connect(const bus::ConnectOptions& options) {
   }
 }
 
-// SIGHUP reaches the backend while there is one, whichever way out is taken.
-struct Hangup {
-  explicit Hangup(telemetry::Backend* backend) { apps::reopen_on_hangup(backend); }
-  ~Hangup() { apps::reopen_on_hangup(nullptr); }
-};
-
 // Started as root, a job still never runs as root.
 std::optional<runner::ChildUser> child_user() {
   if (::geteuid() != 0) return std::nullopt;
@@ -83,10 +76,7 @@ std::optional<runner::ChildUser> child_user() {
 
 Result<void> serve(const Arguments& arguments) {
   const auto settings = STELLA_TRY(config::Settings::load_with_process_environment(arguments.config));
-  auto telemetry_options = STELLA_TRY(apps::backend_options(settings, "stella-runner"));
-  const auto telemetry_backend = STELLA_TRY(telemetry::Backend::install(std::move(telemetry_options)));
-  const Hangup hangup(telemetry_backend.get());
-  apps::apply_sampling(settings);
+  const auto backend = STELLA_TRY(apps::Telemetry::start(settings, "stella-runner"));
   const auto password = STELLA_TRY(read_password(settings));
   auto login = bus::login(settings.text("nats.url"), bus::user::kRunner, password);
   login.name = "stella-runner";

@@ -151,7 +151,7 @@ class Health {
 // Everything that runs, in order of construction; destroyed in reverse.
 struct Process {
   Health health;
-  std::unique_ptr<telemetry::Backend> telemetry;
+  std::unique_ptr<apps::Telemetry> telemetry;
   std::unique_ptr<objects::Store> store;
   std::unique_ptr<pg::SystemPool<pg::TelemetryRole>> telemetry_pool;
   std::shared_ptr<PgRowSink> row_sink;
@@ -177,14 +177,11 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   // Equal values get equal marks in all processes and nowhere else.
   const std::string secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   telemetry::set_fingerprint_secret(crypto::hkdf_sha256(secret, "stellad", "stella/telemetry-fingerprints/v1"));
-  auto options = STELLA_TRY(apps::backend_options(settings, "stellad"));
-  p.telemetry = STELLA_TRY(telemetry::Backend::install(std::move(options)));
-  apps::reopen_on_hangup(p.telemetry.get());
-  apps::apply_sampling(settings);
+  p.telemetry = STELLA_TRY(apps::Telemetry::start(settings, "stellad"));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
   p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
   p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);
-  p.telemetry->set_row_sink(p.row_sink);
+  (*p.telemetry)->set_row_sink(p.row_sink);
   return {};
 }
 
@@ -258,7 +255,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
-  p.services->settle_telemetry = [&p] { (void)p.telemetry->flush(Deadline::after(kSettle)); };
+  p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
   http.address = settings.text("http.address");
@@ -344,8 +341,7 @@ Result<void> serve(const config::Settings& settings) {
   if (p.orchestrator) p.orchestrator->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
-  apps::reopen_on_hangup(nullptr);
-  p.telemetry->flush(Deadline::after(std::chrono::seconds(3)));
+  (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
   return {};
 }
 
