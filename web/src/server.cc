@@ -230,8 +230,8 @@ void tell(telemetry::Span& span, const Context& ctx, const http::Response& respo
   else line("request served");
 }
 
-telemetry::Context request_context(const http::Request& request, std::string_view route, const RequestId& id) {
-  telemetry::Context context;
+// `context` with what is known of every request.
+telemetry::Context request_context(telemetry::Context context, const http::Request& request, std::string_view route, const RequestId& id) {
   context.request_id = id;
   context.route = std::string(route);
   context.method = request.method;
@@ -251,14 +251,7 @@ http::Response answer(Services& services, http::Request& request) {
   const auto remote = caller_context(request);
   auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
   const bool known = caller.has_value() && caller->has_value();
-  telemetry::Context context = request_context(request, ctx.route, ctx.request_id);
-  if (remote && known) {
-    telemetry::Context continued = telemetry::Context::continue_from(*remote);
-    continued.request_id = context.request_id;
-    continued.route = std::move(context.route);
-    continued.method = std::move(context.method);
-    context = std::move(continued);
-  }
+  telemetry::Context context = request_context(remote && known ? telemetry::Context::continue_from(*remote) : telemetry::Context(), request, ctx.route, ctx.request_id);
   if (known) {
     context.tenant_id = (*caller)->tenant;
     context.actor = (*caller)->actor;
@@ -321,7 +314,7 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   ctx.request_id = RequestId::generate();
   const Match found = head == nullptr ? Match() : match(head->method, head->path);
   ctx.route = found.route != nullptr ? found.route->path : "/";
-  const telemetry::ContextScope scope(request_context(request, ctx.route, ctx.request_id));
+  const telemetry::ContextScope scope(request_context({}, request, ctx.route, ctx.request_id));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
   span.started_at(began);
   if (const auto remote = caller_context(request)) span.link(remote->parent);

@@ -183,8 +183,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       {tenant, bundle}));
   if (rows.empty()) return false;
   const Row row = STELLA_TRY(read_row(rows));
-  telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(row.traceparent)) context = telemetry::Context::continue_from({*parent, row.tracestate});
+  auto context = telemetry::Context::continue_from(row.traceparent, row.tracestate);
   context.tenant_id = row.tenant;
   context.actor = row.requested_by;
   const telemetry::ContextScope scope(std::move(context));

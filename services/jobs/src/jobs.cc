@@ -79,6 +79,15 @@ Result<pg::Rows> lock_job(pg::TenantTx& tx, const JobId& job, std::initializer_l
 
 }  // namespace
 
+telemetry::Context context_of(const JobFacts& job) {
+  auto context = telemetry::Context::continue_from(job.traceparent, job.tracestate);
+  context.tenant_id = job.tenant;
+  if (job.project) context.project_id = *job.project;
+  context.job_id = job.job_id;
+  context.actor = job.requested_by;
+  return context;
+}
+
 const OutputRef* FinishedJob::output(std::string_view name) const {
   const auto it = std::find_if(outputs.begin(), outputs.end(), [&](const OutputRef& o) { return o.name == name; });
   return it == outputs.end() ? nullptr : &*it;

@@ -375,13 +375,7 @@ class Evaluate final : public EvaluationHandler {
   // Inside the orchestrator's span of this job where there is one: then the decision stands below it.
   static telemetry::Context decision_context(const jobs::FinishedJob& job) {
     if (telemetry::Context::current().job_id == job.job_id) return telemetry::Context::current();
-    telemetry::Context context;
-    if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
-    context.tenant_id = job.tenant;
-    if (job.project) context.project_id = *job.project;
-    context.job_id = job.job_id;
-    context.actor = job.requested_by;
-    return context;
+    return jobs::context_of(job);
   }
 
   static std::string joined_rules(const contracts::Decision& decision) {

@@ -91,20 +91,10 @@ Result<JobRow> read_job(const pg::Rows& rows, int row) {
   return job;
 }
 
-telemetry::Context job_context(const JobRow& job) {
-  telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
-  context.tenant_id = job.tenant;
-  if (job.project) context.project_id = *job.project;
-  context.job_id = job.job_id;
-  context.actor = job.requested_by;
-  return context;
-}
-
 namespace {
 
 telemetry::Context end_context(const JobRow& job, std::string_view runner_traceparent) {
-  telemetry::Context context = job_context(job);
+  telemetry::Context context = jobs::context_of(job);
   // A runner is not trusted: only a span of the job's own trace becomes the parent.
   const auto runner = telemetry::parse_traceparent(runner_traceparent);
   if (runner && runner->trace_id == context.trace_id) context.span_id = runner->span_id;
@@ -211,7 +201,7 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
       {job.tenant, job.job_id, job.attempt, static_cast<double>(options.dispatch_timeout.count()) / 1000.0}));
   STELLA_TRY_VOID(tx.commit());
   // Outside the transaction: if this fails, nobody starts the attempt and the row's dispatch time-out brings the next.
-  const telemetry::ContextScope scope(job_context(job));
+  const telemetry::ContextScope scope(jobs::context_of(job));
   telemetry::Span span("orchestrator.schedule", telemetry::SpanKind::kProducer, {f::job_kind(job.kind), f::attempt(job.attempt)});
   if (before > 0) {
     // A message of the attempt before may still wait for a runner: without its inputs it ends at once instead of working in vain.

@@ -144,7 +144,7 @@ Result<void> Orchestrator::Impl::on_started(const Report& report) {
       {report.tenant, report.job_id, report.attempt}));
   if (rows.empty()) return {};  // older attempt, or told twice
   const JobRow job = STELLA_TRY(read_job(rows, 0));
-  const telemetry::ContextScope scope(job_context(job));
+  const telemetry::ContextScope scope(jobs::context_of(job));
   STELLA_TRY_VOID(begin_run(tx, job, report));
   return tx.commit();
 }

@@ -32,20 +32,13 @@ inline constexpr std::string_view kJobColumns =
     "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.created_at, j.tracestate";
 Result<JobRow> read_job(const pg::Rows& rows, int row);
 
-// The ambient context of work for a job: its own trace, its tenant.
-telemetry::Context job_context(const JobRow& job);
-
 // The span under which a job's end is written down, ambient until it goes: what is counted and logged after the commit belongs to it.
 // Child of the runner's span where a report names one of the job's own trace, else of the request's.
 class EndSpan {
  public:
   explicit EndSpan(const JobRow& job, std::string_view runner_traceparent = {});
   // A failing callee asks its callers to keep the trace.
-  void keep() {
-    [](auto& span) {
-      if constexpr (requires { span.keep(); }) span.keep();
-    }(span_);
-  }
+  void keep() { span_.keep(); }
   void fail(const Error& error) { span_.fail(error); }
 
  private:

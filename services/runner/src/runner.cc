@@ -196,8 +196,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   reporter.runner_id = options.runner_id;
   reporter.image = image;
   reporter.sandbox = json::Value::object({{"landlock_abi", facts.landlock_abi}, {"landlock", landlock}, {"seccomp", facts.seccomp}, {"separate_user", options.child_user.has_value()}});
-  telemetry::Context context;
-  if (const auto parent = telemetry::parse_traceparent(job.traceparent)) context = telemetry::Context::continue_from({*parent, job.tracestate});
+  auto context = telemetry::Context::continue_from(job.traceparent, job.tracestate);
   context.tenant_id = job.tenant;
   context.job_id = job.job_id;
   context.run_id = reporter.run_id;

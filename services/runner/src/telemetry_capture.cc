@@ -72,7 +72,7 @@ json::Value JobContext::to_json() const {
 
 JobContext JobContext::from_json(const json::Value& value) {
   JobContext out;
-  if (const auto parent = telemetry::parse_traceparent(value.str("traceparent"))) out.context = telemetry::Context::continue_from({*parent, std::string(value.str("tracestate"))});
+  out.context = telemetry::Context::continue_from(value.str("traceparent"), value.str("tracestate"));
   out.context.tenant_id = parse_or_empty<TenantId>(value.str("tenant_id"));
   out.context.job_id = parse_or_empty<JobId>(value.str("job_id"));
   out.context.run_id = parse_or_empty<RunId>(value.str("run_id"));

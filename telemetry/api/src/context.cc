@@ -27,6 +27,11 @@ Context Context::continue_from(const RemoteContext& remote) {
   return context;
 }
 
+Context Context::continue_from(std::string_view traceparent, std::string_view tracestate) {
+  const auto parent = parse_traceparent(traceparent);
+  return parent ? continue_from({*parent, std::string(tracestate)}) : Context();
+}
+
 ContextScope::ContextScope(Context context) : context_(std::move(context)) {
   detail::Producer& p = producer();
   saved_ = p.context;

@@ -44,18 +44,6 @@ std::string_view redacted(std::string_view text, std::size_t most, const ScrubPo
   return text;
 }
 
-std::size_t fixed_size(Field::Kind kind) {
-  switch (kind) {
-    case Field::Kind::kInt:
-    case Field::Kind::kBool:
-    case Field::Kind::kSpanId: return 8;
-    case Field::Kind::kUuid:
-    case Field::Kind::kTraceId: return 16;
-    case Field::Kind::kSha256: return 32;
-    default: return 0;
-  }
-}
-
 void drop(FieldArea& area) {
   ++area.dropped;
   area.cut = true;
@@ -221,7 +209,7 @@ void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant
       return;
     }
     default: {
-      const std::size_t size = fixed_size(field.kind());
+      const std::size_t size = value_size(field.kind());
       if (!begin_field(area, field, size, 0)) return;
       std::memcpy(area.at, field.raw().data(), size);
       area.at += size;

@@ -1,6 +1,7 @@
 // Fields into record form, scrubbed on the way.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -18,6 +19,11 @@ inline constexpr std::size_t kStackBytes = 8 * 1024;
 inline constexpr std::size_t kScrubBytes = 64 * 1024;   // longer texts are cut before they are scrubbed: never work without bound
 inline constexpr std::size_t kErrorTextBytes = 2048;
 inline constexpr std::size_t kErrorReserve = 6 * 1024;  // of a record, kept free for its error
+
+// Sizes of values in a record by Field::Kind; 0 is free.
+inline constexpr std::array<std::size_t, 10> kValueSizes{0, 0, 0, 8, 8, 16, 32, 16, 8, 0};
+static_assert(static_cast<std::size_t>(Field::Kind::kError) + 1 == kValueSizes.size());
+constexpr std::size_t value_size(Field::Kind kind) { return kValueSizes[static_cast<std::size_t>(kind)]; }
 
 // The first bytes of `text` up to `most`, at a character boundary.
 std::string_view cut_utf8(std::string_view text, std::size_t most);

@@ -470,7 +470,7 @@ std::size_t put_line(char* buffer, const RecordView& record, std::string_view me
 }
 }  // namespace detail
 
-LogRecord to_log_record(const RecordView& record, const Resource& resource) {
+LogRecord to_log_record(const RecordView& record, const Resource& resource, std::string line) {
   LogRecord log;
   log.tenant_id = tenant_of(record);
   log.trace_id = hex(record.head().trace_id);
@@ -478,8 +478,14 @@ LogRecord to_log_record(const RecordView& record, const Resource& resource) {
   log.ts = timestamp(record.head().ns);
   log.level = record.head().level;
   log.service = resource.service;
-  append_line(log.line, record, resource);
+  log.line = std::move(line);
   return log;
+}
+
+LogRecord to_log_record(const RecordView& record, const Resource& resource) {
+  std::string line;
+  append_line(line, record, resource);
+  return to_log_record(record, resource, std::move(line));
 }
 
 namespace {

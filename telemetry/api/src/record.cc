@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "field_writer.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::telemetry {
@@ -28,11 +29,6 @@ bool take(std::string_view& rest, std::size_t size, std::string_view& out) {
   rest.remove_prefix(size);
   return true;
 }
-
-// Sizes of values by Field::Kind; 0 is free.
-constexpr std::array<std::size_t, 10> kValueSizes{0, 0, 0, 8, 8, 16, 32, 16, 8, 0};
-static_assert(static_cast<std::size_t>(Field::Kind::kError) + 1 == kValueSizes.size());
-constexpr std::size_t value_size(Field::Kind kind) { return kValueSizes[static_cast<std::size_t>(kind)]; }
 
 std::string_view cut(std::string_view text, std::size_t most) { return text.substr(0, std::min(text.size(), most)); }
 
@@ -78,7 +74,7 @@ std::size_t RecordView::take_field(std::string_view rest, FieldView& out) {
   std::memcpy(&size, rest.data() + 2, sizeof size);
   const std::size_t whole = kHead + (id == kForeignField ? 1u + static_cast<std::uint8_t>(rest[kHead]) : 0u) + size;
   if (rest.size() < whole) return 0;
-  if (const std::size_t fixed = kValueSizes[kind]; fixed != 0 && fixed != size) return 0;
+  if (const std::size_t fixed = detail::kValueSizes[kind]; fixed != 0 && fixed != size) return 0;
   return known_field(rest.data(), out);
 }
 
@@ -140,7 +136,7 @@ void append_field(std::string& out, const Field& field, std::string_view scrubbe
     case Field::Kind::kUuid:
     case Field::Kind::kSha256:
     case Field::Kind::kTraceId:
-    case Field::Kind::kSpanId: value.assign(reinterpret_cast<const char*>(field.raw().data()), value_size(field.kind())); break;
+    case Field::Kind::kSpanId: value.assign(reinterpret_cast<const char*>(field.raw().data()), detail::value_size(field.kind())); break;
     case Field::Kind::kError: {
       const Error& error = field.error();
       const std::string_view wire = contracts::error_info(error.code()).wire, message = error.message();

@@ -106,10 +106,6 @@ void SpanCore::begin(Producer& p, Context& context) {
   const Instant now = instant();
   buffer_->start_ns = now.epoch;
   buffer_->start_mono = now.mono;
-  if (local_root_ && !context.linked.trace_id.empty()) [[unlikely]] {
-    add_link(context.linked);
-    add(f::linked_trace_id(context.linked.trace_id));
-  }
 }
 
 void SpanCore::add(const Field& field) {

@@ -27,10 +27,4 @@ void set_method(ManualSpan& span, std::string_view full_method);
 void set_status(ManualSpan& span, const ::grpc::Status& status, bool server);
 bool is_server_fault(::grpc::StatusCode code);
 
-// Where Span has keep(): the trace is kept whatever the sampling says.
-template <class S>
-void keep(S& span) {
-  if constexpr (requires { span.keep(); }) span.keep();
-}
-
 }  // namespace stella::telemetry::rpc

@@ -23,7 +23,7 @@ class ClientInterceptor final : public ::grpc::experimental::Interceptor {
   void finish(::grpc::experimental::InterceptorBatchMethods& call) {
     const ::grpc::Status* status = call.GetRecvStatus();
     if (status != nullptr) set_status(span_, *status, false);
-    if (const auto* trailing = call.GetRecvTrailingMetadata(); trailing != nullptr && trailing->count(kKeep) > 0) keep(span_);
+    if (const auto* trailing = call.GetRecvTrailingMetadata(); trailing != nullptr && trailing->count(kKeep) > 0) span_.keep();
     span_.end();
   }
 

@@ -10,6 +10,7 @@
 #include "stella/base/json.h"
 #include "stella/base/result.h"
 #include "stella/platform/pg.h"
+#include "stella/telemetry/context.h"
 
 namespace stella::jobs {
 
@@ -75,6 +76,8 @@ struct JobFacts {
   TraceId trace;
   int attempt = 0;
 };
+// The ambient context of work for a job: its own trace, its tenant, who asked for it.
+telemetry::Context context_of(const JobFacts& job);
 struct FinishedJob : JobFacts {
   std::vector<OutputRef> outputs;
   bool cached = false;

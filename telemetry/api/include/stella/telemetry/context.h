@@ -74,12 +74,10 @@ struct Context {
   RequestId request_id;
   JobId job_id;
   RunId run_id;
-  std::string baggage;    // members that the allow-list let in (propagation.h)
   std::uint64_t threshold = kSampleAll;  // of the head decision
   SamplingReason sampling = SamplingReason::kHead;
   bool remote = false;    // span_id is a span of another process
   bool started_here = false;  // this process made the trace: its sampling follows the tenant that becomes known
-  TraceParent linked;     // of a foreign caller (admit): the next local root links to it
 
   // The ambient context of this thread.
   static const Context& current();
@@ -93,6 +91,8 @@ struct Context {
 
   // A child of a remote span: same trace, its span id as parent of the next Span.
   static Context continue_from(const RemoteContext& remote);
+  // The same from a stored traceparent and tracestate of ours; an empty context where the former is none.
+  static Context continue_from(std::string_view traceparent, std::string_view tracestate);
   // The wire form for a call from here: current trace and span. All-zero ids where no span is open: call only inside a Span.
   TraceParent parent() const { return {trace_id, span_id, flags}; }
   std::string traceparent() const { return format_traceparent(parent()); }

@@ -20,6 +20,8 @@ void append_line(std::string& out, const RecordView& record, const Resource& res
 
 // The same line with its index columns.
 LogRecord to_log_record(const RecordView& record, const Resource& resource);
+// `line` is that line already.
+LogRecord to_log_record(const RecordView& record, const Resource& resource, std::string line);
 // Attributes: resource, common fields, fields in the order of the catalogue, `sampling.reason` once it is decided, `events` where there are any.
 SpanRecord to_span_record(const RecordView& record, const Resource& resource);
 
