@@ -430,23 +430,10 @@ class Backend::Impl {
     const std::size_t end = chunk_.text.size();
     chunk_.end_line(begin, error);
     if (!internal && rows_ && rows_->wanted() && rows_->admit(h.trace_id, error, true)) {
-      rows_->add(log_row(record, chunk_.text.substr(begin, end - begin)));
+      rows_->add(to_log_record(record, *resource_now_, chunk_.text.substr(begin, end - begin)));
     }
     if (feed_.on()) feed_.add_log(record, *resource_now_);
     if (chunk_.text.size() >= kChunk) write_chunk();
-  }
-
-  LogRecord log_row(const RecordView& record, std::string line) const {
-    const RecordHead& h = record.head();
-    LogRecord row;
-    row.tenant_id = record.tenant().empty() ? std::string_view("platform") : record.tenant();
-    row.trace_id = TraceId(h.trace_id).hex();
-    row.span_id = SpanId(h.span_id).hex();
-    row.ts = Timestamp::from_micros(h.ns / 1000);
-    row.level = h.level;
-    row.service = resource_now_->service;
-    row.line = std::move(line);
-    return row;
   }
 
   void keep_span(const RecordView& span, SamplingReason reason) {

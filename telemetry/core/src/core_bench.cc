@@ -85,7 +85,7 @@ BENCHMARK(BM_Line);
 
 void BM_RingPush(benchmark::State& state) {
   const std::string bytes = log_builder().build();
-  const auto ring = *Ring::create("", 256 * 1024, 0);
+  const auto ring = *Ring::create("", 256 * 1024);
   for (auto _ : state) {
     if (!ring->push(bytes)) {
       ring->advance(ring->readable().size(), 0);
@@ -163,7 +163,7 @@ double backend_ns() {
   const std::string path = std::string(dir.name) + "/log";
   FILE* const file = std::fopen(path.c_str(), "w");
   const std::string bytes = log_builder().build();
-  const auto ring = *Ring::create("", 256 * 1024, 0);
+  const auto ring = *Ring::create("", 256 * 1024);
   std::string out;
   out.reserve(256 * 1024);
   double best = 1e12;
@@ -194,7 +194,7 @@ double backend_ns() {
 double spans_ns() {
   std::vector<std::string> records;
   const std::string bytes = span_builder().build();
-  const auto ring = *Ring::create("", 256 * 1024, 0);
+  const auto ring = *Ring::create("", 256 * 1024);
   TraceBatch batch;
   double best = 1e12;
   for (int round = 0; round < 300; ++round) {

@@ -128,7 +128,7 @@ bool RingOutlet::attach() noexcept {
   } else {
     index = count_.load(std::memory_order_relaxed);
     if (index >= kRings - 1) return false;  // the last one is shared
-    auto ring = Ring::create(instance_.ring_path(index), options_.ring_bytes, catalogue_hash(catalogue_text()));
+    auto ring = Ring::create(instance_.ring_path(index), options_.ring_bytes);
     if (!ring) return false;
     rings_[index].store(ring->release(), std::memory_order_release);
     count_.store(index + 1, std::memory_order_release);
@@ -156,7 +156,7 @@ void RingOutlet::push_shared(std::string_view record) noexcept {
       Lock attach_lock(mutex_);
       const std::size_t index = count_.load(std::memory_order_relaxed);
       if (index < kRings) {
-        if (auto ring = Ring::create(instance_.ring_path(index), options_.ring_bytes, catalogue_hash(catalogue_text()))) {
+        if (auto ring = Ring::create(instance_.ring_path(index), options_.ring_bytes)) {
           rings_[index].store(ring->release(), std::memory_order_release);
           count_.store(index + 1, std::memory_order_release);
           shared_ = index;

@@ -34,7 +34,7 @@ Result<void> Ring::map(int fd) {
   return {};
 }
 
-Result<std::unique_ptr<Ring>> Ring::create(const std::string& path, std::size_t bytes, std::uint64_t keys_hash) {
+Result<std::unique_ptr<Ring>> Ring::create(const std::string& path, std::size_t bytes) {
   std::unique_ptr<Ring> ring(new Ring);
   ring->size_ = std::bit_ceil(std::clamp(bytes, kLeast, kMost));
   const auto file_bytes = static_cast<off_t>(kRingHeader + ring->size_);
@@ -57,7 +57,6 @@ Result<std::unique_ptr<Ring>> Ring::create(const std::string& path, std::size_t 
   RingHeader& h = *ring->header_;
   h.header_bytes = kRingHeader;
   h.data_bytes = static_cast<std::uint32_t>(ring->size_);
-  h.keys_hash = keys_hash;
   for (auto& place : h.recent) place.store(~std::uint64_t{0}, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   std::memcpy(h.magic, kMagic, sizeof kMagic);  // last: without it the file is none
@@ -92,12 +91,6 @@ std::string_view Ring::at(std::uint64_t place) const noexcept {
   const std::uint64_t head = header_->head.load(std::memory_order_acquire);
   if (place >= head || head - place > size_ || place % 8 != 0) return {};
   return {data_ + (place & (size_ - 1)), head - place};
-}
-
-std::uint64_t catalogue_hash(std::string_view text) {
-  std::uint64_t h = 0xcbf29ce484222325u;  // FNV-1a: stable over builds
-  for (const char c : text) h = (h ^ static_cast<std::uint8_t>(c)) * 0x100000001b3u;
-  return h;
 }
 
 const std::string& catalogue_text() {

@@ -23,7 +23,6 @@ inline constexpr std::size_t kRecent = 32;  // places of the last records, for t
 struct RingHeader {
   char magic[8];
   std::uint32_t header_bytes, data_bytes;
-  std::uint64_t keys_hash;  // of the field catalogue of the writer
   // Written by the thread that owns the ring.
   alignas(64) std::atomic<std::uint64_t> head;
   std::atomic<std::uint64_t> next_sequence;
@@ -42,7 +41,7 @@ class Ring {
  public:
   // Makes `path` (mode 0600). `bytes` is rounded up to a power of two, at least 128 KiB. Where the file cannot be made (full disk), a
   // ring in anonymous memory: it works, but does not outlive the process.
-  static Result<std::unique_ptr<Ring>> create(const std::string& path, std::size_t bytes, std::uint64_t keys_hash);
+  static Result<std::unique_ptr<Ring>> create(const std::string& path, std::size_t bytes);
   // The ring of a process that is gone. kMalformed where it is none.
   static Result<std::unique_ptr<Ring>> open(const std::string& path);
   ~Ring();
@@ -139,8 +138,7 @@ class Ring {
   std::string path_;
 };
 
-// Hash of the field catalogue of this build, and its text ("key\n" …), which stands beside the rings for builds that differ.
-std::uint64_t catalogue_hash(std::string_view text);
+// The field catalogue of this build as text ("key\n" …), which stands beside the rings for builds that differ.
 const std::string& catalogue_text();
 
 }  // namespace stella::telemetry

@@ -17,7 +17,7 @@ namespace stella::telemetry {
 namespace {
 
 std::unique_ptr<Ring> make_ring(const TempDir& dir) {
-  auto ring = Ring::create(dir / "ring-0000", 128 * 1024, catalogue_hash(catalogue_text()));
+  auto ring = Ring::create(dir / "ring-0000", 128 * 1024);
   EXPECT_TRUE(ring);
   return std::move(*ring);
 }
@@ -140,7 +140,7 @@ TEST(Ring, RefusesFilesThatAreNone) {
 }
 
 TEST(Ring, WithoutRoomOnTheDiskItWorksInMemory) {
-  const auto ring = Ring::create("/nonexistent/ring-0000", 128 * 1024, 0);
+  const auto ring = Ring::create("/nonexistent/ring-0000", 128 * 1024);
   ASSERT_TRUE(ring);
   EXPECT_TRUE((*ring)->in_memory());
   ASSERT_TRUE((*ring)->push(log_bytes(Level::kInfo, 5)));
