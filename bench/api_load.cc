@@ -34,7 +34,6 @@ struct Connection {
   int fd = -1;
   std::string in;
   Clock::time_point due;
-  bool busy = false;
 };
 
 [[noreturn]] void die(const char* what) {
@@ -119,7 +118,6 @@ class Load {
   void send(std::size_t i, Clock::time_point due) {
     Connection& c = connections_[i];
     c.due = due;
-    c.busy = true;
     if (::send(c.fd, request_.data(), request_.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request_.size())) die("send");
   }
 
@@ -139,7 +137,6 @@ class Load {
       if (size == 0) continue;
       if (!c.in.starts_with("HTTP/1.1 2")) ++errors_;
       c.in.erase(0, size);
-      c.busy = false;
       latencies_.push_back(std::chrono::duration<double, std::micro>(now - c.due).count());
       idle_.push_back(i);
     }
