@@ -1,13 +1,11 @@
 // What is sent when, what waits, and what goes when there is no room: one thread per signal, so that no signal waits for another.
 #include "stella/telemetry/exporter.h"
 
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <deque>
 #include <optional>
 #include <random>
 #include <thread>
