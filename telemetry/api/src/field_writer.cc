@@ -183,6 +183,8 @@ std::size_t field_at(const char* p, FieldView& view) {
 }
 
 void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, std::string& masked) {
+  const bool has_text = field.kind() == Field::Kind::kText || field.kind() == Field::Kind::kPath || field.kind() == Field::Kind::kPii;
+  if (has_text && field.text().empty()) return;
   switch (field.kind()) {
     case Field::Kind::kText: {
       const ScrubPolicy policy = ScrubPolicy::for_tenant(tenant);

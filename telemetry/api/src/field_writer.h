@@ -75,6 +75,8 @@ inline void put_field_head(char* to, std::uint8_t id, Field::Kind kind, std::siz
   std::memcpy(to, &head, 4);
 }
 
+// Both leave out an empty text: it says nothing, in lines and rows as in OTLP.
+//
 // Everything but short clean text and fixed sizes: foreign keys, long, suspicious or confidential text, errors.
 void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, std::string& masked);
 
@@ -88,6 +90,7 @@ inline void put_field(FieldArea& area, const Field& field, std::string_view tena
   switch (field.kind()) {
     case Field::Kind::kText: {
       const std::string_view text = field.text();
+      if (text.empty()) return;
       if (text.size() > kFastText || !certainly_clean(text)) [[unlikely]] return put_field_slow(area, field, tenant, masked);
       put_field_head(p, field.order(), Field::Kind::kText, text.size());
       area.at = copy_text(p + 4, text);

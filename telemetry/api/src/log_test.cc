@@ -161,6 +161,24 @@ TEST_F(LogTest, AFieldGivenTwiceStandsOnce) {
   EXPECT_EQ(last_line().integer("count"), 2);  // the last one counts, as on spans
 }
 
+TEST_F(LogTest, AnEmptyTextIsLeftOut) {
+  kLog.info("empty", {f::scope(""), f::resource(std::string_view()), f::path(""), f::email(Pii<std::string>("")), f::count(0)});
+  const json::Value line = last_line();
+  for (const char* key : {"scope", "resource", "path", "email"}) EXPECT_EQ(line.find(key), nullptr) << key;
+  EXPECT_EQ(line.integer("count"), 0);
+  EXPECT_EQ(line.find("truncated"), nullptr);
+  {
+    Span span("empty", SpanKind::kInternal, {f::scope("stella:sbom:read")});
+    span.set(f::resource(""));
+    span.set(f::scope(""));  // the last one counts, and it says nothing
+    span.set(f::action("sbom:read"));
+  }
+  const json::Value attributes = *json::parse(capture->spans.back().attributes);
+  EXPECT_EQ(attributes.find("resource"), nullptr);
+  EXPECT_EQ(attributes.find("scope"), nullptr);
+  EXPECT_EQ(attributes.str("action"), "sbom:read");
+}
+
 TEST_F(LogTest, SpansCarryTheCommonFieldsTheirParentsAndTheirEnd) {
   {
     ContextScope scope(request_context());

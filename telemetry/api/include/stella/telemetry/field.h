@@ -18,6 +18,7 @@ struct FieldMaker;
 }
 
 // Valid until the end of the full expression it is made in: text and errors are borrowed. No allocation.
+// A field whose text is empty says nothing: neither line nor span carries it.
 class Field {
  public:
   enum class Kind : std::uint8_t { kText, kPath, kPii, kInt, kBool, kUuid, kSha256, kTraceId, kSpanId, kError };
