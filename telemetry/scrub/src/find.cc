@@ -47,6 +47,16 @@ Found find(std::string_view text, Hits& hits, Layers layers, Engine engine) {
   return {finder.high()};
 }
 
+bool quiet(std::string_view text, Engine engine) {
+  switch (engine) {
+#if defined(__x86_64__)
+    case Engine::kAvx2: return quiet_avx2(text);
+    case Engine::kAvx512: return quiet_avx512(text);
+#endif
+    default: return quiet_scalar(text);
+  }
+}
+
 template <class F>
 static inline void each(std::uint64_t mask, F&& f) {
   for (; mask != 0; mask &= mask - 1) f(static_cast<std::size_t>(std::countr_zero(mask)));

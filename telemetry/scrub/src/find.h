@@ -65,6 +65,9 @@ struct Found {
 // Appends the hits of `text`, unsorted and overlapping. Linear.
 Found find(std::string_view text, Hits& hits, Layers layers = {}, Engine engine = best_engine());
 
+// True where there is nothing to find in a text of at most kShort bytes, and it is ASCII. False: find() decides.
+bool quiet(std::string_view text, Engine engine = best_engine());
+
 // Sorts and merges; drops what is a mask of ours already.
 void settle(std::string_view text, Hits& hits);
 

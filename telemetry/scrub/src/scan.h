@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace stella::telemetry::scrubbing {
 
@@ -23,9 +24,14 @@ bool available(Engine engine);
 Engine best_engine();
 // Scan the whole text of `finder` and call finder.candidates() in order of position.
 void scan_scalar(Finder& finder);
+// True where a text of at most 64 bytes has no position to look at, no escape and no byte beyond ASCII: nothing to find. One look, no set-up.
+bool quiet_scalar(std::string_view text);
 #if defined(__x86_64__)
 void scan_avx2(Finder& finder);
+bool quiet_avx2(std::string_view text);
 void scan_avx512(Finder& finder);
+bool quiet_avx512(std::string_view text);
 #endif
+constexpr std::size_t kShort = 64;
 
 }  // namespace stella::telemetry::scrubbing

@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <bit>
+
 #include "classes.h"
 #include "find.h"
 #include "scan.h"
@@ -43,12 +45,13 @@ struct Avx512 {
   STELLA_INLINE Masks block(const std::uint8_t* p) {
     return classify([p](int w) __attribute__((always_inline)) { return _mm512_loadu_si512(p + w); });
   }
-  STELLA_INLINE Masks tail(const std::uint8_t* p, std::size_t n) {
+  STELLA_INLINE Masks tail(const std::uint8_t* p, std::size_t n, std::size_t) {
     return classify([p, n](int w) __attribute__((always_inline)) {
       const std::size_t left = n > static_cast<std::size_t>(w) ? n - static_cast<std::size_t>(w) : 0;
       return _mm512_maskz_loadu_epi8(left >= 64 ? ~std::uint64_t{0} : _bzhi_u64(~std::uint64_t{0}, static_cast<unsigned>(left)), p + w);
     });
   }
+  STELLA_INLINE bool rare() const { return (test(seen_cls, kIsPercent) | test(seen_word, kWordSlash) | _mm512_movepi8_mask(seen_byte)) != 0; }
   STELLA_INLINE void buckets(Buckets& out) const {
     _mm512_store_si512(out.low, low);
     _mm512_store_si512(out.up, up);
@@ -59,6 +62,7 @@ struct Avx512 {
 }  // namespace
 
 void scan_avx512(Finder& finder) { scan<Avx512>(finder); }
+bool quiet_avx512(std::string_view text) { return quiet<Avx512>(text); }
 
 }  // namespace stella::telemetry::scrubbing
 #pragma GCC pop_options

@@ -76,8 +76,24 @@ inline __attribute__((always_inline)) Candidates combine(const Masks& in, Carry&
   return out;
 }
 
-// Isa::block(p) classifies p[0..63] and may read up to p[66]; Isa::tail(p, n) the last n bytes, 0 < n < 67 (what lies behind counts as 0).
-// Isa::buckets() writes the buckets of the block just classified; Isa::flags() says which rare characters were seen in any.
+inline __attribute__((always_inline)) bool any_of(const Candidates& c) { return (c.trigger | c.at | c.dotted | c.colons | c.digits | c.open | c.base64) != 0; }
+
+// A short text at a glance: its block is its only one, so no carries, and what an e-mail address or base64 needs behind it is known.
+template <class Isa>
+inline __attribute__((always_inline)) bool quiet(std::string_view text) {
+  const std::size_t size = text.size();
+  if (size == 0) return true;
+  Isa isa;
+  const Masks masks = isa.tail(reinterpret_cast<const std::uint8_t*>(text.data()), size, size);
+  Carry none;
+  Candidates found = combine(masks, none);
+  found.at &= masks.dot == 0 ? 0 : ~std::uint64_t{0} >> std::countl_zero(masks.dot);  // a dot follows
+  if (size < 16) found.base64 = 0;
+  return !any_of(found) && !isa.rare();
+}
+
+// Isa::block(p) classifies p[0..63] and may read up to p[66]; Isa::tail(p, n, size) the last n of `size` bytes, 0 < n < 67 (what lies behind
+// counts as 0). Isa::rare(): some percent sign, backslash or byte beyond ASCII was seen. Isa::buckets() writes the buckets of the block just classified; Isa::flags() says which rare characters were seen in any.
 template <class Isa>
 inline __attribute__((always_inline)) void scan(Finder& finder) {
   const std::uint8_t* text = reinterpret_cast<const std::uint8_t*>(finder.text().data());
@@ -85,7 +101,7 @@ inline __attribute__((always_inline)) void scan(Finder& finder) {
   Isa isa;
   const auto step = [&](const Masks& masks, std::size_t i, Carry& carry) __attribute__((always_inline)) {
     const Candidates found = combine(masks, carry);
-    if ((found.trigger | found.at | found.dotted | found.colons | found.digits | found.open | found.base64) != 0) {
+    if (any_of(found)) {
       const Candidates copy = found;
       Buckets buckets;
       isa.buckets(buckets);
@@ -94,12 +110,12 @@ inline __attribute__((always_inline)) void scan(Finder& finder) {
   };
   if (size <= 64) {  // most fields: nothing to carry
     Carry none;
-    if (size != 0) step(isa.tail(text, size), 0, none);
+    if (size != 0) step(isa.tail(text, size, size), 0, none);
   } else {
     Carry carry;
     std::size_t i = 0;
     for (; i + 67 <= size; i += 64) step(isa.block(text + i), i, carry);
-    for (; i < size; i += 64) step(isa.tail(text + i, size - i), i, carry);
+    for (; i < size; i += 64) step(isa.tail(text + i, size - i, size), i, carry);
   }
   isa.flags(finder);
 }
