@@ -74,6 +74,7 @@ function(stella_module name)
   endif()
   if(M_BENCHES AND STELLA_BENCHES)
     add_executable(${target}_bench ${M_BENCHES})
+    target_include_directories(${target}_bench PRIVATE ${CMAKE_SOURCE_DIR}/bench) # bench_report.h
     target_link_libraries(${target}_bench PRIVATE ${target} benchmark::benchmark ${M_BENCH_LIBS} ${M_LIBS})
     foreach(used IN LISTS M_BENCH_USES)
       target_link_libraries(${target}_bench PRIVATE stella::${used})
