@@ -21,8 +21,8 @@ std::string mask_kind(std::string_view key) {
 
 bool let_through(std::string_view key, const ScrubPolicy& policy) {
   if (policy.let_through.empty()) return false;
-  if (key == "email") return policy.let_through.has(Pii::kEmail);
-  return key == "client.address" && policy.let_through.has(Pii::kIp);
+  if (key == "email") return policy.let_through.has(PiiKind::kEmail);
+  return key == "client.address" && policy.let_through.has(PiiKind::kIp);
 }
 
 // Redacted `text` of at most `most` bytes, in `masked` or as it was. Scrubbed before it is cut, so that a secret cannot lose the end by

@@ -136,16 +136,16 @@ TEST_F(Levels, DeepDebugHoldsForItsTenantItsKindsAndItsTime) {
   const auto after = [&](std::chrono::seconds s) { return Timestamp::from_micros(now.micros() + std::chrono::microseconds(s).count()); };
 
   EXPECT_FALSE(has("acme", "ann@example.org"));
-  set_deep_debug("acme", {Pii::kEmail}, after(std::chrono::hours(1)));
+  set_deep_debug("acme", {PiiKind::kEmail}, after(std::chrono::hours(1)));
   EXPECT_TRUE(has("acme", "ann@example.org"));
   EXPECT_FALSE(has("acme", "203.0.113.77"));
   EXPECT_FALSE(has("globex", "ann@example.org"));
   ASSERT_EQ(deep_debug().size(), 1u);
   EXPECT_EQ(deep_debug()[0].tenant, "acme");
-  set_deep_debug("acme", {Pii::kEmail, Pii::kIp}, after(std::chrono::seconds(-1)));  // its time is over
+  set_deep_debug("acme", {PiiKind::kEmail, PiiKind::kIp}, after(std::chrono::seconds(-1)));  // its time is over
   EXPECT_FALSE(has("acme", "ann@example.org"));
   EXPECT_TRUE(deep_debug().empty());
-  set_deep_debug("acme", {Pii::kEmail}, after(std::chrono::hours(240)));  // nobody debugs longer than a day
+  set_deep_debug("acme", {PiiKind::kEmail}, after(std::chrono::hours(240)));  // nobody debugs longer than a day
   ASSERT_EQ(deep_debug().size(), 1u);
   EXPECT_LE(deep_debug()[0].until.micros() - Timestamp::now().micros(), std::chrono::microseconds(std::chrono::hours(24)).count());
   set_deep_debug("acme", {}, after(std::chrono::hours(1)));

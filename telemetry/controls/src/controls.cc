@@ -9,23 +9,23 @@ namespace stella::controls {
 namespace {
 
 using telemetry::Level;
-using telemetry::Pii;
+using telemetry::PiiKind;
 
 // The words of the API; telemetry's own names may change without it.
-constexpr std::string_view kind_name(Pii kind) {
+constexpr std::string_view kind_name(PiiKind kind) {
   switch (kind) {
-    case Pii::kEmail: return "email";
-    case Pii::kIp: return "ip";
-    case Pii::kPhone: return "phone";
-    case Pii::kCard: return "card";
-    case Pii::kIban: return "iban";
+    case PiiKind::kEmail: return "email";
+    case PiiKind::kIp: return "ip";
+    case PiiKind::kPhone: return "phone";
+    case PiiKind::kCard: return "card";
+    case PiiKind::kIban: return "iban";
   }
   return "";
 }
 
-std::optional<Pii> parse_kind(std::string_view name) {
+std::optional<PiiKind> parse_kind(std::string_view name) {
   for (std::size_t i = 0; i < telemetry::kPiiKinds; ++i)
-    if (name == kind_name(static_cast<Pii>(i))) return static_cast<Pii>(i);
+    if (name == kind_name(static_cast<PiiKind>(i))) return static_cast<PiiKind>(i);
   return std::nullopt;
 }
 
@@ -73,7 +73,7 @@ Result<Change::Debug> parse_debug(const json::Value& value) {
 json::Array class_names(telemetry::PiiSet kinds) {
   json::Array out;
   for (std::size_t i = 0; i < telemetry::kPiiKinds; ++i)
-    if (kinds.has(static_cast<Pii>(i))) out.push_back(kind_name(static_cast<Pii>(i)));
+    if (kinds.has(static_cast<PiiKind>(i))) out.push_back(kind_name(static_cast<PiiKind>(i)));
   return out;
 }
 

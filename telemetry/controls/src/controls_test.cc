@@ -8,7 +8,7 @@
 namespace stella::controls {
 namespace {
 
-using telemetry::Pii;
+using telemetry::PiiKind;
 
 Change parsed(std::string_view text) {
   auto change = parse_change(*json::parse(text));
@@ -20,7 +20,7 @@ TEST(Controls, WhatIsWrittenIsReadAgain) {
   Controls c;
   c.levels = {{"*", telemetry::Level::kWarn}, {"web", telemetry::Level::kDebug}};
   c.sampling = 0.25;
-  c.deep_debug = DeepDebug{{Pii::kEmail, Pii::kIp}, Timestamp::now()};
+  c.deep_debug = DeepDebug{{PiiKind::kEmail, PiiKind::kIp}, Timestamp::now()};
   EXPECT_EQ(from_json(to_json(c)), c);
   EXPECT_EQ(from_json(to_json(Controls())), Controls());
   EXPECT_EQ(from_json(*json::parse(R"({"levels":{"we b":"debug","web":"loud"},"sampling":7,"deep_debug":{"classes":["secret"],"until":"x"}})")), Controls());

@@ -29,7 +29,7 @@ Table current(std::int64_t now) {
 
 }  // namespace
 
-std::string_view pii_name(Pii kind) {
+std::string_view pii_name(PiiKind kind) {
   static constexpr std::string_view kNames[kPiiKinds] = {"email", "ip", "phone", "card", "iban"};
   return kNames[static_cast<std::size_t>(kind)];
 }

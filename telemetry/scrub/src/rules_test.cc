@@ -153,13 +153,13 @@ TEST(DeepDebug, LetsChosenKindsOfOneTenantThroughForAWhile) {
     return out;
   };
   EXPECT_TRUE(deep_debug().empty());
-  set_deep_debug("acme", {Pii::kEmail}, at(3600));
+  set_deep_debug("acme", {PiiKind::kEmail}, at(3600));
   EXPECT_NE(scrubbed("acme").find("ann@example.org"), std::string::npos);
   EXPECT_EQ(scrubbed("acme").find("203.0.113.7"), std::string::npos);
   EXPECT_EQ(scrubbed("acme").find("hunter22"), std::string::npos);
   EXPECT_EQ(scrubbed("globex").find("ann@example.org"), std::string::npos);
   EXPECT_EQ(scrubbed("").find("ann@example.org"), std::string::npos);
-  set_deep_debug("globex", {Pii::kIp}, at(3600 * 48));  // cut to a day
+  set_deep_debug("globex", {PiiKind::kIp}, at(3600 * 48));  // cut to a day
   ASSERT_EQ(deep_debug().size(), 2u);
   EXPECT_EQ(deep_debug()[1].until, at(86'400));
   set_test_seconds(1'764'040'800 + 3600);

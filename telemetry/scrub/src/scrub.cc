@@ -36,13 +36,13 @@ std::string valid_utf8(std::string_view text) {
   return out;
 }
 
-std::optional<Pii> pii_of(Class cls) {
+std::optional<PiiKind> pii_of(Class cls) {
   switch (cls) {
-    case Class::kEmail: return Pii::kEmail;
-    case Class::kIp: return Pii::kIp;
-    case Class::kPhone: return Pii::kPhone;
-    case Class::kCard: return Pii::kCard;
-    case Class::kIban: return Pii::kIban;
+    case Class::kEmail: return PiiKind::kEmail;
+    case Class::kIp: return PiiKind::kIp;
+    case Class::kPhone: return PiiKind::kPhone;
+    case Class::kCard: return PiiKind::kCard;
+    case Class::kIban: return PiiKind::kIban;
     default: return std::nullopt;
   }
 }

@@ -21,19 +21,19 @@
 namespace stella::telemetry {
 
 // Kinds of personal data that can be let through. Secrets are no kind of it.
-enum class Pii : std::uint8_t { kEmail, kIp, kPhone, kCard, kIban };
+enum class PiiKind : std::uint8_t { kEmail, kIp, kPhone, kCard, kIban };
 constexpr std::size_t kPiiKinds = 5;
 // `email`, `ip`, `phone`, `card`, `iban`.
-std::string_view pii_name(Pii kind);
+std::string_view pii_name(PiiKind kind);
 
 class PiiSet {
  public:
   constexpr PiiSet() = default;
-  constexpr PiiSet(std::initializer_list<Pii> kinds) {
-    for (const Pii kind : kinds) add(kind);
+  constexpr PiiSet(std::initializer_list<PiiKind> kinds) {
+    for (const PiiKind kind : kinds) add(kind);
   }
-  constexpr void add(Pii kind) { bits_ = static_cast<std::uint8_t>(bits_ | 1u << static_cast<unsigned>(kind)); }
-  constexpr bool has(Pii kind) const { return (bits_ >> static_cast<unsigned>(kind) & 1) != 0; }
+  constexpr void add(PiiKind kind) { bits_ = static_cast<std::uint8_t>(bits_ | 1u << static_cast<unsigned>(kind)); }
+  constexpr bool has(PiiKind kind) const { return (bits_ >> static_cast<unsigned>(kind) & 1) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
   constexpr std::uint8_t bits() const { return bits_; }
   static constexpr PiiSet from_bits(std::uint8_t bits) {
