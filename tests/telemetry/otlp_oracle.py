@@ -108,6 +108,68 @@ def what_we_write(seed):
         same("one resource a tenant", sorted(set(tenants)), sorted(tenants))
 
 
+UCUM = {"seconds": "s", "bytes": "By", "ratio": "1"}
+NUMBERS = {"as_int": "int", "as_double": "double"}
+
+
+def exact(number):
+    """A floating-point number bit by bit, also -0, the infinities and what is no number."""
+    return float(number).hex()
+
+
+def number(of):
+    field = of.WhichOneof("value")
+    return {NUMBERS[field]: str(of.as_int) if field == "as_int" else exact(of.as_double)}
+
+
+def wanted_number(value):
+    return {k: v if k == "int" else exact(float.fromhex(v)) for k, v in value.items()}
+
+
+def check_point(kind, point, wanted):
+    same("attributes", attributes(point.attributes), wanted["attributes"])
+    same("start", str(point.start_time_unix_nano), wanted["start"])
+    same("flags", point.flags, 0)
+    got = [{"time": str(e.time_unix_nano), "value": number(e), "trace_id": e.trace_id.hex(), "span_id": e.span_id.hex()} for e in point.exemplars]
+    same("exemplars", got, [{**e, "value": wanted_number(e["value"])} for e in wanted["exemplars"]])
+    if kind != "histogram":
+        same("value", number(point), wanted_number(wanted["value"]))
+        return
+    same("count", str(point.count), wanted["count"])
+    assert point.HasField("sum") and not point.HasField("min") and not point.HasField("max")
+    same("sum", exact(point.sum), exact(float.fromhex(wanted["sum"])))
+    same("bucket counts", [str(c) for c in point.bucket_counts], wanted["counts"])
+    same("bounds", [exact(b) for b in point.explicit_bounds], [exact(float.fromhex(b)) for b in wanted["bounds"]])
+
+
+def metrics_we_write(seed):
+    """A snapshot of ours, read by them field by field."""
+    request = metrics.ExportMetricsServiceRequest()
+    with tempfile.NamedTemporaryFile() as file:
+        request.ParseFromString(tool("metrics", str(seed), file.name))
+        wanted = json.load(open(file.name, encoding="utf-8"))
+    same("unknown fields", len(UnknownFieldSet(request)), 0)
+    same("resources", len(request.resource_metrics), 1)
+    same("tenant", check_resource(request.resource_metrics[0].resource), "platform")
+    same("scopes", [s.scope.name for s in request.resource_metrics[0].scope_metrics], ["stella"])
+    for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+        expected = wanted.pop(metric.name)
+        kind = metric.WhichOneof("data")
+        same("kind", kind, expected["kind"])
+        same("description", metric.description, expected["help"])
+        same("unit", metric.unit, UCUM.get(expected["unit"], expected["unit"]))
+        data = getattr(metric, kind)
+        if kind != "gauge":
+            same("temporality", data.aggregation_temporality, expected["temporality"])
+        if kind == "sum":
+            same("monotonic", data.is_monotonic, expected["monotonic"])
+        same("points", len(data.data_points), len(expected["points"]))
+        for point, told in zip(data.data_points, expected["points"]):
+            same("time", str(point.time_unix_nano), expected["time"])
+            check_point(kind, point, told)
+    same("metrics that are missing", list(wanted), [])
+
+
 def fill(message, rng, depth=0):
     """Sets every field of the message to something that is not its default; of alternatives one."""
     d = message.DESCRIPTOR
@@ -193,7 +255,7 @@ def responses(_):
 
 def main():
     passed = failed = 0
-    for test, seeds in [(what_we_write, range(1, SEEDS + 1)), (what_they_write, range(1, SEEDS + 1)), (responses, [0])]:
+    for test, seeds in [(what_we_write, range(1, SEEDS + 1)), (metrics_we_write, range(1, SEEDS + 1)), (what_they_write, range(1, SEEDS + 1)), (responses, [0])]:
         for seed in seeds:
             try:
                 test(seed)

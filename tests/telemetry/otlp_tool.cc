@@ -2,6 +2,7 @@
 //
 //   otlp_tool spans SEED FILE    random span records as a request on standard output, what went in as JSON into FILE
 //   otlp_tool logs SEED FILE     the same with log records
+//   otlp_tool metrics SEED FILE  the same with a snapshot of metrics
 //   otlp_tool rows SIGNAL        a request (protobuf) becomes rows, and those the JSON of protocol buffers
 //   otlp_tool json SIGNAL        an OTLP/JSON request becomes one in protobuf
 //   otlp_tool scrub SIGNAL       a request, scrubbed
@@ -11,6 +12,7 @@
 #include <map>
 #include <random>
 
+#include "otlp_metrics_sample.h"
 #include "otlp_rows_json.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
@@ -221,6 +223,23 @@ class Sample {
   std::string error_;
 };
 
+Resource who() { return {.service = "stellad", .version = "1.2", .env = "prod", .region = "eu", .instance_id = "i-1"}; }
+
+bool keep(const json::Value& expected, const char* path) {
+  const std::string text = json::dump(expected);
+  std::FILE* const file = std::fopen(path, "wb");
+  if (file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size() && std::fclose(file) == 0) return true;
+  std::perror(path);
+  return false;
+}
+
+int metrics(const char* seed, const char* path) {
+  std::mt19937_64 random(std::strtoull(seed, nullptr, 10));
+  const MetricsSample sample(random);
+  if (!keep(sample.expected, path)) return 1;
+  return write_out(encode_metrics(sample.snapshot, who()));
+}
+
 template <class Batch>
 int batch(RecordKind kind, const char* seed, const char* path) {
   std::mt19937_64 random(std::strtoull(seed, nullptr, 10));
@@ -238,10 +257,8 @@ int batch(RecordKind kind, const char* seed, const char* path) {
     if (!view) return std::fputs("the record is too large\n", stderr), 1;
     out.add(*view);
   }
-  const std::string text = json::dump(expected);
-  std::FILE* const file = std::fopen(path, "wb");
-  if (file == nullptr || std::fwrite(text.data(), 1, text.size(), file) != text.size() || std::fclose(file) != 0) return std::perror(path), 1;
-  return write_out(out.take({.service = "stellad", .version = "1.2", .env = "prod", .region = "eu", .instance_id = "i-1"}));
+  if (!keep(expected, path)) return 1;
+  return write_out(out.take(who()));
 }
 
 template <class Rows>
@@ -260,6 +277,7 @@ int run(int argc, char** argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (argc == 4 && command == "spans") return batch<TraceBatch>(RecordKind::kSpan, argv[2], argv[3]);
   if (argc == 4 && command == "logs") return batch<LogBatch>(RecordKind::kLog, argv[2], argv[3]);
+  if (argc == 4 && command == "metrics") return metrics(argv[2], argv[3]);
   if (argc == 4 && command == "response") return write_out(encode_response({.rejected = std::atol(argv[2]), .error_message = argv[3]}));
   const auto signal = argc == 3 ? signal_of(argv[2]) : std::nullopt;
   if (!signal) return std::fputs("usage: see the first lines of otlp_tool.cc\n", stderr), 64;
