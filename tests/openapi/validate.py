@@ -155,6 +155,11 @@ def check_public(api, c):
         reply = api.call("as documented", name, Client(c.url), 200)
         if name == "metrics":
             api.report.check("metrics end as OpenMetrics must", reply.text.endswith("# EOF\n"), reply.text[-80:])
+    for accept, served in (("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+                           ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8")):
+        reply = api.call("Accept: " + accept, "metrics", Client(c.url), 200, headers={"accept": accept})
+        type_, ends = reply.headers.get("content-type"), reply.text.endswith("# EOF\n")
+        api.report.check("its format is the one that was asked for: " + accept, type_ == served and ends == served.startswith("application/"), f"{type_} {reply.text[-80:]}")
 
 
 def check_refusals(api, p, admin):
