@@ -31,6 +31,12 @@ class Client {
 };
 
 // kInvalid where endpoint or certificate files cannot be used.
+struct TlsFiles {
+  std::string ca, cert, key;  // PEM; "" where none is named
+};
+// kInvalid where a file cannot be read or is no PEM: a target that no attempt can reach is found at the start.
+Result<TlsFiles> read_tls_files(const TargetOptions& target);
+
 Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal);
 Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options, Signal signal);
 

@@ -260,6 +260,7 @@ class OtlpExporter final : public Exporter {
     const bool was_away = lane.stats.away;
     if (answer.kind == Answer::Kind::kRetry) {
       lane.stats.away = true;
+      lane.stats.away_because = answer.why;
       lane.told_when = answer.retry_after.has_value();
       lane.next_attempt = SteadyClock::now() + (answer.retry_after ? std::min(*answer.retry_after, options_.backoff.most_retry_after) : backoff(lane.failures));
       ++lane.failures;
@@ -270,6 +271,7 @@ class OtlpExporter final : public Exporter {
     lane.told_when = false;
     lane.next_attempt = {};
     lane.stats.away = false;
+    lane.stats.away_because.clear();
     if (answer.kind == Answer::Kind::kTaken) {
       ++lane.stats.batches_sent;
       settle(lane, lane.stream, answer.rejected, std::nullopt);

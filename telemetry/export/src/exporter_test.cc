@@ -1,30 +1,24 @@
 // The exporter against a target of the test that answers as it is told to.
 #include "stella/telemetry/exporter.h"
 
-#include <arpa/inet.h>
-#include <grpcpp/generic/async_generic_service.h>
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <atomic>
-#include <map>
+#include <filesystem>
 #include <mutex>
 #include <thread>
 
-#include "stella/base/file.h"
 #include "stella/telemetry/otlp_response.h"
 #include "stella/testing/temp_dir.h"
+#include "test_targets.h"
 
 namespace stella::telemetry {
 namespace {
 
 using testing::TempDir;
-using std::chrono::milliseconds;
 
 std::string gunzip(const std::string& packed) {
   z_stream z{};
@@ -38,114 +32,6 @@ std::string gunzip(const std::string& packed) {
   out.resize(z.total_out);
   inflateEnd(&z);
   return out;
-}
-
-// A raw HTTP server: `answer` makes the bytes of each reply ("" closes without one, "hang" never answers).
-class HttpTarget {
- public:
-  struct Request {
-    std::string path, body;
-    std::map<std::string, std::string> headers;
-  };
-  explicit HttpTarget(std::function<std::string(const Request&)> answer) : answer_(std::move(answer)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    EXPECT_EQ(::listen(listener_.get(), 16), 0);
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    port = ntohs(address.sin_port);
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~HttpTarget() {
-    stop_ = true;
-    thread_.join();
-  }
-  std::string url(std::string_view path = "/v1/logs") const { return "http://127.0.0.1:" + std::to_string(port) + std::string(path); }
-  std::vector<Request> requests() {
-    const std::lock_guard lock(mutex_);
-    return requests_;
-  }
-  int port = 0;
-
- private:
-  void serve() {
-    std::map<int, std::string> clients;
-    while (!stop_) {
-      std::vector<pollfd> polled{{listener_.get(), POLLIN, 0}};
-      for (const auto& [fd, in] : clients) polled.push_back({fd, POLLIN, 0});
-      if (::poll(polled.data(), polled.size(), 20) <= 0) continue;
-      if (polled[0].revents != 0) clients[::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)];
-      for (std::size_t i = 1; i < polled.size(); ++i) {
-        if (polled[i].revents == 0) continue;
-        char buffer[65536];
-        const ssize_t got = ::recv(polled[i].fd, buffer, sizeof buffer, 0);
-        std::string& in = clients[polled[i].fd];
-        if (got > 0) in.append(buffer, static_cast<std::size_t>(got));
-        if (got <= 0 || !whole(polled[i].fd, in)) {
-          ::close(polled[i].fd);
-          clients.erase(polled[i].fd);
-        }
-      }
-    }
-    for (const auto& [fd, in] : clients) ::close(fd);
-  }
-  // False: close.
-  bool whole(int fd, std::string& in) {
-    const std::size_t end = in.find("\r\n\r\n");
-    if (end == in.npos) return true;
-    Request request;
-    request.path = in.substr(5, in.find(' ', 5) - 5);
-    for (std::size_t at = in.find("\r\n") + 2; at < end; at = in.find("\r\n", at) + 2) {
-      const std::size_t colon = in.find(": ", at), stop = in.find("\r\n", at);
-      if (colon < stop) request.headers[in.substr(at, colon - at)] = in.substr(colon + 2, stop - colon - 2);
-    }
-    const std::size_t size = static_cast<std::size_t>(std::atol(request.headers["content-length"].c_str()) + std::atol(request.headers["Content-Length"].c_str()));
-    if (in.size() < end + 4 + size) return true;
-    request.body = in.substr(end + 4, size);
-    in.erase(0, end + 4 + size);
-    std::string reply;
-    {
-      const std::lock_guard lock(mutex_);
-      requests_.push_back(request);
-    }
-    reply = answer_(request);
-    if (reply == "hang") return true;
-    if (reply.empty()) return false;
-    return ::send(fd, reply.data(), reply.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(reply.size());
-  }
-
-  const std::function<std::string(const Request&)> answer_;
-  Fd listener_;
-  std::atomic<bool> stop_{false};
-  std::mutex mutex_;
-  std::vector<Request> requests_;
-  std::thread thread_;
-};
-
-std::string reply(int status, std::string_view body = "", std::string_view extra = "", std::string_view type = "application/x-protobuf") {
-  return "HTTP/1.1 " + std::to_string(status) + " -\r\ncontent-type: " + std::string(type) + "\r\n" + std::string(extra) + "content-length: " + std::to_string(body.size()) + "\r\n\r\n" +
-         std::string(body);
-}
-
-ExporterOptions options_for(const std::string& url, std::string spool = "") {
-  ExporterOptions options;
-  for (TargetOptions& target : options.targets) target.endpoint = url;
-  options.spool.dir = std::move(spool);
-  options.backoff.first = milliseconds(5);
-  options.backoff.most = milliseconds(20);
-  return options;
-}
-
-Batch batch(std::string payload, Signal signal = Signal::kLogs, std::uint32_t errors = 0) { return {signal, std::move(payload), 2, errors}; }
-Deadline soon() { return Deadline::after(std::chrono::seconds(20)); }
-
-void expect_balanced(const ExportStats& stats) {
-  for (const Signal signal : kAllSignals) {
-    const SignalStats& s = stats.of(signal);
-    EXPECT_EQ(s.offered + s.recovered, s.sent + s.rejected + s.queued + s.spooled + s.dropped_total()) << to_string(signal);
-  }
 }
 
 TEST(Exporter, SendsInOrderWithHeadersTokenAndGzip) {
@@ -324,68 +210,11 @@ TEST(Exporter, WhatWasTakenSurvivesSigkill) {
   for (std::size_t i = 0; i < requests.size(); ++i) ASSERT_EQ(requests[i].body, std::to_string(i));
 }
 
-// A gRPC server that takes bytes; the first answer asks to come again.
-class GrpcTarget {
- public:
-  GrpcTarget() {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterAsyncGenericService(&service_);
-    queue_ = builder.AddCompletionQueue();
-    server_ = builder.BuildAndStart();
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~GrpcTarget() {
-    server_->Shutdown(std::chrono::system_clock::now());
-    queue_->Shutdown();
-    thread_.join();
-  }
-  int port = 0;
-  std::mutex mutex;
-  std::vector<std::pair<std::string, std::string>> calls;  // method, body
-  std::string token;
-
- private:
-  void serve() {
-    void* tag = nullptr;
-    bool ok = false;
-    for (int n = 0;; ++n) {
-      grpc::GenericServerContext context;
-      grpc::GenericServerAsyncReaderWriter stream(&context);
-      service_.RequestCall(&context, &stream, queue_.get(), queue_.get(), this);
-      if (!queue_->Next(&tag, &ok) || !ok) break;
-      grpc::ByteBuffer request;
-      stream.Read(&request, this);
-      if (!queue_->Next(&tag, &ok)) break;
-      std::vector<grpc::Slice> slices;
-      std::string body;
-      if (ok && request.Dump(&slices).ok())
-        for (const auto& slice : slices) body.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-      {
-        const std::lock_guard lock(mutex);
-        calls.emplace_back(context.method(), body);
-        const auto found = context.client_metadata().find("authorization");
-        if (found != context.client_metadata().end()) token.assign(found->second.data(), found->second.size());
-      }
-      if (n == 0) {
-        stream.Finish(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "later", encode_status({8, "later", milliseconds(1)})), this);
-      } else {
-        const grpc::Slice slice(encode_response({n == 2 ? 1 : 0, ""}));
-        stream.WriteAndFinish(grpc::ByteBuffer(&slice, 1), {}, grpc::Status::OK, this);
-      }
-      if (!queue_->Next(&tag, &ok)) break;
-    }
-    while (queue_->Next(&tag, &ok)) {
-    }
-  }
-  grpc::AsyncGenericService service_;
-  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
-  std::unique_ptr<grpc::Server> server_;
-  std::thread thread_;
-};
-
 TEST(Exporter, SpeaksGrpc) {
-  GrpcTarget target;
+  GrpcTarget target([](int n) -> std::pair<grpc::Status, std::string> {
+    if (n == 0) return {grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "later", encode_status({8, "later", milliseconds(1)})), ""};
+    return {grpc::Status::OK, encode_response({n == 2 ? 1 : 0, ""})};
+  });
   ExporterOptions options = options_for("http://127.0.0.1:" + std::to_string(target.port));
   for (TargetOptions& t : options.targets) {
     t.protocol = OtlpProtocol::kGrpc;

@@ -6,7 +6,6 @@
 #include <mutex>
 
 #include "client.h"
-#include "stella/base/file.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::telemetry {
@@ -27,6 +26,23 @@ std::string bytes_of(const grpc::ByteBuffer& buffer) {
   if (!buffer.Valid() || !buffer.Dump(&slices).ok()) return out;
   for (const grpc::Slice& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return out;
+}
+
+// What gRPC says about a handshake that failed, in our words: its own text may as well be the target's.
+std::string_view tls_problem(std::string_view message) {
+  constexpr std::pair<std::string_view, std::string_view> kProblems[]{
+      {"certificate verify failed", ": the certificate of the target is not of the CA that is trusted"},
+      {"CERTIFICATE_VERIFY_FAILED", ": the certificate of the target is not of the CA that is trusted"},  // as BoringSSL says it
+      {"Peer name", ": the certificate of the target is for another host"},
+      {"Hostname Verification Check failed", ": the certificate of the target is for another host"},
+      {"Ssl handshake failed", ": the TLS handshake failed"},
+      {"Socket closed", ": the target closed the connection; with TLS, it may want another client certificate"},
+      {"failed to connect", ": cannot connect"},
+  };
+  for (const auto& [sign, words] : kProblems) {
+    if (message.find(sign) != message.npos) return words;
+  }
+  return {};
 }
 
 class GrpcClient final : public Client {
@@ -66,7 +82,9 @@ class GrpcClient final : public Client {
       done.wait_for(lock, std::chrono::milliseconds(100));
       if (!status && stop.load(std::memory_order_relaxed)) context.TryCancel();
     }
-    return judge_grpc(static_cast<int>(status->error_code()), bytes_of(response), status->error_details(), token);
+    Answer answer = judge_grpc(static_cast<int>(status->error_code()), bytes_of(response), status->error_details(), token);
+    answer.why += tls_problem(status->error_message());
+    return answer;
   }
 
  private:
@@ -91,10 +109,11 @@ Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options,
   if (address.empty()) return Error(base_errors::kInvalid, "the OTLP endpoint names no host").with("signal", std::string(to_string(signal))).with("expected", "http://host:4317");
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls) {
+    TlsFiles files = STELLA_TRY(read_tls_files(target));
     grpc::SslCredentialsOptions ssl;
-    for (const auto& [path, into] : {std::pair(&target.ca_file, &ssl.pem_root_certs), {&target.cert_file, &ssl.pem_cert_chain}, {&target.key_file, &ssl.pem_private_key}}) {
-      if (!path->empty()) *into = STELLA_TRY(read_file(*path, 1 << 20));
-    }
+    ssl.pem_root_certs = std::move(files.ca);
+    ssl.pem_cert_chain = std::move(files.cert);
+    ssl.pem_private_key = std::move(files.key);
     credentials = grpc::SslCredentials(ssl);
   }
   grpc::ChannelArguments arguments;

@@ -2,6 +2,7 @@
 #include <curl/curl.h>
 #include <zlib.h>
 
+#include <array>
 #include <ctime>
 #include <mutex>
 
@@ -45,6 +46,8 @@ class HttpClient final : public Client {
     curl_easy_setopt(c, CURLOPT_USERAGENT, options.user_agent.c_str());
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, static_cast<long>(target_.timeout.count()));
     curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(c, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    curl_easy_setopt(c, CURLOPT_ERRORBUFFER, problem_.data());
     if (!target_.ca_file.empty()) curl_easy_setopt(c, CURLOPT_CAINFO, target_.ca_file.c_str());
     if (!target_.cert_file.empty()) curl_easy_setopt(c, CURLOPT_SSLCERT, target_.cert_file.c_str());
     if (!target_.key_file.empty()) curl_easy_setopt(c, CURLOPT_SSLKEY, target_.key_file.c_str());
@@ -88,16 +91,26 @@ class HttpClient final : public Client {
     retry_after_.clear();
     type_.clear();
     too_large_ = false;
+    problem_[0] = '\0';
     const CURLcode code = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, nullptr);
     if (too_large_) return {Answer::Kind::kRetry, 0, std::nullopt, "an answer over its limit"};
-    if (code != CURLE_OK) return {Answer::Kind::kRetry, 0, std::nullopt, curl_easy_strerror(code)};
+    if (code != CURLE_OK) return {Answer::Kind::kRetry, 0, std::nullopt, describe(code)};
     long status = 0;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     return judge_http(status, retry_after_, type_, body_, token, std::time(nullptr));
   }
 
  private:
+  // libcurl's words say which part of TLS failed ("unable to get local issuer certificate"); those of other failures may quote what was sent.
+  std::string describe(CURLcode code) const {
+    std::string text = curl_easy_strerror(code);
+    const std::string_view detail(problem_.data());
+    const bool tls = code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CERTPROBLEM || code == CURLE_SSL_CACERT_BADFILE ||
+                     detail.find("SSL") != detail.npos;
+    if (tls && !detail.empty()) text.append(": ").append(detail);
+    return text;
+  }
   static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) {
     auto& client = *static_cast<HttpClient*>(self);
     if (client.body_.size() + size > client.most_) {
@@ -131,6 +144,7 @@ class HttpClient final : public Client {
   const std::atomic<bool>* stop_ = nullptr;
   std::string body_, retry_after_, type_;
   bool too_large_ = false;
+  std::array<char, CURL_ERROR_SIZE> problem_{};
 };
 
 }  // namespace
@@ -142,6 +156,7 @@ Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options,
   if (!target.endpoint.starts_with("http://") && !target.endpoint.starts_with("https://")) {
     return Error(base_errors::kInvalid, "the OTLP endpoint is no http or https URL").with("signal", std::string(to_string(signal))).with("expected", "http://host:4318/v1/<signal>");
   }
+  [[maybe_unused]] const TlsFiles files = STELLA_TRY(read_tls_files(target));  // libcurl reads them itself, and again when they are renewed
   return std::unique_ptr<Client>(new HttpClient(options, target));
 }
 

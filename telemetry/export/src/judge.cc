@@ -42,6 +42,7 @@ Answer judge_http(long status, std::string_view retry_after, std::string_view co
   }
   Answer answer;
   answer.why = "HTTP " + std::to_string(status);
+  if (status >= 300 && status < 400) answer.why += ": a redirect, which is not followed; name the endpoint that it leads to";
   const bool later = status == 429 || status == 502 || status == 503 || status == 504;
   answer.kind = later || ((status == 401 || status == 403) && renewable) ? Kind::kRetry : Kind::kRefused;
   if (later) answer.retry_after = parse_retry_after(retry_after, now_seconds);

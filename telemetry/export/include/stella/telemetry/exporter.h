@@ -70,6 +70,7 @@ struct SignalStats {
   std::uint64_t spool_failures = 0;   // the operating system refused to write
   std::uint64_t damaged_records = 0;  // found in the spool; their items, as far as known, are dropped[kCorrupt]
   bool away = false;                  // the last attempt failed
+  std::string away_because;           // for people: why; never content of a request or of a header
   std::uint64_t dropped_total() const {
     std::uint64_t sum = 0;
     for (const std::uint64_t n : dropped) sum += n;
@@ -107,8 +108,10 @@ struct TargetOptions {
   bool gzip = false;
   std::chrono::milliseconds timeout{10'000};  // of one attempt; 0: none
   std::vector<std::pair<std::string, Secret<std::string>>> headers;
-  std::string ca_file;                 // PEM; "" is the system's
-  std::string cert_file, key_file;     // PEM; client certificate
+  // PEM. With https alone, which is TLS 1.2 or later and checks the receiver's chain and its name always. Read again for each connection by
+  // HTTP, once by gRPC.
+  std::string ca_file;                 // "" is the system's
+  std::string cert_file, key_file;     // client certificate with its chain
 };
 
 struct SpoolOptions {
