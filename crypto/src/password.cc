@@ -27,21 +27,6 @@ std::string base64_unpadded(std::string_view bytes) {
   return text;
 }
 
-Result<std::string> scrypt(std::string_view secret, std::string_view salt, const ScryptCost& cost) {
-  const ErrorQueueGuard guard;
-  if (cost.log_n < 1 || cost.log_n > 20 || cost.r < 1 || cost.r > 32 || cost.p < 1 || cost.p > 16)
-    return Error(base_errors::kLimit, "scrypt cost out of range").with("limit", "ln 20, r 32, p 16");
-  const std::uint64_t n = 1ull << cost.log_n;
-  const auto r = static_cast<std::uint64_t>(cost.r);
-  const auto p = static_cast<std::uint64_t>(cost.p);
-  const std::uint64_t max_memory = 128 * r * (n + p + 2) + (1u << 20);  // OpenSSL's own limit is 32 MiB, too low for N = 2^15
-  std::string out(kHashBytes, '\0');
-  if (EVP_PBE_scrypt(secret.data(), secret.size(), bytes_of(salt), salt.size(), n, r, p, max_memory, reinterpret_cast<unsigned char*>(out.data()),
-                     out.size()) != 1)
-    return Error(base_errors::kInternal, "scrypt failed");
-  return out;
-}
-
 // Reads "name=<int>" and the separator behind it.
 bool take_int(std::string_view& text, std::string_view name, char end, int& out) {
   if (!text.starts_with(name)) return false;
@@ -71,7 +56,7 @@ Result<Stored> parse_stored(std::string_view text) {
 Result<std::string> password_hash(std::string_view secret, const ScryptCost& cost) {
   std::string salt(kSaltBytes, '\0');
   fill_random(salt.data(), salt.size());
-  const std::string hash = STELLA_TRY(scrypt(secret, salt, cost));
+  const std::string hash = STELLA_TRY(scrypt(secret, salt, cost, kHashBytes));
   std::string out(kPrefix);
   out.append("ln=").append(std::to_string(cost.log_n)).append(",r=").append(std::to_string(cost.r)).append(",p=").append(std::to_string(cost.p));
   return out.append("$").append(base64_unpadded(salt)).append("$").append(base64_unpadded(hash));
@@ -79,7 +64,7 @@ Result<std::string> password_hash(std::string_view secret, const ScryptCost& cos
 
 Result<bool> password_verify(std::string_view secret, std::string_view stored) {
   const Stored parsed = STELLA_TRY(parse_stored(stored));
-  const std::string hash = STELLA_TRY(scrypt(secret, parsed.salt, parsed.cost));
+  const std::string hash = STELLA_TRY(scrypt(secret, parsed.salt, parsed.cost, kHashBytes));
   return equal_constant_time(hash, parsed.hash);
 }
 

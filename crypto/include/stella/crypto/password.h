@@ -5,15 +5,9 @@
 #include <string_view>
 
 #include "stella/base/result.h"
+#include "stella/crypto/kdf.h"
 
 namespace stella::crypto {
-
-// Cost: N = 2^log_n, block size r, parallelism p. Memory is 128 * N * r bytes.
-struct ScryptCost {
-  int log_n = 15;
-  int r = 8;
-  int p = 1;
-};
 
 // "$scrypt$ln=15,r=8,p=1$<salt>$<hash>" (unpadded base64, 16-byte random salt, 32-byte hash): the parameters travel with the hash.
 Result<std::string> password_hash(std::string_view secret, const ScryptCost& cost = {});

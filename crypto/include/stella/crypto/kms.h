@@ -1,0 +1,62 @@
+// Keys that encrypt keys: the interface, and the keyring file. The PKCS#11 implementation stands in pkcs11.h.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/crypto/kdf.h"
+#include "stella/crypto/secret.h"
+
+namespace stella::crypto {
+
+inline constexpr std::size_t kDataKeyBytes = 32;
+inline constexpr std::size_t kWrappedKeyBytes = 1024;  // no implementation may return more
+
+// [A-Za-z0-9][A-Za-z0-9._/-]{0,127}: stands in envelopes and in logs, so it names no secret.
+bool valid_wrapping_key_id(std::string_view key_id);
+
+// Wraps and unwraps data keys under keys it never shows. `context` says what the data key is for (a store key, a tenant): a wrapped key opens
+// under the same context only. Implementations are thread-safe.
+// Errors: kNotFound for an unknown key id, kInvalid where the wrapped key does not open, kIo where the key store is away.
+class Kms {
+ public:
+  virtual ~Kms() = default;
+  virtual Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const = 0;
+  virtual Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const = 0;
+};
+
+// AES-256 keys in one file, each sealed under a key derived from the passphrase (scrypt, AES-256-GCM):
+//   {"format":"stella-keyring/1","scrypt":{"log_n","r","p","salt"},"check":…,"keys":[{"id","sealed"},…]}
+// A rotation adds a key; old ones stay as long as objects are wrapped under them. Back the file up: without it every object is lost.
+class FileKeyring final : public Kms {
+ public:
+  // A new, empty keyring, mode 0600. kInvalid where the file exists or the passphrase is empty.
+  static Result<std::unique_ptr<FileKeyring>> create(const std::string& path, std::string_view passphrase, const ScryptCost& cost = {});
+  // kInvalid for a wrong passphrase, kMalformed for a damaged file.
+  static Result<std::unique_ptr<FileKeyring>> open(const std::string& path, std::string_view passphrase);
+
+  // A new random key, on disk before it is used. kInvalid where the id is taken or no id.
+  Result<void> add_key(std::string_view key_id);
+  std::vector<std::string> key_ids() const;
+
+  Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const override;
+  Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const override;
+
+ private:
+  FileKeyring(std::string path, ScryptCost cost, std::string salt, SecretBytes master);
+  Result<void> save() const STELLA_REQUIRES(mutex_);
+
+  const std::string path_;
+  const ScryptCost cost_;
+  const std::string salt_;
+  const SecretBytes master_;
+  mutable Mutex mutex_;
+  std::map<std::string, SecretBytes, std::less<>> keys_ STELLA_GUARDED_BY(mutex_);
+};
+
+}  // namespace stella::crypto

@@ -1,0 +1,266 @@
+// AES-GCM vectors, keyring files and envelopes: what opens, and that nothing else does.
+#include "stella/crypto/envelope.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "aes_gcm.h"
+#include "stella/base/encoding.h"
+#include "stella/base/file.h"
+#include "stella/base/json.h"
+#include "stella/crypto/kdf.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::crypto {
+namespace {
+
+constexpr ScryptCost kCheap{.log_n = 4, .r = 8, .p = 1};
+
+TEST(AesGcm, WycheproofOfTheSizesInUse) {
+  const auto doc = json::parse(testing::slurp(STELLA_SHARED_OR_SKIP("vectors/wycheproof/aes_gcm_test.json")));
+  ASSERT_TRUE(doc.has_value());
+  int seen = 0;
+  int other = 0;  // other key, nonce and tag sizes: this module has one of each
+  for (const auto& group : doc->items("testGroups")) {
+    const bool ours = group.integer("keySize") == 256 && group.integer("ivSize") == 96 && group.integer("tagSize") == 128;
+    for (const auto& test : group.items("tests")) {
+      const auto part = [&](std::string_view name) { return hex_decode(test.str(name)).value(); };
+      auto cipher = AesGcm::create(part("key"));
+      if (!ours) {
+        ++other;
+        EXPECT_EQ(cipher.has_value(), group.integer("keySize") == 256);
+        continue;
+      }
+      ++seen;
+      ASSERT_TRUE(cipher.has_value());
+      std::string plain = "before";
+      const bool opened = cipher->open(part("iv"), part("aad"), part("ct") + part("tag"), plain);
+      EXPECT_EQ(opened, test.str("result") == "valid") << test.integer("tcId") << " " << test.str("comment");
+      EXPECT_EQ(plain, opened ? "before" + part("msg") : "before");
+      if (!opened) continue;
+      std::string sealed;
+      ASSERT_TRUE(cipher->seal(part("iv"), part("aad"), part("msg"), sealed).has_value());
+      EXPECT_EQ(hex_encode(sealed), std::string(test.str("ct")) + std::string(test.str("tag")));
+    }
+  }
+  EXPECT_GT(seen, 30);
+  EXPECT_EQ(seen + other, doc->integer("numberOfTests"));
+}
+
+class EnvelopeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char dir[] = "/tmp/stella_envelope_XXXXXX";
+    ASSERT_NE(::mkdtemp(dir), nullptr);
+    dir_ = dir;
+    auto made = FileKeyring::create(path("ring"), "pass", kCheap);
+    ASSERT_TRUE(made.has_value()) << made.error().describe();
+    ring_ = std::move(*made);
+    ASSERT_TRUE(ring_->add_key("acme/1").has_value());
+  }
+  void TearDown() override { (void)!std::system(("rm -rf '" + dir_ + "'").c_str()); }
+  std::string path(std::string_view name) const { return dir_ + "/" + std::string(name); }
+
+  std::string seal(std::string_view plain) const { return envelope_seal(*ring_, "acme/1", "tenants/acme/x", plain).value(); }
+  Result<std::string> open(std::string_view sealed) const { return envelope_open(*ring_, "tenants/acme/x", sealed); }
+  static std::string bytes(std::size_t n) {
+    std::string out(n, '\0');
+    for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<char>((i * 2654435761u) >> 13);
+    return out;
+  }
+  std::size_t header_size() const { return seal("").size() - kGcmTagBytes; }
+
+  std::string dir_;
+  std::unique_ptr<FileKeyring> ring_;
+};
+
+TEST_F(EnvelopeTest, KeyringFileKeepsItsKeys) {
+  struct stat st {};
+  ASSERT_EQ(::stat(path("ring").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  const std::string data_key(32, 'k');
+  const std::string wrapped = ring_->wrap("acme/1", data_key, "c").value();
+  ASSERT_TRUE(ring_->add_key("acme/2").has_value());
+  const auto again = FileKeyring::open(path("ring"), "pass");
+  ASSERT_TRUE(again.has_value()) << again.error().describe();
+  EXPECT_EQ((*again)->key_ids(), (std::vector<std::string>{"acme/1", "acme/2"}));
+  EXPECT_EQ((*again)->unwrap("acme/1", wrapped, "c")->view(), data_key);
+  EXPECT_NE((*again)->wrap("acme/1", data_key, "c").value(), wrapped);
+  // Another key, another context, another key id, damage.
+  EXPECT_EQ((*again)->unwrap("acme/2", wrapped, "c").error().code(), base_errors::kInvalid);
+  EXPECT_EQ((*again)->unwrap("acme/1", wrapped, "d").error().code(), base_errors::kInvalid);
+  EXPECT_EQ((*again)->unwrap("acme/3", wrapped, "c").error().code(), base_errors::kNotFound);
+  EXPECT_EQ((*again)->unwrap("acme/1", "", "c").error().code(), base_errors::kInvalid);
+  EXPECT_EQ((*again)->wrap("acme/1", "short", "c").error().code(), base_errors::kInvalid);
+  EXPECT_EQ(testing::slurp(path("ring")).find(base64_encode(data_key)), std::string::npos);
+}
+
+TEST_F(EnvelopeTest, KeyringFileRefuses) {
+  EXPECT_EQ(FileKeyring::create(path("ring"), "pass", kCheap).error().field("path"), path("ring"));
+  EXPECT_EQ(FileKeyring::create(path("other"), "", kCheap).error().field("field"), "passphrase");
+  EXPECT_EQ(FileKeyring::open(path("ring"), "wrong").error().message(), "wrong passphrase for this keyring");
+  EXPECT_EQ(FileKeyring::open(path("none"), "pass").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(ring_->add_key("acme/1").error().code(), base_errors::kInvalid);
+  for (const std::string_view id : {"", "-x", "a b", "a\nb", "ä"}) EXPECT_EQ(ring_->add_key(id).error().field("field"), "key_id") << id;
+  EXPECT_FALSE(ring_->add_key(std::string(129, 'a')).has_value());
+  // An entry under another name does not open: what was wrapped for one tenant would open for another.
+  ASSERT_TRUE(ring_->add_key("beta/1").has_value());
+  std::string text = testing::slurp(path("ring"));
+  const auto swap = [&text](std::string_view from, std::string_view to) { text.replace(text.find(from), from.size(), to); };
+  swap("\"acme/1\"", "\"tmp\"");
+  swap("\"beta/1\"", "\"acme/1\"");
+  swap("\"tmp\"", "\"beta/1\"");
+  ASSERT_TRUE(write_file_durable(path("ring"), text).has_value());
+  EXPECT_EQ(FileKeyring::open(path("ring"), "pass").error().message(), "a key of this keyring is damaged");
+  for (const std::string_view bad : {"", "{}", R"({"format":"stella-keyring/2","scrypt":{}})", R"({"format":"stella-keyring/1","scrypt":{"log_n":99,"r":8,"p":1,"salt":""}})"}) {
+    ASSERT_TRUE(write_file_durable(path("bad"), bad).has_value());
+    EXPECT_FALSE(FileKeyring::open(path("bad"), "pass").has_value()) << bad;
+  }
+  // What cannot be stored is not used.
+  ASSERT_TRUE(make_dirs(path("gone")).has_value());
+  auto gone = FileKeyring::create(path("gone/ring"), "pass", kCheap);
+  ASSERT_TRUE(gone.has_value());
+  (void)!std::system(("rm -rf '" + path("gone") + "'").c_str());
+  EXPECT_FALSE((*gone)->add_key("k").has_value());
+  EXPECT_TRUE((*gone)->key_ids().empty());
+}
+
+TEST_F(EnvelopeTest, SecretFiles) {
+  ASSERT_TRUE(write_file_durable(path("pin"), "1234\r\n", 0600).has_value());
+  EXPECT_EQ(read_secret_file(path("pin"))->view(), "1234");
+  ASSERT_TRUE(write_file_durable(path("pin"), "1234 \n\n", 0640).has_value());
+  EXPECT_EQ(read_secret_file(path("pin"))->view(), "1234 \n");
+  ASSERT_TRUE(write_file_durable(path("pin"), "1234", 0644).has_value());
+  EXPECT_EQ(read_secret_file(path("pin")).error().message(), "everybody may read this secret");
+  ASSERT_TRUE(write_file_durable(path("pin"), "\n", 0600).has_value());
+  EXPECT_EQ(read_secret_file(path("pin")).error().message(), "this secret is empty");
+  EXPECT_EQ(read_secret_file(path("none")).error().code(), base_errors::kNotFound);
+}
+
+TEST_F(EnvelopeTest, OpensAtEverySizeAroundAChunk) {
+  constexpr std::size_t kChunk = kEnvelopeChunkBytes;
+  const std::size_t header = header_size();
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, kChunk - 1, kChunk, kChunk + 1, 2 * kChunk, 3 * kChunk + 5}) {
+    const std::string plain = bytes(size);
+    const std::string sealed = seal(plain);
+    EXPECT_EQ(sealed.size(), header + envelope_body_bytes(size));
+    EXPECT_EQ(open(sealed).value(), plain) << size;
+    EXPECT_NE(seal(plain), sealed);
+  }
+  EXPECT_EQ(envelope_key_id(seal("x")).value(), "acme/1");
+  EXPECT_EQ(envelope_key_id(seal("x").substr(0, 256)).value(), "acme/1");
+  EXPECT_TRUE(is_envelope(seal("x")));
+  EXPECT_FALSE(is_envelope("{}"));
+}
+
+TEST_F(EnvelopeTest, StreamsInPiecesOfAnySize) {
+  const std::string plain = bytes(2 * kEnvelopeChunkBytes + 777);
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{15}, std::size_t{4096}, std::size_t{65552}, std::size_t{1} << 20}) {
+    std::string sealed;
+    std::size_t longest = 0;
+    auto encryptor = EnvelopeEncryptor::start(*ring_, "acme/1", "c", [&](std::string_view out) -> Result<void> {
+      longest = std::max(longest, out.size());
+      sealed += out;
+      return {};
+    });
+    ASSERT_TRUE(encryptor.has_value());
+    for (std::size_t i = 0; i < plain.size(); i += piece) ASSERT_TRUE(encryptor->update(std::string_view(plain).substr(i, piece)).has_value());
+    ASSERT_TRUE(encryptor->finish().has_value());
+    EXPECT_FALSE(encryptor->finish().has_value());
+    EXPECT_FALSE(encryptor->update("x").has_value());
+    EXPECT_LE(longest, kEnvelopeChunkBytes + kGcmTagBytes);
+    std::string out;
+    EnvelopeDecryptor decryptor(*ring_, "c", [&out](std::string_view p) -> Result<void> {
+      out += p;
+      return {};
+    });
+    for (std::size_t i = 0; i < sealed.size(); i += piece) ASSERT_TRUE(decryptor.update(std::string_view(sealed).substr(i, piece)).has_value());
+    ASSERT_TRUE(decryptor.finish().has_value());
+    EXPECT_TRUE(out == plain) << piece;
+  }
+}
+
+TEST_F(EnvelopeTest, WhatIsAlteredMovedOrCutOffDoesNotOpen) {
+  const std::size_t header = header_size();
+  constexpr std::size_t kSealed = kEnvelopeChunkBytes + kGcmTagBytes;
+  const std::string plain = bytes(3 * kEnvelopeChunkBytes);
+  const std::string sealed = seal(plain);
+  const auto chunk = [&](std::size_t i) { return sealed.substr(header + i * kSealed, kSealed); };
+  const std::string head = sealed.substr(0, header);
+  EXPECT_EQ(open(head + chunk(0) + chunk(1) + chunk(2)).value(), plain);
+  EXPECT_FALSE(open(head + chunk(0) + chunk(1)).has_value());             // the end is missing, at a chunk's edge
+  EXPECT_FALSE(open(head).has_value());                                   // everything is missing
+  EXPECT_FALSE(open(head + chunk(1) + chunk(0) + chunk(2)).has_value());  // another order
+  EXPECT_FALSE(open(head + chunk(0) + chunk(0) + chunk(2)).has_value());  // repeated
+  EXPECT_FALSE(open(head + chunk(1) + chunk(2)).has_value());             // the beginning is missing
+  EXPECT_FALSE(open(sealed + chunk(2)).has_value());                      // more behind the last
+  EXPECT_FALSE(open(sealed + "x").has_value());
+  EXPECT_FALSE(open(sealed + std::string(kGcmTagBytes, '\0')).has_value());
+  const std::string other = seal(plain);
+  EXPECT_FALSE(open(head + chunk(0) + other.substr(header + kSealed, kSealed) + chunk(2)).has_value());  // from another object
+  EXPECT_FALSE(open(other.substr(0, header) + sealed.substr(header)).has_value());
+  const auto wrong = open(head + chunk(0) + chunk(2) + chunk(1));
+  EXPECT_EQ(wrong.error().field("chunk"), "1");
+  // Every bit of a short object, every length of it.
+  const std::string small = seal("a secret of some length");
+  for (std::size_t i = 0; i < small.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = small;
+      bad[i] = static_cast<char>(bad[i] ^ (1 << bit));
+      EXPECT_FALSE(open(bad).has_value()) << i << "." << bit;
+    }
+  for (std::size_t n = 0; n < small.size(); ++n) EXPECT_FALSE(open(small.substr(0, n)).has_value()) << n;
+}
+
+TEST_F(EnvelopeTest, AWrongKeySaysSo) {
+  const std::string sealed = seal("secret");
+  auto other = FileKeyring::create(path("other"), "pass", kCheap);
+  ASSERT_TRUE(other.has_value());
+  const auto unknown = envelope_open(**other, "tenants/acme/x", sealed);
+  EXPECT_EQ(unknown.error().code(), base_errors::kNotFound);
+  EXPECT_EQ(unknown.error().field("key"), "acme/1");
+  ASSERT_TRUE((*other)->add_key("acme/1").has_value());
+  const auto wrong = envelope_open(**other, "tenants/acme/x", sealed);
+  EXPECT_EQ(wrong.error().code(), base_errors::kInvalid);
+  EXPECT_EQ(wrong.error().describe(), "the wrapped key does not open: another key, another context, or damage (key=acme/1)");
+  EXPECT_EQ(envelope_open(*ring_, "tenants/beta/x", sealed).error().code(), base_errors::kInvalid);
+  EXPECT_EQ(envelope_open(*ring_, "c", "STELLAE\x02rest").error().field("expected"), "version 1; this one was written by a newer release");
+  EXPECT_EQ(envelope_seal(*ring_, "no key", "c", "x").error().field("field"), "key_id");
+  EXPECT_EQ(envelope_seal(*ring_, "acme/9", "c", "x").error().code(), base_errors::kNotFound);
+}
+
+TEST_F(EnvelopeTest, TheSinkMayEndTheStream) {
+  const auto full = [](std::string_view) -> Result<void> { return Error(base_errors::kIo, "disk full"); };
+  EXPECT_EQ(EnvelopeEncryptor::start(*ring_, "acme/1", "c", full).error().message(), "disk full");
+  EnvelopeDecryptor decryptor(*ring_, "tenants/acme/x", full);
+  EXPECT_TRUE(decryptor.update(seal("x")).has_value());
+  EXPECT_EQ(decryptor.finish().error().message(), "disk full");
+  EXPECT_FALSE(decryptor.update("x").has_value());
+}
+
+// The format is what the header file says, read by code that shares nothing with the writer but AES and HKDF.
+TEST_F(EnvelopeTest, TheBytesAreAsDocumented) {
+  const std::string plain = bytes(kEnvelopeChunkBytes + 3);
+  const std::string sealed = seal(plain);
+  const auto u8 = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(sealed[i])); };
+  EXPECT_EQ(sealed.substr(0, 8), std::string("STELLAE\x01"));
+  EXPECT_EQ(u8(8), 16u);
+  const std::size_t id_size = u8(9) * 256 + u8(10);
+  EXPECT_EQ(sealed.substr(11, id_size), "acme/1");
+  const std::size_t wrapped_size = u8(11 + id_size) * 256 + u8(12 + id_size);
+  const std::size_t body = 13 + id_size + wrapped_size;
+  const auto data_key = ring_->unwrap("acme/1", sealed.substr(13 + id_size, wrapped_size), "tenants/acme/x");
+  ASSERT_TRUE(data_key.has_value());
+  auto cipher = AesGcm::create(hkdf_sha256(data_key->view(), "", std::string("stella/envelope/v1\0", 19) + sealed.substr(0, body)));
+  ASSERT_TRUE(cipher.has_value());
+  std::string out;
+  const std::string last = std::string(10, '\0') + std::string("\x01\x01", 2);
+  EXPECT_TRUE(cipher->open(std::string(12, '\0'), "", sealed.substr(body, 65552), out));
+  EXPECT_TRUE(cipher->open(last, "", sealed.substr(body + 65552), out));
+  EXPECT_TRUE(out == plain);
+}
+
+}  // namespace
+}  // namespace stella::crypto

@@ -1,0 +1,139 @@
+// The keyring file.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "aes_gcm.h"
+#include "stella/base/encoding.h"
+#include "stella/base/file.h"
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/crypto/kms.h"
+#include "wrapping.h"
+
+namespace stella::crypto {
+namespace {
+
+constexpr std::string_view kFormat = "stella-keyring/1";
+constexpr std::uint64_t kKeyringBytes = 16u << 20;
+constexpr std::size_t kSaltBytes = 16;
+
+// The id is authenticated: an entry under another id does not open.
+std::string entry_aad(std::string_view id) { return std::string("stella/keyring/v1\0", 18).append(id); }
+constexpr std::string_view kCheckId = "";  // no key has it
+
+Error damaged(std::string_view expected) { return Error(base_errors::kMalformed, "not a keyring").with("expected", std::string(expected)); }
+
+Result<ScryptCost> read_cost(const json::Value& scrypt) {
+  ScryptCost cost;
+  cost.log_n = static_cast<int>(std::clamp<std::int64_t>(STELLA_TRY(scrypt.require_int("log_n")), 0, 99));
+  cost.r = static_cast<int>(std::clamp<std::int64_t>(STELLA_TRY(scrypt.require_int("r")), 0, 99));
+  cost.p = static_cast<int>(std::clamp<std::int64_t>(STELLA_TRY(scrypt.require_int("p")), 0, 99));
+  return cost;
+}
+
+}  // namespace
+
+bool valid_wrapping_key_id(std::string_view id) {
+  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  return !id.empty() && id.size() <= 128 && alphanumeric(id.front()) &&
+         std::all_of(id.begin(), id.end(), [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '/' || c == '-'; });
+}
+
+FileKeyring::FileKeyring(std::string path, ScryptCost cost, std::string salt, SecretBytes master)
+    : path_(std::move(path)), cost_(cost), salt_(std::move(salt)), master_(std::move(master)) {}
+
+Result<std::unique_ptr<FileKeyring>> FileKeyring::create(const std::string& path, std::string_view passphrase, const ScryptCost& cost) {
+  if (passphrase.empty()) return Error(base_errors::kInvalid, "a keyring needs a passphrase").with("field", "passphrase");
+  if (::access(path.c_str(), F_OK) == 0) return Error(base_errors::kInvalid, "there is a keyring already").with("path", path);
+  std::string salt(kSaltBytes, '\0');
+  fill_random(salt.data(), salt.size());
+  std::string master = STELLA_TRY(scrypt(passphrase, salt, cost, kGcmKeyBytes));
+  std::unique_ptr<FileKeyring> out(new FileKeyring(path, cost, std::move(salt), SecretBytes(master)));
+  erase_secret(master);
+  const Lock lock(out->mutex_);
+  STELLA_TRY_VOID(out->save());
+  return out;
+}
+
+Result<std::unique_ptr<FileKeyring>> FileKeyring::open(const std::string& path, std::string_view passphrase) {
+  const std::string text = STELLA_TRY(read_file(path, kKeyringBytes));
+  const json::Value doc = STELLA_TRY(json::parse(text));
+  const json::Value* kdf = doc.find("scrypt");
+  if (doc.str("format") != kFormat || kdf == nullptr) return damaged(kFormat);
+  const ScryptCost cost = STELLA_TRY(read_cost(*kdf));
+  std::string salt = STELLA_TRY(base64_decode(kdf->str("salt")));
+  std::string master = STELLA_TRY(scrypt(passphrase, salt, cost, kGcmKeyBytes));
+  std::unique_ptr<FileKeyring> out(new FileKeyring(path, cost, std::move(salt), SecretBytes(master)));
+  erase_secret(master);
+  const std::string check = STELLA_TRY(base64_decode(doc.str("check")));
+  if (auto opened = gcm_unwrap(out->master_.view(), entry_aad(kCheckId), check, "wrong passphrase for this keyring"); !opened)
+    return std::move(opened.error()).with("path", path);
+  const Lock lock(out->mutex_);
+  for (const auto& entry : doc.items("keys")) {
+    const std::string id(entry.str("id"));
+    if (!valid_wrapping_key_id(id)) return damaged("key ids");
+    const std::string sealed = STELLA_TRY(base64_decode(entry.str("sealed")));
+    auto key = gcm_unwrap(out->master_.view(), entry_aad(id), sealed, "a key of this keyring is damaged");
+    if (!key) return std::move(key.error()).with("path", path).with("key", id);
+    const bool is_new = key->size() == kGcmKeyBytes && out->keys_.emplace(id, SecretBytes(*key)).second;
+    erase_secret(*key);
+    if (!is_new) return damaged("each key once, 32 bytes");
+  }
+  return out;
+}
+
+Result<void> FileKeyring::save() const {
+  json::Value doc;
+  doc.set("format", kFormat);
+  doc.set("scrypt", json::Value::object({{"log_n", cost_.log_n}, {"r", cost_.r}, {"p", cost_.p}, {"salt", base64_encode(salt_)}}));
+  const std::string check = STELLA_TRY(gcm_wrap(master_.view(), entry_aad(kCheckId), ""));
+  doc.set("check", base64_encode(check));
+  json::Value keys = json::Value::array();
+  for (const auto& [id, key] : keys_) {
+    const std::string sealed = STELLA_TRY(gcm_wrap(master_.view(), entry_aad(id), key.view()));
+    keys.push(json::Value::object({{"id", id}, {"sealed", base64_encode(sealed)}}));
+  }
+  doc.set("keys", std::move(keys));
+  return write_file_durable(path_, json::pretty(doc), 0600);
+}
+
+Result<void> FileKeyring::add_key(std::string_view key_id) {
+  if (!valid_wrapping_key_id(key_id))
+    return Error(base_errors::kInvalid, "not a key id").with("field", "key_id").with("expected", "[A-Za-z0-9][A-Za-z0-9._/-]{0,127}");
+  const Lock lock(mutex_);
+  const auto [at, is_new] = keys_.emplace(std::string(key_id), SecretBytes());
+  if (!is_new) return Error(base_errors::kInvalid, "the keyring has this key").with("field", "key_id").with("actual", std::string(key_id));
+  at->second = SecretBytes::random(kGcmKeyBytes);
+  auto saved = save();
+  if (!saved) keys_.erase(at);
+  return saved;
+}
+
+std::vector<std::string> FileKeyring::key_ids() const {
+  const Lock lock(mutex_);
+  std::vector<std::string> out;
+  for (const auto& [id, key] : keys_) out.push_back(id);
+  return out;
+}
+
+Result<std::string> FileKeyring::wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const {
+  if (data_key.size() != kDataKeyBytes) return not_a_data_key();
+  const Lock lock(mutex_);
+  const auto at = keys_.find(key_id);
+  if (at == keys_.end()) return unknown_wrapping_key(key_id);
+  return gcm_wrap(at->second.view(), wrapping_aad(key_id, context), data_key);
+}
+
+Result<SecretBytes> FileKeyring::unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const {
+  const Lock lock(mutex_);
+  const auto at = keys_.find(key_id);
+  if (at == keys_.end()) return unknown_wrapping_key(key_id);
+  auto key = gcm_unwrap(at->second.view(), wrapping_aad(key_id, context), wrapped, kDoesNotOpen);
+  if (!key) return std::move(key.error()).with("key", std::string(key_id));
+  SecretBytes out(*key);
+  erase_secret(*key);
+  return out;
+}
+
+}  // namespace stella::crypto
