@@ -1,6 +1,7 @@
 // BagIt manifests.
 #include "bag.h"
 
+#include "stella/crypto/digest.h"
 #include "stella/evidence/format/tar.h"
 
 namespace stella::evidence {
@@ -24,6 +25,18 @@ Result<DigestByPath> parse_manifest(std::string_view text) {
     text.remove_prefix(end + 1);
   }
   return out;
+}
+
+void add_manifests(const DigestByPath& leaves, BagFiles& files) {
+  DigestByPath payload, tags;
+  for (const auto& [path, digest] : leaves) (is_bag_payload(path) ? payload : tags).emplace(path, digest);
+  files[std::string(kManifest)] = manifest_text(payload);
+  for (const auto& [path, bytes] : files) tags.emplace(path, crypto::sha256(bytes));
+  files[std::string(kTagManifest)] = manifest_text(tags);
+}
+
+std::string payload_oxum(std::uint64_t bytes, std::uint64_t files) {
+  return "Payload-Oxum: " + std::to_string(bytes) + "." + std::to_string(files) + "\n";
 }
 
 }  // namespace stella::evidence

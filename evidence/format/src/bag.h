@@ -23,4 +23,11 @@ inline bool is_bag_payload(std::string_view path) { return path.starts_with("dat
 std::string manifest_text(const DigestByPath& digests);
 Result<DigestByPath> parse_manifest(std::string_view text);
 
+// Path and bytes of the files beside the leaves.
+using BagFiles = std::map<std::string, std::string, std::less<>>;
+// Adds the two manifests over `leaves` and over what stands in `files` so far: last of all.
+void add_manifests(const DigestByPath& leaves, BagFiles& files);
+// The line of bag-info.txt that counts the payload: "Payload-Oxum: BYTES.FILES\n" (RFC 8493 §2.2.2).
+std::string payload_oxum(std::uint64_t bytes, std::uint64_t files);
+
 }  // namespace stella::evidence

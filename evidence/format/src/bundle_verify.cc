@@ -19,9 +19,16 @@ constexpr std::uint64_t kMaxKept = 512u << 20;
 
 constexpr std::string_view kParts[] = {"evidence/seal.json", "evidence/items.jsonl", "evidence/root.merkle", "attest/seal.dsse.json"};
 
-// Calls each(entry, read) for every file; `read` gives its pieces.
-template <class Each>
-Result<void> for_each_file(ByteSource& tgz, const TarLimits& limits, const Each& each) {
+Result<Fd> open_bundle(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd) return fd;
+  if (errno == ENOENT) return Error(base_errors::kNotFound, "no such file").with("path", path);
+  return io_error("cannot open", path);
+}
+
+}  // namespace
+
+Result<void> for_each_file(ByteSource& tgz, const TarLimits& limits, const std::function<Result<bool>(const TarEntry&, TarReader&)>& each) {
   // Headers and padding are less than 1 KiB a file, and the end marker.
   const std::uint64_t framing = 1024ull * limits.max_entries + (2u << 20);
   GunzipSource gunzip(tgz, limits.max_total_bytes + std::min(framing, ~limits.max_total_bytes));
@@ -38,15 +45,6 @@ Result<void> for_each_file(ByteSource& tgz, const TarLimits& limits, const Each&
   if (n != 0) return Error(base_errors::kMalformed, "bytes behind the archive");
   return {};
 }
-
-Result<Fd> open_bundle(const std::string& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd) return fd;
-  if (errno == ENOENT) return Error(base_errors::kNotFound, "no such file").with("path", path);
-  return io_error("cannot open", path);
-}
-
-}  // namespace
 
 Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options) {
   Contents out;

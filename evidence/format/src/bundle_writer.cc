@@ -7,6 +7,7 @@
 #include <map>
 
 #include "bag.h"
+#include "digest_sink.h"
 #include "stella/base/encoding.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
@@ -19,29 +20,9 @@
 namespace stella::evidence {
 namespace {
 
-using Files = std::map<std::string, std::string, std::less<>>;
-
 Error not_as_claimed(const std::string& path) {
   return Error(base_errors::kInvalid, "the payload is not what its items say").with("path", path);
 }
-
-// Hashes and counts what passes.
-class DigestSink final : public ByteSink {
- public:
-  explicit DigestSink(ByteSink& out) : out_(out) {}
-  Result<void> write(std::string_view bytes) override {
-    hasher_.update(bytes);
-    size_ += bytes.size();
-    return out_.write(bytes);
-  }
-  Sha256 digest() { return hasher_.finish(); }
-  std::uint64_t size() const { return size_; }
-
- private:
-  ByteSink& out_;
-  crypto::Hasher hasher_;
-  std::uint64_t size_ = 0;
-};
 
 // Walks the payload's files in step with the items. The first pass hashes and compares with the items; the second compares a CRC with the
 // first: whoever changed the file in between gets no forged bundle (the root is signed by then), but should not get a broken one either.
@@ -136,7 +117,7 @@ void commit_items(const SealInput& input, SealedBundle& out) {
   out.root_merkle = root_text(out.head.size, out.head.root);
 }
 
-Result<void> sign_seal(const SealInput& input, SealedBundle& out, Files& files) {
+Result<void> sign_seal(const SealInput& input, SealedBundle& out, BagFiles& files) {
   out.seal_json = STELLA_TRY(make_seal(input.facts, out.head, out.items));
   const auto envelope = STELLA_TRY(crypto::dsse_sign(kInTotoPayloadType, out.seal_json, input.signers));
   out.seal_dsse = envelope.json();
@@ -161,12 +142,12 @@ std::string bag_info(const SealInput& input, const std::vector<Item>& items) {
   out.append("External-Identifier: ").append(f.bundle_id.str()).append("\n");
   const bool plain = f.resource_id.find_first_of("\r\n") == std::string::npos;
   out.append("Internal-Sender-Identifier: ").append(f.kind).append("/").append(plain ? f.resource_id : "").append("\n");
-  return out.append("Payload-Oxum: ").append(std::to_string(bytes)).append(".").append(std::to_string(count)).append("\n");
+  return out.append(payload_oxum(bytes, count));
 }
 
 // Everything but the leaves, the two manifests last.
-Result<Files> envelope_files(const SealInput& input, SealedBundle& out) {
-  Files files;
+Result<BagFiles> envelope_files(const SealInput& input, SealedBundle& out) {
+  BagFiles files;
   for (const auto& [path, bytes] : input.extra_files) {
     if (!is_envelope_path(path) || !files.emplace(path, bytes).second)
       return Error(base_errors::kInvalid, "not a file that can stand beside the leaves").with("path", path);
@@ -179,16 +160,14 @@ Result<Files> envelope_files(const SealInput& input, SealedBundle& out) {
   files["custody/events.jsonl"] = input.custody_events;
   files["bagit.txt"] = kBagitTxt;
   files["bag-info.txt"] = bag_info(input, out.items);
-  DigestByPath payload, tags;
-  for (const auto& item : out.items) (is_bag_payload(item.path) ? payload : tags).emplace(item.path, item.sha256);
-  files[std::string(kManifest)] = manifest_text(payload);
-  for (const auto& [path, bytes] : files) tags.emplace(path, crypto::sha256(bytes));
-  files[std::string(kTagManifest)] = manifest_text(tags);
+  DigestByPath leaves;
+  for (const auto& item : out.items) leaves.emplace(item.path, item.sha256);
+  add_manifests(leaves, files);
   return files;
 }
 
 // Merges the payload and the other files in path order.
-Result<void> write_archive(const SealInput& input, const std::vector<Item>& items, const Files& files, const FirstPass& first, ByteSink& out) {
+Result<void> write_archive(const SealInput& input, const std::vector<Item>& items, const BagFiles& files, const FirstPass& first, ByteSink& out) {
   GzipSink gzip(out);
   TarWriter tar(gzip);
   PayloadPass pass(input, first.done);

@@ -7,12 +7,11 @@
 #include "stella/base/limits.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
+#include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
 
 namespace stella::evidence {
 namespace {
-
-constexpr std::string_view kRedactionPredicate = "https://stellaops.dev/evidence-redaction/v1";
 
 // The attestations beside the seal (provenance, …) must be signed by trusted keys too: a bundle does not lend them its credibility.
 std::string check_attestations(const Contents& contents, const VerifyOptions& options, std::size_t& count) {

@@ -27,6 +27,9 @@ struct Contents {
   }
 };
 
+// Calls each(entry, tar) for every file of an archive, until it says false; then the rest is not looked at.
+Result<void> for_each_file(ByteSource& tgz, const TarLimits& limits, const std::function<Result<bool>(const TarEntry&, TarReader&)>& each);
+
 // Reads the whole archive. kMalformed where it is none, or lacks one of the parts that make a bundle.
 Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options);
 

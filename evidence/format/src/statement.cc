@@ -2,8 +2,10 @@
 #include "stella/evidence/format/statement.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "stella/base/encoding.h"
+#include "stella/evidence/format/batch.h"
 
 namespace stella::evidence {
 namespace {
@@ -152,19 +154,40 @@ Result<std::string> sign_statement(const crypto::Signer& signer, std::string sta
   return make_sigstore_bundle(envelope);
 }
 
+namespace {
+
+// What was signed: the statement itself, or a batch that it is proved to be in.
+struct Signed {
+  crypto::DsseEnvelope envelope;
+  std::optional<std::string> member;
+};
+
+Result<Signed> parse_signed(std::string_view attestation) {
+  // A batch document says so in its media type; looking for the text first spares the common case a second parse.
+  if (attestation.find(kBatchMediaType) != std::string_view::npos) {
+    auto member = parse_batch_member(attestation);
+    if (member) return Signed{std::move(member->envelope), std::move(member->statement)};
+    if (const auto doc = json::parse(attestation, {.max_bytes = 32u << 20, .max_depth = 32}); doc && is_batch_member(doc->str("mediaType"))) return std::move(member.error());
+  }
+  return Signed{STELLA_TRY(parse_attestation(attestation)), {}};
+}
+
+}  // namespace
+
 Result<VerifiedStatement> verify_statement(std::string_view attestation, const StatementExpectation& expected) {
-  auto envelope = STELLA_TRY(parse_attestation(attestation));
-  auto signers = STELLA_TRY(crypto::dsse_verify(envelope, expected.trust, expected.threshold));
-  const bool in_toto = envelope.payload_type == kInTotoPayloadType ||
-                       (envelope.payload_type.starts_with("application/vnd.in-toto.") && envelope.payload_type.ends_with("+json"));
+  Signed found = STELLA_TRY(parse_signed(attestation));
+  auto signers = STELLA_TRY(crypto::dsse_verify(found.envelope, expected.trust, expected.threshold));
+  const std::string_view type = found.envelope.payload_type;
+  const bool in_toto = type == kInTotoPayloadType || (type.starts_with("application/vnd.in-toto.") && type.ends_with("+json"));
   if (!in_toto) return invalid("payloadType", std::string(kInTotoPayloadType));
-  auto statement = STELLA_TRY(parse_statement(envelope.payload));
+  std::string bytes = found.member ? std::move(*found.member) : std::move(found.envelope.payload);
+  auto statement = STELLA_TRY(parse_statement(bytes));
   if (!expected.predicate_type.empty() && statement.predicate_type != expected.predicate_type)
     return invalid("predicateType", std::string(expected.predicate_type));
   if (expected.subject != nullptr &&
       std::none_of(statement.subjects.begin(), statement.subjects.end(), [&](const Subject& s) { return s.sha256 == *expected.subject; }))
     return invalid("subject", expected.subject->hex());
-  return VerifiedStatement{.statement = std::move(statement), .bytes = std::move(envelope.payload), .signers = std::move(signers)};
+  return VerifiedStatement{.statement = std::move(statement), .bytes = std::move(bytes), .signers = std::move(signers)};
 }
 
 }  // namespace stella::evidence

@@ -83,6 +83,7 @@ struct StatementExpectation {
   const Sha256* subject = nullptr;   // null = any subject
   std::string_view predicate_type;   // empty = any
 };
+// A Sigstore bundle, a DSSE envelope, or a document of a signed batch (batch.h).
 // Signature, in-toto form, subject by digest (never by name), predicate type: kInvalid or kMalformed says which failed.
 Result<VerifiedStatement> verify_statement(std::string_view attestation_json, const StatementExpectation& expected);
 

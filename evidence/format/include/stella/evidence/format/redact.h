@@ -1,0 +1,42 @@
+// Provable omission: a copy of a bundle from which files are withheld. Their commitments stay, so that Merkle root, seal, signatures and
+// proofs of the original hold for the copy, and the verdict counts what is missing and who authorised it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/time.h"
+#include "stella/crypto/keys.h"
+#include "stella/evidence/format/item.h"
+#include "stella/evidence/format/stream.h"
+
+namespace stella::evidence {
+
+// Predicate of the statement that authorises: subject evidence/root.merkle, {authority, bundle_id, reason, redacted_at, withheld: [index…]}.
+inline constexpr std::string_view kRedactionPredicate = "https://stellaops.dev/evidence-redaction/v1";
+
+struct Redaction {
+  std::vector<std::string> withhold;  // paths of leaves, or beginnings of such paths that end in '*'; each must match something
+  std::string reason;                 // stands in the copy for everybody to read; at most kReasonBytes
+  std::string authority;              // who decided: an opaque id, may be empty
+  Timestamp at;
+};
+inline constexpr std::size_t kReasonBytes = 1000;
+
+struct RedactedBundle {
+  BundleId bundle_id;                 // of the seal: the copy is the same bundle
+  TreeHead head;
+  std::vector<std::string> withheld;  // paths that went now, in order
+  std::size_t withheld_before = 0;    // by earlier redactions
+  Sha256 tgz_sha256;
+  std::uint64_t tgz_size = 0;
+};
+
+// Reads the bundle in `fd` (a regular file, read twice, its offset stays) and writes the copy to `out`. Memory does not grow with the size of
+// the files. `signer` signs the statement that authorises the omission; without one the copy is valid, but its verdict says COMPLETENESS FAIL.
+// kInvalid: nothing matches a pattern, everything would go, no reason; kMalformed, kLimit: no bundle; kInvalid with `reason`: the bundle is
+// not whole. On an error what was written to `out` is worthless.
+Result<RedactedBundle> redact_bundle(int fd, const Redaction& redaction, const crypto::Signer* signer, ByteSink& out);
+
+}  // namespace stella::evidence

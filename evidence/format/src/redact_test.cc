@@ -1,0 +1,115 @@
+// Redaction: the seal holds for the copy, the verdict counts, other tools agree, and nothing of what was withheld is left.
+#include "stella/evidence/format/redact.h"
+
+#include <fcntl.h>
+
+#include "bundle_fixture.h"
+#include "stella/base/file.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::evidence {
+namespace {
+
+class RedactTest : public BundleTest {
+ protected:
+  Result<RedactedBundle> redact(const std::string& name, const Redaction& redaction, const crypto::Signer* signer, std::string& tgz) const {
+    const Fd fd(::open(path(name).c_str(), O_RDONLY | O_CLOEXEC));
+    StringSink out;
+    auto done = redact_bundle(fd.get(), redaction, signer, out);
+    tgz = std::move(out.text);
+    return done;
+  }
+  static Redaction of(std::vector<std::string> paths) { return {.withhold = std::move(paths), .reason = "personal data", .authority = "user:7", .at = Timestamp::from_micros(1'764'000'000'000'000)}; }
+};
+
+TEST_F(RedactTest, TheSealHoldsAndTheOmissionIsAuthorised) {
+  const auto sealed = seal(evaluation_files());
+  std::string tgz;
+  const auto done = redact("bundle.tgz", of({"data/inputs/vex/*", "data/trace.ndjson"}), &key_, tgz);
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(done->withheld, (std::vector<std::string>{"data/inputs/vex/vex-0000.json", "data/trace.ndjson"}));
+  EXPECT_EQ(done->head, sealed.head);
+  const Verdict verdict = this->verify(tgz);
+  for (const Dimension d : {Dimension::kIntegrity, Dimension::kAuthenticity, Dimension::kCompleteness}) EXPECT_EQ(verdict.of(d).outcome, Outcome::kPass) << verdict_text(verdict);
+  EXPECT_EQ(verdict.disclosure.withheld, 2u);
+  EXPECT_EQ(verdict.disclosure.authorised, 2u);
+
+  // Neither name, digest, size nor content is left.
+  const std::string secret = R"({"rule":"r1","result":true})";
+  for (const auto& [name, bytes] : members(tgz)) {
+    EXPECT_EQ(bytes.find("trace.ndjson"), std::string::npos) << name;
+    EXPECT_EQ(bytes.find(secret), std::string::npos) << name;
+    EXPECT_EQ(bytes.find("vex-0000"), std::string::npos) << name;
+  }
+  // The other verifiers hold with it.
+  write("copy.tgz", tgz);
+  const auto by_shell = verify_with_shell("copy.tgz");
+  EXPECT_EQ(by_shell.exit_code, 0) << by_shell.output;
+  EXPECT_NE(by_shell.output.find("2 items are withheld"), std::string::npos) << by_shell.output;
+  const auto bag = shell("mkdir x && tar -xzf copy.tgz -C x && cd x && sha256sum --quiet -c manifest-sha256.txt tagmanifest-sha256.txt && grep Oxum bag-info.txt");
+  EXPECT_EQ(bag.exit_code, 0) << bag.output;
+  const auto counted = shell("cd x && echo \"Payload-Oxum: $(find data -type f -exec cat {} + | wc -c).$(find data -type f | wc -l)\"");
+  EXPECT_EQ(bag.output, counted.output);
+}
+
+TEST_F(RedactTest, CanBeDoneAgain) {
+  seal(evaluation_files());
+  std::string first, second;
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &key_, first).has_value());
+  write("first.tgz", first);
+  const auto done = redact("first.tgz", of({"data/empty.ndjson"}), &key_, second);
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(done->withheld_before, 1u);
+  const Verdict verdict = this->verify(second);
+  EXPECT_EQ(verdict.of(Dimension::kCompleteness).outcome, Outcome::kPass) << verdict_text(verdict);
+  EXPECT_EQ(verdict.disclosure.authorised, 2u);
+  EXPECT_TRUE(members(second).contains("redaction/2.dsse.json"));
+}
+
+TEST_F(RedactTest, WithoutTheRightSignatureTheOmissionIsSeenAndNotAuthorised) {
+  seal(evaluation_files());
+  std::string tgz;
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), nullptr, tgz).has_value());
+  EXPECT_EQ(this->verify(tgz).of(Dimension::kIntegrity).outcome, Outcome::kPass);
+  EXPECT_EQ(this->verify(tgz).of(Dimension::kCompleteness).outcome, Outcome::kFail);
+  const auto stranger = crypto::KeyPair::generate().value();
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &stranger, tgz).has_value());
+  EXPECT_EQ(this->verify(tgz).of(Dimension::kCompleteness).outcome, Outcome::kFail);
+
+  // A statement for other items authorises only those.
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &key_, tgz).has_value());
+  write("one.tgz", tgz);
+  std::string more;
+  ASSERT_TRUE(redact("one.tgz", of({"data/empty.ndjson"}), nullptr, more).has_value());
+  const Verdict verdict = this->verify(more);
+  EXPECT_EQ(verdict.disclosure.withheld, 2u);
+  EXPECT_EQ(verdict.disclosure.authorised, 1u);
+  EXPECT_EQ(verdict.of(Dimension::kCompleteness).outcome, Outcome::kFail);
+}
+
+TEST_F(RedactTest, RefusesWhatMakesNoSense) {
+  seal(evaluation_files());
+  std::string tgz;
+  const auto error_of = [&](const Redaction& r) {
+    const auto done = redact("bundle.tgz", r, &key_, tgz);
+    EXPECT_FALSE(done.has_value());
+    EXPECT_TRUE(tgz.empty());
+    return done ? std::string() : done.error().describe();
+  };
+  EXPECT_NE(error_of(of({"data/no-such-file"})).find("data/no-such-file"), std::string::npos);
+  EXPECT_NE(error_of(of({"evidence/seal.json"})).find("evidence/seal.json"), std::string::npos);
+  EXPECT_NE(error_of(of({"*"})).find("at least one file"), std::string::npos);
+  EXPECT_NE(error_of(of({})).find("withhold"), std::string::npos);
+  Redaction silent = of({"data/trace.ndjson"});
+  silent.reason.clear();
+  EXPECT_NE(error_of(silent).find("reason"), std::string::npos);
+  // A bundle that is not whole is not made to look whole.
+  Members m = members(testing::slurp(path("bundle.tgz")));
+  m["data/trace.ndjson"] += "x";
+  fix_manifests(m);
+  write("bundle.tgz", pack(m));
+  EXPECT_NE(error_of(of({"data/empty.ndjson"})).find("data/trace.ndjson"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace stella::evidence
