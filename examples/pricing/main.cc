@@ -20,6 +20,7 @@
 #include "stella/telemetry/backend.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/span.h"
 
 namespace {
@@ -67,10 +68,11 @@ std::vector<std::pair<std::string_view, std::string_view>> headers_of(std::strin
   return out;
 }
 
-// The caller's trace goes on here. A service that the whole internet can reach would start a new one and link to it.
+// The caller's trace goes on here. A service that the whole internet can reach says false for strangers, and marks its span.
 Reply answer(std::string_view request) {
-  telemetry::Context context;
-  if (const auto remote = telemetry::extract(headers_of(request))) context = telemetry::Context::continue_from(*remote);
+  telemetry::Extractor caller;
+  for (const auto& [name, value] : headers_of(request)) caller.header(name, value);
+  telemetry::Context context = telemetry::admit(caller, true).context;
   context.route = "/price/:sku";
   context.method = "GET";
   context.request_id = stella::RequestId::generate();

@@ -14,6 +14,7 @@
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/span.h"
 #include "stella/web/router.h"
 
@@ -30,13 +31,6 @@ constexpr telemetry::Counter kRejected{contracts::metrics::kHttpRejected};
 std::string_view status_class(int status) {
   static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
   return kClasses[std::clamp(status / 100, 1, 5) - 1];
-}
-
-std::optional<telemetry::RemoteContext> caller_context(const http::Request& request) {
-  std::vector<std::pair<std::string_view, std::string_view>> headers;
-  for (const auto& [name, value] : request.headers)
-    if (name == "traceparent" || name == "tracestate") headers.emplace_back(name, value);
-  return telemetry::extract(headers);
 }
 
 Result<std::string> bearer(const http::Request& request) {
@@ -74,6 +68,19 @@ http::Response forbidden(const authority::Denial& denial, const TraceId& trace) 
   error.add("reason", denial.decision.reason);
   if (!denial.missing_scope.empty()) error.add("missing_scope", denial.missing_scope);
   return problem(error, trace);
+}
+
+// Whose trace the request belongs to. `caller`: nullptr where nobody was authenticated. Who asks in another tenant's name is a stranger there.
+telemetry::Admission admission_of(const http::Request& request, const authority::Principal* caller) {
+  telemetry::Extractor sent;
+  for (const auto& [name, value] : request.headers) sent.header(name, value);
+  const std::string_view asked = request.header("x-stella-tenant");
+  auto admission = telemetry::admit(sent, caller != nullptr && (asked.empty() || asked == caller->tenant.str()));
+  if (caller != nullptr) {
+    admission.context.tenant_id = caller->tenant;
+    admission.context.actor = caller->actor;
+  }
+  return admission;
 }
 
 // Who asks: before the span begins, for only a known caller's trace is continued.
@@ -246,20 +253,12 @@ http::Response answer(Services& services, http::Request& request) {
   const Match found = match(request.method, request.path);
   ctx.route = found.route != nullptr ? found.route->path : "/";
   ctx.params = found.params;
-  // A caller whose token is good continues its own trace. Anybody else starts a new one and is linked: neither its ids nor its sampling
-  // decision are taken over.
-  const auto remote = caller_context(request);
   auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
-  const bool known = caller.has_value() && caller->has_value();
-  telemetry::Context context = request_context(remote && known ? telemetry::Context::continue_from(*remote) : telemetry::Context(), request, ctx.route, ctx.request_id);
-  if (known) {
-    context.tenant_id = (*caller)->tenant;
-    context.actor = (*caller)->actor;
-  }
-  const telemetry::ContextScope scope(std::move(context));
+  auto admission = admission_of(request, caller.has_value() && caller->has_value() ? &**caller : nullptr);
+  const telemetry::ContextScope scope(request_context(std::move(admission.context), request, ctx.route, ctx.request_id));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
   span.started_at(started_at);
-  if (remote && !known) span.link(remote->parent);
+  admission.mark(span);
   ctx.trace = telemetry::Context::current().trace_id;
   ctx.traceparent = telemetry::Context::current().traceparent();
 
@@ -314,10 +313,11 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   ctx.request_id = RequestId::generate();
   const Match found = head == nullptr ? Match() : match(head->method, head->path);
   ctx.route = found.route != nullptr ? found.route->path : "/";
-  const telemetry::ContextScope scope(request_context({}, request, ctx.route, ctx.request_id));
+  auto admission = admission_of(request, nullptr);
+  const telemetry::ContextScope scope(request_context(std::move(admission.context), request, ctx.route, ctx.request_id));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
   span.started_at(began);
-  if (const auto remote = caller_context(request)) span.link(remote->parent);
+  admission.mark(span);
   Error error(code, detail);
   if (status == 413) error.add("limit", std::to_string(body_limit));
   http::Response response = problem(error, telemetry::Context::current().trace_id);

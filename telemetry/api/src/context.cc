@@ -3,6 +3,7 @@
 
 #include "producer.h"
 #include "sampling_policy.h"
+#include "stella/telemetry/propagation.h"
 
 namespace stella::telemetry {
 
@@ -28,8 +29,11 @@ Context Context::continue_from(const RemoteContext& remote) {
 }
 
 Context Context::continue_from(std::string_view traceparent, std::string_view tracestate) {
-  const auto parent = parse_traceparent(traceparent);
-  return parent ? continue_from({*parent, std::string(tracestate)}) : Context();
+  Extractor stored;
+  stored.traceparent(traceparent);
+  stored.tracestate(tracestate);
+  const auto remote = stored.remote();
+  return remote ? continue_from(*remote) : Context();
 }
 
 ContextScope::ContextScope(Context context) : context_(std::move(context)) {

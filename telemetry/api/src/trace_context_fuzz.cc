@@ -1,11 +1,12 @@
 // libFuzzer entry: any text as traceparent, as tracestate (one line a value) and as both headers; what is kept must read back as itself.
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 #include <vector>
 
-#include "stella/telemetry/context.h"
+#include "stella/telemetry/propagation.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace stella::telemetry;
@@ -21,14 +22,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     values.push_back(text.substr(at, end - at));
     at = end + 1;
   }
-  if (auto state = TraceState::parse(values)) {
-    const std::string written = state->str();
-    if (written.size() > 512) std::abort();
-    const std::string_view once[] = {written};
-    if (!written.empty() && !TraceState::parse(once)) std::abort();
-    state->put_front("stella", "1");
-  }
-  const std::pair<std::string_view, std::string_view> headers[] = {{"traceparent", values.front()}, {"TraceState", values.back()}};
-  (void)extract(headers);
+  TraceStateReader state;
+  for (const std::string_view value : values) state.add(value);
+  std::array<char, TraceStateReader::kTextBytes> buffer, other;
+  const std::string_view written = state.text(buffer);
+  if (written.size() > TraceStateReader::kTextBytes) std::abort();
+  TraceStateReader again;
+  again.add(written);
+  if (again.text(other) != written) std::abort();
+  Extractor caller;
+  caller.header("traceparent", values.front());
+  caller.header("TraceState", values.back());
+  if (const auto remote = caller.remote(); remote && remote->parent.trace_id.empty()) std::abort();
   return 0;
 }

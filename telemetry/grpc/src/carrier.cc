@@ -1,8 +1,6 @@
 // Metadata in and out, attributes of a call.
 #include "carrier.h"
 
-#include <vector>
-
 #include "stella/contracts/errors.h"
 
 namespace stella::telemetry::rpc {
@@ -29,19 +27,13 @@ ErrorCode code_of(::grpc::StatusCode code) {
 
 }  // namespace
 
-std::optional<RemoteContext> extract_from(const std::multimap<::grpc::string_ref, ::grpc::string_ref>& metadata) {
-  std::vector<std::pair<std::string_view, std::string_view>> headers;
-  for (const std::string_view name : kNames) {
-    const auto [first, last] = metadata.equal_range(::grpc::string_ref(name.data(), name.size()));
-    for (auto it = first; it != last; ++it) headers.emplace_back(name, view(it->second));
-  }
-  return extract(headers);
+void extract_from(const std::multimap<::grpc::string_ref, ::grpc::string_ref>& metadata, Extractor& out) {
+  for (const auto& [name, value] : metadata) out.header(view(name), view(value));
 }
 
 void inject_into(std::multimap<std::string, std::string>& metadata, const Context& context) {
   for (const std::string_view name : kNames) metadata.erase(std::string(name));
-  metadata.emplace("traceparent", context.traceparent());
-  if (!context.tracestate.empty()) metadata.emplace("tracestate", std::string(context.tracestate));
+  inject(context, [&metadata](std::string_view name, std::string_view value) { metadata.emplace(name, value); });
 }
 
 void set_method(ManualSpan& span, std::string_view full_method) {

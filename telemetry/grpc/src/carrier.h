@@ -5,11 +5,10 @@
 #include <grpcpp/support/string_ref.h>
 
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 
-#include "stella/telemetry/context.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/span.h"
 
 namespace stella::telemetry::rpc {
@@ -17,7 +16,8 @@ namespace stella::telemetry::rpc {
 // Trailing metadata of a call that failed: its callers keep the trace, too.
 inline constexpr const char* kKeep = "stella-keep";
 
-std::optional<RemoteContext> extract_from(const std::multimap<::grpc::string_ref, ::grpc::string_ref>& metadata);
+// The metadata must outlive `out`.
+void extract_from(const std::multimap<::grpc::string_ref, ::grpc::string_ref>& metadata, Extractor& out);
 // Replaces what is there: a context is the innermost span's or nobody's.
 void inject_into(std::multimap<std::string, std::string>& metadata, const Context& context);
 

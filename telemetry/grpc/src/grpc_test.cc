@@ -14,6 +14,7 @@
 #include "stella/base/json.h"
 #include "stella/telemetry/grpc.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sink.h"
 
 namespace stella::telemetry::rpc {
@@ -178,7 +179,39 @@ TEST_F(Grpc, AStrangersTraceIsLinked) {
   EXPECT_NE(span.trace_id, foreign);
   EXPECT_EQ(span.parent_span_id, "");
   EXPECT_NE(span.links.find(foreign), std::string::npos) << span.links;
+  EXPECT_EQ(attributes(span).str("linked_trace_id"), foreign);
   EXPECT_EQ(std::string(echo.ambient.tracestate).find("a=1"), std::string::npos);
+}
+
+TEST_F(Grpc, WhoAsksForAnotherTenantsIsAStrangerThere) {
+  known = Caller{*TenantId::parse("beta"), "service:2", true};
+  const std::string foreign = "4bf92f3577b34da6a3ce929d0e0e4736";
+  EXPECT_TRUE(call("/test.Echo/Say", false, {{"traceparent", "00-" + foreign + "-00f067aa0ba902b7-00"}}).status.ok());
+  const SpanRecord span = kept->wait("rpc.server");
+  EXPECT_NE(span.trace_id, foreign);
+  EXPECT_EQ(attributes(span).str("linked_trace_id"), foreign);
+  EXPECT_NE(span.links.find(foreign), std::string::npos) << span.links;
+  EXPECT_EQ(span.tenant_id, "beta");  // who asked is known all the same
+}
+
+// Baggage in, and out again with a call that the handler's context makes.
+TEST_F(Grpc, AllowedBaggageOfTheSameTenantGoesOn) {
+  ASSERT_TRUE(allow_baggage(std::vector<std::string>{"case"}).has_value());
+  const std::multimap<std::string, std::string> sent{{"traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {"baggage", "user=ann, case = 7"}};
+  known = Caller{*TenantId::parse("acme"), "service:1"};
+  EXPECT_TRUE(call("/test.Echo/Say", false, sent).status.ok());
+  EXPECT_EQ(echo.ambient.baggage, "case=7");
+  {
+    const ContextScope scope(echo.ambient);
+    // What the application put there is not doubled.
+    EXPECT_TRUE(call("/test.Echo/Say", true, {{"baggage", "user=ann"}}).status.ok());
+  }
+  ASSERT_EQ(echo.seen.count("baggage"), 1u);
+  EXPECT_EQ(echo.seen.find("baggage")->second, "case=7");
+  known = std::nullopt;
+  EXPECT_TRUE(call("/test.Echo/Say", false, sent).status.ok());
+  EXPECT_EQ(echo.ambient.baggage, "");
+  ASSERT_TRUE(allow_baggage({}).has_value());
 }
 
 TEST_F(Grpc, TwoTraceparentsAreNone) {
@@ -188,6 +221,7 @@ TEST_F(Grpc, TwoTraceparentsAreNone) {
   const SpanRecord span = kept->wait("rpc.server");
   EXPECT_EQ(span.parent_span_id, "");
   EXPECT_EQ(span.links, "[]");
+  EXPECT_EQ(attributes(span).find("linked_trace_id"), nullptr);
 }
 
 TEST_F(Grpc, AFailingCalleeAsksToKeepTheTrace) {

@@ -64,9 +64,11 @@ class ServerInterceptor final : public ::grpc::experimental::Interceptor {
   void begin(::grpc::experimental::InterceptorBatchMethods& call) {
     if (span_) return;
     const auto* metadata = call.GetRecvInitialMetadata();
-    const auto remote = metadata == nullptr ? std::nullopt : extract_from(*metadata);
+    Extractor sent;
+    if (metadata != nullptr) extract_from(*metadata, sent);
     const auto caller = options_.identify ? options_.identify(*call_) : std::nullopt;
-    Context context = remote && caller ? Context::continue_from(*remote) : Context();
+    auto admission = admit(sent, caller && !caller->foreign);
+    Context& context = admission.context;
     if (caller) {
       context.tenant_id = caller->tenant;
       context.actor = caller->actor;
@@ -74,7 +76,7 @@ class ServerInterceptor final : public ::grpc::experimental::Interceptor {
     context.request_id = RequestId::generate();
     span_.emplace(options_.span, SpanKind::kServer, context);
     set_method(*span_, method_);
-    if (remote && !caller) span_->link(remote->parent);
+    admission.mark(*span_);
     open_calls().put(call_, span_->context());
   }
 

@@ -5,11 +5,9 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "stella/base/ids.h"
 
@@ -27,32 +25,14 @@ struct TraceParent {
 // Value of one `traceparent` header. nullopt for everything that §3.2 says to ignore; versions above 00 by their first fields.
 // Leading and trailing blanks are allowed.
 std::optional<TraceParent> parse_traceparent(std::string_view text);
-// Always version 00.
+// Always version 00. Without an allocation: write_traceparent (propagation.h).
 std::string format_traceparent(const TraceParent& parent);
 
-// W3C Trace Context §3.3: members in order, at most 32.
-class TraceState {
- public:
-  // All `tracestate` values of a message, in order. nullopt where any member is malformed or there are more than 32: drop it whole.
-  static std::optional<TraceState> parse(std::span<const std::string_view> values);
-  bool empty() const { return members_.empty(); }
-  const std::vector<std::pair<std::string, std::string>>& members() const { return members_; }
-  // Puts or moves `key` to the front. Precondition: key and value are well-formed.
-  void put_front(std::string_view key, std::string_view value);
-  // At most 512 characters: whole members go, those over 128 characters first, then from the right.
-  std::string str() const;
-
- private:
-  std::vector<std::pair<std::string, std::string>> members_;
-};
-
-// What a caller sent: parent and state.
+// What a caller sent: parent and state. Views into the message (propagation.h).
 struct RemoteContext {
   TraceParent parent;
-  std::string tracestate;  // normalised, "" where absent or malformed
+  std::string_view tracestate;  // normalised, "" where absent or malformed
 };
-// From the headers of a message (names in any case). nullopt where traceparent is absent, malformed or there twice: start a new trace.
-std::optional<RemoteContext> extract(std::span<const std::pair<std::string_view, std::string_view>> headers);
 
 // Why a span is kept (field sampling_reason). kUndecided: the head did not choose it; the backend holds it until its local root ends.
 enum class SamplingReason : std::uint8_t { kHead, kError, kLatency, kIncident, kUndecided };
@@ -66,6 +46,7 @@ struct Context {
   SpanId parent_span_id;  // of that span
   std::uint8_t flags = TraceParent::kSampled;
   std::string tracestate;
+  std::string baggage;    // allowed members that the caller sent, and go out with calls
   TenantId tenant_id;     // empty: platform
   ProjectId project_id;
   std::string actor;      // opaque id ("user:<uuid>"), never a name
@@ -89,9 +70,9 @@ struct Context {
     edited();
   }
 
-  // A child of a remote span: same trace, its span id as parent of the next Span.
+  // A child of a remote span: same trace, its span id as parent of the next Span. For a message's sender use admit() (propagation.h).
   static Context continue_from(const RemoteContext& remote);
-  // The same from a stored traceparent and tracestate of ours; an empty context where the former is none.
+  // The same from a stored traceparent and tracestate of ours; an empty context where the former is none, without state where the latter is.
   static Context continue_from(std::string_view traceparent, std::string_view tracestate);
   // The wire form for a call from here: current trace and span. All-zero ids where no span is open: call only inside a Span.
   TraceParent parent() const { return {trace_id, span_id, flags}; }

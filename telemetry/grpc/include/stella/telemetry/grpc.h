@@ -30,10 +30,11 @@ namespace stella::telemetry::rpc {
 struct Caller {
   TenantId tenant;
   std::string actor;  // opaque id
+  bool foreign = false;  // it is known, but asks for what is another tenant's: its trace is linked, not continued
 };
 
 struct ServerOptions {
-  // The authenticated caller of a call, from its metadata or its peer; nullopt: nobody we know, whose trace is linked and not continued.
+  // The authenticated caller of a call, from its metadata or its peer; nullopt: nobody we know, whose trace is linked and not continued (admit).
   // Called once per call when its metadata have arrived, on a thread of gRPC: must not block.
   std::function<std::optional<Caller>(const ::grpc::ServerContextBase& call)> identify;
   SpanName span = "rpc.server";
