@@ -7,9 +7,12 @@
 //   were on disk before its name. The caller was told nothing.
 // - link(2) fails where the name exists, so two writers of one key cannot replace each other's object; the loser still syncs the
 //   directory before it reports kExisted, because the winner may not have done so yet.
+// - A lock is on the file before it has its name, so no moment exists in which the object could be removed. Changes of a lock are made
+//   under flock(2) on the object, read, raised and written back, so that two processes cannot undo each other's.
 // - A directory that this process sees for the first time is synced into its parent, up to the root, whoever made it.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,52 +20,27 @@
 #include <ctime>
 #include <set>
 
+#include "driver.h"
+#include "posix_list.h"
+#include "posix_lock.h"
 #include "stella/base/encoding.h"
 #include "stella/base/sync.h"
-#include "stella/contracts/errors.h"
-#include "stella/crypto/digest.h"
-#include "stella/platform/objects.h"
-#include "stella/telemetry/metrics.h"
 
 namespace stella::objects {
 namespace {
 
-constexpr telemetry::Counter kBytes{contracts::metrics::kObjectsBytes};
-constexpr telemetry::Counter kErrors{contracts::metrics::kObjectsErrors};
-constexpr std::size_t kKeyBytes = 512;
-constexpr std::size_t kCopyBytes = 256 * 1024;
 constexpr std::size_t kGroup = 16;          // from here on one syncfs is cheaper than a sync per file
 constexpr std::time_t kLeftoverSeconds = 24 * 3600;
 constexpr std::string_view kTemp = ".tmp";
 
-bool full(int code) { return code == ENOSPC || code == EDQUOT; }
-
 // From the current errno.
-Error refused(Literal message, std::string_view key) {
-  if (full(errno)) {
-    return Error(contracts::errors::kUnavailable, "the object store is full").with("part", std::string("objects")).with("reason", std::string("disk_full"));
-  }
-  return io_error(message, key);
-}
+Error refused(Literal message, std::string_view key) { return errno == ENOSPC || errno == EDQUOT ? disk_full() : io_error(message, key); }
 
 // write_all() reports through its error; errno is still the one of its last system call.
 Result<void> write_bytes(int fd, std::string_view bytes, std::string_view key) {
   if (auto written = write_all(fd, bytes); !written) return refused("cannot write object", key);
   kBytes.add(static_cast<double>(bytes.size()), "write");
   return {};
-}
-
-// Segments of [A-Za-z0-9._-], none empty, none with a leading dot (that is our own space), no '..' anywhere.
-Result<void> check_key(std::string_view key) {
-  bool good = !key.empty() && key.size() <= kKeyBytes && key.find("..") == std::string_view::npos && key.back() != '/';
-  char before = '/';
-  for (const char c : key) {
-    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    if (!plain && !(before != '/' && (c == '.' || c == '/'))) good = false;
-    before = c;
-  }
-  if (good) return {};
-  return Error(base_errors::kInvalid, "not an object key").with("field", std::string("key")).with("expected", std::string("segments of [A-Za-z0-9._-]"));
 }
 
 std::string parent_of(const std::string& key) {
@@ -88,8 +66,10 @@ class Temp {
   Temp(Temp&& other) noexcept
       : root_(other.root_), name_(std::move(other.name_)), fd_(std::move(other.fd_)), linked_(std::exchange(other.linked_, false)) {}
   Temp& operator=(Temp&&) = delete;
-  ~Temp() {
-    if (linked_) ::unlinkat(root_, name_.c_str(), 0);
+  ~Temp() { unlink(); }
+  // Before the object becomes immutable: its other names could not be removed then.
+  void unlink() {
+    if (std::exchange(linked_, false)) ::unlinkat(root_, name_.c_str(), 0);
   }
   int fd() const { return fd_.get(); }
   const std::string& name() const { return name_; }
@@ -105,45 +85,73 @@ class Temp {
 
 class PosixStore final : public Store {
  public:
-  PosixStore(Fd root, std::string path) : root_(std::move(root)), path_(std::move(path)) {}
+  PosixStore(Fd root, std::string path, const PosixOptions& options) : root_(std::move(root)), path_(std::move(path)), options_(options) {}
 
-  Result<Created> put(const std::string& key, std::string_view bytes) override { return counted("put", do_put(key, bytes)); }
-  Result<void> put_many(std::span<const std::pair<std::string, std::string_view>> objects) override { return counted("put", do_put_many(objects)); }
-  Result<Copied> put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of) override { return counted("put", do_put_fd(fd, max_bytes, key_of)); }
+  Result<Created> put(const std::string& key, std::string_view bytes, const ObjectLock& lock) override {
+    STELLA_TRY_VOID(check_key(key));
+    return counted("put", do_put(key, bytes, lock));
+  }
+  Result<void> put_many(std::span<const std::pair<std::string, std::string_view>> objects, const ObjectLock& lock) override { return counted("put", do_put_many(objects, lock)); }
+  Result<Copied> put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of, const ObjectLock& lock) override {
+    return counted("put", do_put_fd(fd, max_bytes, key_of, lock));
+  }
   Result<std::string> get(const std::string& key, std::uint64_t max_bytes) override {
+    STELLA_TRY_VOID(check_key(key));
     auto bytes = counted("get", do_get(key, max_bytes));
     if (bytes) kBytes.add(static_cast<double>(bytes->size()), "read");
     return bytes;
   }
   Result<Fd> open(const std::string& key) override { return counted("get", do_open(key)); }
+  Result<std::vector<Entry>> list(const std::string& prefix, const std::string& after, std::size_t limit) override {
+    STELLA_TRY_VOID(check_prefix(prefix));
+    STELLA_TRY_VOID(check_prefix(after));
+    return counted("list", posix_list(root_.get(), prefix, after, std::min(limit, kListLimit)));
+  }
+  Result<void> extend_retention(const std::string& key, Timestamp until) override {
+    STELLA_TRY_VOID(check_key(key));
+    STELLA_TRY_VOID(check_until(until, Timestamp::now()));
+    const LockMode mode = options_.lock.mode == LockMode::kNone ? LockMode::kGovernance : options_.lock.mode;
+    return counted("put", change_lock(key, [&](const ObjectLock& now) { return stronger(now, {mode, whole_seconds(until), false}); }));
+  }
+  Result<void> set_legal_hold(const std::string& key, bool on) override {
+    STELLA_TRY_VOID(check_key(key));
+    return counted("put", change_lock(key, [&](const ObjectLock& now) { return ObjectLock{now.mode, now.retain_until, on}; }));
+  }
+  Result<ObjectLock> lock_state(const std::string& key) override {
+    STELLA_TRY_VOID(check_key(key));
+    return counted("get", do_lock_state(key));
+  }
+  Result<void> remove(const std::string& key) override {
+    STELLA_TRY_VOID(check_key(key));
+    return counted("delete", do_remove(key));
+  }
+  Result<WormReport> worm_probe() override { return counted("put", do_worm_probe()); }
 
  private:
-  // What callers may have meant (no such object, a bad key, too large) is no failure of the store.
-  template <class T>
-  static Result<T> counted(std::string_view operation, Result<T> done) {
-    if (!done && done.error().code() != base_errors::kNotFound && done.error().code() != base_errors::kInvalid && done.error().code() != base_errors::kLimit) kErrors.add(1, operation);
-    return done;
-  }
-
-  Result<Created> do_put(const std::string& key, std::string_view bytes) {
-    STELLA_TRY_VOID(check_key(key));
-    if (exists(key)) return existed(key);
+  Result<Created> do_put(const std::string& key, std::string_view bytes, const ObjectLock& asked) {
+    const ObjectLock lock = STELLA_TRY(lock_of_new(asked, options_.lock, Timestamp::now()));
+    if (exists(key)) return existed(key, asked);
     auto temp = STELLA_TRY(Temp::create(root_.get()));
     STELLA_TRY_VOID(write_bytes(temp.fd(), bytes, key));
-    if (::fsync(temp.fd()) != 0) return refused("cannot sync object", key);
-    return publish(temp, key);
+    return publish(temp, key, lock, asked);
   }
 
-  Result<void> do_put_many(std::span<const std::pair<std::string, std::string_view>> objects) {
+  Result<void> do_put_many(std::span<const std::pair<std::string, std::string_view>> objects, const ObjectLock& asked) {
+    const ObjectLock lock = STELLA_TRY(lock_of_new(asked, options_.lock, Timestamp::now()));
     for (const auto& [key, bytes] : objects) STELLA_TRY_VOID(check_key(key));
     std::vector<std::pair<const std::string*, Temp>> written;
+    std::vector<const std::string*> existing;
     std::set<std::string> directories;
     const bool grouped = objects.size() >= kGroup;
     for (const auto& [key, bytes] : objects) {
       directories.insert(parent_of(key));
-      if (exists(key)) continue;
+      if (exists(key)) {
+        existing.push_back(&key);
+        continue;
+      }
       auto temp = STELLA_TRY(Temp::create(root_.get()));
       STELLA_TRY_VOID(write_bytes(temp.fd(), bytes, key));
+      STELLA_TRY_VOID(write_lock(temp.fd(), lock, key));
       if (!grouped && ::fsync(temp.fd()) != 0) return refused("cannot sync object", key);
       temp.close();
       written.emplace_back(&key, std::move(temp));
@@ -151,30 +159,39 @@ class PosixStore final : public Store {
     // Linux >= 5.8 reports a failed write-back of any file of this file system here: strict, never lax.
     if (grouped && !written.empty() && ::syncfs(root_.get()) != 0) return refused("cannot sync objects", path_);
     for (const auto& directory : directories) STELLA_TRY_VOID(ensure_directory(directory));
-    for (const auto& [key, temp] : written) {
-      if (auto linked = link(temp, *key); !linked) return std::move(linked.error());
+    for (auto& [key, temp] : written) {
+      auto linked = link(temp, *key);
+      if (!linked) return std::move(linked.error());
+      if (*linked == Created::kExisted) existing.push_back(key);
+      temp.unlink();
     }
     for (const auto& directory : directories) STELLA_TRY_VOID(sync_directory(directory));
+    if (asked != ObjectLock{}) {
+      for (const auto* key : existing) STELLA_TRY_VOID(raise(*key, asked));
+    }
+    if (lock != ObjectLock{}) {
+      for (const auto& [key, temp] : written) STELLA_TRY_VOID(freeze(*key));
+    }
     return {};
   }
 
-  Result<Copied> do_put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of) {
+  Result<Copied> do_put_fd(int fd, std::uint64_t max_bytes, const std::function<std::string(const Sha256&)>& key_of, const ObjectLock& asked) {
+    const ObjectLock lock = STELLA_TRY(lock_of_new(asked, options_.lock, Timestamp::now()));
     auto temp = STELLA_TRY(Temp::create(root_.get()));
-    auto copied = STELLA_TRY(copy(fd, temp.fd(), max_bytes));
+    auto copied = STELLA_TRY(copy_hashed(fd, max_bytes, [&](std::string_view chunk) { return write_bytes(temp.fd(), chunk, ""); }));
     const std::string key = key_of(copied.sha256);
-    if (key.empty()) return Error(base_errors::kInvalid, "bytes are not what was expected").with("field", std::string("sha256")).with("actual", copied.sha256.hex());
+    if (key.empty()) return unexpected_bytes(copied.sha256);
     STELLA_TRY_VOID(check_key(key));
     if (exists(key)) {
-      STELLA_TRY_VOID(existed(key));
+      STELLA_TRY_VOID(existed(key, asked));
       return copied;
     }
-    if (::fsync(temp.fd()) != 0) return refused("cannot sync object", key);
-    STELLA_TRY_VOID(publish(temp, key));
+    STELLA_TRY_VOID(publish(temp, key, lock, asked));
     return copied;
   }
 
   Result<std::string> do_get(const std::string& key, std::uint64_t max_bytes) {
-    const Fd fd = STELLA_TRY(do_open(key));
+    const Fd fd = STELLA_TRY(open_object(key));
     auto bytes = read_fd(fd.get(), max_bytes);
     if (!bytes) bytes.error().add("path", key);
     return bytes;
@@ -182,6 +199,10 @@ class PosixStore final : public Store {
 
   Result<Fd> do_open(const std::string& key) {
     STELLA_TRY_VOID(check_key(key));
+    return open_object(key);
+  }
+
+  Result<Fd> open_object(const std::string& key) {
     Fd fd(::openat(root_.get(), key.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
     if (!fd) return absent_or(key);
     struct stat st {};
@@ -229,7 +250,6 @@ class PosixStore final : public Store {
   }
 
  private:
-  static Error not_found(const std::string& key) { return Error(base_errors::kNotFound, "no such object").with("path", key); }
   // From the current errno. A path that runs through an object or a link is no object either.
   static Error absent_or(const std::string& key) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == ENAMETOOLONG) return not_found(key);
@@ -238,9 +258,10 @@ class PosixStore final : public Store {
 
   bool exists(const std::string& key) const { return ::faccessat(root_.get(), key.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
 
-  Result<Created> existed(const std::string& key) {
+  Result<Created> existed(const std::string& key, const ObjectLock& asked) {
     STELLA_TRY_VOID(ensure_directory(parent_of(key)));
     STELLA_TRY_VOID(sync_directory(parent_of(key)));
+    if (asked != ObjectLock{}) STELLA_TRY_VOID(raise(key, asked));
     return Created::kExisted;
   }
 
@@ -250,31 +271,102 @@ class PosixStore final : public Store {
     return refused("cannot link object", key);
   }
 
-  Result<Created> publish(const Temp& temp, const std::string& key) {
+  // Lock, sync, name, sync: in this order.
+  Result<Created> publish(Temp& temp, const std::string& key, const ObjectLock& lock, const ObjectLock& asked) {
+    STELLA_TRY_VOID(write_lock(temp.fd(), lock, key));
+    if (::fsync(temp.fd()) != 0) return refused("cannot sync object", key);
     const std::string directory = parent_of(key);
     STELLA_TRY_VOID(ensure_directory(directory));
     const Created created = STELLA_TRY(link(temp, key));
     STELLA_TRY_VOID(sync_directory(directory));
+    temp.unlink();
+    if (created == Created::kExisted) return existed(key, asked);
+    if (lock != ObjectLock{}) STELLA_TRY_VOID(freeze(key));
     return created;
   }
 
-  static Result<Copied> copy(int from, int to, std::uint64_t max_bytes) {
-    crypto::Hasher hasher;
-    Copied copied;
-    std::string buffer(kCopyBytes, '\0');
-    for (;;) {
-      const ssize_t n = ::read(from, buffer.data(), buffer.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return io_error("cannot read", "");
-      if (n == 0) break;
-      copied.size += static_cast<std::uint64_t>(n);
-      if (copied.size > max_bytes) return Error(base_errors::kLimit, "object is too large").with("limit", max_bytes);
-      const std::string_view chunk(buffer.data(), static_cast<std::size_t>(n));
-      hasher.update(chunk);
-      STELLA_TRY_VOID(write_bytes(to, chunk, ""));
+  // What root's own `rm` shall not remove either; where the process may not set the flag, the lock holds without it.
+  Result<void> freeze(const std::string& key) {
+    if (!options_.immutable) return {};
+    const Fd fd = STELLA_TRY(open_object(key));
+    (void)set_immutable(fd.get(), true);
+    return {};
+  }
+
+  Result<void> raise(const std::string& key, const ObjectLock& asked) {
+    const ObjectLock wanted = STELLA_TRY(lock_of_new(asked, {}, Timestamp::now()));
+    return change_lock(key, [&](const ObjectLock& now) { return stronger(now, wanted); });
+  }
+
+  // The object, held against every other change of its lock and against its removal.
+  Result<Fd> open_held(const std::string& key) {
+    Fd fd = STELLA_TRY(open_object(key));
+    while (::flock(fd.get(), LOCK_EX) != 0) {
+      if (errno != EINTR) return refused("cannot lock object", key);
     }
-    copied.sha256 = hasher.finish();
-    return copied;
+    struct stat st {};
+    if (::fstat(fd.get(), &st) != 0) return refused("cannot read object", key);
+    if (st.st_nlink == 0) return not_found(key);  // removed while we waited
+    return fd;
+  }
+
+  Result<void> change_lock(const std::string& key, const std::function<ObjectLock(const ObjectLock&)>& change) {
+    const Fd fd = STELLA_TRY(open_held(key));
+    const ObjectLock now = STELLA_TRY(read_lock(fd.get(), key));
+    const ObjectLock next = change(now);
+    if (next == now) return {};
+    if (!set_immutable(fd.get(), false)) return refused("cannot change the lock of an immutable object", key);
+    STELLA_TRY_VOID(write_lock(fd.get(), next, key));
+    if (::fsync(fd.get()) != 0) return refused("cannot sync object", key);
+    if (options_.immutable && next.holds(Timestamp::now())) (void)set_immutable(fd.get(), true);
+    return {};
+  }
+
+  Result<ObjectLock> do_lock_state(const std::string& key) {
+    const Fd fd = STELLA_TRY(open_object(key));
+    return read_lock(fd.get(), key);
+  }
+
+  Result<void> do_remove(const std::string& key) {
+    const Fd fd = STELLA_TRY(open_held(key));
+    const ObjectLock lock = STELLA_TRY(read_lock(fd.get(), key));
+    if (lock.holds(Timestamp::now())) return locked(key, lock);
+    if (!set_immutable(fd.get(), false)) return refused("cannot remove an immutable object", key);
+    if (::unlinkat(root_.get(), key.c_str(), 0) != 0) return absent_or(key);
+    return sync_directory(parent_of(key));
+  }
+
+  // First what our own process refuses, then what the file system does to somebody who goes around it.
+  Result<WormReport> do_worm_probe() {
+    const std::string key = std::string(kTemp) + "/worm-" + Uuid::v7().str();
+    const ObjectLock lock{LockMode::kGovernance, whole_seconds(Timestamp::now() + std::chrono::minutes(10)), false};
+    Transcript transcript;
+    transcript.line("probe of a POSIX store", Timestamp::now().rfc3339_seconds());
+    STELLA_TRY_VOID(do_put(key, "canary", lock));
+    const auto removed = do_remove(key);
+    const bool refused_removal = !removed && removed.error().code() == contracts::errors::kConflict;
+    transcript.line("remove by our process", refused_removal ? "refused" : "NOT refused");
+    STELLA_TRY_VOID(change_lock(key, [&](const ObjectLock& now) { return stronger(now, {lock.mode, lock.retain_until - std::chrono::minutes(5), false}); }));
+    const auto after = do_lock_state(key);
+    const bool kept = after && *after == lock;
+    transcript.line("retention shortened by our process", kept ? "refused" : "NOT refused");
+    const auto again = do_put(key, "overwritten", {});
+    const auto bytes = do_get(key, 64);
+    const bool same = again && *again == Created::kExisted && bytes && *bytes == "canary";
+    transcript.line("overwrite by our process", same ? "refused" : "NOT refused");
+    around(key, transcript);
+    return std::move(transcript).finish(refused_removal && kept && same ? WormLevel::kProcess : WormLevel::kPlain, again && *again == Created::kExisted);
+  }
+
+  void around(const std::string& key, Transcript& transcript) {
+    const Fd writable(::openat(root_.get(), key.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    transcript.line("open for writing around our process", writable ? "possible" : "refused by the file system");
+    const bool gone = ::unlinkat(root_.get(), key.c_str(), 0) == 0;
+    transcript.line("unlink around our process", gone ? "possible" : "refused by the file system");
+    if (gone) return;
+    const auto fd = open_object(key);
+    const bool cleared = fd && set_immutable(fd->get(), false) && ::unlinkat(root_.get(), key.c_str(), 0) == 0;
+    transcript.line("unlink after clearing the immutable flag", cleared ? "possible for this process" : "refused by the file system");
   }
 
   Result<void> sync_directory(const std::string& directory) {
@@ -301,20 +393,21 @@ class PosixStore final : public Store {
 
   const Fd root_;
   const std::string path_;
+  const PosixOptions options_;
   Mutex mutex_;
   std::set<std::string> durable_ STELLA_GUARDED_BY(mutex_);  // bounded by tenants and cases, not by objects
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_posix_store(const std::string& root) {
+Result<std::unique_ptr<Store>> open_posix_store(const std::string& root, const PosixOptions& options) {
   STELLA_TRY_VOID(make_dirs(root, 0750));
   STELLA_TRY_VOID(make_dirs(root + "/" + std::string(kTemp), 0750));
   Fd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return io_error("cannot open object store", root);
   if (::fsync(fd.get()) != 0) return refused("cannot sync object store", root);
   STELLA_TRY_VOID(sync_parent_dir(root));
-  auto store = std::make_unique<PosixStore>(std::move(fd), root);
+  auto store = std::make_unique<PosixStore>(std::move(fd), root, options);
   store->remove_leftovers();
   return std::unique_ptr<Store>(std::move(store));
 }

@@ -1,0 +1,13 @@
+// The WORM probe of the S3 driver: locks a canary and tries to break the lock in every way the protocol has.
+#pragma once
+
+#include <string>
+
+#include "s3_client.h"
+
+namespace stella::objects {
+
+// See Store::worm_probe(). `mode` is the lock that is in use; kNone tries compliance and, where that does not hold, governance.
+Result<WormReport> s3_worm_probe(S3Client& client, LockMode mode, bool create_only, const std::string& second_domain);
+
+}  // namespace stella::objects
