@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 
 #include "chars.h"
@@ -34,7 +35,8 @@ bool after_version_word(std::string_view text, std::size_t pos) {
   std::size_t begin = end;
   while (begin > 0 && end - begin < 24 && alpha(text[begin - 1])) --begin;
   const std::string_view word = text.substr(begin, end - begin);
-  for (const std::string_view name : {"version", "versions", "ver", "v", "release", "build", "rev", "fixed", "introduced", "patched", "affected"}) {
+  static constexpr std::array<std::string_view, 11> kWords{"version", "versions", "ver", "v", "release", "build", "rev", "fixed", "introduced", "patched", "affected"};
+  for (const std::string_view name : kWords) {
     if (equal_nocase(word, name)) return true;
   }
   return word.size() > 7 && equal_nocase(word.substr(word.size() - 7), "version");
@@ -89,16 +91,10 @@ bool is_ipv6_to_mask(std::string_view text, std::size_t begin, std::size_t end) 
 
 namespace {
 
-// Issuers' ranges; 1 is not among them, so instants in milli- or nanoseconds are none.
-bool issuer(std::string_view d) {
-  const auto number = [&](std::size_t n) {
-    unsigned value = 0;
-    for (std::size_t i = 0; i < n; ++i) value = value * 10 + static_cast<unsigned>(d[i] - '0');
-    return value;
-  };
-  const std::size_t n = d.size();
-  const unsigned two = number(2), three = number(3), four = number(4);
-  if (d[0] == '4') return n == 13 || n == 16 || n == 19;
+// Issuers' ranges, by the first four of n digits; 1 is not among them, so instants in milli- or nanoseconds are none.
+bool issuer(unsigned four, std::size_t n) {
+  const unsigned two = four / 100, three = four / 10;
+  if (four / 1000 == 4) return n == 13 || n == 16 || n == 19;
   if ((two >= 51 && two <= 55) || (four >= 2221 && four <= 2720)) return n == 16;
   if (two == 34 || two == 37) return n == 15;
   if (four == 6011 || two == 65 || (three >= 644 && three <= 649)) return n >= 16;
@@ -108,15 +104,32 @@ bool issuer(std::string_view d) {
   return two == 50 || (two >= 56 && two <= 69);
 }
 
-bool luhn(std::string_view d) {
-  unsigned sum = 0;
-  bool twice = false;
-  for (std::size_t i = d.size(); i > 0; --i, twice = !twice) {
-    const unsigned digit = static_cast<unsigned>(d[i - 1] - '0') * (twice ? 2 : 1);
-    sum += digit > 9 ? digit - 9 : digit;
+// The last digits of a run, with sums from which Luhn's check of any part of them is one subtraction.
+class Digits {
+ public:
+  std::size_t size() const { return size_; }
+  void push(char c) {
+    const unsigned d = static_cast<unsigned>(c - '0'), twice = d >= 5 ? 2 * d - 9 : 2 * d;
+    const unsigned here = size_ % kKept, next = (size_ + 1) % kKept;
+    digit_[here] = d;
+    // sums_[p]: digits at places of parity p count twice.
+    sums_[0][next] = sums_[0][here] + (size_ % 2 == 0 ? twice : d);
+    sums_[1][next] = sums_[1][here] + (size_ % 2 == 1 ? twice : d);
+    ++size_;
   }
-  return sum % 10 == 0;
-}
+  // The digits from `begin` to the last one are a card's number.
+  bool card(std::size_t begin) const {
+    const unsigned* sums = sums_[size_ % 2];  // the last but one counts twice, and so on
+    if ((sums[size_ % kKept] - sums[begin % kKept]) % 10 != 0) return false;
+    const auto at = [&](std::size_t i) { return digit_[(begin + i) % kKept]; };
+    return issuer(at(0) * 1000 + at(1) * 100 + at(2) * 10 + at(3), size_ - begin);
+  }
+
+ private:
+  static constexpr unsigned kKept = 32;
+  unsigned digit_[kKept] = {}, sums_[2][kKept] = {};
+  std::size_t size_ = 0;
+};
 
 }  // namespace
 
@@ -128,29 +141,30 @@ bool has_card(std::string_view text, std::size_t begin, std::size_t end) {
   const bool dashed_word = (previous == '-' && alnum(earlier)) || (next == '-' && alnum(after));
   const auto dash = [&](std::size_t i) { return text[begin + i] == '-'; };
   if (end - begin == 36 && dash(8) && dash(13) && dash(18) && dash(23)) return false;
-  struct Group {
-    std::size_t begin = 0, end = 0;
-  };
-  std::array<Group, 6> last{};  // the groups before, newest first
+  const bool open_left = !alnum(previous) && previous != '_' && !(previous == '.' && is(earlier, kDigit));
+  const bool open_right = !alnum(next) && next != '_' && !(next == '.' && is(after, kDigit));
+  constexpr std::size_t kGroups = 6;  // of a number at most
+  std::array<std::size_t, 8> starts{};  // of the last groups, in digits
+  std::size_t groups = 0;               // that may be parts of one number
+  bool first = true;                    // they go back to the beginning of the run
+  Digits digits;
   for (std::size_t i = begin; i < end;) {
-    Group group{i, i};
-    while (group.end < end && is(text[group.end], kDigit)) ++group.end;
-    i = group.end + 1;
-    std::rotate(last.begin(), last.end() - 1, last.end());
-    last[0] = group;
-    if (group.end == end && (alnum(next) || next == '_' || (next == '.' && is(after, kDigit)))) break;
-    std::array<char, 20> number{};
-    std::size_t n = 0;
-    for (std::size_t g = 0; g < last.size(); ++g) {
-      const std::size_t size = last[g].end - last[g].begin;
-      if (size < 3 || n + size > 19) break;
-      n += size;
-      text.copy(number.data() + 20 - n, size, last[g].begin);
-      if (last[g].begin == begin && (alnum(previous) || previous == '_' || (previous == '.' && is(earlier, kDigit)))) break;
-      if (g > 0 && dashed_word) break;
-      if (n < 13) continue;
-      const std::string_view digits(number.data() + 20 - n, n);
-      if (issuer(digits) && luhn(digits)) return true;
+    std::size_t stop = i;
+    while (stop < end && is(text[stop], kDigit)) ++stop;
+    const std::size_t group = i;
+    i = stop + 1;
+    if (stop == end && !open_right) return false;
+    if (stop - group < 3 || stop - group > 19) {  // parts no number
+      groups = 0;
+      first = false;
+      continue;
+    }
+    starts[groups++ % 8] = digits.size();
+    for (std::size_t k = group; k < stop; ++k) digits.push(text[k]);
+    for (std::size_t g = 1; g <= std::min(groups, kGroups); ++g) {
+      const std::size_t start = starts[(groups - g) % 8], n = digits.size() - start;
+      if (n > 19 || (g > 1 && dashed_word) || (first && g == groups && !open_left)) break;
+      if (n >= 13 && digits.card(start)) return true;
     }
   }
   return false;
@@ -169,20 +183,36 @@ std::size_t iban_length(std::string_view country) {
       {"ME", 22}, {"MK", 19}, {"MN", 20}, {"MR", 27}, {"MT", 31}, {"MU", 30}, {"NI", 28}, {"NL", 18}, {"NO", 15}, {"OM", 23}, {"PK", 24}, {"PL", 28}, {"PS", 29},
       {"PT", 25}, {"QA", 29}, {"RO", 24}, {"RS", 22}, {"RU", 33}, {"SA", 24}, {"SC", 31}, {"SD", 18}, {"SE", 24}, {"SI", 19}, {"SK", 24}, {"SM", 27}, {"SO", 23},
       {"ST", 25}, {"SV", 28}, {"TL", 23}, {"TN", 24}, {"TR", 26}, {"UA", 29}, {"VA", 22}, {"VG", 24}, {"XK", 20}, {"YE", 30}};
-  for (const Length& row : kLengths) {
-    if (country == row.country) return row.length;
-  }
-  return 0;
+  static constexpr auto kTable = [] {
+    std::array<std::uint8_t, 26 * 26> table{};
+    for (const Length& row : kLengths) table[static_cast<std::size_t>((row.country[0] - 'A') * 26 + row.country[1] - 'A')] = row.length;
+    return table;
+  }();
+  if (country.size() < 2 || !is(country[0], kUpper) || !is(country[1], kUpper)) return 0;
+  return kTable[static_cast<std::size_t>((country[0] - 'A') * 26 + country[1] - 'A')];
 }
 
-std::string network(std::string_view address) {
+std::string_view network(std::string_view address, std::array<char, 64>& out) {
   std::array<unsigned, 4> octet{};
-  if (octets(address, octet)) return std::to_string(octet[0]) + "." + std::to_string(octet[1]) + "." + std::to_string(octet[2]) + ".0/24";
+  if (octets(address, octet)) {
+    char* to = out.data();
+    for (std::size_t i = 0; i < 3; ++i) {
+      to = std::to_chars(to, to + 3, octet[i]).ptr;
+      *to++ = '.';
+    }
+    for (const char c : std::string_view("0/24")) *to++ = c;
+    return {out.data(), static_cast<std::size_t>(to - out.data())};
+  }
   std::array<std::uint8_t, 16> bytes{};
-  if (address.find(':') == std::string_view::npos || ::inet_pton(AF_INET6, std::string(address).c_str(), bytes.data()) != 1) return {};
+  std::array<char, INET6_ADDRSTRLEN> zero{};
+  if (address.find(':') == std::string_view::npos || address.size() >= zero.size()) return {};
+  address.copy(zero.data(), address.size());
+  if (::inet_pton(AF_INET6, zero.data(), bytes.data()) != 1) return {};
   std::fill(bytes.begin() + 6, bytes.end(), std::uint8_t{0});
-  std::array<char, INET6_ADDRSTRLEN> out{};
-  return std::string(::inet_ntop(AF_INET6, bytes.data(), out.data(), out.size())) + "/48";
+  ::inet_ntop(AF_INET6, bytes.data(), out.data(), INET6_ADDRSTRLEN);
+  const std::size_t size = std::string_view(out.data()).size();
+  std::string_view("/48").copy(out.data() + size, 3);
+  return {out.data(), size + 3};
 }
 
 }  // namespace stella::telemetry::scrubbing

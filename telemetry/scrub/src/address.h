@@ -1,7 +1,7 @@
 // Validators of the rules for addresses, cards and IBAN, and the networks that masks show.
 #pragma once
 
-#include <string>
+#include <array>
 #include <string_view>
 
 namespace stella::telemetry::scrubbing {
@@ -14,7 +14,7 @@ bool is_ipv6_to_mask(std::string_view text, std::size_t begin, std::size_t end);
 bool has_card(std::string_view text, std::size_t begin, std::size_t end);
 // Of a country ("DE"), or 0.
 std::size_t iban_length(std::string_view country);
-// "203.0.113.0/24", "2001:db8:1::/48"; empty where it is no address.
-std::string network(std::string_view address);
+// "203.0.113.0/24", "2001:db8:1::/48" in `out`; empty where it is no address.
+std::string_view network(std::string_view address, std::array<char, 64>& out);
 
 }  // namespace stella::telemetry::scrubbing

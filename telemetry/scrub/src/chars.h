@@ -24,7 +24,13 @@ enum CharBits : std::uint16_t {
   kUrlStop = 4096,   // ends the authority of a URL
 };
 
-constexpr bool among(std::string_view set, int c) { return c != 0 && set.find(static_cast<char>(c)) != std::string_view::npos; }
+// Compares with a few constants: std::string_view::find would call memchr.
+template <std::size_t N>
+constexpr __attribute__((always_inline)) bool among(const char (&set)[N], int c) {
+  bool any = false;
+  for (std::size_t i = 0; i + 1 < N; ++i) any |= set[i] == static_cast<char>(c);
+  return any && c != 0;
+}
 
 inline constexpr std::array<std::uint16_t, 256> kChars = [] {
   std::array<std::uint16_t, 256> table{};

@@ -6,6 +6,10 @@
 #include <bit>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 #include "layers.h"
 
 namespace stella::telemetry::scrubbing {
@@ -47,6 +51,14 @@ Found find(std::string_view text, Hits& hits, Layers layers, Engine engine) {
   return {finder.high()};
 }
 
+void Hits::grow() {
+  auto more = std::make_unique_for_overwrite<Hit[]>(room_ * 4);
+  std::copy(data_, data_ + size_, more.get());
+  many_ = std::move(more);
+  data_ = many_.get();
+  room_ *= 4;
+}
+
 bool quiet(std::string_view text, Engine engine) {
   switch (engine) {
 #if defined(__x86_64__)
@@ -76,16 +88,60 @@ void Finder::candidates(const Candidates& found, const Buckets& buckets, std::si
   if (layers_.base64) each(found.base64, [&](std::size_t i) { base64(base + i - 9); });
 }
 
+namespace {
+
+// The triggers' windows by bucket, four side by side.
+struct Windows {
+  static constexpr std::size_t kMost = 16;
+  alignas(16) std::uint32_t value[16][kMost] = {}, mask[16][kMost] = {};
+};
+constexpr Windows kWindows = [] {
+  Windows w;
+  for (std::size_t b = 0; b < 16; ++b) {
+    for (std::size_t i = 0; i < Windows::kMost; ++i) {
+      const std::size_t t = kBucketBegin[b] + i;
+      const bool is = t < kBucketBegin[b + 1];
+      w.value[b][i] = is ? kTriggers[t].value : 1;  // none: 0 is never 1
+      w.mask[b][i] = is ? kTriggers[t].mask : 0;
+    }
+  }
+  return w;
+}();
+static_assert([] {
+  for (std::size_t b = 0; b < 16; ++b) {
+    if (kBucketBegin[b + 1] - kBucketBegin[b] > static_cast<int>(Windows::kMost)) return false;
+  }
+  return true;
+}());
+
+// The rows of a bucket that `window` is of, as bits.
+unsigned rows_of(std::size_t bucket, std::uint32_t window) {
+  const std::size_t rows = kBucketBegin[bucket + 1] - kBucketBegin[bucket];
+  unsigned out = 0;
+#if defined(__x86_64__)
+  const __m128i all = _mm_set1_epi32(static_cast<int>(window));
+  for (std::size_t i = 0; i < rows; i += 4) {
+    const __m128i value = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.value[bucket] + i)), mask = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.mask[bucket] + i));
+    out |= static_cast<unsigned>(_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_and_si128(all, mask), value)))) << i;
+  }
+#else
+  for (std::size_t i = 0; i < rows; ++i) out |= static_cast<unsigned>((window & kWindows.mask[bucket][i]) == kWindows.value[bucket][i]) << i;
+#endif
+  return out;
+}
+
+}  // namespace
+
 void Finder::trigger(std::size_t pos, unsigned buckets) {
   std::uint32_t window = 0;
   if (pos + 4 <= text_.size()) std::memcpy(&window, text_.data() + pos, 4);
   else std::memcpy(&window, text_.data() + pos, text_.size() - pos);
   if constexpr (std::endian::native == std::endian::big) window = __builtin_bswap32(window);
   for (; buckets != 0; buckets &= buckets - 1) {
-    const int bucket = std::countr_zero(buckets);
-    for (std::size_t t = kBucketBegin[bucket]; t < kBucketBegin[bucket + 1]; ++t) {
-      const TriggerRow& row = kTriggers[t];
-      if ((window & row.mask) == row.value && pos >= row.at) match(row.rule, pos, row.at);
+    const auto bucket = static_cast<std::size_t>(std::countr_zero(buckets));
+    for (unsigned rows = rows_of(bucket, window); rows != 0; rows &= rows - 1) {
+      const TriggerRow& row = kTriggers[kBucketBegin[bucket] + static_cast<std::size_t>(std::countr_zero(rows))];
+      if (pos >= row.at) match(row.rule, pos, row.at);
     }
   }
 }
@@ -135,19 +191,27 @@ std::size_t own_mask(std::string_view text) {
 
 namespace {
 
-// True where [begin, end) is made of masks of ours, but for brackets at its end that a matcher trimmed or took along.
-bool only_masks(std::string_view text, std::size_t begin, std::size_t end) {
-  std::size_t open = begin;
-  for (std::size_t back = 0; back < 64 && open > 0 && text[open] != '['; ++back) --open;
-  if (open > begin || text[open] != '[') return false;
-  while (true) {
-    const std::size_t size = own_mask(text.substr(open));
-    if (size == 0 || open + size <= begin) return false;
-    open += size;
-    if (open >= end) return true;
-    if (text[open] != '[') return false;
+// Masks of ours one after the other, as far as a text has been looked at: hits come in order, so that no mask is read twice.
+class OwnMasks {
+ public:
+  explicit OwnMasks(std::string_view text) : text_(text), first_(text.find('[')) {}
+  // True where [begin, end) is made of them, but for brackets at its end that a matcher trimmed or took along.
+  bool cover(std::size_t begin, std::size_t end) {
+    if (begin < first_) return false;
+    if (begin >= begin_ && begin < end_) return end <= end_;
+    const std::size_t from = begin < kLongest ? 0 : begin - kLongest;
+    const void* open = ::memrchr(text_.data() + from, '[', begin - from + 1);
+    if (open == nullptr) return false;
+    begin_ = end_ = static_cast<std::size_t>(static_cast<const char*>(open) - text_.data());
+    while (const std::size_t size = own_mask(text_.substr(end_))) end_ += size;
+    return begin < end_ && end <= end_;
   }
-}
+
+ private:
+  static constexpr std::size_t kLongest = 64;
+  std::string_view text_;
+  std::size_t first_, begin_ = 0, end_ = 0;
+};
 
 unsigned weight(Rule rule) {
   switch (kRules[static_cast<std::size_t>(rule)].cls) {
@@ -159,14 +223,35 @@ unsigned weight(Rule rule) {
 
 }  // namespace
 
+namespace {
+
+// By position; of those that begin together the weightier, then the longer first.
+bool sooner(const Hit& a, const Hit& b) {
+  return a.begin != b.begin ? a.begin < b.begin : weight(a.rule) != weight(b.rule) ? weight(a.rule) > weight(b.rule) : a.end > b.end;
+}
+
+// The scan finds hits nearly in order: each is moved a little. Where that takes more than a few steps a hit, a general sort.
+void sort_hits(Hit* begin, Hit* end) {
+  std::size_t steps = 8 * static_cast<std::size_t>(end - begin) + 64;
+  for (Hit* h = begin; h != end; ++h) {
+    if (h == begin || !sooner(*h, h[-1])) continue;
+    const Hit moved = *h;
+    Hit* to = h;
+    for (; to != begin && sooner(moved, to[-1]) && steps != 0; --to, --steps) *to = to[-1];
+    *to = moved;
+    if (steps == 0) return std::sort(begin, end, sooner);
+  }
+}
+
+}  // namespace
+
 void settle(std::string_view text, Hits& hits) {
   if (hits.empty()) return;
-  Hit* end = std::remove_if(hits.begin(), hits.end(), [&](const Hit& h) { return only_masks(text, h.begin, h.end); });
-  std::sort(hits.begin(), end, [](const Hit& a, const Hit& b) {
-    return a.begin != b.begin ? a.begin < b.begin : weight(a.rule) != weight(b.rule) ? weight(a.rule) > weight(b.rule) : a.end > b.end;
-  });
+  sort_hits(hits.begin(), hits.end());
+  OwnMasks masks(text);
   Hit* out = hits.begin();
-  for (Hit* h = hits.begin(); h != end; ++h) {
+  for (const Hit* h = hits.begin(); h != hits.end(); ++h) {
+    if (masks.cover(h->begin, h->end)) continue;
     if (out != hits.begin() && h->begin < out[-1].end) {
       Hit& last = out[-1];
       if (h->rule == Rule::kEmail && (last.rule == Rule::kUserinfo || last.rule == Rule::kDsnPassword)) continue;  // user:secret@host: the host stays

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,33 +24,30 @@ struct Hit {
 // A vector that begins on the stack: a text has few hits.
 class Hits {
  public:
+  Hits() = default;
+  Hits(const Hits& other) {
+    for (std::size_t i = 0; i < other.size_; ++i) push(other.data_[i]);
+  }
+  Hits& operator=(const Hits&) = delete;
   void push(const Hit& hit) {
-    if (count_ < kInline && rest_.empty()) {
-      few_[count_++] = hit;
-      return;
-    }
-    if (rest_.empty()) rest_.assign(few_, few_ + count_);
-    rest_.push_back(hit);
+    if (size_ == room_) [[unlikely]] grow();
+    data_[size_++] = hit;
   }
-  Hit* begin() { return rest_.empty() ? few_ : rest_.data(); }
-  Hit* end() { return begin() + size(); }
-  std::size_t size() const { return rest_.empty() ? count_ : rest_.size(); }
-  bool empty() const { return count_ == 0; }
-  void shrink(std::size_t size) {
-    if (rest_.empty()) count_ = size;
-    else if (size == 0) clear();
-    else rest_.resize(size);
-  }
-  void clear() {
-    count_ = 0;
-    rest_.clear();
-  }
+  Hit* begin() { return data_; }
+  Hit* end() { return data_ + size_; }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void shrink(std::size_t size) { size_ = size; }
+  void clear() { size_ = 0; }
 
  private:
+  void grow();
+
   static constexpr std::size_t kInline = 16;
   Hit few_[kInline];  // uninitialised on purpose
-  std::size_t count_ = 0;
-  std::vector<Hit> rest_;
+  Hit* data_ = few_;
+  std::size_t size_ = 0, room_ = kInline;
+  std::unique_ptr<Hit[]> many_;
 };
 
 // Which encodings are looked into.

@@ -1,6 +1,7 @@
 // The keys of fingerprints, and masks.
 #include "fingerprint.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -15,40 +16,28 @@
 namespace stella::telemetry::scrubbing {
 namespace {
 
-struct Key {
-  std::uint64_t k0 = 0, k1 = 0;
-};
-// The process's secret, condensed; `version` changes with it, so that threads drop derived keys. Written rarely, read by a seqlock.
-std::atomic<std::uint32_t> g_version{0};  // odd while it is written
-std::atomic<std::uint64_t> g_k0{0}, g_k1{0};
+// The process's secret, condensed; `version` changes with it, so that threads drop derived keys. A thread takes the lock only to derive a key:
+// once a tenant and day.
+std::atomic<std::uint32_t> g_version{0};  // 0: nobody has set a secret yet
 Mutex g_mutex;
+Key g_master;  // guarded by g_mutex
 std::atomic<std::int64_t> g_test_seconds{0};
 
+// The caller holds g_mutex.
 void store_master(Key key) {
-  const std::uint32_t version = g_version.load(std::memory_order_relaxed);
-  g_version.store(version + 1, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_release);
-  g_k0.store(key.k0, std::memory_order_relaxed);
-  g_k1.store(key.k1, std::memory_order_relaxed);
-  g_version.store(version + 2, std::memory_order_release);
+  g_master = key;
+  g_version.store(g_version.load(std::memory_order_relaxed) + 1, std::memory_order_release);
 }
 
 Key master(std::uint32_t& version) {
-  while (true) {
-    version = g_version.load(std::memory_order_acquire);
-    if (version == 0) {  // nobody set one: random
-      Lock lock(g_mutex);
-      if (g_version.load(std::memory_order_relaxed) == 0) {
-        Key key;
-        fill_random(&key, sizeof key);
-        store_master(key);
-      }
-      continue;
-    }
-    const Key key{g_k0.load(std::memory_order_relaxed), g_k1.load(std::memory_order_relaxed)};
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if (version % 2 == 0 && g_version.load(std::memory_order_relaxed) == version) return key;
+  Lock lock(g_mutex);
+  if (g_version.load(std::memory_order_relaxed) == 0) {  // nobody set one: random
+    Key key;
+    fill_random(&key, sizeof key);
+    store_master(key);
   }
+  version = g_version.load(std::memory_order_relaxed);
+  return g_master;
 }
 
 // Two halves of a key out of one message: the counter mode of a pseudo-random function, as in HMAC-based derivations.
@@ -60,33 +49,43 @@ Key derive(Key from, std::string_view message) {
   return {k0, siphash(text, from.k0, from.k1)};
 }
 
-// The last derived key of this thread: nearly always the one that is wanted.
+// Keys that this thread derived, each at the place that its tenant's name gives it.
 struct Cached {
   std::uint32_t version = 0;
   std::int64_t day = -1;
   std::array<char, 64> tenant{};
-  std::size_t tenant_size = ~std::size_t{0};
+  std::size_t tenant_size = 0;
   Key key;
 };
+constexpr std::size_t kCached = 16;
 
-const Key& key_of(std::string_view tenant) {
-  thread_local Cached cached;
-  const std::int64_t day = coarse_seconds() / 86'400;
-  if (cached.version == g_version.load(std::memory_order_acquire) && cached.day == day && cached.tenant_size == tenant.size() &&
-      std::string_view(cached.tenant.data(), cached.tenant_size) == tenant) {
-    return cached.key;
-  }
-  std::uint32_t version = 0;
-  const Key from = master(version);
-  cached.key = derive(from, std::to_string(day) + " " + std::string(tenant));
-  cached.version = version;
-  cached.day = day;
-  cached.tenant_size = tenant.size() <= cached.tenant.size() ? tenant.size() : ~std::size_t{0};  // an odd name: derived every time
-  if (tenant.size() <= cached.tenant.size()) tenant.copy(cached.tenant.data(), tenant.size());
-  return cached.key;
+std::size_t place(std::string_view tenant) {
+  std::uint64_t ends[2] = {};
+  const std::size_t n = std::min<std::size_t>(tenant.size(), 8);
+  std::memcpy(&ends[0], tenant.data(), n);
+  std::memcpy(&ends[1], tenant.data() + tenant.size() - n, n);
+  return static_cast<std::size_t>((ends[0] ^ ends[1] * 31 ^ tenant.size()) * 0x9e3779b97f4a7c15ull >> 60);
 }
+static_assert(kCached == 16, "place() gives four bits");
 
 }  // namespace
+
+Key key_of(std::string_view tenant) {
+  const std::int64_t day = coarse_seconds() / 86'400;
+  thread_local std::array<Cached, kCached> cache;
+  std::uint32_t version = g_version.load(std::memory_order_acquire);
+  const bool fits = !tenant.empty() && tenant.size() <= cache[0].tenant.size();
+  Cached& cached = cache[fits ? place(tenant) : 0];
+  if (version != 0 && cached.version == version && cached.day == day && std::string_view(cached.tenant.data(), cached.tenant_size) == tenant) return cached.key;
+  const Key key = derive(master(version), std::to_string(day) + " " + std::string(tenant));
+  if (fits || tenant.empty()) {  // an odd name: derived every time
+    cached.version = version;
+    cached.day = day;
+    cached.tenant_size = tenant.copy(cached.tenant.data(), tenant.size());
+    cached.key = key;
+  }
+  return key;
+}
 
 std::uint64_t siphash(std::string_view data, std::uint64_t k0, std::uint64_t k1) {
   std::uint64_t v0 = 0x736f6d6570736575ull ^ k0, v1 = 0x646f72616e646f6dull ^ k1;
@@ -119,21 +118,21 @@ std::int64_t coarse_seconds() {
 }
 void set_test_seconds(std::int64_t seconds) { g_test_seconds.store(seconds, std::memory_order_relaxed); }
 
-std::uint32_t fingerprint(std::string_view value, std::string_view tenant) {
-  const Key& key = key_of(tenant);
-  return static_cast<std::uint32_t>(siphash(value, key.k0, key.k1));
-}
-
-void append_mask(std::string& out, std::string_view kind, std::string_view detail, std::string_view value, std::string_view tenant) {
-  const std::uint32_t print = fingerprint(value, tenant);
-  out.push_back('[');
-  out.append(kind).push_back(':');
-  if (!detail.empty()) out.append(detail).push_back(':');
+void append_mask(std::string& out, std::string_view kind, std::string_view detail, std::string_view value, Key key) {
+  const auto print = static_cast<std::uint32_t>(siphash(value, key.k0, key.k1));
+  char mask[160];
+  char* to = mask;
+  *to++ = '[';
+  to += kind.copy(to, 64);
+  *to++ = ':';
+  if (!detail.empty()) {
+    to += detail.copy(to, 64);
+    *to++ = ':';
+  }
   constexpr char kHexDigits[] = "0123456789abcdef";
-  char tail[9];
-  for (int i = 0; i < 8; ++i) tail[i] = kHexDigits[print >> (28 - 4 * i) & 15];
-  tail[8] = ']';
-  out.append(tail, 9);
+  for (int i = 0; i < 8; ++i) *to++ = kHexDigits[print >> (28 - 4 * i) & 15];
+  *to++ = ']';
+  out.append(mask, static_cast<std::size_t>(to - mask));
 }
 
 }  // namespace stella::telemetry::scrubbing
@@ -149,7 +148,7 @@ void set_fingerprint_secret(std::string_view bytes) {
 
 std::string mask(std::string_view kind, std::string_view value, std::string_view tenant) {
   std::string out;
-  scrubbing::append_mask(out, kind, {}, value, tenant);
+  scrubbing::append_mask(out, kind, {}, value, scrubbing::key_of(tenant));
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,82 +17,126 @@ int hex_value(char c) {
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-// Decoded text and the places where it and the raw text go apart.
-class Decoded {
- public:
-  explicit Decoded(std::string_view raw) : raw_(raw) { text_.reserve(raw.size()); }
-  const std::string& text() const { return text_; }
-  // Takes raw characters up to `end` as they are.
-  void copy_to(std::size_t end) {
-    text_.append(raw_.substr(at_, end - at_));
-    at_ = end;
+// Writes the UTF-8 of a character of the basic plane; returns its size.
+std::size_t put_utf8(char* out, unsigned code) {
+  if (code < 0x80) {
+    out[0] = static_cast<char>(code);
+    return 1;
   }
-  // Takes `size` raw characters as `value`.
-  void take(std::size_t size, std::string_view value) {
-    steps_.push_back({text_.size(), at_, value.size(), size});
-    text_.append(value);
-    at_ += size;
+  if (code < 0x800) {
+    out[0] = static_cast<char>(0xc0 | code >> 6);
+    out[1] = static_cast<char>(0x80 | (code & 63));
+    return 2;
   }
-  std::size_t raw_begin(std::size_t pos) const { return place(pos, false); }
-  std::size_t raw_end(std::size_t pos) const { return place(pos - 1, true); }
+  out[0] = static_cast<char>(0xe0 | code >> 12);
+  out[1] = static_cast<char>(0x80 | (code >> 6 & 63));
+  out[2] = static_cast<char>(0x80 | (code & 63));
+  return 3;
+}
 
- private:
-  struct Step {
-    std::size_t text, raw, text_size, raw_size;
-  };
-  // Where the character at `pos` of the text begins (ends) in the raw text.
-  std::size_t place(std::size_t pos, bool end) const {
-    auto step = std::upper_bound(steps_.begin(), steps_.end(), pos, [](std::size_t p, const Step& s) { return p < s.text; });
-    if (step == steps_.begin()) return pos + (end ? 1 : 0);
-    --step;
-    if (pos < step->text + step->text_size) return step->raw + (end ? step->raw_size : 0);
-    return step->raw + step->raw_size + (pos - step->text - step->text_size) + (end ? 1 : 0);
+// The escapes of an encoding: how many raw characters the one at `at` takes (0: none stands there), and what it writes, which is never longer.
+struct JsonEscapes {
+  static constexpr char kMark = '\\';
+  static std::size_t read(std::string_view text, std::size_t at, char* out, std::size_t& written) {
+    if (at + 2 > text.size()) return 0;
+    const char c = text[at + 1];
+    written = 1;
+    switch (c) {
+      case '"': case '\\': case '/': *out = c; return 2;
+      case 'n': case 'r': case 't': case 'b': case 'f': *out = c == 't' ? '\t' : '\n'; return 2;
+      case 'u': break;
+      default: return 0;
+    }
+    if (at + 6 > text.size()) return 0;
+    unsigned code = 0;
+    for (std::size_t i = 2; i < 6; ++i) {
+      const int digit = hex_value(text[at + i]);
+      if (digit < 0) return 0;
+      code = code << 4 | static_cast<unsigned>(digit);
+    }
+    written = put_utf8(out, code >= 0xd800 && code < 0xe000 ? 0xfffd : code);  // no rule looks beyond the basic plane
+    return 6;
   }
-
-  std::string_view raw_;
-  std::string text_;
-  std::size_t at_ = 0;
-  std::vector<Step> steps_;
+};
+struct PercentEscapes {
+  static constexpr char kMark = '%';
+  static std::size_t read(std::string_view text, std::size_t at, char* out, std::size_t& written) {
+    if (at + 3 > text.size()) return 0;
+    const int high = hex_value(text[at + 1]), low = hex_value(text[at + 2]);
+    if (high < 0 || low < 0) return 0;
+    *out = static_cast<char>(high << 4 | low);
+    written = 1;
+    return 3;
+  }
 };
 
-void map_back(const Decoded& decoded, std::size_t base, Hits& hits, Layers layers, Engine engine) {
+// The first escape at or after `at`, or the end of the text. `size` and `written` as read() gives them.
+template <class Escapes>
+std::size_t next_escape(std::string_view text, std::size_t at, char* out, std::size_t& size, std::size_t& written) {
+  while (at < text.size()) {
+    if (text[at] == Escapes::kMark && (size = Escapes::read(text, at, out, written)) != 0) return at;
+    const std::size_t from = at + (text[at] == Escapes::kMark ? 1 : 0);
+    const void* mark = from == text.size() ? nullptr : std::memchr(text.data() + from, Escapes::kMark, text.size() - from);
+    if (mark == nullptr) break;
+    at = static_cast<std::size_t>(static_cast<const char*>(mark) - text.data());
+  }
+  size = written = 0;
+  return text.size();
+}
+
+// Puts positions of the decoded text back into the raw one, by decoding once more beside them: texts with hits are few, so that decoding keeps
+// no map. `hits` are those of the decoded text.
+template <class Escapes>
+void map_back(std::string_view text, Hits& hits) {
+  struct Place {
+    std::size_t at;
+    std::size_t* to;
+    bool end;
+  };
+  std::vector<Place> places;
+  places.reserve(2 * hits.size());
+  for (Hit& h : hits) {
+    places.push_back({h.begin, &h.begin, false});
+    places.push_back({h.end - 1, &h.end, true});
+  }
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.at < b.at; });
+  std::size_t raw = 0, decoded = 0;
+  char out[4];
+  for (auto place = places.begin(); place != places.end();) {
+    std::size_t size = 0, written = 0;
+    const std::size_t escape = next_escape<Escapes>(text, raw, out, size, written);
+    const std::size_t plain = decoded + (escape - raw);
+    for (; place != places.end() && place->at < plain; ++place) *place->to = raw + (place->at - decoded) + (place->end ? 1 : 0);
+    for (; place != places.end() && place->at < plain + written; ++place) *place->to = escape + (place->end ? size : 0);
+    raw = escape + size;
+    decoded = plain + written;
+    if (size == 0) break;
+  }
+}
+
+// Looks at `text` with its escapes taken away; hits are pushed `base` further on.
+template <class Escapes>
+void find_decoded(std::string_view text, std::size_t base, Hits& hits, Layers layers, Engine engine) {
+  std::size_t size = 0, written = 0;
+  char first[4];
+  if (next_escape<Escapes>(text, 0, first, size, written) == text.size()) return;
+  const auto buffer = std::make_unique_for_overwrite<char[]>(text.size());
+  std::size_t used = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    char out[4];
+    const std::size_t escape = next_escape<Escapes>(text, at, out, size, written);
+    text.copy(buffer.get() + used, escape - at, at);
+    used += escape - at;
+    for (std::size_t i = 0; i < written; ++i) buffer[used++] = out[i];
+    at = escape + size;
+  }
+  const std::string_view decoded(buffer.get(), used);
+  if (used <= kShort && quiet(decoded, engine)) return;
   Hits inner;
-  find(decoded.text(), inner, {.escapes = false, .base64 = layers.base64}, engine);
-  for (const Hit& h : inner) hits.push({base + decoded.raw_begin(h.begin), base + decoded.raw_end(h.end), h.rule});
-}
-
-void append_utf8(std::string& out, unsigned code) {
-  if (code < 0x80) {
-    out.push_back(static_cast<char>(code));
-  } else if (code < 0x800) {
-    out.push_back(static_cast<char>(0xc0 | code >> 6));
-    out.push_back(static_cast<char>(0x80 | (code & 63)));
-  } else {
-    out.push_back(static_cast<char>(0xe0 | code >> 12));
-    out.push_back(static_cast<char>(0x80 | (code >> 6 & 63)));
-    out.push_back(static_cast<char>(0x80 | (code & 63)));
-  }
-}
-
-// The value of the escape that begins `text`, and its size; 0 where it is none.
-std::size_t json_escape(std::string_view text, std::string& value) {
-  if (text.size() < 2) return 0;
-  value.clear();
-  switch (text[1]) {
-    case '"': case '\\': case '/': value.push_back(text[1]); return 2;
-    case 'n': case 'r': case 't': case 'b': case 'f': value.push_back(text[1] == 't' ? '\t' : '\n'); return 2;
-    case 'u': break;
-    default: return 0;
-  }
-  if (text.size() < 6) return 0;
-  unsigned code = 0;
-  for (std::size_t i = 2; i < 6; ++i) {
-    const int digit = hex_value(text[i]);
-    if (digit < 0) return 0;
-    code = code << 4 | static_cast<unsigned>(digit);
-  }
-  append_utf8(value, code >= 0xd800 && code < 0xe000 ? 0xfffd : code);  // no rule looks beyond the basic plane
-  return 6;
+  find(decoded, inner, {.escapes = false, .base64 = layers.base64}, engine);
+  if (inner.empty()) return;
+  map_back<Escapes>(text, inner);
+  for (const Hit& h : inner) hits.push({base + h.begin, base + h.end, h.rule});
 }
 
 // Value of each base64 character, either alphabet; 64: none.
@@ -108,53 +153,44 @@ constexpr std::array<std::uint8_t, 256> kSextets = [] {
   return t;
 }();
 
+bool printable(unsigned byte);
+// Twelve characters of base64 that say nine bytes of text: the least that is looked into.
+bool nine_printable(const char* p) {
+  for (int quad = 0; quad < 3; ++quad, p += 4) {
+    unsigned bits = 0;
+    for (int i = 0; i < 4; ++i) bits = bits << 6 | (kSextets[static_cast<std::uint8_t>(p[i])] & 63);
+    if (!printable(bits >> 16) || !printable(bits >> 8 & 255) || !printable(bits & 255)) return false;
+  }
+  return true;
+}
 bool printable(unsigned byte) { return (byte >= 0x20 && byte < 0x7f) || byte == '\n' || byte == '\r' || byte == '\t'; }
 
 }  // namespace
 
-void find_in_json_escapes(std::string_view text, Hits& hits, Layers layers, Engine engine) {
-  Decoded decoded(text);
-  std::string value;
-  bool any = false;
-  for (std::size_t at = text.find('\\'); at != std::string_view::npos;) {
-    const std::size_t size = json_escape(text.substr(at), value);
-    if (size != 0) {
-      decoded.copy_to(at);
-      decoded.take(size, value);
-      any = true;
-    }
-    at = text.find('\\', at + std::max<std::size_t>(size, 1));
-  }
-  if (!any) return;
-  decoded.copy_to(text.size());
-  map_back(decoded, 0, hits, layers, engine);
-}
+void find_in_json_escapes(std::string_view text, Hits& hits, Layers layers, Engine engine) { find_decoded<JsonEscapes>(text, 0, hits, layers, engine); }
 
 void find_in_percent(std::string_view text, Hits& hits, Layers layers, Engine engine) {
+  // From the word of the first escape to the end of that of the last: of a line with one encoded URL, the URL.
   const auto ends_word = [](char c) { return is(c, kSpace) || c == '"' || c == '\'' || c == '<' || c == '>'; };
-  const auto escape = [&](std::size_t i) { return i + 2 < text.size() && text[i] == '%' && hex_value(text[i + 1]) >= 0 && hex_value(text[i + 2]) >= 0; };
-  for (std::size_t done = 0, at = text.find('%'); at != std::string_view::npos; at = text.find('%', std::max(at + 1, done))) {
-    if (!escape(at)) continue;
-    std::size_t begin = at, end = at;
-    while (begin > done && !ends_word(text[begin - 1])) --begin;
-    while (end < text.size() && !ends_word(text[end])) ++end;
-    Decoded decoded(text.substr(begin, end - begin));
-    for (std::size_t i = at; i < end; ++i) {
-      if (!escape(i)) continue;
-      decoded.copy_to(i - begin);
-      const char byte = static_cast<char>(hex_value(text[i + 1]) << 4 | hex_value(text[i + 2]));
-      decoded.take(3, {&byte, 1});
-      i += 2;
-    }
-    decoded.copy_to(end - begin);
-    map_back(decoded, begin, hits, layers, engine);
-    done = end;
-  }
+  std::size_t begin = text.find('%'), end = text.rfind('%');
+  if (begin == std::string_view::npos) return;
+  while (begin > 0 && !ends_word(text[begin - 1])) --begin;
+  while (end < text.size() && !ends_word(text[end])) ++end;
+  find_decoded<PercentEscapes>(text.substr(begin, end - begin), begin, hits, layers, engine);
 }
 
 std::size_t decode_base64_text(std::string_view encoded, std::string& out) {
-  std::size_t used = 0;
+  char buffer[192];
+  std::size_t used = 0, kept = 0;
+  const auto done = [&](std::size_t characters) {
+    out.append(buffer, kept);
+    return characters;
+  };
   while (used < encoded.size()) {
+    if (kept + 3 > sizeof buffer) {
+      out.append(buffer, kept);
+      kept = 0;
+    }
     unsigned bits = 0, n = 0;
     for (; n < 4 && used + n < encoded.size(); ++n) {
       const unsigned sextet = kSextets[static_cast<std::uint8_t>(encoded[used + n])];
@@ -165,13 +201,13 @@ std::size_t decode_base64_text(std::string_view encoded, std::string& out) {
     bits <<= 6 * (4 - n);
     for (unsigned i = 0; i + 1 < n; ++i) {
       const unsigned byte = bits >> (16 - 8 * i) & 255;
-      if (!printable(byte)) return used + i;
-      out.push_back(static_cast<char>(byte));
+      if (!printable(byte)) return done(used + i);
+      buffer[kept++] = static_cast<char>(byte);
     }
     used += n;
     if (n < 4) break;
   }
-  return used;
+  return done(used);
 }
 
 void Finder::base64(std::size_t start) {
@@ -179,9 +215,11 @@ void Finder::base64(std::size_t start) {
   std::string decoded;
   if (seen_.base64_run <= start) seen_.base64_run = run(start, kBase64);
   if (seen_.base64_run < start + 16) return;
+  if (!nine_printable(text_.data() + start)) return;
   const std::size_t used = decode_base64_text(text_.substr(start, seen_.base64_run - start), decoded);
   if (decoded.size() < 9) return;
   seen_.base64 = start + used;
+  if (decoded.size() <= kShort && quiet(decoded, engine_)) return;
   Hits inner;
   find(decoded, inner, {.escapes = false, .base64 = false}, engine_);
   for (const Hit& h : inner) {

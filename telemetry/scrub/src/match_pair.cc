@@ -66,7 +66,7 @@ bool innocent_value(std::string_view name, std::string_view value) {
   if (value.starts_with("${") || value.starts_with("{{") || value.starts_with("$(") || value.starts_with("%(")) return true;  // a placeholder
   if (value.find_first_not_of("*.xX-") == std::string_view::npos) return true;                                              // masked by somebody
   for (const std::string_view word : kInnocent) {
-    if (equal_nocase(value, word)) return true;
+    if (word.size() == value.size() && equal_nocase(value, word)) return true;
   }
   const bool number = value.find_first_not_of("0123456789") == std::string_view::npos;
   if (number && value.size() <= 5 && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
@@ -124,8 +124,10 @@ void Finder::pair(std::size_t pos) {
   const auto value = [&](std::size_t name) { return [this, name](std::size_t begin) { return pair_value(name, begin); }; };
   if (lower(text_[pos]) == 'k') {  // …key
     std::size_t end = pos - (pos > 0 && (text_[pos - 1] == '_' || text_[pos - 1] == '-') ? 1 : 0);
+    if (end == 0 || !alpha(text_[end - 1])) return;
+    const char letter = lower(text_[end - 1]);
     for (const std::string_view prefix : kKeyPrefixes) {
-      if (end < prefix.size() || !begins_nocase(text_.substr(end - prefix.size()), prefix)) continue;
+      if (letter != prefix.back() || end < prefix.size() || !begins_nocase(text_.substr(end - prefix.size()), prefix)) continue;
       const std::size_t id = pos + 3 + (at(pos + 3) == '_' || at(pos + 3) == '-' ? 1 : 0);
       const std::size_t name = end - prefix.size();
       if (begins_nocase(text_.substr(std::min(id, text_.size())), "id") && after_separator(text_, id + 2, kSuffixes, true, value(name))) return;
@@ -134,8 +136,9 @@ void Finder::pair(std::size_t pos) {
     }
     return;
   }
+  const char letter = lower(text_[pos]);
   for (const Name& name : kNames) {
-    if (pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
+    if (letter != name.text[name.at] || pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
     if (name.text == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;
     const std::size_t begin = pos - name.at;
     if (after_separator(text_, begin + name.text.size(), kSuffixes, true, value(begin))) return;
@@ -171,9 +174,10 @@ void Finder::authorization(std::size_t pos) {
 
 void Finder::entropy(std::size_t pos) {
   if (pos < seen_.entropy) return;
+  const char letter = lower(text_[pos]);
   for (const std::string_view name : kRandomNames) {
     const std::size_t at_name = name == "cookie" ? 1 : 0;
-    if (pos < at_name || !begins_nocase(text_.substr(pos - at_name), name)) continue;
+    if (letter != name[at_name] || pos < at_name || !begins_nocase(text_.substr(pos - at_name), name)) continue;
     after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin) {
       if (at(begin) == '"' || at(begin) == '\'') ++begin;
       if (begin < seen_.entropy) return true;

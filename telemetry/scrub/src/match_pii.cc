@@ -1,7 +1,7 @@
 // Rules for personal data: e-mail, addresses, phone numbers, payment cards, IBAN.
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <cstring>
 
 #include "address.h"
 #include "find.h"
@@ -11,8 +11,9 @@ namespace {
 
 // What looks like a top-level domain and is the end of a unit's or a file's name.
 bool no_domain(std::string_view last) {
-  for (const std::string_view name : {"service", "socket", "timer", "target", "slice", "mount", "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "json", "jar", "html", "xml", "txt", "zip", "tgz", "gz"}) {
-    if (equal_nocase(last, name)) return true;
+  static constexpr std::array<std::string_view, 22> kNames{"service", "socket", "timer", "target", "slice", "mount", "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "json", "jar", "html", "xml", "txt", "zip", "tgz", "gz"};
+  for (const std::string_view name : kNames) {
+    if (name.size() == last.size() && equal_nocase(last, name)) return true;
   }
   return false;
 }
@@ -131,14 +132,18 @@ void Finder::digits(std::size_t pos) {
   const auto sep = [](char c) { return c == ' ' || c == '-'; };
   std::size_t begin = pos;
   while (begin > seen_.digits && (is(text_[begin - 1], kDigit) || (sep(text_[begin - 1]) && begin > 1 && is(text_[begin - 2], kDigit) && is(at(begin), kDigit)))) --begin;
-  std::size_t end = pos;
-  while (end < text_.size() && (is(text_[end], kDigit) || (sep(text_[end]) && is(text_[end - 1], kDigit) && is(at(end + 1), kDigit)))) ++end;
-  if (end == pos && !is(text_[pos], kDigit)) end = pos;  // the 12th character is a separator at the end of the run
+  std::size_t end = begin, count = 0;
+  while (end < text_.size() && (is(text_[end], kDigit) || (sep(text_[end]) && is(text_[end - 1], kDigit) && is(at(end + 1), kDigit)))) count += is(text_[end++], kDigit);
   seen_.digits = std::max(end, pos + 1);
-  const auto count = std::count_if(text_.begin() + static_cast<std::ptrdiff_t>(begin), text_.begin() + static_cast<std::ptrdiff_t>(end), [](char c) { return is(c, kDigit); });
   if (count >= 13 && has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
   // 3-3-4
   for (std::size_t i = begin; i + 12 <= end; ++i) {
+    if (text_[i + 3] != '-') {  // where is the next dash? Not before i + 4
+      const void* dash = std::memchr(text_.data() + i + 4, '-', end - i - 4);
+      if (dash == nullptr) break;
+      i = static_cast<std::size_t>(static_cast<const char*>(dash) - text_.data()) - 3;
+      if (i + 12 > end) break;
+    }
     if (text_[i + 3] != '-' || text_[i + 7] != '-' || text_[i] < '2' || text_[i] > '9' || text_[i + 4] < '2') continue;
     const char previous = before(i), next = at(i + 12);
     if (alnum(previous) || among("_.-", previous) || alnum(next) || among("_-", next)) continue;

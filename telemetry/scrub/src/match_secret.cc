@@ -1,5 +1,6 @@
 // Rules for secrets that say by themselves what they are: issued keys, JWT, PEM, HTTP schemes, URLs.
 #include <algorithm>
+#include <array>
 
 #include "find.h"
 
@@ -21,7 +22,8 @@ bool in_charset(char c, Charset set) {
 
 // Words that follow "bearer" in prose.
 bool bearer_prose(std::string_view word) {
-  for (const std::string_view prose : {"authentication", "authorization", "credential", "credentials", "challenge", "challenges", "assertion", "assertions"}) {
+  static constexpr std::array<std::string_view, 8> kProse{"authentication", "authorization", "credential", "credentials", "challenge", "challenges", "assertion", "assertions"};
+  for (const std::string_view prose : kProse) {
     if (equal_nocase(word, prose)) return true;
   }
   return false;
@@ -35,7 +37,7 @@ void Finder::token(Rule rule, std::size_t begin) {
   const std::string_view rest = text_.substr(begin);
   for (std::size_t p = row.first_prefix; p < row.first_prefix + row.prefixes; ++p) {
     const PrefixRow& prefix = kPrefixes[p];
-    if (!rest.starts_with(prefix.text)) continue;
+    if (rest[0] != prefix.text[0] || !rest.starts_with(prefix.text)) continue;
     std::size_t end = begin + prefix.text.size();
     while (end < text_.size() && in_charset(text_[end], prefix.charset)) ++end;
     if (end - begin - prefix.text.size() < prefix.least) continue;
@@ -126,8 +128,10 @@ void Finder::dsn(std::size_t at) {
   if (!rest.starts_with("@tcp(") && !rest.starts_with("@unix(")) return;
   std::size_t begin = at;
   while (begin > 0 && at - begin < 257 && !is(text_[begin - 1], kSpace) && !among("@\"'<>", text_[begin - 1])) --begin;
-  const std::size_t colon = text_.find(':', std::max(begin + 1, at > 129 ? at - 129 : 0));
-  if (colon == std::string_view::npos || colon + 1 >= at) return;
+  const std::size_t from = std::max(begin + 1, at > 129 ? at - 129 : 0);
+  if (from >= at) return;
+  const std::size_t colon = from + text_.substr(from, at - from).find(':');  // not beyond: that would be read again for each
+  if (colon < from || colon + 1 >= at) return;
   hit(Rule::kDsnPassword, std::max(begin, colon > 128 ? colon - 128 : 0), at);
 }
 

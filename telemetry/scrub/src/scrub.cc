@@ -1,6 +1,7 @@
 // The public functions: find, decide by policy, write masks.
 #include "stella/telemetry/scrub.h"
 
+#include <array>
 #include <atomic>
 #include <optional>
 
@@ -59,6 +60,8 @@ void drop_allowed(Hits& hits, PiiSet allowed) {
 }
 
 void append_masked(std::string& out, std::string_view text, Hits& hits, std::string_view tenant) {
+  const Key key = key_of(tenant);
+  std::array<char, 64> buffer;
   std::size_t done = 0;
   std::uint64_t secrets = 0, pii = 0;
   for (const Hit& h : hits) {
@@ -71,7 +74,7 @@ void append_masked(std::string& out, std::string_view text, Hits& hits, std::str
       continue;
     }
     ++(cls == Class::kSecret ? secrets : pii);
-    append_mask(out, kRules[static_cast<std::size_t>(h.rule)].kind, cls == Class::kIp ? network(value) : std::string(), value, tenant);
+    append_mask(out, kRules[static_cast<std::size_t>(h.rule)].kind, cls == Class::kIp ? network(value, buffer) : std::string_view(), value, key);
   }
   out.append(text, done);
   if (secrets != 0) g_secrets.fetch_add(secrets, std::memory_order_relaxed);

@@ -82,6 +82,20 @@ TEST(Scrub, HostileTextStaysLinearAndValid) {
   EXPECT_EQ(scrub(heads), heads);
   EXPECT_TRUE(is_utf8(scrub(std::string(1000, '\xff'))));
   EXPECT_EQ(scrub(""), "");
+  // Each of these looks for something that comes nowhere, or over all that follows: with a look per occurrence they would take minutes.
+  const auto repeated = [](std::string_view unit, std::size_t times) {
+    std::string text;
+    for (std::size_t i = 0; i < times; ++i) text += unit;
+    return text;
+  };
+  const std::string calls = repeated("ab@tcp(", 300'000);
+  EXPECT_EQ(scrub(calls), calls);  // no colon anywhere
+  const std::string masks = repeated("[secret:7f3a91c2]", 100'000);
+  EXPECT_EQ(scrub(masks), masks);  // "secret:" and all masks behind it
+  const std::string numbers = repeated("YWFhYWFhYWFhYWFhYWFh/", 100'000);
+  EXPECT_EQ(scrub(numbers), numbers);  // one run of base64 with many beginnings
+  const std::string half = repeated("\\u0070assword=%70", 50'000);
+  EXPECT_NE(scrub(half), half);
 }
 
 // Any junk around a secret: it is gone, the text stays valid, and scrubbing again changes nothing.
