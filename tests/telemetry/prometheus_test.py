@@ -85,15 +85,15 @@ def promtool(bin_dir, *arguments):
 
 
 class Prometheus:
-    """On a free port, with the shipped rules, scraping `target` as job stellad every 200 ms."""
+    """On a free port, with the shipped rules, scraping `target` as job stellad."""
 
-    def __init__(self, bin_dir, target):
+    def __init__(self, bin_dir, target, every="200ms"):
         self.dir = tempfile.mkdtemp(prefix="stella-prometheus-")
         self.url = f"http://127.0.0.1:{free_port()}"
         shutil.copytree(os.path.join(SHIPPED, "rules"), os.path.join(self.dir, "rules"))
         with open(os.path.join(SHIPPED, "prometheus.yml"), encoding="utf-8") as f:
             config = f.read()
-        for old, new in (("scrape_interval: 15s", "scrape_interval: 200ms"), ("scrape_timeout: 10s", "scrape_timeout: 200ms"),
+        for old, new in (("scrape_interval: 15s", "scrape_interval: " + every), ("scrape_timeout: 10s", "scrape_timeout: " + every),
                          ("evaluation_interval: 15s", "evaluation_interval: 500ms"), ("127.0.0.1:8080", target)):
             assert old in config, old
             config = config.replace(old, new)
@@ -217,6 +217,7 @@ def main(program):
         report.end()
     report.run("promtool takes the config", promtool, bin_dir, "check", "config", os.path.join(SHIPPED, "prometheus.yml"))
     report.run("promtool: unit tests of the rules", promtool, bin_dir, "test", "rules", "rules_test.yml")
+    report.run("promtool takes every file of rules", promtool, bin_dir, "check", "rules", *sorted(glob.glob(os.path.join(SHIPPED, "rules", "*.yml"))))
     target = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_die_with_parent)
     address = "127.0.0.1:" + target.stdout.readline().strip()
 
