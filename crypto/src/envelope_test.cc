@@ -240,6 +240,17 @@ TEST_F(EnvelopeTest, TheSinkMayEndTheStream) {
   EXPECT_FALSE(decryptor.update("x").has_value());
 }
 
+// Written by another implementation (Python, cryptography 48): the format is fixed by these bytes.
+TEST_F(EnvelopeTest, OpensWhatAnotherImplementationWrote) {
+  class Known final : public Kms {
+   public:
+    Result<std::string> wrap(std::string_view, std::string_view, std::string_view) const override { return std::string("k"); }
+    Result<SecretBytes> unwrap(std::string_view, std::string_view wrapped, std::string_view) const override { return SecretBytes(std::string(32, wrapped[0])); }
+  };
+  const std::string sealed = hex_decode("5354454c4c41450110000661636d652f3100016bec37687c3d4843773c364f4efb599e16b8cfa9b4f3").value();
+  EXPECT_EQ(envelope_open(Known(), "", sealed).value(), "hello");
+}
+
 // The format is what the header file says, read by code that shares nothing with the writer but AES and HKDF.
 TEST_F(EnvelopeTest, TheBytesAreAsDocumented) {
   const std::string plain = bytes(kEnvelopeChunkBytes + 3);

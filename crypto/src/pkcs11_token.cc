@@ -1,0 +1,280 @@
+// PKCS#11 modules, tokens and sessions.
+#include "pkcs11_token.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+
+namespace stella::crypto {
+namespace {
+
+constexpr std::size_t kIdleSessions = 16;
+
+struct RvName {
+  CK_RV rv;
+  const char* name;
+};
+constexpr std::array<RvName, 34> kRvNames{{{CKR_OK, "CKR_OK"},
+                                           {CKR_HOST_MEMORY, "CKR_HOST_MEMORY"},
+                                           {CKR_SLOT_ID_INVALID, "CKR_SLOT_ID_INVALID"},
+                                           {CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR"},
+                                           {CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED"},
+                                           {CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD"},
+                                           {CKR_CANT_LOCK, "CKR_CANT_LOCK"},
+                                           {CKR_ATTRIBUTE_SENSITIVE, "CKR_ATTRIBUTE_SENSITIVE"},
+                                           {CKR_ATTRIBUTE_TYPE_INVALID, "CKR_ATTRIBUTE_TYPE_INVALID"},
+                                           {CKR_DATA_LEN_RANGE, "CKR_DATA_LEN_RANGE"},
+                                           {CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR"},
+                                           {CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY"},
+                                           {CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED"},
+                                           {CKR_ENCRYPTED_DATA_INVALID, "CKR_ENCRYPTED_DATA_INVALID"},
+                                           {CKR_FUNCTION_NOT_SUPPORTED, "CKR_FUNCTION_NOT_SUPPORTED"},
+                                           {CKR_KEY_HANDLE_INVALID, "CKR_KEY_HANDLE_INVALID"},
+                                           {CKR_KEY_TYPE_INCONSISTENT, "CKR_KEY_TYPE_INCONSISTENT"},
+                                           {CKR_KEY_FUNCTION_NOT_PERMITTED, "CKR_KEY_FUNCTION_NOT_PERMITTED"},
+                                           {CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID"},
+                                           {CKR_MECHANISM_PARAM_INVALID, "CKR_MECHANISM_PARAM_INVALID"},
+                                           {CKR_OBJECT_HANDLE_INVALID, "CKR_OBJECT_HANDLE_INVALID"},
+                                           {CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT"},
+                                           {CKR_PIN_INVALID, "CKR_PIN_INVALID"},
+                                           {CKR_PIN_LEN_RANGE, "CKR_PIN_LEN_RANGE"},
+                                           {CKR_PIN_EXPIRED, "CKR_PIN_EXPIRED"},
+                                           {CKR_PIN_LOCKED, "CKR_PIN_LOCKED"},
+                                           {CKR_SESSION_CLOSED, "CKR_SESSION_CLOSED"},
+                                           {CKR_SESSION_COUNT, "CKR_SESSION_COUNT"},
+                                           {CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID"},
+                                           {CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT"},
+                                           {CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED"},
+                                           {CKR_TOKEN_WRITE_PROTECTED, "CKR_TOKEN_WRITE_PROTECTED"},
+                                           {CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN"},
+                                           {CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED"}}};
+
+bool pin_is_refused(CK_RV rv) {
+  return rv == CKR_PIN_INCORRECT || rv == CKR_PIN_INVALID || rv == CKR_PIN_LEN_RANGE || rv == CKR_PIN_EXPIRED || rv == CKR_PIN_LOCKED;
+}
+
+// The session or what it found is no longer good: the token was taken out, the application was logged out, the object was replaced.
+bool is_stale(CK_RV rv) {
+  return rv == CKR_SESSION_HANDLE_INVALID || rv == CKR_SESSION_CLOSED || rv == CKR_DEVICE_REMOVED || rv == CKR_TOKEN_NOT_PRESENT || rv == CKR_USER_NOT_LOGGED_IN ||
+         rv == CKR_KEY_HANDLE_INVALID || rv == CKR_OBJECT_HANDLE_INVALID || rv == CKR_DEVICE_ERROR;
+}
+
+Error module_error(Literal message, const std::string& path, std::string reason) {
+  return Error(base_errors::kIo, message).with("path", path).with("reason", std::move(reason));
+}
+
+Result<CK_FUNCTION_LIST*> load_module(const std::string& path) {
+  void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* reason = ::dlerror();
+    return module_error("cannot load the PKCS#11 module", path, reason == nullptr ? "" : reason);
+  }
+  const auto get = reinterpret_cast<CK_C_GetFunctionList>(::dlsym(library, "C_GetFunctionList"));
+  CK_FUNCTION_LIST* functions = nullptr;
+  if (get == nullptr || get(&functions) != CKR_OK || functions == nullptr) {
+    ::dlclose(library);
+    return module_error("not a PKCS#11 module", path, "C_GetFunctionList");
+  }
+  CK_C_INITIALIZE_ARGS arguments{};
+  arguments.flags = CKF_OS_LOCKING_OK;
+  // Never finalised and never unloaded: modules that share libcrypto with us crash in either while the process ends.
+  const CK_RV rv = functions->C_Initialize(&arguments);
+  if (rv != CKR_OK && rv != CKR_CRYPTOKI_ALREADY_INITIALIZED) return module_error("the PKCS#11 module does not start", path, ckr_name(rv));
+  return functions;
+}
+
+// Token texts are padded with blanks.
+template <std::size_t N>
+bool matches(const CK_UTF8CHAR (&field)[N], const std::string& wanted) {
+  if (wanted.empty()) return true;
+  std::string_view text(reinterpret_cast<const char*>(field), N);
+  text = text.substr(0, text.find_last_not_of(' ') + 1);
+  return text == wanted;
+}
+
+Result<CK_SLOT_ID> find_slot(CK_FUNCTION_LIST* module, const KeyUri& uri) {
+  CK_ULONG count = 0;
+  std::vector<CK_SLOT_ID> slots;
+  CK_RV rv = CKR_BUFFER_TOO_SMALL;
+  for (int tries = 0; tries < 4 && rv == CKR_BUFFER_TOO_SMALL; ++tries) {
+    // The first call with no buffer is also what makes a module look at its readers again.
+    rv = module->C_GetSlotList(CK_TRUE, nullptr, &count);
+    if (rv != CKR_OK) break;
+    slots.resize(count);
+    if (count != 0) rv = module->C_GetSlotList(CK_TRUE, slots.data(), &count);
+  }
+  if (rv != CKR_OK) return pkcs11_error("the PKCS#11 module lists no slots", uri, rv);
+  slots.resize(count);
+  std::vector<CK_SLOT_ID> found;
+  for (const CK_SLOT_ID slot : slots) {
+    CK_TOKEN_INFO info{};
+    if (module->C_GetTokenInfo(slot, &info) != CKR_OK || (info.flags & CKF_TOKEN_INITIALIZED) == 0) continue;
+    if (matches(info.label, uri.token) && matches(info.serialNumber, uri.serial) && matches(info.manufacturerID, uri.manufacturer) && matches(info.model, uri.model))
+      found.push_back(slot);
+  }
+  if (found.empty()) return Error(base_errors::kNotFound, "no such token").with("token", uri.token).with("module", uri.module_path);
+  if (found.size() > 1)
+    return Error(base_errors::kInvalid, "several tokens match").with("token", uri.token).with("expected", "serial= in the URI");
+  return found.front();
+}
+
+}  // namespace
+
+std::string ckr_name(CK_RV rv) {
+  const auto at = std::find_if(kRvNames.begin(), kRvNames.end(), [rv](const RvName& n) { return n.rv == rv; });
+  if (at != kRvNames.end()) return at->name;
+  char text[32];
+  std::snprintf(text, sizeof text, "CKR 0x%lx", rv);
+  return text;
+}
+
+Error pkcs11_error(Literal message, const KeyUri& uri, CK_RV rv) {
+  return Error(pin_is_refused(rv) ? base_errors::kInvalid : base_errors::kIo, message).with("token", uri.token).with("reason", ckr_name(rv));
+}
+
+Result<CK_FUNCTION_LIST*> pkcs11_module(const std::string& path) {
+  static Mutex mutex;
+  static auto& loaded = *new std::map<std::string, CK_FUNCTION_LIST*>;
+  const Lock lock(mutex);
+  if (const auto at = loaded.find(path); at != loaded.end()) return at->second;
+  CK_FUNCTION_LIST* const functions = STELLA_TRY(load_module(path));
+  loaded.emplace(path, functions);
+  return functions;
+}
+
+Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& uri, std::string_view pin, bool writable) {
+  const CK_SLOT_ID slot = STELLA_TRY(find_slot(module, uri));
+  CK_SESSION_HANDLE session = 0;
+  const CK_FLAGS flags = CKF_SERIAL_SESSION | (writable ? CKF_RW_SESSION : 0);
+  CK_RV rv = module->C_OpenSession(slot, flags, nullptr, nullptr, &session);
+  if (rv != CKR_OK) return pkcs11_error("the token opens no session", uri, rv);
+  auto* text = reinterpret_cast<CK_UTF8CHAR*>(const_cast<char*>(pin.data()));
+  // The login belongs to the token and the process, not to the session: whoever comes second finds it done.
+  rv = module->C_Login(session, CKU_USER, text, pin.size());
+  if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN) return session;
+  module->C_CloseSession(session);
+  if (pin_is_refused(rv)) return pkcs11_error("the token refuses the PIN", uri, rv);
+  return pkcs11_error("the token lets nobody in", uri, rv);
+}
+
+Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, const ObjectQuery& query) {
+  CK_OBJECT_CLASS object_class = query.object_class;
+  CK_KEY_TYPE key_type = query.key_type;
+  std::vector<CK_ATTRIBUTE> wanted{{CKA_CLASS, &object_class, sizeof object_class}, {CKA_KEY_TYPE, &key_type, sizeof key_type}};
+  if (!query.label.empty()) wanted.push_back({CKA_LABEL, const_cast<char*>(query.label.data()), query.label.size()});
+  if (!query.id.empty()) wanted.push_back({CKA_ID, const_cast<char*>(query.id.data()), query.id.size()});
+  std::vector<CK_OBJECT_HANDLE> found(2);
+  CK_ULONG count = 0;
+  CK_RV rv = module->C_FindObjectsInit(session, wanted.data(), wanted.size());
+  if (rv == CKR_OK) {
+    rv = module->C_FindObjects(session, found.data(), found.size(), &count);
+    module->C_FindObjectsFinal(session);
+  }
+  if (rv != CKR_OK) return Error(base_errors::kIo, "the token finds nothing").with("reason", ckr_name(rv));
+  found.resize(count);
+  return found;
+}
+
+Pkcs11Object::Pkcs11Object(KeyUri uri, SecretBytes pin, ObjectQuery query, CK_FUNCTION_LIST* module)
+    : uri_(std::move(uri)), pin_(std::move(pin)), query_(std::move(query)), module_(module) {}
+
+Pkcs11Object::~Pkcs11Object() { drop_idle(); }
+
+Result<std::shared_ptr<Pkcs11Object>> Pkcs11Object::open(const KeyUri& uri, SecretBytes pin, ObjectQuery query) {
+  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri.module_path));
+  std::shared_ptr<Pkcs11Object> out(new Pkcs11Object(uri, std::move(pin), std::move(query), module));
+  const Pkcs11Session session = STELLA_TRY(out->fresh_session());
+  out->give_back(session);
+  return out;
+}
+
+Result<Pkcs11Session> Pkcs11Object::fresh_session() {
+  {
+    const Lock lock(mutex_);
+    if (pin_refused_) return Error(base_errors::kInvalid, "the token refused the PIN before; it is not offered again").with("token", uri_.token);
+  }
+  auto session = pkcs11_login(module_, uri_, pin_.view(), false);
+  if (!session) {
+    if (session.error().message() == "the token refuses the PIN") {
+      const Lock lock(mutex_);
+      pin_refused_ = true;
+    }
+    return std::move(session.error());
+  }
+  auto found = pkcs11_find(module_, *session, query_);
+  if (found && found->size() == 1) return Pkcs11Session{*session, found->front()};
+  module_->C_CloseSession(*session);
+  if (!found) return std::move(found.error()).with("token", uri_.token);
+  if (found->empty()) return Error(base_errors::kNotFound, "no such key in the token").with("token", uri_.token).with("object", query_.label);
+  return Error(base_errors::kInvalid, "several keys of the token match").with("token", uri_.token).with("expected", "object= and id= in the URI");
+}
+
+Result<Pkcs11Session> Pkcs11Object::take() {
+  {
+    const Lock lock(mutex_);
+    if (!idle_.empty()) {
+      const Pkcs11Session session = idle_.back();
+      idle_.pop_back();
+      return session;
+    }
+  }
+  return fresh_session();
+}
+
+void Pkcs11Object::give_back(const Pkcs11Session& session) {
+  {
+    const Lock lock(mutex_);
+    if (idle_.size() < kIdleSessions) {
+      idle_.push_back(session);
+      return;
+    }
+  }
+  module_->C_CloseSession(session.handle);
+}
+
+void Pkcs11Object::drop_idle() {
+  std::vector<Pkcs11Session> dropped;
+  {
+    const Lock lock(mutex_);
+    dropped.swap(idle_);
+  }
+  for (const auto& session : dropped) module_->C_CloseSession(session.handle);
+}
+
+Result<void> Pkcs11Object::run(Literal message, const std::function<CK_RV(CK_FUNCTION_LIST&, const Pkcs11Session&)>& work) {
+  Pkcs11Session session = STELLA_TRY(take());
+  CK_RV rv = work(*module_, session);
+  if (is_stale(rv)) {
+    module_->C_CloseSession(session.handle);
+    drop_idle();
+    session = STELLA_TRY(fresh_session());
+    rv = work(*module_, session);
+  }
+  if (rv == CKR_OK) {
+    give_back(session);
+    return {};
+  }
+  module_->C_CloseSession(session.handle);  // an operation may be left half done in it
+  return pkcs11_error(message, uri_, rv);
+}
+
+Result<std::string> Pkcs11Object::attribute(CK_ATTRIBUTE_TYPE type) {
+  std::string value;
+  STELLA_TRY_VOID(run("the token does not show an attribute of its key", [&](CK_FUNCTION_LIST& module, const Pkcs11Session& session) {
+    CK_ATTRIBUTE wanted{type, nullptr, 0};
+    CK_RV rv = module.C_GetAttributeValue(session.handle, session.object, &wanted, 1);
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || (rv == CKR_OK && wanted.ulValueLen == 0)) return CK_RV{CKR_OK};
+    if (rv != CKR_OK) return rv;
+    value.resize(wanted.ulValueLen);
+    wanted.pValue = value.data();
+    rv = module.C_GetAttributeValue(session.handle, session.object, &wanted, 1);
+    value.resize(rv == CKR_OK ? wanted.ulValueLen : 0);
+    return rv;
+  }));
+  return value;
+}
+
+}  // namespace stella::crypto

@@ -1,0 +1,73 @@
+// PKCS#11: modules, tokens, and one object of a token with its pool of logged-in sessions.
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/crypto/key_provider.h"
+#include "stella/crypto/secret.h"
+
+namespace stella::crypto {
+
+// "CKR_PIN_LOCKED", or "CKR 0x…" for what has no name here.
+std::string ckr_name(CK_RV rv);
+
+// The module at `path`, loaded and initialised; the same one for every caller. kIo.
+Result<CK_FUNCTION_LIST*> pkcs11_module(const std::string& path);
+
+// What to look for. Empty label or id = any.
+struct ObjectQuery {
+  CK_OBJECT_CLASS object_class;
+  CK_KEY_TYPE key_type;
+  std::string label{};
+  std::string id{};
+};
+
+struct Pkcs11Session {
+  CK_SESSION_HANDLE handle = 0;
+  CK_OBJECT_HANDLE object = 0;
+};
+
+// A session of the token that `uri` names, logged in. The caller closes it. `writable` for making objects.
+Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& uri, std::string_view pin, bool writable);
+// The handles that match; at most two are looked for.
+Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, const ObjectQuery& query);
+// kIo or kInvalid with token and reason.
+Error pkcs11_error(Literal message, const KeyUri& uri, CK_RV rv);
+
+class Pkcs11Object {
+ public:
+  // Finds the object once, so that a wrong URI or PIN is known at the start.
+  static Result<std::shared_ptr<Pkcs11Object>> open(const KeyUri& uri, SecretBytes pin, ObjectQuery query);
+  ~Pkcs11Object();
+
+  // Runs `work` with a session of its own; once more with a fresh one where the first was stale. `message` describes a failure. Thread-safe.
+  Result<void> run(Literal message, const std::function<CK_RV(CK_FUNCTION_LIST&, const Pkcs11Session&)>& work);
+  // The value of an attribute; "" where the object has none.
+  Result<std::string> attribute(CK_ATTRIBUTE_TYPE type);
+  const KeyUri& uri() const { return uri_; }
+
+ private:
+  Pkcs11Object(KeyUri uri, SecretBytes pin, ObjectQuery query, CK_FUNCTION_LIST* module);
+  Result<Pkcs11Session> fresh_session();
+  Result<Pkcs11Session> take();
+  void give_back(const Pkcs11Session& session);
+  void drop_idle();
+
+  const KeyUri uri_;
+  const SecretBytes pin_;
+  const ObjectQuery query_;
+  CK_FUNCTION_LIST* const module_;
+  Mutex mutex_;
+  std::vector<Pkcs11Session> idle_ STELLA_GUARDED_BY(mutex_);
+  bool pin_refused_ STELLA_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace stella::crypto
