@@ -60,7 +60,15 @@ inline bool alnum(char c) { return is(c, kDigit | kUpper | kLower); }
 inline bool alpha(char c) { return is(c, kUpper | kLower); }
 inline char lower(char c) { return is(c, kUpper) ? static_cast<char>(c + 32) : c; }
 
-// `text` begins with `prefix`, which is lower case, in any case.
+// `text` begins with `prefix`, which is short.
+inline bool begins(std::string_view text, std::string_view prefix) {
+  if (text.size() < prefix.size()) return false;
+  for (std::size_t i = 0; i < prefix.size(); ++i) {
+    if (text[i] != prefix[i]) return false;
+  }
+  return true;
+}
+// The same, in any case; `prefix` is lower case.
 inline bool begins_nocase(std::string_view text, std::string_view prefix) {
   if (text.size() < prefix.size()) return false;
   for (std::size_t i = 0; i < prefix.size(); ++i) {

@@ -69,23 +69,20 @@ bool quiet(std::string_view text, Engine engine) {
   }
 }
 
+// As each(), but a call may have looked further: positions before `seen` are passed over.
+template <class F>
+static inline void each_unseen(std::uint64_t mask, std::size_t base, const std::size_t& seen, F&& f) {
+  while (mask != 0) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(mask));
+    f(base + i);
+    const std::size_t next = seen > base + i ? seen - base : i + 1;
+    mask = next > 63 ? 0 : mask & (~std::uint64_t{0} << next);
+  }
+}
+
 template <class F>
 static inline void each(std::uint64_t mask, F&& f) {
   for (; mask != 0; mask &= mask - 1) f(static_cast<std::size_t>(std::countr_zero(mask)));
-}
-
-void Finder::candidates(const Candidates& found, const Buckets& buckets, std::size_t base) {
-  if (!started_) {
-    seen_ = Seen{};
-    started_ = true;
-  }
-  each(found.trigger, [&](std::size_t i) { trigger(base + i, buckets.low[i] | buckets.up[i] << 8); });
-  each(found.at, [&](std::size_t i) { email(base + i); });
-  each(found.dotted, [&](std::size_t i) { ipv4(base + i); });
-  each(found.colons, [&](std::size_t i) { ipv6(base + i); });
-  each(found.digits, [&](std::size_t i) { digits(base + i); });
-  each(found.open, [&](std::size_t i) { phone(base + i); });
-  if (layers_.base64) each(found.base64, [&](std::size_t i) { base64(base + i - 9); });
 }
 
 namespace {
@@ -115,28 +112,31 @@ static_assert([] {
 }());
 
 // The rows of a bucket that `window` is of, as bits.
-unsigned rows_of(std::size_t bucket, std::uint32_t window) {
-  const std::size_t rows = kBucketBegin[bucket + 1] - kBucketBegin[bucket];
-  unsigned out = 0;
+inline unsigned rows_of(std::size_t bucket, std::uint32_t window) {
 #if defined(__x86_64__)
   const __m128i all = _mm_set1_epi32(static_cast<int>(window));
-  for (std::size_t i = 0; i < rows; i += 4) {
+  const auto four = [&](std::size_t i) {
     const __m128i value = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.value[bucket] + i)), mask = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.mask[bucket] + i));
-    out |= static_cast<unsigned>(_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(_mm_and_si128(all, mask), value)))) << i;
-  }
+    return _mm_cmpeq_epi32(_mm_and_si128(all, mask), value);
+  };
+  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(four(0), four(4)), _mm_packs_epi32(four(8), four(12)))));
 #else
-  for (std::size_t i = 0; i < rows; ++i) out |= static_cast<unsigned>((window & kWindows.mask[bucket][i]) == kWindows.value[bucket][i]) << i;
-#endif
+  unsigned out = 0;
+  for (std::size_t i = 0; i < Windows::kMost; ++i) out |= static_cast<unsigned>((window & kWindows.mask[bucket][i]) == kWindows.value[bucket][i]) << i;
   return out;
+#endif
 }
 
 }  // namespace
 
-void Finder::trigger(std::size_t pos, unsigned buckets) {
+inline __attribute__((always_inline)) void Finder::trigger(std::size_t pos, unsigned buckets) {
   std::uint32_t window = 0;
-  if (pos + 4 <= text_.size()) std::memcpy(&window, text_.data() + pos, 4);
-  else std::memcpy(&window, text_.data() + pos, text_.size() - pos);
-  if constexpr (std::endian::native == std::endian::big) window = __builtin_bswap32(window);
+  if (pos + 4 <= text_.size()) [[likely]] {
+    std::memcpy(&window, text_.data() + pos, 4);
+    if constexpr (std::endian::native == std::endian::big) window = __builtin_bswap32(window);
+  } else {
+    for (std::size_t i = pos; i < text_.size(); ++i) window |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(text_[i])) << 8 * (i - pos);
+  }
   for (; buckets != 0; buckets &= buckets - 1) {
     const auto bucket = static_cast<std::size_t>(std::countr_zero(buckets));
     for (unsigned rows = rows_of(bucket, window); rows != 0; rows &= rows - 1) {
@@ -144,6 +144,20 @@ void Finder::trigger(std::size_t pos, unsigned buckets) {
       if (pos >= row.at) match(row.rule, pos, row.at);
     }
   }
+}
+
+void Finder::candidates(const Candidates& found, const Buckets& buckets, std::size_t base) {
+  if (!started_) {
+    seen_ = Seen{};
+    started_ = true;
+  }
+  each(found.trigger, [&](std::size_t i) { trigger(base + i, buckets.low[i] | buckets.up[i] << 8); });
+  each(found.at, [&](std::size_t i) { email(base + i); });
+  each_unseen(found.dotted, base, seen_.dotted, [&](std::size_t pos) { ipv4(pos); });
+  each_unseen(found.colons, base, seen_.colons, [&](std::size_t pos) { ipv6(pos); });
+  each_unseen(found.digits, base, seen_.digits, [&](std::size_t pos) { digits(pos); });
+  each(found.open, [&](std::size_t i) { phone(base + i); });
+  if (layers_.base64) each(found.base64, [&](std::size_t i) { base64(base + i - 9); });
 }
 
 void Finder::match(Rule rule, std::size_t pos, std::size_t at) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 
 #include "find.h"
 
@@ -12,7 +13,19 @@ struct Name {
   std::string_view text;
   std::uint8_t at;  // where its trigger stands
 };
-constexpr std::array<Name, 9> kNames{{{"password", 1}, {"passwort", 1}, {"passwd", 1}, {"passphrase", 1}, {"pwd", 0}, {"secret", 1}, {"token", 1}, {"credential", 1}, {"pass", 0}}};
+constexpr std::array<Name, 9> kNames{{{"password", 1}, {"passwort", 1}, {"passwd", 1}, {"passphrase", 1}, {"secret", 1}, {"token", 1}, {"credential", 1}, {"pwd", 0}, {"pass", 0}}};
+// Those whose letter at the trigger is this one.
+std::span<const Name> names_at(char letter) {
+  const std::span<const Name> all(kNames);
+  switch (letter) {
+    case 'a': return all.subspan(0, 4);
+    case 'e': return all.subspan(4, 1);
+    case 'o': return all.subspan(5, 1);
+    case 'r': return all.subspan(6, 1);
+    case 'p': return all.subspan(7, 2);
+    default: return {};
+  }
+}
 constexpr std::array<std::string_view, 11> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license"};
 constexpr std::array<std::string_view, 16> kSuffixes{"hash", "value", "text", "plain", "raw", "new", "old", "confirmation", "confirm", "base64", "b64", "encrypted", "enc", "string", "str", "key"};
 constexpr std::array<std::string_view, 9> kRandomNames{"key", "auth", "session", "sid", "cookie", "salt", "seed", "jwt", "sas"};
@@ -26,8 +39,10 @@ bool blank(char c) { return c == ' ' || c == '\t'; }
 
 template <std::size_t N>
 std::size_t word_of(std::string_view text, const std::array<std::string_view, N>& words) {
+  if (text.empty()) return 0;
+  const char letter = lower(text[0]);
   for (const std::string_view word : words) {
-    if (begins_nocase(text, word)) return word.size();
+    if (word[0] == letter && begins_nocase(text, word)) return word.size();
   }
   return 0;
 }
@@ -136,9 +151,8 @@ void Finder::pair(std::size_t pos) {
     }
     return;
   }
-  const char letter = lower(text_[pos]);
-  for (const Name& name : kNames) {
-    if (letter != name.text[name.at] || pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
+  for (const Name& name : names_at(lower(text_[pos]))) {
+    if (pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
     if (name.text == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;
     const std::size_t begin = pos - name.at;
     if (after_separator(text_, begin + name.text.size(), kSuffixes, true, value(begin))) return;

@@ -37,7 +37,7 @@ void Finder::token(Rule rule, std::size_t begin) {
   const std::string_view rest = text_.substr(begin);
   for (std::size_t p = row.first_prefix; p < row.first_prefix + row.prefixes; ++p) {
     const PrefixRow& prefix = kPrefixes[p];
-    if (rest[0] != prefix.text[0] || !rest.starts_with(prefix.text)) continue;
+    if (!begins(rest, prefix.text)) continue;
     std::size_t end = begin + prefix.text.size();
     while (end < text_.size() && in_charset(text_[end], prefix.charset)) ++end;
     if (end - begin - prefix.text.size() < prefix.least) continue;

@@ -20,20 +20,33 @@ namespace {
 std::atomic<std::uint64_t> g_secrets{0};
 std::atomic<std::uint64_t> g_pii{0};
 
+// The size of the character of valid UTF-8 (RFC 3629) that begins at p, or 0.
+std::size_t character(const char* p, std::size_t left) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(p[i]); };
+  const auto next = [&](std::size_t i, unsigned least = 0x80, unsigned most = 0xbf) { return i < left && byte(i) >= least && byte(i) <= most; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  if (lead < 0xe0) return next(1) ? 2 : 0;
+  if (lead < 0xf0) return next(1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf) && next(2) ? 3 : 0;
+  return next(1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf) && next(2) && next(3) ? 4 : 0;
+}
+
+// Every byte that is no part of a character becomes U+FFFD.
 std::string valid_utf8(std::string_view text) {
   std::string out;
-  out.reserve(text.size() + 16);
-  while (!text.empty()) {
-    const auto lead = static_cast<std::uint8_t>(text[0]);
-    const std::size_t size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (size <= text.size() && is_utf8(text.substr(0, size))) {
-      out.append(text.substr(0, size));
-      text.remove_prefix(size);
-    } else {
-      out.append("\xEF\xBF\xBD");
-      text.remove_prefix(1);
+  out.reserve(text.size() + 2 * std::min<std::size_t>(text.size(), 1 << 16) + 3);
+  std::size_t kept = 0;  // up to here it is in `out`
+  for (std::size_t i = 0; i < text.size();) {
+    if (const std::size_t size = character(text.data() + i, text.size() - i); size != 0) {
+      i += size;
+      continue;
     }
+    out.append(text, kept, i - kept);
+    out.append("\xEF\xBF\xBD");
+    kept = ++i;
   }
+  out.append(text, kept);
   return out;
 }
 
@@ -113,7 +126,7 @@ void scrub_append(std::string& out, std::string_view text, const ScrubPolicy& po
     settle(text, hits);
     if (hits.empty()) break;
     std::string next;
-    next.reserve(text.size() + 32);
+    next.reserve(text.size() + 24 * hits.size() + 16);
     append_masked(next, text, hits, policy.tenant);
     again = std::move(next);
     text = again;
