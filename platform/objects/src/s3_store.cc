@@ -141,10 +141,11 @@ class S3Store final : public Store {
     return copied;
   }
 
-  // The call on the newest bytes: where only a delete marker answers, on the version below it.
+  // The call on the newest bytes: where only a delete marker answers, on the version below it. Not every store says in an answer to HEAD that it
+  // was a marker.
   Result<S3Reply> read(S3Call call) {
     auto reply = STELLA_TRY(client_->call(call));
-    if (reply.status != 404 || reply.header("x-amz-delete-marker") != "true") return reply;
+    if (reply.status != 404 || (call.method != "HEAD" && reply.header("x-amz-delete-marker") != "true")) return reply;
     for (const auto& version : STELLA_TRY(versions_of(*client_, call.key))) {
       if (version.marker) continue;
       call.query.emplace_back("versionId", version.id);

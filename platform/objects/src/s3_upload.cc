@@ -97,6 +97,28 @@ Result<Created> S3Uploader::settled(const std::string& key, const sigv4::Pairs& 
   return reply.header(kWriterHeader) == value_of(headers, kWriterHeader) ? Created::kNew : Created::kExisted;
 }
 
+// Stores exist that answer 200 to a lock and keep none, and others that refuse and keep the object. The first lock is therefore looked at; from
+// then on the WORM probe watches.
+Result<void> S3Uploader::check_lock(const Upload& upload) {
+  if (upload.lock == ObjectLock{} || locks_.load()) return {};
+  const ObjectLock kept = STELLA_TRY(lock_of(client_, upload.key, ""));
+  if (stronger(kept, upload.lock) == kept) {
+    locks_ = true;
+    return {};
+  }
+  return Error(contracts::errors::kUnavailable, "the object store does not keep locks").with("part", std::string("objects")).with("reason", std::string("no Object Lock: create the bucket with it, see objects.s3.bucket")).with("path", upload.key);
+}
+
+// What was to be locked and is not must not stay: removes the object where it is our own upload. Best effort, after an error.
+void S3Uploader::withdraw(const std::string& key, const sigv4::Pairs& headers) {
+  S3Call call;
+  call.method = "HEAD";
+  call.key = key;
+  const auto reply = client_.call(call);
+  if (!reply || !reply->ok() || reply->header(kWriterHeader) != value_of(headers, kWriterHeader)) return;
+  (void)delete_version(client_, key, std::string(reply->header("x-amz-version-id")));
+}
+
 Result<Created> S3Uploader::upload(const Upload& upload) {
   const bool guarded = STELLA_TRY(create_only());
   const bool large = upload.fd >= 0 && upload.size > part_bytes_;
@@ -109,7 +131,14 @@ Result<Created> S3Uploader::upload(const Upload& upload) {
   headers.emplace_back(kDigestHeader, upload.sha256.hex());
   headers.emplace_back("Content-Type", "application/octet-stream");
   auto created = large ? parts(upload, headers) : whole(upload, headers);
-  if (created) kBytes.add(static_cast<double>(*created == Created::kNew ? upload.size : 0), "write");
+  if (created && *created == Created::kExisted) return created;
+  if (created) {
+    kBytes.add(static_cast<double>(upload.size), "write");
+    auto kept = check_lock(upload);
+    if (kept) return created;
+    created = std::move(kept.error());
+  }
+  if (upload.lock != ObjectLock{}) withdraw(upload.key, headers);
   return created;
 }
 

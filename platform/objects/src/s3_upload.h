@@ -34,6 +34,8 @@ class S3Uploader {
  private:
   Result<bool> try_create_only();
   Result<bool> exists(const std::string& key);
+  Result<void> check_lock(const Upload& upload);
+  void withdraw(const std::string& key, const sigv4::Pairs& headers);
   Result<Created> whole(const Upload& upload, const sigv4::Pairs& headers);
   Result<Created> parts(const Upload& upload, const sigv4::Pairs& headers);
   Result<std::string> part(const Upload& upload, const std::string& id, std::uint64_t number, std::uint64_t offset, std::uint64_t length);
@@ -45,6 +47,7 @@ class S3Uploader {
   S3Client& client_;
   const std::uint64_t part_bytes_;
   std::atomic<Known> known_{Known::kNothing};
+  std::atomic<bool> locks_{false};  // a lock of ours was seen on an object of ours
 };
 
 }  // namespace stella::objects

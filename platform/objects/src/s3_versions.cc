@@ -137,7 +137,9 @@ Result<void> raise_lock(S3Client& client, const std::string& key, const ObjectLo
     const auto now = STELLA_TRY(lock_of(client, key, version.id));
     const auto want = stronger(now, lock);
     if (want.mode != now.mode || want.retain_until != now.retain_until) {
-      const auto reply = STELLA_TRY(put_retention(client, key, version.id, want));
+      auto reply = STELLA_TRY(put_retention(client, key, version.id, want));
+      // From governance to compliance: some stores ask for the permission to bypass governance, though the lock becomes stronger.
+      if (!reply.ok() && now.mode == LockMode::kGovernance && want.mode != now.mode) reply = STELLA_TRY(put_retention(client, key, version.id, want, true));
       if (!reply.ok()) return client.failure(reply, key);
     }
     if (want.legal_hold != now.legal_hold) {
