@@ -35,6 +35,7 @@ void register_obs(App& app) {
   app.command("obs", "What the platform does, and how well.");
   register_obs_trace(app);
   register_obs_health(app);
+  register_obs_settings(app);
   register_timeline(app);
 }
 

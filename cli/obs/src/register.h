@@ -12,6 +12,7 @@ namespace stella::cli {
 
 void register_obs_trace(App& app);
 void register_obs_health(App& app);
+void register_obs_settings(App& app);
 void register_timeline(App& app);
 
 // RFC 3339 as it is; "15m", "2h", "7d", "90s" as that long before `now`. kInvalid otherwise.

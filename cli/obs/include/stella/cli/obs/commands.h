@@ -1,4 +1,4 @@
-// Registration of the observability commands: obs trace, obs health, timeline list, timeline show.
+// Registration of the observability commands: obs trace, obs health, obs settings, timeline list, timeline show.
 #pragma once
 
 namespace stella::cli {
