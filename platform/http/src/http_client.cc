@@ -12,8 +12,10 @@
 #include <memory>
 #include <optional>
 
+#include "client_trace.h"
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::http {
 namespace {
@@ -212,7 +214,8 @@ Result<void> set_body(CURL* h, const ClientRequest& request, Fd& file, int& file
   return {};
 }
 
-Result<Slist> header_list(const ClientRequest& request) {
+// `more`: headers beside the request's own.
+Result<Slist> header_list(const ClientRequest& request, const Headers& more) {
   Slist list;
   bool has_type = false;
   const auto append = [&](const std::string& line) {
@@ -230,20 +233,14 @@ Result<Slist> header_list(const ClientRequest& request) {
     // "name;" is curl's spelling of a header with an empty value
     if (!append(value.empty() ? name + ";" : name + ": " + value)) return Error(base_errors::kInternal, "out of memory");
   }
+  for (const auto& [name, value] : more) {
+    if (!append(name + ": " + value)) return Error(base_errors::kInternal, "out of memory");
+  }
   if (!has_type && !append("Content-Type:")) return Error(base_errors::kInternal, "out of memory");  // not curl's form default
   return list;
 }
 
-}  // namespace
-
-std::string_view ClientResponse::header(std::string_view lower_name) const {
-  for (const auto& [name, value] : headers) {
-    if (name == lower_name) return value;
-  }
-  return {};
-}
-
-Result<ClientResponse> fetch(const ClientRequest& request) {
+Result<ClientResponse> perform(const ClientRequest& request, const Headers& more) {
   if (request.method.empty() || has_control(request.method) || request.method.find(' ') != std::string::npos || has_control(request.url)) {
     return Error(base_errors::kInvalid, "the method or URL cannot be sent").with("field", "method, url");
   }
@@ -255,7 +252,7 @@ Result<ClientResponse> fetch(const ClientRequest& request) {
   sink.request = &request;
   sink.handle = h;
   set_limits(h, request);
-  const auto headers = STELLA_TRY(header_list(request));
+  const auto headers = STELLA_TRY(header_list(request, more));
   STELLA_TRY_VOID(set_body(h, request, file, file_number));
   ::curl_easy_setopt(h, CURLOPT_URL, request.url.c_str());
   ::curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers.get());
@@ -276,6 +273,24 @@ Result<ClientResponse> fetch(const ClientRequest& request) {
   ::curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &status);
   sink.response.status = static_cast<int>(status);
   return std::move(sink.response);
+}
+
+}  // namespace
+
+std::string_view ClientResponse::header(std::string_view lower_name) const {
+  for (const auto& [name, value] : headers) {
+    if (name == lower_name) return value;
+  }
+  return {};
+}
+
+Result<ClientResponse> fetch(const ClientRequest& request) {
+  const bool has_parent = std::any_of(request.headers.begin(), request.headers.end(), [](const auto& h) { return ::strcasecmp(h.first.c_str(), "traceparent") == 0; });
+  if (has_parent || telemetry::Context::current().span_id.empty()) return perform(request, {});
+  telemetry::Span span("http.request", telemetry::SpanKind::kClient);
+  auto response = perform(request, trace_headers(telemetry::Context::current()));
+  tell(span, request.method, host_and_port(request.url), response);
+  return response;
 }
 
 }  // namespace stella::http

@@ -38,6 +38,8 @@ struct ClientResponse {
 // Any HTTP status is a response. kUnavailable with part=<host:port> and cause where nothing answers, the answer breaks off or the timeout
 // passes; kLimit for an answer over max_response_bytes; kInvalid for a URL or method that cannot be sent; kIo for the local files.
 // The URL never stands in an error: it may hold a signature.
+// Inside of a span it is a client span of its own, `http.request`, whose context goes out with the request (W3C Trace Context, telemetry/propagation.h)
+// unless the request brings a traceparent; a callee that failed says so in Server-Timing, and the caller's trace is kept.
 Result<ClientResponse> fetch(const ClientRequest& request);
 
 }  // namespace stella::http
