@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ struct Answer {
   std::uint64_t rejected = 0;                           // kTaken: items of a partial success
   std::optional<std::chrono::milliseconds> retry_after;  // kRetry: what the target asks for
   std::string why;                                       // for people: a status, never content
+  // kRetry: the target had the request and failed over it, which may be because of this batch alone. Not where it asks all to slow down.
+  bool about_batch = false;
 };
 
 // Not thread-safe: one thread has it.
@@ -37,7 +40,7 @@ struct TlsFiles {
 // kInvalid where a file cannot be read or is no PEM: a target that no attempt can reach is found at the start.
 Result<TlsFiles> read_tls_files(const TargetOptions& target);
 
-Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal);
+Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal, std::function<std::int64_t()> unix_seconds);
 Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options, Signal signal);
 
 // `body` is an ExportResponse after success, a google.rpc.Status else. `renewable`: the credentials are a token that is renewed, so 401 and

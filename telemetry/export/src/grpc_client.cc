@@ -48,7 +48,7 @@ std::string_view tls_problem(std::string_view message) {
 class GrpcClient final : public Client {
  public:
   GrpcClient(const ExporterOptions& options, Signal signal, std::shared_ptr<grpc::Channel> channel)
-      : target_(options.target(signal)), bearer_(options.bearer_token), method_(method_of(signal)), stub_(std::move(channel)) {}
+      : target_(options.target(signal)), bearer_(options.bearer_token), method_(method_of(signal)), channel_(channel), stub_(std::move(channel)) {}
 
   Answer send(std::string_view payload, const std::atomic<bool>& stop) override {
     grpc::ClientContext context;
@@ -84,6 +84,9 @@ class GrpcClient final : public Client {
     }
     Answer answer = judge_grpc(static_cast<int>(status->error_code()), bytes_of(response), status->error_details(), token);
     answer.why += tls_problem(status->error_message());
+    // UNAVAILABLE and DEADLINE_EXCEEDED are what grpc++ says, too, where nobody is there.
+    const bool cut = status->error_message() == "Socket closed" || status->error_message().find("reset by peer") != std::string::npos;
+    if (channel_->GetState(false) != GRPC_CHANNEL_READY && !cut) answer.about_batch = false;
     return answer;
   }
 
@@ -91,6 +94,7 @@ class GrpcClient final : public Client {
   const TargetOptions target_;
   const std::function<Secret<std::string>()> bearer_;
   const std::string method_;
+  const std::shared_ptr<grpc::Channel> channel_;
   grpc::GenericStub stub_;
 };
 

@@ -3,7 +3,7 @@
 #include <zlib.h>
 
 #include <array>
-#include <ctime>
+#include <functional>
 #include <mutex>
 
 #include "client.h"
@@ -36,8 +36,8 @@ std::string gzip(std::string_view bytes) {
 
 class HttpClient final : public Client {
  public:
-  HttpClient(const ExporterOptions& options, const TargetOptions& target)
-      : target_(target), bearer_(options.bearer_token), most_(options.response_bytes), curl_(curl_easy_init()) {
+  HttpClient(const ExporterOptions& options, const TargetOptions& target, std::function<std::int64_t()> unix_seconds)
+      : target_(target), unix_seconds_(std::move(unix_seconds)), bearer_(options.bearer_token), most_(options.response_bytes), curl_(curl_easy_init()) {
     CURL* c = curl_.get();
     curl_easy_setopt(c, CURLOPT_URL, target_.endpoint.c_str());
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -94,11 +94,15 @@ class HttpClient final : public Client {
     problem_[0] = '\0';
     const CURLcode code = curl_easy_perform(c);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, nullptr);
-    if (too_large_) return {Answer::Kind::kRetry, 0, std::nullopt, "an answer over its limit"};
-    if (code != CURLE_OK) return {Answer::Kind::kRetry, 0, std::nullopt, describe(code)};
+    if (too_large_) return {Answer::Kind::kRetry, 0, std::nullopt, "an answer over its limit", true};
+    if (code != CURLE_OK) {
+      curl_off_t sent = 0;
+      curl_easy_getinfo(c, CURLINFO_PRETRANSFER_TIME_T, &sent);
+      return {Answer::Kind::kRetry, 0, std::nullopt, describe(code), sent > 0};
+    }
     long status = 0;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-    return judge_http(status, retry_after_, type_, body_, token, std::time(nullptr));
+    return judge_http(status, retry_after_, type_, body_, token, unix_seconds_());
   }
 
  private:
@@ -138,6 +142,7 @@ class HttpClient final : public Client {
   }
 
   const TargetOptions target_;
+  const std::function<std::int64_t()> unix_seconds_;
   const std::function<Secret<std::string>()> bearer_;
   const std::size_t most_;
   std::unique_ptr<CURL, CurlDelete> curl_;
@@ -149,7 +154,7 @@ class HttpClient final : public Client {
 
 }  // namespace
 
-Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal) {
+Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal, std::function<std::int64_t()> unix_seconds) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   const TargetOptions& target = options.target(signal);
@@ -157,7 +162,7 @@ Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options,
     return Error(base_errors::kInvalid, "the OTLP endpoint is no http or https URL").with("signal", std::string(to_string(signal))).with("expected", "http://host:4318/v1/<signal>");
   }
   [[maybe_unused]] const TlsFiles files = STELLA_TRY(read_tls_files(target));  // libcurl reads them itself, and again when they are renewed
-  return std::unique_ptr<Client>(new HttpClient(options, target));
+  return std::unique_ptr<Client>(new HttpClient(options, target, std::move(unix_seconds)));
 }
 
 }  // namespace stella::telemetry

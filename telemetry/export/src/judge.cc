@@ -36,8 +36,8 @@ std::optional<std::chrono::milliseconds> parse_retry_after(std::string_view text
 Answer judge_http(long status, std::string_view retry_after, std::string_view content_type, std::string_view body, bool renewable, std::int64_t now_seconds) {
   if (status == 200) {
     // Something that is no OTLP receiver may answer 200, too: its word is not taken for it.
-    if (!content_type.starts_with("application/x-protobuf") && !body.empty()) return {Kind::kRetry, 0, std::nullopt, "an answer that is not OTLP"};
-    if (!decode_response(body)) return {Kind::kRetry, 0, std::nullopt, "an answer that cannot be read"};
+    if (!content_type.starts_with("application/x-protobuf") && !body.empty()) return {Kind::kRetry, 0, std::nullopt, "an answer that is not OTLP", true};
+    if (!decode_response(body)) return {Kind::kRetry, 0, std::nullopt, "an answer that cannot be read", true};
     return taken(body);
   }
   Answer answer;
@@ -45,6 +45,7 @@ Answer judge_http(long status, std::string_view retry_after, std::string_view co
   if (status >= 300 && status < 400) answer.why += ": a redirect, which is not followed; name the endpoint that it leads to";
   const bool later = status == 429 || status == 502 || status == 503 || status == 504;
   answer.kind = later || ((status == 401 || status == 403) && renewable) ? Kind::kRetry : Kind::kRefused;
+  answer.about_batch = later && status != 429;
   if (later) answer.retry_after = parse_retry_after(retry_after, now_seconds);
   return answer;
 }
@@ -53,7 +54,7 @@ Answer judge_grpc(int code, std::string_view response, std::string_view status_d
   constexpr int kOk = 0, kCancelled = 1, kDeadlineExceeded = 4, kPermissionDenied = 7, kResourceExhausted = 8, kAborted = 10, kOutOfRange = 11, kUnavailable = 14,
                 kDataLoss = 15, kUnauthenticated = 16;
   if (code == kOk) {
-    if (!decode_response(response)) return {Kind::kRetry, 0, std::nullopt, "an answer that cannot be read"};
+    if (!decode_response(response)) return {Kind::kRetry, 0, std::nullopt, "an answer that cannot be read", true};
     return taken(response);
   }
   Answer answer;
@@ -65,7 +66,10 @@ Answer judge_grpc(int code, std::string_view response, std::string_view status_d
     case kAborted:
     case kOutOfRange:
     case kUnavailable:
-    case kDataLoss: answer.kind = Kind::kRetry; break;
+    case kDataLoss:
+      answer.kind = Kind::kRetry;
+      answer.about_batch = true;
+      break;
     case kResourceExhausted: answer.kind = answer.retry_after ? Kind::kRetry : Kind::kRefused; break;
     case kPermissionDenied:
     case kUnauthenticated: answer.kind = renewable ? Kind::kRetry : Kind::kRefused; break;

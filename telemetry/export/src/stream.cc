@@ -19,13 +19,16 @@ namespace stella::telemetry {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x31505253;  // "SRP1"
+constexpr std::uint32_t kDone = 0x454e4f44;   // "DONE"
+constexpr std::uint64_t kMostSegment = std::uint64_t{1} << 62;  // a name beyond is none of ours
 constexpr std::uint32_t kMostPayload = 64u << 20;
 
 struct RecordFront {
   std::uint32_t magic = kMagic, size = 0, items = 0, errors = 0;
   std::uint64_t order = 0;
-  std::uint32_t crc = 0, zero = 0;
+  std::uint32_t crc = 0, state = 0;
 };
+constexpr std::uint64_t kStateAt = 28;
 static_assert(sizeof(RecordFront) == 32);
 
 std::uint32_t crc_of(const RecordFront& front, std::string_view payload) {
@@ -38,59 +41,24 @@ struct Cursor {
 };
 std::uint32_t crc_of(const Cursor& cursor) { return crc32c(7, {reinterpret_cast<const char*>(&cursor), 16}); }
 
-}  // namespace
-
-std::string Stream::path_of(std::uint64_t number) const {
+std::string path_in(const std::string& dir, std::uint64_t number) {
   char name[32];
   std::snprintf(name, sizeof name, "/%016" PRIx64 ".seg", number);
-  return dir_ + name;
+  return dir + name;
 }
 
-Result<Stream::Recovered> Stream::open(const std::string& dir) {
-  STELLA_TRY_VOID(make_dirs(dir, 0700));
-  Fd lock(::open((dir + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock) return io_error("cannot open the lock of the telemetry spool", dir);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return Error(contracts::errors::kConflict, "another process uses this telemetry spool").with("path", dir);
-  Fd cursor_file(::open((dir + "/cursor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!cursor_file) return io_error("cannot open the cursor of the telemetry spool", dir);
-  dir_ = dir;
-  lock_ = std::move(lock);
-  cursor_ = std::move(cursor_file);
-
-  Cursor cursor;
-  if (::pread(cursor_.get(), &cursor, sizeof cursor, 0) != static_cast<ssize_t>(sizeof cursor) || cursor.crc != crc_of(cursor)) cursor = {};
-  std::vector<std::uint64_t> numbers;
-  if (DIR* const listing = ::opendir(dir.c_str())) {
-    while (const dirent* entry = ::readdir(listing)) {
-      const std::string_view name = entry->d_name;
-      std::uint64_t number = 0;
-      if (name.size() == 20 && name.ends_with(".seg") && std::sscanf(entry->d_name, "%16" SCNx64, &number) == 1) numbers.push_back(number);
-    }
-    ::closedir(listing);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  Recovered found;
-  std::uint64_t next = cursor.segment;
-  for (const std::uint64_t number : numbers) {
-    next = std::max(next, number);
-    if (number < cursor.segment) {
-      ::unlink(path_of(number).c_str());
-      continue;
-    }
-    read_segment(number, number == cursor.segment ? cursor.offset : 0, number == numbers.back(), found);
-  }
-  // What was in memory alone is older than nothing on disk: it was taken while there was no disk.
-  segments_.push_back({next + 1, 0, 0});
-  return found;
-}
-
-void Stream::read_segment(std::uint64_t number, std::uint64_t from, bool last, Recovered& found) {
-  auto bytes = read_file(path_of(number), std::uint64_t{1} << 31);
+// Takes in one file from `from` on.
+void read_segment(Stream::Opened& into, std::uint64_t number, std::uint64_t from, bool last) {
+  Stream::Recovered& found = into.found;
+  const std::string path = path_in(into.dir, number);
+  auto bytes = read_file(path, std::uint64_t{1} << 31);
   if (!bytes) {
     ++found.damaged_records;
     return;
   }
-  Segment segment{number, bytes->size(), 0};
+  struct stat about {};
+  const std::int64_t written = ::stat(path.c_str(), &about) == 0 ? about.st_mtim.tv_sec : 0;
+  Stream::Segment segment{number, bytes->size(), 0};
   std::size_t at = from <= bytes->size() ? from : 0;
   const std::string_view all = *bytes;
   const std::string magic(reinterpret_cast<const char*>(&kMagic), sizeof kMagic);
@@ -100,13 +68,13 @@ void Stream::read_segment(std::uint64_t number, std::uint64_t from, bool last, R
     if (left >= sizeof front) std::memcpy(&front, all.data() + at, sizeof front);
     const bool whole = left >= sizeof front && front.magic == kMagic && front.size <= kMostPayload && front.size <= left - sizeof front;
     if (whole && front.crc == crc_of(front, all.substr(at + sizeof front, front.size))) {
-      Entry entry{front.order, front.items, front.errors, front.size, number, at, true, nullptr};
-      entries_.push_back(entry);
-      items_on_disk_only_ += entry.items;
-      found.items += entry.items;
-      found.last_order = std::max(found.last_order, entry.order);
+      const std::uint64_t begin = std::exchange(at, at + sizeof front + front.size);
+      found.last_order = std::max(found.last_order, front.order);
+      if (front.state == kDone) continue;
+      into.entries.push_back({.order = front.order, .items = front.items, .errors = front.errors, .size = front.size, .segment = number, .offset = begin,
+                              .on_disk = true, .payload = nullptr, .taken = written});
+      found.items += front.items;
       ++segment.entries;
-      at += sizeof front + front.size;
       continue;
     }
     // Damaged, or torn at the end: on to the next beginning of a record, if there is one.
@@ -118,150 +86,317 @@ void Stream::read_segment(std::uint64_t number, std::uint64_t from, bool last, R
     at = next;
   }
   if (segment.entries == 0) {
-    ::unlink(path_of(number).c_str());
+    ::unlink(path.c_str());
     return;
   }
-  disk_bytes_ += segment.bytes;
-  segments_.push_back(segment);
+  into.segments.push_back(segment);
 }
 
-void Stream::write_cursor(std::uint64_t segment, std::uint64_t offset) {
-  Cursor cursor{segment, offset, 0, 0};
-  cursor.crc = crc_of(cursor);
-  [[maybe_unused]] const ssize_t written = ::pwrite(cursor_.get(), &cursor, sizeof cursor, 0);  // an old cursor only repeats
+}  // namespace
+
+Result<Stream::Opened> Stream::open(const std::string& dir) {
+  STELLA_TRY_VOID(make_dirs(dir, 0700));
+  Opened out;
+  out.dir = dir;
+  out.lock = Fd(::open((dir + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out.lock) return io_error("cannot open the lock of the telemetry spool", dir);
+  if (::flock(out.lock.get(), LOCK_EX | LOCK_NB) != 0) return Error(contracts::errors::kConflict, "another process uses this telemetry spool").with("path", dir);
+  out.cursor = Fd(::open((dir + "/cursor").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!out.cursor) return io_error("cannot open the cursor of the telemetry spool", dir);
+
+  out.directory = Fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!out.directory) return io_error("cannot open the telemetry spool", dir);
+
+  Cursor cursor;
+  if (::pread(out.cursor.get(), &cursor, sizeof cursor, 0) != static_cast<ssize_t>(sizeof cursor) || cursor.crc != crc_of(cursor) || cursor.segment > kMostSegment) cursor = {};
+  std::vector<std::uint64_t> numbers;
+  if (DIR* const listing = ::opendir(dir.c_str())) {
+    while (const dirent* entry = ::readdir(listing)) {
+      const std::string_view name = entry->d_name;
+      std::uint64_t number = 0;
+      if (name.size() == 20 && name.ends_with(".seg") && std::sscanf(entry->d_name, "%16" SCNx64, &number) == 1 && number <= kMostSegment) numbers.push_back(number);
+    }
+    ::closedir(listing);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  std::uint64_t next = cursor.segment;
+  for (const std::uint64_t number : numbers) {
+    next = std::max(next, number);
+    if (number < cursor.segment) {
+      ::unlink(path_in(dir, number).c_str());
+      continue;
+    }
+    read_segment(out, number, number == cursor.segment ? cursor.offset : 0, number == numbers.back());
+  }
+  out.segments.push_back({next + 1, 0, 0});
+  return out;
 }
 
-bool Stream::write(Entry& entry, const std::string& payload) {
-  if (segments_.back().bytes >= limits_.segment_bytes) {
-    file_.reset();
-    segments_.push_back({segments_.back().number + 1, 0, 0});
+Stream::Recovered Stream::adopt(Opened opened) {
+  dir_ = std::move(opened.dir);
+  lock_ = std::move(opened.lock);
+  cursor_ = std::make_shared<const Fd>(std::move(opened.cursor));
+  directory_ = std::make_shared<const Fd>(std::move(opened.directory));
+  segments_ = std::move(opened.segments);
+  for (const Segment& segment : segments_) disk_bytes_ += segment.bytes;
+  for (Entry& entry : opened.entries) {
+    entry.key = ++next_key_;
+    count(entry);
+    entries_.push_back(std::move(entry));
+  }
+  return opened.found;
+}
+
+std::string Stream::path_of(std::uint64_t number) const { return path_in(dir_, number); }
+
+void Stream::next_segment() {
+  if (dirty_) dirty_more_.push_back(file_);
+  dirty_ = false;
+  file_.reset();
+  segments_.push_back({segments_.back().number + 1, 0, 0});
+}
+
+SpoolWrite Stream::begin(std::uint64_t order, Batch&& batch, std::int64_t unix_seconds) {
+  SpoolWrite write;
+  write.entry_ = {.key = ++next_key_, .order = order, .items = batch.items, .errors = batch.errors, .size = static_cast<std::uint32_t>(batch.payload.size()),
+                  .payload = nullptr, .taken = unix_seconds};
+  write.payload_ = std::make_shared<const std::string>(std::move(batch.payload));
+  write.cached_ = memory_bytes_ + write.entry_.size <= limits_.memory_bytes;
+  if (write.cached_) memory_bytes_ += write.entry_.size;
+  if (!on_disk()) return write;
+  if (const Segment full = segments_.back(); full.bytes >= limits_.segment_bytes) {
+    next_segment();
+    if (full.entries == 0) {  // emptied while a write that failed held it
+      write.stale_ = path_of(full.number);
+      disk_bytes_ -= full.bytes;
+      segments_.erase(segments_.end() - 2);
+    }
   }
   Segment& segment = segments_.back();
+  ++segment.entries;
+  segment.writing = true;
+  write.to_disk_ = true;
+  write.path_ = path_of(segment.number);
+  write.file_ = file_;
+  write.entry_.segment = segment.number;
+  write.offset_ = segment.bytes;
+  return write;
+}
+
+void SpoolWrite::run() {
+  if (!to_disk_) return;
+  if (!stale_.empty()) ::unlink(stale_.c_str());
   if (!file_) {
-    auto file = std::make_shared<Fd>(::open(path_of(segment.number).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!*file) return false;
+    auto file = std::make_shared<const Fd>(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!*file) return;
     file_ = std::move(file);
   }
   RecordFront front;
-  front.size = static_cast<std::uint32_t>(payload.size());
-  front.items = entry.items;
-  front.errors = entry.errors;
-  front.order = entry.order;
-  front.crc = crc_of(front, payload);
+  front.size = entry_.size;
+  front.items = entry_.items;
+  front.errors = entry_.errors;
+  front.order = entry_.order;
+  front.crc = crc_of(front, *payload_);
   std::string record(reinterpret_cast<const char*>(&front), sizeof front);
-  record.append(payload);
-  if (!write_all(file_->get(), record)) {
-    // Half a record goes again; where even that fails, the reader skips it.
-    if (::ftruncate(file_->get(), static_cast<off_t>(segment.bytes)) != 0) {
-      file_.reset();
-      segments_.push_back({segment.number + 1, 0, 0});
-    }
-    return false;
-  }
-  entry.segment = segment.number;
-  entry.offset = segment.bytes;
-  entry.on_disk = true;
-  segment.bytes += record.size();
-  ++segment.entries;
-  disk_bytes_ += record.size();
-  dirty_ = true;
-  return true;
+  record.append(*payload_);
+  written_ = write_all(file_->get(), record).has_value();
+  // Half a record goes again; where even that fails, the reader skips it.
+  if (!written_) torn_ = ::ftruncate(file_->get(), static_cast<off_t>(offset_)) != 0;
 }
 
-Stream::Taken Stream::append(std::uint64_t order, Batch&& batch, bool& disk_failed) {
-  Entry entry{order, batch.items, batch.errors, static_cast<std::uint32_t>(batch.payload.size()), 0, 0, false, nullptr};
-  disk_failed = on_disk() && !write(entry, batch.payload);
-  const bool cached = memory_bytes_ + batch.payload.size() <= limits_.memory_bytes;
-  if (!entry.on_disk && !cached) return Taken::kNoRoom;
-  if (cached) {
-    memory_bytes_ += batch.payload.size();
-    items_in_memory_ += entry.items;
-    entry.payload = std::make_shared<const std::string>(std::move(batch.payload));
-  } else {
-    items_on_disk_only_ += entry.items;
+Stream::Taken Stream::finish(SpoolWrite write, bool& disk_failed) {
+  Entry entry = std::move(write.entry_);
+  disk_failed = write.to_disk_ && !write.written_;
+  if (write.to_disk_) {
+    Segment& segment = segments_.back();  // which cannot have been closed meanwhile: it was being written to
+    segment.writing = false;
+    file_ = write.file_;
+    if (write.written_) {
+      const std::uint64_t bytes = sizeof(RecordFront) + entry.size;
+      entry.on_disk = true;
+      entry.offset = write.offset_;
+      segment.bytes += bytes;
+      disk_bytes_ += bytes;
+      dirty_ = true;
+      if (write.offset_ == 0) dirty_more_.push_back(directory_);
+    } else {
+      --segment.entries;
+      if (write.torn_) next_segment();
+    }
   }
+  if (write.cached_) memory_bytes_ -= entry.size;  // count() adds it again
+  if (!entry.on_disk && !write.cached_) return Taken::kNoRoom;
+  if (write.cached_) entry.payload = std::move(write.payload_);
+  count(entry);
   entries_.push_back(std::move(entry));
   return entries_.back().on_disk ? Taken::kDisk : Taken::kMemory;
 }
 
-std::shared_ptr<const std::string> Stream::load_front() {
-  const Entry& entry = entries_.front();
-  if (entry.payload) return entry.payload;
-  const Fd file(::open(path_of(entry.segment).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+SpoolRead Stream::reading(const Entry& entry) const {
+  SpoolRead read;
+  read.entry_ = entry;
+  if (!entry.payload) read.path_ = path_of(entry.segment);
+  return read;
+}
+
+std::shared_ptr<const std::string> SpoolRead::run() const {
+  if (entry_.payload) return entry_.payload;
+  const Fd file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return nullptr;
   RecordFront front;
-  std::string payload(entry.size, '\0');
-  if (::pread(file.get(), &front, sizeof front, static_cast<off_t>(entry.offset)) != static_cast<ssize_t>(sizeof front)) return nullptr;
-  if (::pread(file.get(), payload.data(), payload.size(), static_cast<off_t>(entry.offset + sizeof front)) != static_cast<ssize_t>(payload.size())) return nullptr;
-  if (front.magic != kMagic || front.size != entry.size || front.crc != crc_of(front, payload)) return nullptr;
+  std::string payload(entry_.size, '\0');
+  if (::pread(file.get(), &front, sizeof front, static_cast<off_t>(entry_.offset)) != static_cast<ssize_t>(sizeof front)) return nullptr;
+  if (::pread(file.get(), payload.data(), payload.size(), static_cast<off_t>(entry_.offset + sizeof front)) != static_cast<ssize_t>(payload.size())) return nullptr;
+  if (front.magic != kMagic || front.size != entry_.size || front.crc != crc_of(front, payload)) return nullptr;
   return std::make_shared<const std::string>(std::move(payload));
 }
 
+void Stream::count(const Entry& entry) {
+  if (!entry.payload) {
+    items_on_disk_only_ += entry.items;
+    return;
+  }
+  memory_bytes_ += entry.size;
+  items_in_memory_ += entry.items;
+  items_in_memory_only_ += entry.on_disk ? 0 : entry.items;
+}
+
 void Stream::forget(const Entry& entry) {
-  if (entry.payload) {
-    memory_bytes_ -= entry.size;
-    items_in_memory_ -= entry.items;
-  } else {
+  if (!entry.payload) {
     items_on_disk_only_ -= entry.items;
+    return;
+  }
+  memory_bytes_ -= entry.size;
+  items_in_memory_ -= entry.items;
+  items_in_memory_only_ -= entry.on_disk ? 0 : entry.items;
+}
+
+std::uint64_t Stream::aside_memory_bytes() const {
+  std::uint64_t sum = 0;
+  for (const Entry& entry : aside_) sum += entry.payload ? entry.size : 0;
+  return sum;
+}
+
+Stream::Entry* Stream::find(std::uint64_t key) {
+  for (std::deque<Entry>* const list : {&entries_, &aside_}) {
+    // Keys grow along `entries_`, and nearly always it is the first.
+    for (Entry& entry : *list) {
+      if (entry.key == key) return &entry;
+      if (list == &entries_ && entry.key > key) break;
+    }
+  }
+  return nullptr;
+}
+
+// Nothing that waits lies before it on the disk.
+bool Stream::lowest(const Entry& gone) const {
+  const auto before = [&](const Entry& e) { return e.on_disk && std::pair(e.segment, e.offset) < std::pair(gone.segment, gone.offset); };
+  if (std::any_of(aside_.begin(), aside_.end(), before)) return false;
+  const auto first = std::find_if(entries_.begin(), entries_.end(), [](const Entry& e) { return e.on_disk; });
+  return first == entries_.end() || !before(*first);
+}
+
+SpoolWork Stream::settle(std::uint64_t key) {
+  SpoolWork work;
+  Entry* const found = find(key);
+  if (found == nullptr) return work;
+  const Entry gone = std::move(*found);
+  for (std::deque<Entry>* const list : {&entries_, &aside_}) {
+    const auto at = std::find_if(list->begin(), list->end(), [&](const Entry& e) { return &e == found; });
+    if (at == list->end()) continue;
+    list->erase(at);
+    break;
+  }
+  forget(gone);
+  if (!gone.on_disk) return work;
+  const auto segment = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
+  if (segment == segments_.end()) return work;
+  work.cursor_file_ = cursor_;
+  --segment->entries;
+  const bool lowest_of_all = lowest(gone);
+  if (segment->entries > 0) {
+    if (lowest_of_all) work.cursor_ = {gone.segment, gone.offset + sizeof(RecordFront) + gone.size};
+    else work.done_.emplace_back(path_of(gone.segment), gone.offset);
+    return work;
+  }
+  // All of the file is settled: it goes, and the cursor before it.
+  if (lowest_of_all) work.cursor_ = {segment->number + 1, 0};
+  work.unlinked_.push_back(path_of(segment->number));
+  if (segment + 1 == segments_.end()) next_segment();
+  const auto again = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
+  disk_bytes_ -= again->bytes;
+  segments_.erase(again);
+  return work;
+}
+
+void Stream::set_aside(std::uint64_t key, std::chrono::steady_clock::time_point not_before) {
+  for (std::deque<Entry>* const list : {&entries_, &aside_}) {
+    const auto at = std::find_if(list->begin(), list->end(), [&](const Entry& e) { return e.key == key; });
+    if (at == list->end()) continue;
+    Entry entry = std::move(*at);
+    list->erase(at);
+    forget(entry);
+    if (entry.on_disk) entry.payload.reset();
+    entry.not_before = not_before;
+    entry.failures = 0;
+    ++entry.rounds;
+    count(entry);
+    aside_.push_back(std::move(entry));
+    return;
   }
 }
 
-void Stream::remove_segment(std::deque<Segment>::iterator at) {
-  ::unlink(path_of(at->number).c_str());
-  disk_bytes_ -= at->bytes;
-  segments_.erase(at);
-}
-
-void Stream::pop() {
-  const Entry gone = std::move(entries_.front());
-  entries_.pop_front();
-  forget(gone);
-  if (!gone.on_disk) return;
-  const auto segment = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
-  if (segment == segments_.end()) return;
-  --segment->entries;
-  if (segment->entries > 0) return write_cursor(gone.segment, gone.offset + sizeof(RecordFront) + gone.size);
-  // All of the file is sent: it goes, and the cursor before it.
-  const bool current = segment + 1 == segments_.end();
+std::pair<std::vector<Stream::Entry>, SpoolWork> Stream::drop_oldest(std::optional<std::uint64_t> under_way) {
+  std::pair<std::vector<Entry>, SpoolWork> out;
+  const Entry* const busy = under_way ? find(*under_way) : nullptr;
+  const std::uint64_t spared = busy != nullptr && busy->on_disk ? busy->segment : 0;
+  const auto segment = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.entries > 0 && !s.writing && s.number != spared; });
+  if (segment == segments_.end()) return out;
   const std::uint64_t number = segment->number;
-  write_cursor(number + 1, 0);
-  remove_segment(segment);
-  if (!current) return;
-  file_.reset();
-  dirty_ = false;
-  segments_.push_back({number + 1, 0, 0});
-}
-
-std::vector<Stream::Entry> Stream::drop_oldest(bool front_under_way) {
-  std::vector<Entry> gone;
-  const std::uint64_t spared = front_under_way && !entries_.empty() && entries_.front().on_disk ? entries_.front().segment : 0;
-  for (auto segment = segments_.begin(); segment != segments_.end(); ++segment) {
-    if (segment->entries == 0 || segment->number == spared) continue;
-    const std::uint64_t number = segment->number;
+  for (std::deque<Entry>* const list : {&entries_, &aside_}) {
     std::deque<Entry> kept;
-    for (Entry& entry : entries_) {
+    for (Entry& entry : *list) {
       if (!entry.on_disk || entry.segment != number) {
         kept.push_back(std::move(entry));
         continue;
       }
       forget(entry);
-      gone.push_back(std::move(entry));
+      out.first.push_back(std::move(entry));
     }
-    entries_ = std::move(kept);
-    const bool current = segment + 1 == segments_.end();
-    remove_segment(segment);
-    if (current) {
-      file_.reset();
-      segments_.push_back({number + 1, 0, 0});
-    }
-    return gone;
+    *list = std::move(kept);
   }
-  return gone;
+  out.second.unlinked_.push_back(path_of(number));
+  disk_bytes_ -= segment->bytes;
+  const bool current = segment + 1 == segments_.end();
+  if (current) next_segment();
+  segments_.erase(std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == number; }));
+  return out;
 }
 
-std::shared_ptr<const Fd> Stream::take_dirty() {
-  if (!std::exchange(dirty_, false)) return nullptr;
-  return file_;
+std::vector<std::shared_ptr<const Fd>> Stream::take_dirty() {
+  if (std::exchange(dirty_, false)) dirty_more_.push_back(file_);
+  return std::exchange(dirty_more_, {});
+}
+
+void SpoolWork::add(SpoolWork more) {
+  if (more.cursor_file_) cursor_file_ = std::move(more.cursor_file_);
+  if (more.cursor_) cursor_ = more.cursor_;
+  done_.insert(done_.end(), more.done_.begin(), more.done_.end());
+  unlinked_.insert(unlinked_.end(), more.unlinked_.begin(), more.unlinked_.end());
+}
+
+void SpoolWork::run() const {
+  if (cursor_) {
+    Cursor cursor{cursor_->first, cursor_->second, 0, 0};
+    cursor.crc = crc_of(cursor);
+    [[maybe_unused]] const ssize_t written = ::pwrite(cursor_file_->get(), &cursor, sizeof cursor, 0);  // an old cursor only repeats
+  }
+  for (const auto& [path, offset] : done_) {
+    const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!file) continue;
+    [[maybe_unused]] const ssize_t written = ::pwrite(file.get(), &kDone, sizeof kDone, static_cast<off_t>(offset + kStateAt));
+  }
+  for (const std::string& path : unlinked_) ::unlink(path.c_str());
 }
 
 }  // namespace stella::telemetry

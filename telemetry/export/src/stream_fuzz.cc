@@ -30,14 +30,25 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   put("/cursor", data + 1, cursor);
   put("/0000000000000001.seg", data + 1 + cursor, size - 1 - cursor);
   Stream stream({0, 1 << 20});
-  if (!stream.open(dir)) std::abort();
+  auto opened = Stream::open(dir);
+  if (!opened) std::abort();
+  stream.adopt(std::move(*opened));
   bool failed = false;
-  stream.append(~std::uint64_t{0}, {Signal::kLogs, "last", 1, 0}, failed);
+  SpoolWrite write = stream.begin(~std::uint64_t{0}, {Signal::kLogs, "last", 1, 0}, 0);
+  write.run();
+  stream.finish(std::move(write), failed);
   std::shared_ptr<const std::string> payload;
-  while (!stream.empty()) {
-    payload = stream.load_front();
-    stream.pop();
+  // One that is set aside and one that is settled out of turn, and then all.
+  if (stream.size() > 3) {
+    stream.set_aside(stream.front().key, {});
+    stream.settle(stream.at(1).key).run();
   }
+  while (!stream.empty()) {
+    payload = stream.reading(stream.front()).run();
+    stream.settle(stream.front().key).run();
+  }
+  while (!stream.aside().empty()) stream.settle(stream.aside().front().key).run();
+  if (stream.items_on_disk_only() + stream.items_in_memory() + stream.memory_bytes() != 0) std::abort();
   if (!payload || *payload != "last") std::abort();
   return 0;
 }

@@ -8,6 +8,8 @@
 
 #include <csignal>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "stella/testing/temp_dir.h"
 
@@ -18,18 +20,29 @@ using testing::TempDir;
 
 Batch batch(std::uint32_t items, std::string payload) { return {Signal::kLogs, std::move(payload), items, 0}; }
 
+Stream::Taken append(Stream& stream, std::uint64_t order, Batch&& batch, bool& failed) {
+  SpoolWrite write = stream.begin(order, std::move(batch), 0);
+  write.run();
+  return stream.finish(std::move(write), failed);
+}
 bool put(Stream& stream, std::uint64_t order, std::size_t size = 100) {
   bool failed = false;
-  return stream.append(order, batch(1, std::string(size, static_cast<char>('a' + order % 26))), failed) != Stream::Taken::kNoRoom;
+  return append(stream, order, batch(1, std::string(size, static_cast<char>('a' + order % 26))), failed) != Stream::Taken::kNoRoom;
 }
+std::optional<Stream::Recovered> open(Stream& stream, const std::string& dir) {
+  auto opened = Stream::open(dir);
+  if (!opened) return std::nullopt;
+  return stream.adopt(std::move(*opened));
+}
+void pop(Stream& stream) { stream.settle(stream.front().key).run(); }
 
 std::vector<std::uint64_t> drain(Stream& stream) {
   std::vector<std::uint64_t> out;
   while (!stream.empty()) {
     const std::uint64_t order = stream.front().order;
-    const auto payload = stream.load_front();
+    const auto payload = stream.reading(stream.front()).run();
     if (payload && *payload == std::string(stream.front().size, static_cast<char>('a' + order % 26))) out.push_back(order);
-    stream.pop();
+    pop(stream);
   }
   return out;
 }
@@ -59,7 +72,7 @@ TEST(Stream, IsAQueueWithoutADisk) {
 TEST(Stream, WhatDoesNotFitIntoMemoryIsReadFromDisk) {
   const TempDir dir;
   Stream stream({500, 1000});
-  ASSERT_TRUE(stream.open(dir.path()));
+  ASSERT_TRUE(open(stream, dir.path()));
   for (std::uint64_t i = 1; i <= 50; ++i) EXPECT_TRUE(put(stream, i));
   EXPECT_EQ(stream.items_in_memory(), 5u);
   EXPECT_EQ(stream.items_on_disk_only(), 45u);
@@ -71,12 +84,12 @@ TEST(Stream, TheNextProcessGoesOnWhereTheLastOneStopped) {
   const TempDir dir;
   {
     Stream stream({1 << 20, 1000});
-    ASSERT_TRUE(stream.open(dir.path()));
+    ASSERT_TRUE(open(stream, dir.path()));
     for (std::uint64_t i = 1; i <= 30; ++i) put(stream, i);
-    for (int i = 0; i < 12; ++i) stream.pop();
+    for (int i = 0; i < 12; ++i) pop(stream);
   }
   Stream stream({1 << 20, 1000});
-  const auto found = stream.open(dir.path());
+  const auto found = open(stream, dir.path());
   ASSERT_TRUE(found);
   EXPECT_EQ(found->items, 18u);
   EXPECT_EQ(found->damaged_records, 0u);
@@ -88,8 +101,8 @@ TEST(Stream, TheNextProcessGoesOnWhereTheLastOneStopped) {
 TEST(Stream, TwoProcessesDoNotShareASpool) {
   const TempDir dir;
   Stream one({1 << 20, 1000}), two({1 << 20, 1000});
-  ASSERT_TRUE(one.open(dir.path()));
-  EXPECT_FALSE(two.open(dir.path()));
+  ASSERT_TRUE(open(one, dir.path()));
+  EXPECT_FALSE(open(two, dir.path()));
   EXPECT_TRUE(put(two, 1));  // from memory
 }
 
@@ -97,7 +110,7 @@ TEST(Stream, ATornEndIsCutWhereverItIsTorn) {
   const TempDir dir;
   {
     Stream stream({1 << 20, 1 << 20});
-    ASSERT_TRUE(stream.open(dir.path()));
+    ASSERT_TRUE(open(stream, dir.path()));
     for (std::uint64_t i = 1; i <= 3; ++i) put(stream, i);
   }
   const std::string path = only_segment(dir.path());
@@ -106,7 +119,7 @@ TEST(Stream, ATornEndIsCutWhereverItIsTorn) {
     std::filesystem::remove(dir.path() + "/cursor");
     ASSERT_TRUE(write_file_durable(path, whole.substr(0, size)));
     Stream stream({1 << 20, 1 << 20});
-    const auto found = stream.open(dir.path());
+    const auto found = open(stream, dir.path());
     ASSERT_TRUE(found);
     EXPECT_EQ(found->items, 2u) << size;
     EXPECT_EQ(found->damaged_records, 0u) << size;
@@ -117,7 +130,7 @@ TEST(Stream, ADamagedRecordIsSkippedAndTheOthersStay) {
   const TempDir dir;
   {
     Stream stream({1 << 20, 1 << 20});
-    ASSERT_TRUE(stream.open(dir.path()));
+    ASSERT_TRUE(open(stream, dir.path()));
     for (std::uint64_t i = 1; i <= 5; ++i) put(stream, i);
   }
   const std::string path = only_segment(dir.path());
@@ -127,7 +140,7 @@ TEST(Stream, ADamagedRecordIsSkippedAndTheOthersStay) {
     broken[at] = static_cast<char>(broken[at] ^ 0x55);
     ASSERT_TRUE(write_file_durable(path, broken));
     Stream stream({1 << 20, 1 << 20});
-    const auto found = stream.open(dir.path());
+    const auto found = open(stream, dir.path());
     ASSERT_TRUE(found);
     const bool spare = at % 132 >= 28 && at % 132 < 32;  // the unused word
     EXPECT_EQ(found->items, spare ? 5u : 4u) << at;
@@ -140,20 +153,20 @@ TEST(Stream, ABrokenCursorRepeatsAndLosesNothing) {
   const TempDir dir;
   {
     Stream stream({1 << 20, 1 << 20});
-    ASSERT_TRUE(stream.open(dir.path()));
+    ASSERT_TRUE(open(stream, dir.path()));
     for (std::uint64_t i = 1; i <= 5; ++i) put(stream, i);
-    stream.pop();
+    pop(stream);
   }
   ASSERT_TRUE(write_file_durable(dir.path() + "/cursor", std::string(24, 'x')));
   Stream stream({1 << 20, 1 << 20});
-  ASSERT_TRUE(stream.open(dir.path()));
+  ASSERT_TRUE(open(stream, dir.path()));
   EXPECT_EQ(drain(stream), numbers(1, 5));
 }
 
 TEST(Stream, DamageWhileItRunsIsSeenWhenItIsRead) {
   const TempDir dir;
   Stream stream({0, 1 << 20});
-  ASSERT_TRUE(stream.open(dir.path()));
+  ASSERT_TRUE(open(stream, dir.path()));
   for (std::uint64_t i = 1; i <= 3; ++i) put(stream, i);
   const std::string path = only_segment(dir.path());
   std::string bytes = *read_file(path, 1 << 20);
@@ -166,19 +179,20 @@ TEST(Stream, DamageWhileItRunsIsSeenWhenItIsRead) {
 TEST(Stream, TheOldestFileGoesButNotTheEntryUnderWay) {
   const TempDir dir;
   Stream stream({0, 300});
-  ASSERT_TRUE(stream.open(dir.path()));
+  ASSERT_TRUE(open(stream, dir.path()));
   for (std::uint64_t i = 1; i <= 12; ++i) put(stream, i);
-  const auto gone = stream.drop_oldest(true);
+  auto [gone, work] = stream.drop_oldest(stream.front().key);
+  work.run();
   ASSERT_FALSE(gone.empty());
   EXPECT_EQ(stream.front().order, 1u);
   EXPECT_EQ(drain(stream).size(), 12 - gone.size());
-  EXPECT_TRUE(stream.drop_oldest(false).empty());
+  EXPECT_TRUE(stream.drop_oldest(std::nullopt).first.empty());
 }
 
 TEST(Stream, AFullDiskLeavesWholeRecordsAndGoesOnInMemory) {
   const TempDir dir;
   Stream stream({1 << 20, 1 << 20});
-  ASSERT_TRUE(stream.open(dir.path()));
+  ASSERT_TRUE(open(stream, dir.path()));
   put(stream, 1);
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
@@ -186,12 +200,80 @@ TEST(Stream, AFullDiskLeavesWholeRecordsAndGoesOnInMemory) {
   auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
   setrlimit(RLIMIT_FSIZE, &small);
   bool failed = false;
-  EXPECT_EQ(stream.append(2, batch(1, std::string(100, 'c')), failed), Stream::Taken::kMemory);
+  EXPECT_EQ(append(stream, 2, batch(1, std::string(100, 'c')), failed), Stream::Taken::kMemory);
   EXPECT_TRUE(failed);
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   put(stream, 3);
   EXPECT_EQ(drain(stream), numbers(1, 3));
+}
+
+// The first and third of five are set aside; what is settled meanwhile does not come again, neither now nor in the next process.
+TEST(Stream, WhatIsSetAsideStaysAndWhatOvertookItIsDone) {
+  const TempDir dir;
+  {
+    Stream stream({0, 300});
+    ASSERT_TRUE(open(stream, dir.path()));
+    for (std::uint64_t i = 1; i <= 9; ++i) put(stream, i);
+    stream.set_aside(stream.front().key, {});
+    pop(stream);                              // 2
+    stream.set_aside(stream.front().key, {});  // 3
+    stream.settle(stream.at(2).key).run();    // 6, before 4 and 5
+    pop(stream);                              // 4
+    EXPECT_EQ(stream.front().order, 5u);
+    EXPECT_EQ(stream.aside().size(), 2u);
+    EXPECT_EQ(*stream.reading(stream.aside()[1]).run(), std::string(100, 'd'));
+    EXPECT_EQ(stream.items_on_disk_only(), 6u);
+  }
+  Stream stream({0, 300});
+  const auto found = open(stream, dir.path());
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->items, 6u);
+  EXPECT_EQ(found->damaged_records, 0u);
+  EXPECT_EQ(drain(stream), (std::vector<std::uint64_t>{1, 3, 5, 7, 8, 9}));
+  EXPECT_EQ(stream.disk_bytes(), 0u);
+}
+
+TEST(Stream, AFullSpoolTakesWhatIsSetAsideToo) {
+  const TempDir dir;
+  Stream stream({0, 300});
+  ASSERT_TRUE(open(stream, dir.path()));
+  for (std::uint64_t i = 1; i <= 9; ++i) put(stream, i);
+  stream.set_aside(stream.front().key, {});
+  auto [gone, work] = stream.drop_oldest(std::nullopt);
+  work.run();
+  EXPECT_EQ(gone.size(), 3u);
+  EXPECT_TRUE(stream.aside().empty());
+  EXPECT_EQ(drain(stream), numbers(4, 9));
+}
+
+// A power cut: everything that was written is handed out to be synced, also what was written before the file changed.
+TEST(Stream, EveryFileThatWasWrittenToIsSynced) {
+  const TempDir dir;
+  Stream stream({0, 300});
+  ASSERT_TRUE(open(stream, dir.path()));
+  for (std::uint64_t i = 1; i <= 7; ++i) put(stream, i);
+  EXPECT_EQ(stream.take_dirty().size(), 6u);  // three files, and the directory for each of them
+  EXPECT_TRUE(stream.take_dirty().empty());
+  put(stream, 8);
+  EXPECT_EQ(stream.take_dirty().size(), 1u);
+}
+
+// While a record is written, its file neither goes nor is another's.
+TEST(Stream, AWriteUnderWayKeepsItsFile) {
+  const TempDir dir;
+  Stream stream({0, 300});
+  ASSERT_TRUE(open(stream, dir.path()));
+  put(stream, 1);
+  SpoolWrite write = stream.begin(2, batch(1, std::string(100, 'c')), 0);
+  EXPECT_TRUE(stream.drop_oldest(std::nullopt).first.empty());
+  pop(stream);
+  write.run();
+  bool failed = true;
+  EXPECT_EQ(stream.finish(std::move(write), failed), Stream::Taken::kDisk);
+  EXPECT_FALSE(failed);
+  EXPECT_EQ(drain(stream), numbers(2, 2));
+  EXPECT_EQ(only_segment(dir.path()), "");
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 //   (*exporter)->offer({.signal = Signal::kLogs, .payload = logs.take(resource), .items = n, .errors = e});
 //
 // Promises:
-//   - offer() never waits for the network or for a sync of the disk and never throws.
+//   - offer() never waits for the network, for a sync of the disk or for who sends, and never throws.
 //   - With a spool directory a batch that offer() took survives SIGKILL (it is written to a file), and a power cut after a second.
-//   - Per signal, batches are sent in the order in which they were offered; one request is under way per signal, so that no signal
+//   - Per signal, batches are sent in the order in which they were offered (but see BackoffOptions::most_aside); one request is under way per signal, so that no signal
 //     waits for another. After a crash the batch under way may be sent twice: delivery is at least once.
 //   - Nothing vanishes unseen: offered + recovered = sent + rejected + queued + spooled + dropped, per signal, at any time.
 #pragma once
@@ -51,9 +51,10 @@ enum class DropReason : std::uint8_t {
   kCorrupt,    // damaged on disk
   kTooLarge,   // larger than the queue
   kDisabled,   // no target for this signal
-  kShutdown,   // the exporter ended and had no spool to leave it in
+  kShutdown,   // the exporter ended and had no spool to leave it in: told in the log, as nobody can ask the exporter any more
+  kExpired,    // set aside, and older than `most_aside`; or without a spool, and no room for it
 };
-inline constexpr std::size_t kDropReasons = 7;
+inline constexpr std::size_t kDropReasons = 8;
 std::string_view to_string(DropReason reason);
 
 // Counts of items, unless a name says otherwise.
@@ -63,7 +64,9 @@ struct SignalStats {
   std::uint64_t sent = 0;       // acknowledged by the target
   std::uint64_t rejected = 0;   // by a partial success; never sent again
   std::uint64_t queued = 0;     // in memory, also those under way
-  std::uint64_t spooled = 0;    // on disk
+  std::uint64_t spooled = 0;    // on disk alone
+  std::uint64_t unspooled = 0;  // of those queued: on no disk, and so lost with the process
+  std::uint64_t aside = 0;      // of those queued and spooled: the target fails over them alone, others go before them
   std::array<std::uint64_t, kDropReasons> dropped{};
   std::uint64_t queue_bytes = 0, spool_bytes = 0;
   std::uint64_t batches_sent = 0, attempts = 0, retries = 0;
@@ -88,7 +91,9 @@ class Exporter {
   // Ends within a second: requests under way are given up; what is not delivered goes to the spool, or is dropped (kShutdown) where there
   // is none. Call flush() before.
   virtual ~Exporter() = default;
-  // False where the batch was dropped at once (too large, no target, no room). With a spool it costs a write into the page cache.
+  // False where the batch was dropped at once (too large, no target, no room). With a spool it costs a write into the page cache, for which
+  // no lock is held: a disk that stalls holds the caller (and others that offer batches of this kind), for as long as the system call
+  // takes; it holds neither what is sent nor stats(), nor batches of other kinds. The caller is not to be a thread that serves requests.
   virtual bool offer(Batch batch) noexcept = 0;
   // Tries at once what waits for its next attempt (a Retry-After of the target is respected). True where all that was offered before the
   // call is sent, rejected or dropped; false where the deadline passed first.
@@ -125,6 +130,11 @@ struct BackoffOptions {
   std::chrono::milliseconds first{1'000};  // the n-th retry waits a random time up to first * 2^(n-1), at most `most`
   std::chrono::milliseconds most{30'000};
   std::chrono::milliseconds most_retry_after{600'000};  // what a target asks for is respected up to this
+  // A batch over which a target fails while it takes others (503, 504, an answer that cannot be read, a broken connection) is set aside: after
+  // five attempts the next batches are tried in its place, and once one is taken and it fails again, others go before it. It is tried
+  // again after `most`, twice as long each time up to `most_retry_after`, until it is this old, and then dropped (kExpired). One that an
+  // earlier process left is as old as the last write to its file.
+  std::chrono::seconds most_aside{86'400};
 };
 
 struct ExporterOptions {
