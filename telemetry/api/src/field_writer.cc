@@ -11,6 +11,7 @@ namespace stella::telemetry::detail {
 namespace {
 
 constexpr std::size_t kSeamWindow = 64;  // of each text at a seam
+constexpr std::size_t kSeamTexts = 192;  // of one record
 
 // The last part of a key as the name of a mask: client.address -> client_address.
 std::string mask_kind(std::string_view key) {
@@ -80,6 +81,8 @@ void put_text(FieldArea& area, const Field& field, std::string_view text) {
 }
 
 void put_error(FieldArea& area, const Field& field, const ScrubPolicy& policy, std::string& masked) {
+  area.seams = true;  // its own texts are neighbours, too
+  area.last_text = KnownTexts::kUnknown;
   const Error& error = field.error();
   const std::string_view code = contracts::error_info(error.code()).wire;
   const std::string_view message = cut_utf8(error.message(), kErrorTextBytes);
@@ -112,7 +115,6 @@ void put_error(FieldArea& area, const Field& field, const ScrubPolicy& policy, s
   }
   put_field_head(head, field.order(), field.kind(), static_cast<std::size_t>(p - value));
   area.at = p;
-  ++area.texts;
 }
 
 std::string_view window_end(std::string_view text) { return text.substr(text.size() - std::min(text.size(), kSeamWindow)); }
@@ -139,11 +141,16 @@ std::size_t collect(const char* begin, const FieldArea& area, std::span<std::str
   return n;
 }
 
-// True where the seams hold nothing: each pair of neighbours is read once as one word and once as name and value, all in one pass.
-bool seams_are_clean(std::span<const std::string_view> texts) {
+// True where the seams hold nothing: each pair of neighbours is read once as one word and once as name and value, all in one pass. Such pairs
+// of known texts are known from then on.
+bool seams_are_clean(std::span<const std::string_view> texts, KnownTexts& known) {
+  static_assert(KnownTexts::kMost <= kSeamWindow);  // of a known text nothing is left out
   char joined[4096];
   char* p = joined;
+  std::array<KnownTexts::Id, kSeamTexts> ids;
+  for (std::size_t i = 0; i < texts.size(); ++i) ids[i] = known.find(texts[i]);
   for (std::size_t i = 0; i + 1 < texts.size(); ++i) {
+    if (known.harmless(ids[i], ids[i + 1])) continue;
     const std::string_view a = window_end(texts[i]), b = texts[i + 1].substr(0, kSeamWindow);
     if (a.size() < 3 || b.size() < 3) continue;
     if (joined + sizeof joined - p < 4 * static_cast<std::ptrdiff_t>(kSeamWindow) + 4) return false;
@@ -154,7 +161,9 @@ bool seams_are_clean(std::span<const std::string_view> texts) {
     p = copy_text(p, b);
     *p++ = '\n';
   }
-  return p == joined || certainly_clean({joined, static_cast<std::size_t>(p - joined)});
+  if (p != joined && !certainly_clean({joined, static_cast<std::size_t>(p - joined)})) return false;
+  for (std::size_t i = 0; i + 1 < texts.size(); ++i) known.remember_harmless(ids[i], ids[i + 1]);
+  return true;
 }
 
 }  // namespace
@@ -182,14 +191,15 @@ std::size_t field_at(const char* p, FieldView& view) {
   return head + size;
 }
 
-void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, std::string& masked) {
+void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, Scrubbing& scrubbing) {
+  std::string& masked = scrubbing.masked;
   const bool has_text = field.kind() == Field::Kind::kText || field.kind() == Field::Kind::kPath || field.kind() == Field::Kind::kPii;
   if (has_text && field.text().empty()) return;
   switch (field.kind()) {
     case Field::Kind::kText: {
       const ScrubPolicy policy = ScrubPolicy::for_tenant(tenant);
       put_text(area, field, redacted(field.text(), field.order() == kOrderStack ? kStackBytes : kTextBytes, policy, masked, area.cut));
-      ++area.texts;
+      area.text(KnownTexts::kUnknown, scrubbing.known);
       return;
     }
     case Field::Kind::kPath: {
@@ -219,11 +229,11 @@ void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant
   }
 }
 
-void mask_split_secrets(char* begin, FieldArea& area, std::string_view tenant) {
-  std::array<std::string_view, 192> texts;
-  std::array<std::uint16_t, 192> fields;
+void mask_split_secrets(char* begin, FieldArea& area, std::string_view tenant, KnownTexts& known) {
+  std::array<std::string_view, kSeamTexts> texts;
+  std::array<std::uint16_t, kSeamTexts> fields;
   const std::size_t n = collect(begin, area, texts, fields);
-  if (n < 2 || seams_are_clean({texts.data(), n})) return;
+  if (n < 2 || seams_are_clean({texts.data(), n}, known)) return;
   std::vector<bool> whole;
   if (!split_secret({texts.data(), n}, whole)) return;
   // Anew, with masks in the place of the texts that were found (of an error: all of its texts).

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "known_texts.h"
 #include "stella/telemetry/field.h"
 #include "stella/telemetry/record.h"
 #include "stella/telemetry/scrub.h"
@@ -61,14 +62,37 @@ inline char* copy_text(char* to, const char* from, std::size_t size) {
 }
 inline char* copy_text(char* to, std::string_view text) { return copy_text(to, text.data(), text.size()); }
 
+// What scrubbing needs beside the text.
+struct Scrubbing {
+  std::string masked;  // where slow paths put a redacted text
+  KnownTexts known;
+};
+
 // Where fields go. `end` leaves slack of 8 bytes for padding.
 struct FieldArea {
+  static constexpr KnownTexts::Id kNoText = KnownTexts::kNone;
+
   char* at;
   char* end;
   std::uint16_t count = 0, dropped = 0;
-  std::uint16_t texts = 0;  // fields with text, which could share a secret
   bool cut = false;
+  bool seams = false;                  // neighbouring texts may share a secret: mask_split_secrets() has to look
+  KnownTexts::Id last_text = kNoText;  // the text before
+
+  // A text stands here that could be a part of a secret.
+  void text(KnownTexts::Id id, const KnownTexts& known) {
+    if (last_text != kNoText && !known.harmless(last_text, id)) seams = true;
+    last_text = id;
+  }
 };
+
+// The text's number where it is clean and short; kUnknown with `clean` false where something may have to be masked.
+inline KnownTexts::Id check_text(std::string_view text, KnownTexts& known, bool& clean) {
+  clean = true;
+  if (const KnownTexts::Id id = known.find(text); id != KnownTexts::kUnknown) [[likely]] return id;
+  clean = certainly_clean(text);
+  return clean ? known.remember(text) : KnownTexts::kUnknown;
+}
 
 inline void put_field_head(char* to, std::uint8_t id, Field::Kind kind, std::size_t size) {
   const std::uint32_t head = id | static_cast<std::uint32_t>(kind) << 8 | static_cast<std::uint32_t>(size) << 16;
@@ -78,23 +102,26 @@ inline void put_field_head(char* to, std::uint8_t id, Field::Kind kind, std::siz
 // Both leave out an empty text: it says nothing, in lines and rows as in OTLP.
 //
 // Everything but short clean text and fixed sizes: foreign keys, long, suspicious or confidential text, errors.
-void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, std::string& masked);
+void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant, Scrubbing& scrubbing);
 
 inline constexpr std::size_t kFastText = 512;
 
-inline void put_field(FieldArea& area, const Field& field, std::string_view tenant, std::string& masked) {
+[[gnu::always_inline]] inline void put_field(FieldArea& area, const Field& field, std::string_view tenant, Scrubbing& scrubbing) {
   char* const p = area.at;
   if (field.order() == kForeignField || static_cast<std::size_t>(area.end - p) < kFastText + 8) [[unlikely]] {
-    return put_field_slow(area, field, tenant, masked);
+    return put_field_slow(area, field, tenant, scrubbing);
   }
   switch (field.kind()) {
     case Field::Kind::kText: {
       const std::string_view text = field.text();
       if (text.empty()) return;
-      if (text.size() > kFastText || !certainly_clean(text)) [[unlikely]] return put_field_slow(area, field, tenant, masked);
+      if (text.size() > kFastText) [[unlikely]] return put_field_slow(area, field, tenant, scrubbing);
+      bool clean;
+      const KnownTexts::Id id = check_text(text, scrubbing.known, clean);
+      if (!clean) [[unlikely]] return put_field_slow(area, field, tenant, scrubbing);
       put_field_head(p, field.order(), Field::Kind::kText, text.size());
       area.at = copy_text(p + 4, text);
-      ++area.texts;
+      area.text(id, scrubbing.known);
       break;
     }
     case Field::Kind::kInt:
@@ -121,14 +148,14 @@ inline void put_field(FieldArea& area, const Field& field, std::string_view tena
       std::memcpy(p + 4, field.raw().data(), 32);
       area.at = p + 36;
       break;
-    default: return put_field_slow(area, field, tenant, masked);
+    default: return put_field_slow(area, field, tenant, scrubbing);
   }
   ++area.count;
 }
 
 // Masks what is a secret only together: a token cut in two, a name in one text and its value in the next. Rewrites the fields at `begin`
-// in place where it finds one; they never grow beyond area.end. Call where there is more than one text.
-void mask_split_secrets(char* begin, FieldArea& area, std::string_view tenant);
+// in place where it finds one; they never grow beyond area.end. Call where area.seams says so.
+void mask_split_secrets(char* begin, FieldArea& area, std::string_view tenant, KnownTexts& known);
 
 // Bytes of the well-formed field at `p`, with its parts.
 std::size_t field_at(const char* p, FieldView& view);

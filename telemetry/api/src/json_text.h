@@ -1,6 +1,8 @@
 // Pieces of JSON text written straight into a buffer that the caller has made large enough: escapes, hex ids, instants.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstdint>
@@ -74,6 +76,13 @@ inline char* put_uuid(char* p, const std::uint8_t* bytes) {
 
 inline char* put_int(char* p, std::int64_t value) { return std::to_chars(p, p + 24, value).ptr; }
 
+// "00" to "99".
+inline constexpr auto kPairs = [] {
+  std::array<std::array<char, 2>, 100> pairs;
+  for (std::size_t i = 0; i < 100; ++i) pairs[i] = {static_cast<char>('0' + i / 10), static_cast<char>('0' + i % 10)};
+  return pairs;
+}();
+
 // RFC 3339, UTC, microseconds: 27 bytes. The text up to the second is remembered per thread. Async-signal-safe.
 inline char* put_time(char* p, std::int64_t ns) {
   thread_local std::int64_t known = INT64_MIN;
@@ -86,7 +95,7 @@ inline char* put_time(char* p, std::int64_t ns) {
   const auto digits = [](char* at, int count, std::uint32_t value) {
     for (int i = count - 1; i >= 0; --i, value /= 10) at[i] = static_cast<char>('0' + value % 10);
   };
-  if (second != known) {
+  if (second != known) [[unlikely]] {
     const auto day = std::chrono::floor<std::chrono::days>(std::chrono::sys_seconds(std::chrono::seconds(second)));
     const std::chrono::year_month_day date(day);
     const auto clock = static_cast<std::uint32_t>(second - day.time_since_epoch().count() * 86'400);
@@ -100,7 +109,10 @@ inline char* put_time(char* p, std::int64_t ns) {
     known = second;
   }
   std::memcpy(p, text, 20);
-  digits(p + 20, 6, static_cast<std::uint32_t>(rest / 1000));
+  const auto micros = static_cast<std::uint32_t>(rest / 1000);
+  std::memcpy(p + 20, kPairs[micros / 10'000].data(), 2);
+  std::memcpy(p + 22, kPairs[micros / 100 % 100].data(), 2);
+  std::memcpy(p + 24, kPairs[micros % 100].data(), 2);
   p[26] = 'Z';
   return p + 27;
 }
@@ -162,6 +174,20 @@ inline std::uint64_t odd_bytes(std::uint64_t word) {
   return ((word - kOnes * 0x20) & ~word & kHigh) | (word & kHigh) | zero(word ^ (kOnes * '"')) | zero(word ^ (kOnes * '\\'));
 }
 
+// Fewer than eight bytes, not none, as a word with blanks behind them.
+inline std::uint64_t last_bytes(std::string_view text) {
+  const std::size_t n = text.size();
+  std::uint64_t word = 0x2020202020202020u << 8 * n;
+  if (n >= 4) {
+    std::uint32_t first, last;
+    std::memcpy(&first, text.data(), 4);
+    std::memcpy(&last, text.data() + n - 4, 4);
+    return word | first | static_cast<std::uint64_t>(last) << 8 * (n - 4);
+  }
+  for (const std::size_t i : {std::size_t{0}, n / 2, n - 1}) word |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(text[i])) << 8 * i;
+  return word;
+}
+
 // Text without its quotes: RFC 8259 escapes, always valid UTF-8. Writes at most kEscape * text.size() bytes, touches kSlack more.
 inline char* put_escaped(char* p, std::string_view text) {
 #if defined(__SSE2__)
@@ -199,12 +225,12 @@ inline char* put_escaped(char* p, std::string_view text) {
     p = put_odd(p, text);
   }
   while (!text.empty()) {
-    if (plain(text[0])) {
-      *p++ = text[0];
-      text.remove_prefix(1);
-    } else {
-      p = put_odd(p, text);
-    }
+    const std::uint64_t word = last_bytes(text), odd = odd_bytes(word);
+    std::memcpy(p, &word, 8);
+    const std::size_t clean = std::min(text.size(), odd == 0 ? 8 : static_cast<std::size_t>(__builtin_ctzll(odd)) / 8);
+    p += clean;
+    text.remove_prefix(clean);
+    if (!text.empty()) p = put_odd(p, text);
   }
   return p;
 }

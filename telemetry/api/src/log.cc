@@ -17,10 +17,10 @@ constexpr std::size_t kModuleBytes = 128, kMessageBytes = 2048;
 
 void set_ids(RecordHead& head, const Context& context) {
   // Outside of any span the process itself is the work.
-  const Context& ids = context.trace_id.empty() ? process_context() : context;
+  const Context& ids = no_id(context.trace_id) ? process_context() : context;
   head.trace_flags = ids.flags;
   head.trace_id = ids.trace_id.bytes();
-  head.span_id = (ids.span_id.empty() ? process_context() : ids).span_id.bytes();
+  head.span_id = (no_id(ids.span_id) ? process_context() : ids).span_id.bytes();
   head.parent_span_id = ids.parent_span_id.bytes();
 }
 
@@ -41,12 +41,12 @@ void emit(Level level, std::string_view module, std::string_view message, std::i
   FieldArea area{q, p.scratch + kRecordBytes - 16};
   const Field* field = fields.begin();
   const Field* const end = field + std::min<std::size_t>(fields.size(), kLineFields);
-  for (; field != end; ++field) put_field(area, *field, tenant, p.masked);
+  for (; field != end; ++field) put_field(area, *field, tenant, p.scrubbing);
   if (fields.size() > kLineFields) [[unlikely]] {
     area.dropped = static_cast<std::uint16_t>(area.dropped + (fields.size() - kLineFields));
     area.cut = true;
   }
-  if (area.texts > 1) mask_split_secrets(q, area, tenant);
+  if (area.seams) [[unlikely]] mask_split_secrets(q, area, tenant, p.scrubbing.known);
 
   std::memset(area.at, 0, 8);
   const std::size_t size = (static_cast<std::size_t>(area.at - p.scratch) + 7) & ~std::size_t{7};

@@ -6,7 +6,6 @@
 #include <mutex>
 #include <new>
 
-#include "field_writer.h"
 #include "stella/telemetry/scrub.h"
 
 namespace stella::telemetry::detail {
@@ -32,11 +31,13 @@ void once_per_process() {
 }
 
 // Copies a text of the context: scrubbed, at most `most` bytes.
-char* put_context_text(char* p, std::string_view text, std::size_t most, std::string_view tenant, std::string& masked, std::uint16_t& size) {
-  if (!text.empty() && !certainly_clean(text)) {
-    masked.clear();
-    scrub_append(masked, text, {.let_through = {}, .tenant = tenant});
-    text = masked;
+char* put_context_text(char* p, std::string_view text, std::size_t most, std::string_view tenant, Scrubbing& scrubbing, std::uint16_t& size) {
+  bool clean = true;
+  if (!text.empty()) check_text(text, scrubbing.known, clean);
+  if (!clean) {
+    scrubbing.masked.clear();
+    scrub_append(scrubbing.masked, text, {.let_through = {}, .tenant = tenant});
+    text = scrubbing.masked;
   }
   text = cut_utf8(text, most);
   size = static_cast<std::uint16_t>(text.size());
@@ -64,7 +65,7 @@ Producer& make_producer() {
   return *made;
 }
 
-std::size_t lay_out_context(const Context& context, RecordHead& head, char* texts, std::string& masked) {
+std::size_t lay_out_context(const Context& context, RecordHead& head, char* texts, Scrubbing& scrubbing) {
   head.project_id = context.project_id.uuid().bytes();
   head.request_id = context.request_id.uuid().bytes();
   head.job_id = context.job_id.uuid().bytes();
@@ -73,17 +74,17 @@ std::size_t lay_out_context(const Context& context, RecordHead& head, char* text
   char* p = texts;
   head.tenant = static_cast<std::uint16_t>(tenant.size());  // a slug by construction
   p = copy_text(p, tenant);
-  p = put_context_text(p, context.actor, kActorBytes, tenant, masked, head.actor);
-  p = put_context_text(p, context.route, kRouteBytes, tenant, masked, head.route);
-  p = put_context_text(p, context.method, kMethodBytes, tenant, masked, head.method);
-  p = put_context_text(p, context.tracestate, kTracestateBytes, tenant, masked, head.tracestate);
+  p = put_context_text(p, context.actor, kActorBytes, tenant, scrubbing, head.actor);
+  p = put_context_text(p, context.route, kRouteBytes, tenant, scrubbing, head.route);
+  p = put_context_text(p, context.method, kMethodBytes, tenant, scrubbing, head.method);
+  p = put_context_text(p, context.tracestate, kTracestateBytes, tenant, scrubbing, head.tracestate);
   return static_cast<std::size_t>(p - texts);
 }
 
 void Producer::lay_out() {
-  texts = lay_out_context(*context, head(), scratch + sizeof(RecordHead), masked);
+  texts = lay_out_context(*context, head(), scratch + sizeof(RecordHead), scrubbing);
   // A line always names a request or a job; outside of both, the process is the request.
-  if (context->request_id.is_nil() && context->job_id.is_nil()) head().request_id = process_context().request_id.uuid().bytes();
+  if (no_id(context->request_id.uuid()) && no_id(context->job_id.uuid())) head().request_id = process_context().request_id.uuid().bytes();
   stale = false;
 }
 
@@ -112,30 +113,33 @@ const Context& process_context() {
   return context;
 }
 
-SpanBuffer::SpanBuffer() : data(static_cast<char*>(::operator new(kFirstBytes))), capacity(kFirstBytes) {}
+SpanBuffer::SpanBuffer() : data(static_cast<char*>(::operator new(kFirstBytes))), capacity(kFirstBytes) { area = {fields(), data + capacity - kSlack}; }
 SpanBuffer::~SpanBuffer() { ::operator delete(data); }
 
 void SpanBuffer::reset() {
-  used = kHeadRoom;
+  area = {fields(), data + capacity - kSlack};
   seen[0] = seen[1] = seen[2] = seen[3] = seen_foreign = 0;
-  fields = dropped_fields = links = dropped_links = events = dropped_events = texts = 0;
-  cut = keep = false;
+  links = dropped_links = events = dropped_events = 0;
+  keep = false;
   if (event_bytes.capacity() > kFirstBytes) event_bytes = std::string();
   else event_bytes.clear();
 }
 
 bool SpanBuffer::reserve(std::size_t more) {
   constexpr std::size_t kMost = kRecordBytes;
-  if (used + more + 16 <= capacity) return true;
-  if (used + more + 16 > kMost) return false;
+  const auto used = static_cast<std::size_t>(area.at - data);
+  if (used + more + kSlack <= capacity) return true;
+  if (used + more + kSlack > kMost) return false;
   std::size_t bytes = capacity;
-  while (bytes < used + more + 16) bytes *= 2;
+  while (bytes < used + more + kSlack) bytes *= 2;
   bytes = bytes < kMost ? bytes : kMost;
   char* const larger = static_cast<char*>(::operator new(bytes));
   std::memcpy(larger, data, used);  // at the end of a span its head is laid out already
   ::operator delete(data);
   data = larger;
   capacity = bytes;
+  area.at = data + used;
+  area.end = data + capacity - kSlack;
   return true;
 }
 

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 
+#include "field_writer.h"
 #include "random.h"
 #include "span_buffer.h"
 #include "stella/telemetry/context.h"
@@ -30,7 +32,7 @@ struct Producer {
 
   char* scratch = nullptr;     // kRecordBytes and slack
   std::size_t texts = 0;       // bytes of the context's texts behind the head
-  std::string masked;          // where slow paths put a redacted text
+  Scrubbing scrubbing;
 
   static constexpr std::size_t kSpare = 32;
   SpanBuffer* spare[kSpare] = {};
@@ -60,11 +62,22 @@ inline Producer& producer() {
 // Head (ids and sizes) and texts of a context, scrubbed; at most kContextBytes. Returns the bytes of the texts.
 inline constexpr std::size_t kTenantBytes = 64, kActorBytes = 128, kRouteBytes = 256, kMethodBytes = 16, kTracestateBytes = 512;
 inline constexpr std::size_t kContextBytes = kTenantBytes + kActorBytes + kRouteBytes + kMethodBytes + kTracestateBytes;
-std::size_t lay_out_context(const Context& context, RecordHead& head, char* texts, std::string& masked);
+std::size_t lay_out_context(const Context& context, RecordHead& head, char* texts, Scrubbing& scrubbing);
 
 // The ids under which records outside of any request or job stand: one trace and request per process.
 const Context& process_context();
 
 void push(std::string_view record) noexcept;
+
+// An id of zeros alone: as its empty() says, without a call.
+template <class Id>
+bool no_id(const Id& id) {
+  const auto& bytes = id.bytes();
+  static_assert(sizeof bytes == 8 || sizeof bytes == 16);
+  std::uint64_t first, last;
+  std::memcpy(&first, bytes.data(), 8);
+  std::memcpy(&last, bytes.data() + sizeof bytes - 8, 8);
+  return (first | last) == 0;
+}
 
 }  // namespace stella::telemetry::detail

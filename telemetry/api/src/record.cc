@@ -64,64 +64,65 @@ bool next_error_field(std::string_view& rest, std::string_view& name, std::strin
   return take(rest, name_size) && take(rest, name_size, name) && take(rest, size) && take(rest, size, value);
 }
 
-std::size_t RecordView::take_field(std::string_view rest, FieldView& out) {
-  constexpr std::size_t kHead = 4;
-  if (rest.size() < kHead) return 0;
-  const auto id = static_cast<std::uint8_t>(rest[0]), kind = static_cast<std::uint8_t>(rest[1]);
-  if (kind > static_cast<std::uint8_t>(Field::Kind::kError)) return 0;
-  if (id == kForeignField ? rest.size() == kHead || rest[kHead] == 0 : id >= detail::kFieldKeys.size()) return 0;
-  std::uint16_t size;
-  std::memcpy(&size, rest.data() + 2, sizeof size);
-  const std::size_t whole = kHead + (id == kForeignField ? 1u + static_cast<std::uint8_t>(rest[kHead]) : 0u) + size;
-  if (rest.size() < whole) return 0;
-  if (const std::size_t fixed = detail::kValueSizes[kind]; fixed != 0 && fixed != size) return 0;
-  return known_field(rest.data(), out);
+namespace {
+
+// The end of `count` well-formed fields at `p`; nullptr where they are not, or do not end before `end`.
+const char* skip_fields(const char* p, const char* end, std::size_t count) {
+  constexpr std::ptrdiff_t kHead = 4;
+  for (; count > 0; --count) {
+    if (end - p < kHead) return nullptr;
+    const auto id = static_cast<std::uint8_t>(p[0]), kind = static_cast<std::uint8_t>(p[1]);
+    std::uint16_t size;
+    std::memcpy(&size, p + 2, sizeof size);
+    if (kind >= detail::kValueSizes.size()) return nullptr;
+    const std::size_t fixed = detail::kValueSizes[kind];
+    if (fixed != 0 && fixed != size) return nullptr;
+    p += kHead;
+    if (id == kForeignField) {
+      if (p == end || *p == 0) return nullptr;
+      if (end - p < 1 + static_cast<std::uint8_t>(*p)) return nullptr;
+      p += 1 + static_cast<std::uint8_t>(*p);
+    } else if (id >= detail::kFieldKeys.size()) {
+      return nullptr;
+    }
+    if (end - p < size) return nullptr;
+    p += size;
+  }
+  return p;
+}
+
+}  // namespace
+
+bool RecordView::find_parts(std::size_t available) {
+  const RecordHead& h = head_;
+  if (h.size < sizeof h || h.size % 8 != 0 || h.size > kRecordBytes || h.size > available) return false;
+  if (h.kind != RecordKind::kLog && h.kind != RecordKind::kSpan) return false;
+  if (h.level > Level::kError || h.span_kind > SpanKind::kConsumer || h.status > SpanStatus::kError || h.sampling > SamplingReason::kUndecided) return false;
+  const std::size_t texts = std::size_t{h.tenant} + h.actor + h.route + h.method + h.tracestate + h.module + h.message;
+  if (texts > h.size - sizeof h) return false;
+  const char* const end = data_ + h.size;
+  fields_ = data_ + sizeof h + texts;
+  links_ = skip_fields(fields_, end, h.field_count);
+  if (links_ == nullptr || end - links_ < h.link_count * 24) return false;
+  events_ = links_ + h.link_count * 24;
+  const char* p = events_;
+  for (std::size_t i = 0; i < h.event_count; ++i) {
+    constexpr std::ptrdiff_t kHead = 12;
+    if (end - p < kHead) return false;
+    std::uint16_t name, count;
+    std::memcpy(&name, p + 8, sizeof name);
+    std::memcpy(&count, p + 10, sizeof count);
+    p += kHead;
+    if (end - p < name) return false;
+    p = skip_fields(p + name, end, count);
+    if (p == nullptr) return false;
+  }
+  return true;
 }
 
 std::optional<RecordView> RecordView::parse(std::string_view bytes) {
-  std::optional<RecordView> out{RecordView()};
-  RecordView& v = *out;
-  if (bytes.size() < sizeof v.head_) return std::nullopt;
-  std::memcpy(&v.head_, bytes.data(), sizeof v.head_);
-  const RecordHead& h = v.head_;
-  if (h.size < sizeof h || h.size % 8 != 0 || h.size > kRecordBytes || h.size > bytes.size()) return std::nullopt;
-  if (h.kind != RecordKind::kLog && h.kind != RecordKind::kSpan) return std::nullopt;
-  if (h.level > Level::kError || h.span_kind > SpanKind::kConsumer || h.status > SpanStatus::kError || h.sampling > SamplingReason::kUndecided) return std::nullopt;
-  v.bytes_ = bytes.substr(0, h.size);
-  const std::size_t texts = std::size_t{h.tenant} + h.actor + h.route + h.method + h.tracestate + h.module + h.message;
-  if (texts > h.size - sizeof h) return std::nullopt;
-  const char* p = v.bytes_.data() + sizeof h;
-  const auto text = [&p](std::string_view& into, std::size_t size) {
-    into = {p, size};
-    p += size;
-  };
-  text(v.tenant_, h.tenant);
-  text(v.actor_, h.actor);
-  text(v.route_, h.route);
-  text(v.method_, h.method);
-  text(v.tracestate_, h.tracestate);
-  text(v.module_, h.module);
-  text(v.message_, h.message);
-  std::string_view rest(p, h.size - sizeof h - texts);
-  const auto skip = [&rest](std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      FieldView field;
-      const std::size_t used = take_field(rest, field);
-      if (used == 0) return false;
-      rest.remove_prefix(used);
-    }
-    return true;
-  };
-  v.fields_ = rest;
-  if (!skip(h.field_count)) return std::nullopt;
-  if (!take(rest, h.link_count * std::size_t{24}, v.links_)) return std::nullopt;
-  v.events_ = rest;
-  for (std::size_t i = 0; i < h.event_count; ++i) {
-    std::int64_t ns;
-    std::uint16_t name, count;
-    std::string_view name_text;
-    if (!take(rest, ns) || !take(rest, name) || !take(rest, count) || !take(rest, name, name_text) || !skip(count)) return std::nullopt;
-  }
+  std::optional<RecordView> out;
+  if (bytes.size() >= sizeof(RecordHead) && !out.emplace(Unchecked{bytes.data()}).find_parts(bytes.size())) out.reset();
   return out;
 }
 

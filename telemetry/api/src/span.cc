@@ -43,14 +43,16 @@ bool tail_keep_of(Producer& p, const Context& context) {
 
 // Takes an earlier field of the same key out.
 void remove_field(SpanBuffer& b, const Field& field) {
-  char* p = b.data + kHeadRoom;
-  for (std::uint16_t i = 0; i < b.fields; ++i) {
+  char* p = b.fields();
+  for (std::uint16_t i = 0; i < b.area.count; ++i) {
     FieldView view;
     const std::size_t size = field_at(p, view);
     if (view.id == field.order() && (view.id != kForeignField || view.key == field.key())) {
-      std::memmove(p, p + size, b.used - static_cast<std::size_t>(p + size - b.data));
-      b.used -= size;
-      --b.fields;
+      std::memmove(p, p + size, static_cast<std::size_t>(b.area.at - (p + size)));
+      b.area.at -= size;
+      --b.area.count;
+      b.area.seams = true;  // others are neighbours now
+      b.area.last_text = KnownTexts::kUnknown;
       return;
     }
     p += size;
@@ -83,8 +85,8 @@ std::size_t room_for(const Field& field) {
 
 }  // namespace
 
-void SpanCore::begin(Producer& p, Context& context) {
-  if (context.trace_id.empty()) [[unlikely]] {
+[[gnu::always_inline]] inline void SpanCore::begin(Producer& p, Context& context) {
+  if (no_id(context.trace_id)) [[unlikely]] {
     context.trace_id = p.random.trace_id();
     context.span_id = SpanId();
     context.started_here = true;
@@ -112,22 +114,16 @@ void SpanCore::add(const Field& field) {
   SpanBuffer& b = *buffer_;
   if (field.kind() == Field::Kind::kError) status_ = 2;
   if (seen_before(b, field)) [[unlikely]] remove_field(b, field);
-  if (b.fields >= kAttributes && field.kind() != Field::Kind::kError) [[unlikely]] {
-    ++b.dropped_fields;
+  if (b.area.count >= kAttributes && field.kind() != Field::Kind::kError) [[unlikely]] {
+    ++b.area.dropped;
     return;
   }
   const std::size_t room = room_for(field);
-  if (b.capacity - b.used < room + 16) [[unlikely]] {
-    if (!b.reserve(room)) b.reserve(kRecordBytes - 16 - b.used);
+  if (static_cast<std::size_t>(b.area.end - b.area.at) < room) [[unlikely]] {
+    if (!b.reserve(room)) b.reserve(kRecordBytes - SpanBuffer::kSlack - static_cast<std::size_t>(b.area.at - b.data));
   }
   Producer& p = producer();
-  FieldArea area{b.data + b.used, b.data + b.capacity - 16};
-  put_field(area, field, p.context->tenant_id.str(), p.masked);
-  b.used = static_cast<std::size_t>(area.at - b.data);
-  b.fields = static_cast<std::uint16_t>(b.fields + area.count);
-  b.dropped_fields = static_cast<std::uint16_t>(b.dropped_fields + area.dropped);
-  b.texts = static_cast<std::uint16_t>(b.texts + area.texts);
-  b.cut |= area.cut;
+  put_field(b.area, field, p.context->tenant_id.str(), p.scrubbing);
 }
 
 void SpanCore::add_link(const TraceParent& other) {
@@ -159,16 +155,16 @@ void SpanCore::add_event(std::string_view name, std::initializer_list<Field> fie
   char* const first = copy_text(at + 12, name);
   FieldArea area{first, at + kTextBytes + 512};
   for (const Field& field : fields) {
-    if (area.count < 32) put_field(area, field, p.context->tenant_id.str(), p.masked);
+    if (area.count < 32) put_field(area, field, p.context->tenant_id.str(), p.scrubbing);
     else area.cut = true;
   }
-  if (area.texts > 1) mask_split_secrets(first, area, p.context->tenant_id.str());
+  if (area.seams) mask_split_secrets(first, area, p.context->tenant_id.str(), p.scrubbing.known);
   std::memcpy(at + 10, &area.count, 2);
   const auto size = static_cast<std::size_t>(area.at - at);
-  b.cut |= area.cut;
+  b.area.cut |= area.cut;
   if (b.event_bytes.size() + size > kRecordBytes / 2) {
     ++b.dropped_events;
-    b.cut = true;
+    b.area.cut = true;
     return;
   }
   b.event_bytes.append(at, size);
@@ -201,77 +197,69 @@ void SpanCore::finish(Producer& p, const Context& context, bool ambient) {
   const bool sampled = (context.flags & TraceParent::kSampled) != 0;
   if (!sampled && !tail_keep_of(p, context)) return forget(p);  // was open only because its tenant might have chosen it
 
-  if (b.texts > 1) {
-    FieldArea area{b.data + b.used, b.data + b.capacity - 16};
-    area.count = b.fields;
-    mask_split_secrets(b.data + kHeadRoom, area, context.tenant_id.str());
-    b.used = static_cast<std::size_t>(area.at - b.data);
-    b.fields = area.count;
-    b.dropped_fields = static_cast<std::uint16_t>(b.dropped_fields + area.dropped);
-    b.cut |= area.cut;
-  }
+  if (b.area.seams) [[unlikely]] mask_split_secrets(b.fields(), b.area, context.tenant_id.str(), p.scrubbing.known);
   // Right in front of the fields: head, texts of the context, name.
   const std::string_view prefix = name_.prefix(), name = name_.text().substr(0, kNameBytes - prefix.size());
   const std::size_t name_size = prefix.size() + name.size();
-  char* const fields = b.data + kHeadRoom;
-  copy_text(copy_text(fields - name_size, prefix), name);
+  char* const name_at = b.fields() - name_size;
+  copy_text(copy_text(name_at, prefix), name);
   char* record;
-  RecordHead head;
   if (ambient) {
     p.prepare();
-    char* const texts = fields - name_size - p.texts;
-    copy_text(texts, p.scratch + sizeof(RecordHead), p.texts);
-    record = texts - sizeof(RecordHead);
-    head = p.head();
-    head.request_id = context.request_id.uuid().bytes();
+    record = name_at - p.texts - sizeof(RecordHead);
+    copy_text(record, p.scratch, sizeof(RecordHead) + p.texts);
   } else {
+    RecordHead head;
     char texts[kContextBytes];
-    const std::size_t size = lay_out_context(context, head, texts, p.masked);
-    record = fields - name_size - size;
-    copy_text(record, texts, size);
-    record -= sizeof(RecordHead);
+    const std::size_t size = lay_out_context(context, head, texts, p.scrubbing);
+    record = name_at - size - sizeof(RecordHead);
+    std::memcpy(record, &head, sizeof head);
+    copy_text(record + sizeof head, texts, size);
   }
   if (const std::size_t more = b.links * std::size_t{24} + b.event_bytes.size(); more != 0) [[unlikely]] {
     const std::ptrdiff_t offset = record - b.data;
     if (b.reserve(more)) {
-      char* q = b.data + b.used;
+      char* const q = b.area.at;
       std::memcpy(q, b.link_bytes, b.links * std::size_t{24});
       std::memcpy(q + b.links * std::size_t{24}, b.event_bytes.data(), b.event_bytes.size());
-      b.used += more;
+      b.area.at += more;
       record = b.data + offset;
     } else {
       b.dropped_links = static_cast<std::uint16_t>(b.dropped_links + std::exchange(b.links, std::uint16_t{0}));
       b.dropped_events = static_cast<std::uint16_t>(b.dropped_events + std::exchange(b.events, std::uint16_t{0}));
-      b.cut = true;
+      b.area.cut = true;
     }
   }
-  char* const end = b.data + b.used;
+  char* const end = b.area.at;
   std::memset(end, 0, 8);
   const std::size_t size = (static_cast<std::size_t>(end - record) + 7) & ~std::size_t{7};
+  // Written in its place: a copy of what was just written in parts would have to wait for all of them.
+  using LooseHead [[gnu::aligned(1)]] = RecordHead;
+  LooseHead& head = *reinterpret_cast<LooseHead*>(record);
   head.size = static_cast<std::uint32_t>(size);
   head.kind = RecordKind::kSpan;
   head.level = Level::kInfo;
-  head.flags = static_cast<std::uint8_t>((b.cut ? RecordHead::kTruncated : 0) | (local_root_ ? RecordHead::kLocalRoot : 0) |
+  head.flags = static_cast<std::uint8_t>((b.area.cut ? RecordHead::kTruncated : 0) | (local_root_ ? RecordHead::kLocalRoot : 0) |
                                          (remote_parent_ ? RecordHead::kRemoteParent : 0) | (b.keep ? RecordHead::kKeep : 0));
   head.trace_flags = context.flags;
   head.ns = b.start_ns;
   head.end_ns = b.start_ns + std::max<std::int64_t>(0, now.mono - b.start_mono);
   head.threshold = context.threshold;
+  if (ambient) head.request_id = context.request_id.uuid().bytes();
   head.trace_id = context.trace_id.bytes();
   head.span_id = context.span_id.bytes();
   head.parent_span_id = context.parent_span_id.bytes();
   head.span_kind = kind_;
   head.status = static_cast<SpanStatus>(status_);
   head.sampling = sampled ? context.sampling : SamplingReason::kUndecided;
-  head.field_count = b.fields;
+  head.field_count = b.area.count;
   head.link_count = b.links;
   head.event_count = b.events;
-  head.dropped_fields = b.dropped_fields;
+  head.dropped_fields = b.area.dropped;
   head.dropped_links = b.dropped_links;
   head.dropped_events = b.dropped_events;
   head.module = 0;
   head.message = static_cast<std::uint16_t>(name_size);
-  std::memcpy(record, &head, sizeof head);
   push({record, size});
   forget(p);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "field_writer.h"
 #include "stella/telemetry/active_span.h"
 #include "stella/telemetry/record.h"
 
@@ -17,20 +18,18 @@ inline constexpr std::size_t kHeadRoom = sizeof(RecordHead) + 64 + 128 + 256 + 1
 static_assert(kHeadRoom % 8 == 0);
 
 struct SpanBuffer {
-  static constexpr std::size_t kFirstBytes = 4096;
+  static constexpr std::size_t kFirstBytes = 4096, kSlack = 16;
 
   ActiveSpan active;        // of a Span: linked while it is open
   char* data = nullptr;     // kHeadRoom, then fields
   std::size_t capacity = 0;
-  std::size_t used = kHeadRoom;
+  FieldArea area{};         // behind kHeadRoom; `cut` holds for all of the span
   std::int64_t start_ns = 0, start_mono = 0;
   std::uint64_t seen[4] = {};  // ids of the fields that are there
   std::uint64_t seen_foreign = 0;
-  std::uint16_t fields = 0, dropped_fields = 0;
   std::uint16_t links = 0, dropped_links = 0;
   std::uint16_t events = 0, dropped_events = 0;
-  std::uint16_t texts = 0;
-  bool cut = false, keep = false;
+  bool keep = false;
   char link_bytes[kLinks * 24];
   std::string event_bytes;
 
@@ -39,7 +38,8 @@ struct SpanBuffer {
   SpanBuffer(const SpanBuffer&) = delete;
   SpanBuffer& operator=(const SpanBuffer&) = delete;
   void reset();
-  // Makes room for `more` bytes behind what is used, up to kRecordBytes in all; false where there is none.
+  char* fields() const { return data + kHeadRoom; }
+  // Makes room for `more` bytes behind the fields, up to kRecordBytes in all; false where there is none.
   bool reserve(std::size_t more);
 };
 

@@ -87,15 +87,15 @@ class RecordView {
   static std::optional<RecordView> parse(std::string_view bytes);
 
   const RecordHead& head() const { return head_; }
-  std::string_view bytes() const { return bytes_; }
-  std::string_view tenant() const { return tenant_; }  // "" is the platform
-  std::string_view actor() const { return actor_; }
-  std::string_view route() const { return route_; }
-  std::string_view method() const { return method_; }
-  std::string_view tracestate() const { return tracestate_; }
-  std::string_view module() const { return module_; }
-  std::string_view message() const { return message_; }  // of a log
-  std::string_view name() const { return message_; }     // of a span
+  std::string_view bytes() const { return {data_, head_.size}; }
+  std::string_view tenant() const { return {data_ + sizeof head_, head_.tenant}; }  // "" is the platform
+  std::string_view actor() const { return {end_of(tenant()), head_.actor}; }
+  std::string_view route() const { return {end_of(actor()), head_.route}; }
+  std::string_view method() const { return {end_of(route()), head_.method}; }
+  std::string_view tracestate() const { return {end_of(method()), head_.tracestate}; }
+  std::string_view module() const { return {end_of(tracestate()), head_.module}; }
+  std::string_view message() const { return {end_of(module()), head_.message}; }  // of a log
+  std::string_view name() const { return message(); }                             // of a span
 
   // Fields in the order they were written; of a key that is there twice, the last counts. f(const FieldView&).
   template <class F>
@@ -105,41 +105,55 @@ class RecordView {
   // f(std::span<const uint8_t, 16> trace, std::span<const uint8_t, 8> span)
   template <class F>
   void each_link(F&& f) const {
-    const auto* p = reinterpret_cast<const std::uint8_t*>(links_.data());
+    const auto* p = reinterpret_cast<const std::uint8_t*>(links_);
     for (std::size_t i = 0; i < head_.link_count; ++i, p += 24) f(std::span<const std::uint8_t, 16>(p, 16), std::span<const std::uint8_t, 8>(p + 16, 8));
   }
   // f(std::int64_t ns, std::string_view name, fields), where fields(g) calls g(const FieldView&).
   template <class F>
   void each_event(F&& f) const {
-    std::string_view rest = events_;
+    const char* p = events_;
     for (std::size_t i = 0; i < head_.event_count; ++i) {
       std::int64_t ns;
       std::uint16_t name, count;
-      std::memcpy(&ns, rest.data(), 8);
-      std::memcpy(&name, rest.data() + 8, 2);
-      std::memcpy(&count, rest.data() + 10, 2);
-      const std::string_view text = rest.substr(12, name);
-      const std::string_view fields = rest.substr(12 + name);
+      std::memcpy(&ns, p, 8);
+      std::memcpy(&name, p + 8, 2);
+      std::memcpy(&count, p + 10, 2);
+      const std::string_view text(p + 12, name);
+      const char* const fields = p + 12 + name;
       f(ns, text, [&](auto&& g) { walk_fields(fields, count, g); });
-      std::size_t used = 12u + name;
-      walk_fields(fields, count, [&](const FieldView& v) { used = static_cast<std::size_t>(v.value.data() + v.value.size() - rest.data()); });
-      rest.remove_prefix(used);
+      p = walk_fields(fields, count, [](const FieldView&) {});
     }
   }
 
  private:
-  RecordView() = default;
+  // At least a head; finish it with find_parts().
+  struct Unchecked {
+    const char* data;
+  };
+
+ public:
+  explicit RecordView(Unchecked record) : data_(record.data), head_(read_head(record.data)) {}
+
+ private:
+  static RecordHead read_head(const char* p) {
+    RecordHead head;
+    std::memcpy(&head, p, sizeof head);
+    return head;
+  }
+  // False where something in the record is malformed.
+  bool find_parts(std::size_t available);
+
+  static const char* end_of(std::string_view text) { return text.data() + text.size(); }
   template <class F>
-  static void walk_fields(std::string_view rest, std::size_t count, F&& f) {
+  static const char* walk_fields(const char* p, std::size_t count, F&& f) {
     for (std::size_t i = 0; i < count; ++i) {
       FieldView field;
-      rest.remove_prefix(known_field(rest.data(), field));
+      p += known_field(p, field);
       f(static_cast<const FieldView&>(field));
     }
+    return p;
   }
-  // Bytes of the first field of `rest`; 0 where it is malformed.
-  static std::size_t take_field(std::string_view rest, FieldView& out);
-  // The same for a field that parse() has checked.
+  // A field that parse() has checked; its bytes.
   static std::size_t known_field(const char* p, FieldView& out) {
     out.id = static_cast<std::uint8_t>(p[0]);
     out.kind = static_cast<Field::Kind>(p[1]);
@@ -157,8 +171,9 @@ class RecordView {
     return at + size;
   }
 
+  const char* data_;
+  const char *fields_ = nullptr, *links_ = nullptr, *events_ = nullptr;
   RecordHead head_;
-  std::string_view bytes_, tenant_, actor_, route_, method_, tracestate_, module_, message_, fields_, links_, events_;
 };
 
 // Key and kind of a row of contracts/fields.json ("" where there is none).
