@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
+#include <cstring>
 #include <thread>
 
 #include "convert.h"
@@ -330,18 +332,24 @@ class Backend::Impl {
   std::size_t walk(std::string_view bytes, std::size_t most, bool internal, std::uint64_t& records) {
     std::size_t used = 0;
     while (used < bytes.size() && used < most) {
-      RecordHead head;
       const std::string_view rest = bytes.substr(used);
-      if (rest.size() >= sizeof head) std::memcpy(&head, rest.data(), sizeof head);
+      std::uint32_t size = 0;
+      auto kind = RecordKind::kPadding;
+      if (rest.size() >= sizeof(RecordHead)) {
+        std::memcpy(&size, rest.data() + offsetof(RecordHead, size), sizeof size);
+        std::memcpy(&kind, rest.data() + offsetof(RecordHead, kind), sizeof kind);
+      }
       ++records;
-      if (head.size < sizeof head || head.size % 8 != 0 || head.size > rest.size()) {
+      if (size < sizeof(RecordHead) || size % 8 != 0 || size > rest.size()) {
         torn();  // where the next one begins is not known
         return bytes.size();
       }
-      used += head.size;
-      const std::string_view record = rest.substr(0, head.size);
-      if (head.kind == RecordKind::kLog) {
-        waiting_.push_back({head.ns, record, internal});
+      used += size;
+      const std::string_view record = rest.substr(0, size);
+      if (kind == RecordKind::kLog) {
+        std::int64_t ns;
+        std::memcpy(&ns, record.data() + offsetof(RecordHead, ns), sizeof ns);
+        waiting_.push_back({ns, record, internal});
       } else if (const auto view = RecordView::parse(record)) {
         take(*view, internal);
       } else {

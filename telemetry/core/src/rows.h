@@ -10,6 +10,7 @@
 
 #include "stella/base/sync.h"
 #include "stella/telemetry/backend.h"
+#include "stella/telemetry/clock.h"
 
 namespace stella::telemetry {
 
@@ -43,7 +44,7 @@ class RowFeed {
   // Of the adding thread.
   std::unordered_map<std::uint64_t, std::uint32_t> rows_of_;
   double tokens_ = 0;
-  Deadline::Clock::time_point filled_ = Deadline::Clock::now();
+  std::int64_t filled_ns_ = detail::instant().mono;
 
   Mutex sink_mutex_;  // held while the sink is called; before mutex_
   std::shared_ptr<RowSink> sink_ STELLA_GUARDED_BY(sink_mutex_);
