@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <string_view>
 
 #include "stella/telemetry/record.h"
@@ -146,19 +145,27 @@ char* put_uuid(char* p, char tag, const K& key, const std::uint8_t* raw) {
 
 inline constexpr Key kErrorType = make_key("error.type");
 
-// What the attributes of one record tell about the record.
-struct Seen {
-  std::array<std::uint64_t, 4> ids{};  // keys that are there
-  std::optional<ErrorView> error;
-  std::int64_t http_status = 0;
+// Keys of the catalogue that are there. Two words without an index into them, so that they live in registers.
+struct SeenKeys {
+  static_assert(detail::kFieldKeys.size() <= 128);
+  std::uint64_t low = 0, high = 0;
   // False where the key is there already.
   bool take(std::uint8_t id) {
-    std::uint64_t& word = ids[id / 64];
-    const std::uint64_t bit = std::uint64_t{1} << (id % 64);
-    const bool news = (word & bit) == 0;
-    word |= bit;
+    const std::uint64_t bit = std::uint64_t{1} << (id % 64), of_low = id < 64 ? bit : 0, of_high = bit ^ of_low;
+    const bool news = ((low & of_low) | (high & of_high)) == 0;
+    low |= of_low;
+    high |= of_high;
     return news;
   }
+};
+
+// What the attributes of one record tell about the record.
+struct Seen {
+  SeenKeys keys;
+  bool error = false;
+  std::string_view error_message;
+  std::int64_t http_status = 0;
+  bool take(std::uint8_t id) { return keys.take(id); }
 };
 
 template <class K>
@@ -195,7 +202,8 @@ inline char* put_field(char* p, char tag, const FieldView& field, Seen& seen, co
   if (field.kind == Field::Kind::kError) {
     const auto error = error_view(field);
     if (!error) return p;
-    seen.error = error;
+    seen.error = true;
+    seen.error_message = error->message;
     return put_error(p, tag, *error);
   }
   if (field.id == kForeignField) return put_value(p, tag, field.key, field);
@@ -209,7 +217,7 @@ char* put_fields_slowly(char* p, char tag, const RecordView& record, Seen& seen)
 
 // RecordView::each_field without its checks, which parse() has made, and without looking up keys of the catalogue.
 template <class F>
-void each_field(const RecordView& record, F&& f) {
+[[gnu::always_inline]] inline void each_field(const RecordView& record, F&& f) {
   const RecordHead& head = record.head();
   const char* p = record.bytes().data() + sizeof head + head.tenant + head.actor + head.route + head.method + head.tracestate + head.module + head.message;
   for (std::size_t i = 0; i < head.field_count; ++i) {
@@ -231,18 +239,18 @@ void each_field(const RecordView& record, F&& f) {
 }
 
 // All fields of the record; `seen` says which keys it has already.
-inline char* put_fields(char* p, char tag, const RecordView& record, Seen& seen) {
+[[gnu::always_inline]] inline char* put_fields(char* p, char tag, const RecordView& record, Seen& seen) {
   char* const begin = p;
-  Seen now = seen;
+  const SeenKeys before = seen.keys;
   bool simple = true;
   const char* const end = record.bytes().data() + record.bytes().size();
   each_field(record, [&](const FieldView& field) {
-    simple = simple && field.id != kForeignField && now.take(field.id);
-    if (simple) p = put_field(p, tag, field, now, end);
+    simple = simple && field.id != kForeignField && seen.take(field.id);
+    if (simple) p = put_field(p, tag, field, seen, end);
   });
-  if (!simple) return put_fields_slowly(begin, tag, record, seen);
-  seen = now;
-  return p;
+  if (simple) return p;
+  seen = Seen{.keys = before, .error = false, .error_message = {}, .http_status = 0};  // anew, the slow way
+  return put_fields_slowly(begin, tag, record, seen);
 }
 
 }  // namespace stella::telemetry::otlp_detail

@@ -14,7 +14,7 @@ char* put_fields_slowly(char* p, char tag, const RecordView& record, Seen& seen)
   std::vector<FieldView> fields;
   record.each_field([&](const FieldView& field) { fields.push_back(field); });
   const auto same_key = [](const FieldView& a, const FieldView& b) { return a.id == b.id ? a.id != kForeignField || a.key == b.key : a.key == b.key; };
-  const Seen before = seen;
+  const SeenKeys before = seen.keys;
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const FieldView& field = fields[i];
     // A foreign key may be one of ours.
@@ -24,7 +24,7 @@ char* put_fields_slowly(char* p, char tag, const RecordView& record, Seen& seen)
       for (std::size_t k = 0; k < detail::kFieldKeys.size(); ++k)
         if (detail::kFieldKeys[k] == field.key) id = static_cast<std::uint8_t>(k);
     }
-    if (Seen copy = before; id != kForeignField && !copy.take(id)) continue;
+    if (SeenKeys copy = before; id != kForeignField && !copy.take(id)) continue;
     if (std::any_of(fields.begin() + static_cast<std::ptrdiff_t>(i) + 1, fields.end(), [&](const FieldView& later) { return same_key(field, later); })) continue;
     if (id != kForeignField) seen.take(id);
     p = put_field(p, tag, field, seen);
@@ -93,7 +93,7 @@ char* put_tracestate(char* p, std::string_view state, std::uint64_t threshold) {
 }
 
 template <std::uint8_t Id>
-char* put_context_id(char* p, char tag, const std::array<std::uint8_t, 16>& id, Seen& seen) {
+inline char* put_context_id(char* p, char tag, const std::array<std::uint8_t, 16>& id, Seen& seen) {
   if (none(id)) return p;
   seen.take(Id);
   return put_uuid(p, tag, kKeys[Id], id.data());
@@ -106,7 +106,7 @@ char* put_context_text(char* p, char tag, std::string_view text, Seen& seen, con
 }
 
 // What every record carries from its context.
-char* put_context(char* p, char tag, const RecordView& record, Seen& seen) {
+[[gnu::always_inline]] inline char* put_context(char* p, char tag, const RecordView& record, Seen& seen) {
   const RecordHead& head = record.head();
   const char* const end = record.bytes().data() + record.bytes().size();
   if (record.tenant().empty())
@@ -178,7 +178,7 @@ char* put_links(char* p, const RecordView& record) {
 
 char* put_status(char* p, const RecordHead& head, const Seen& seen) {
   if (head.status == SpanStatus::kUnset) return p;
-  const std::string_view message = head.status == SpanStatus::kError && seen.error ? seen.error->message : std::string_view{};
+  const std::string_view message = head.status == SpanStatus::kError && seen.error ? seen.error_message : std::string_view{};
   const std::size_t text = message.empty() ? 0 : 1 + wire::varint_size(message.size()) + message.size();
   *p++ = wire::tag_bytes(15);
   p = wire::put_varint(p, text + 2);
@@ -309,8 +309,31 @@ class Groups {
     std::string tenant, scope, bytes;
   };
 
+  // Without a call: the texts are short, and asked about for every record.
+  static bool same(std::string_view a, std::string_view b) {
+    const std::size_t n = a.size();
+    if (n != b.size()) return false;
+    std::uint64_t differs = 0;
+    const auto word = [&](std::size_t at, auto as) {
+      decltype(as) x, y;
+      std::memcpy(&x, a.data() + at, sizeof x);
+      std::memcpy(&y, b.data() + at, sizeof y);
+      differs |= static_cast<std::uint64_t>(x ^ y);
+    };
+    if (n >= 8) {
+      for (std::size_t i = 0; i + 8 < n; i += 8) word(i, std::uint64_t{});
+      word(n - 8, std::uint64_t{});
+    } else if (n >= 4) {
+      word(0, std::uint32_t{});
+      word(n - 4, std::uint32_t{});
+    } else {
+      for (std::size_t i = 0; i < n; ++i) differs |= static_cast<std::uint64_t>(a[i] != b[i]);
+    }
+    return differs == 0;
+  }
+
   Group& group(std::string_view tenant, std::string_view scope) {
-    if (last_ != nullptr && last_->tenant == tenant && last_->scope == scope) return *last_;
+    if (last_ != nullptr && same(last_->tenant, tenant) && same(last_->scope, scope)) return *last_;
     key_.assign(tenant).push_back('\0');
     key_.append(scope);
     Group*& found = index_[key_];
