@@ -294,7 +294,7 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(start_telemetry(settings, p));
   p.controls = std::make_unique<controls::Watcher>(*p.telemetry_pool, kControlsEvery, roles.contains("telemetry"));
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
-  p.store = STELLA_TRY(objects::open_posix_store(path_of(settings, "objects.root", "objects")));
+  p.store = STELLA_TRY(open_store(settings));
   jobs::set_wake_hook(wake_orchestrator);
   jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));

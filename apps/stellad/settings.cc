@@ -35,6 +35,30 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
   return std::make_shared<crypto::KeyPair>(std::move(key));
 }
 
+Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
+  objects::LockDefault lock;
+  lock.mode = STELLA_TRY(objects::parse_lock_mode(settings.text("objects.lock_mode")));
+  lock.keep = std::chrono::seconds(settings.integer("objects.lock_for") / 1000);
+  if (lock.mode != objects::LockMode::kNone && lock.keep.count() == 0) {
+    return Error(base_errors::kInvalid, "a lock needs an end").with("field", std::string("objects.lock_for")).with("expected", std::string("a duration, like 365d"));
+  }
+  const std::string& driver = settings.text("objects.driver");
+  if (driver == "posix") return objects::open_posix_store(path_of(settings, "objects.root", "objects"), {lock, settings.boolean("objects.immutable")});
+  if (driver != "s3") return Error(base_errors::kInvalid, "no such driver of the object store").with("field", std::string("objects.driver")).with("expected", std::string("posix or s3"));
+  objects::S3Options options;
+  options.endpoint = settings.text("objects.s3.endpoint");
+  options.region = settings.text("objects.s3.region");
+  options.bucket = settings.text("objects.s3.bucket");
+  options.path_style = settings.boolean("objects.s3.path_style");
+  options.ca_file = settings.text("objects.s3.ca_file");
+  options.credentials_file = settings.text("objects.s3.credentials_file");
+  options.timeout = std::chrono::milliseconds(settings.integer("objects.s3.timeout"));
+  options.spool_dir = settings.text("data_dir") + "/tmp";
+  options.lock = lock;
+  options.second_domain = settings.text("objects.second_domain");
+  return objects::open_s3_store(options);
+}
+
 std::string public_url(const config::Settings& settings) {
   if (!settings.text("http.public_url").empty()) return settings.text("http.public_url");
   return "http://" + settings.text("http.address") + ":" + std::to_string(settings.integer("http.port"));

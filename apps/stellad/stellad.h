@@ -7,6 +7,7 @@
 #include "stella/base/result.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/config.h"
+#include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 
 namespace stella::stellad {
@@ -32,6 +33,8 @@ Result<std::string> read_secret(const std::string& path);
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
 // The deployment's key of that purpose ("evidence", "token"); --init makes it.
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
+// The object store of the driver that the settings name.
+Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings);
 std::string public_url(const config::Settings& settings);
 // Issuer of our tokens.
 std::string issuer(const config::Settings& settings);

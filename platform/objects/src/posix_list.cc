@@ -20,13 +20,14 @@ struct Walk {
 
   // Directories with their '/', so that sorting the names is sorting the keys.
   Result<std::vector<std::string>> names(const std::string& path) const {
-    const int fd = ::openat(root, path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    DIR* dir = fd >= 0 ? ::fdopendir(fd) : nullptr;
+    Fd opened(::openat(root, path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    DIR* dir = opened ? ::fdopendir(opened.get()) : nullptr;
     std::vector<std::string> found;
     if (dir == nullptr) {
       if (errno == ENOENT || errno == ENOTDIR) return found;
       return io_error("cannot list objects", path);
     }
+    const int fd = opened.release();
     while (const dirent* entry = ::readdir(dir)) {
       const std::string name = entry->d_name;
       if (name.starts_with('.')) continue;
