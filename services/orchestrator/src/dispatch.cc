@@ -17,6 +17,7 @@
 #include "stella/services/controls.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
@@ -253,13 +254,11 @@ Result<void> Orchestrator::Impl::send(const JobRow& job) {
   if (kind == nullptr) return Error(base_errors::kInternal, "job kind is not in contracts/jobs.json");
   json::Value message = json::Value::object({{"job_id", job.job_id.str()}, {"attempt", job.attempt}, {"kind", job.kind}, {"tenant", job.tenant.str()},
                                              {"params", job.params}, {"engine_version", job.engine_version}});
-  const telemetry::Context& ambient = telemetry::Context::current();
-  bus::Headers headers{{"traceparent", ambient.traceparent()}};
-  message.set("traceparent", ambient.traceparent());
-  if (!ambient.tracestate.empty()) {
-    message.set("tracestate", ambient.tracestate);
-    headers.emplace_back("tracestate", ambient.tracestate);
-  }
+  bus::Headers headers;
+  telemetry::inject(telemetry::Context::current(), [&](std::string_view name, std::string_view value) {
+    message.set(std::string(name), value);
+    headers.emplace_back(name, value);
+  });
   // A runner has no database: what holds for the tenant's telemetry comes with the job.
   if (const auto controls = json::parse(job.controls); controls && controls->is_object()) message.set("telemetry", *controls);
   message.set("limits", json::Value::object({{"cpu_s", static_cast<std::int64_t>(kind->cpu_ms / 1000)},

@@ -18,6 +18,7 @@
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/controls.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::runner {
@@ -47,14 +48,7 @@ struct Reporter {
   std::string image;
   json::Value sandbox;
   std::string traceparent;  // of runner.execute: what the orchestrator's work on the result continues
-  std::string tracestate;
-
-  bus::Headers headers() const {
-    bus::Headers out;
-    if (!traceparent.empty()) out.emplace_back("traceparent", traceparent);
-    if (!traceparent.empty() && !tracestate.empty()) out.emplace_back("tracestate", tracestate);
-    return out;
-  }
+  bus::Headers headers;     // the same as headers
 
   json::Value base() const {
     return json::Value::object({{"job_id", job.job_id.str()},
@@ -208,11 +202,11 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   {
     telemetry::Span span("runner.execute", telemetry::SpanKind::kConsumer, {f::job_kind(job.kind), f::attempt(job.attempt), f::runner_id(reporter.runner_id)});
     reporter.traceparent = telemetry::Context::current().traceparent();
-    reporter.tracestate = telemetry::Context::current().tracestate;
+    telemetry::inject(telemetry::Context::current(), [&](std::string_view name, std::string_view value) { reporter.headers.emplace_back(name, value); });
     auto text = reporter.base();
     text.set("started_at", started.rfc3339());
     // Nothing begins that the orchestrator was not told of: without its lease the job would be given to somebody else.
-    if (auto told = tell(subject::result("started", job.tenant), json::dump(text), reporter.headers(), reporter.run_id.str() + ".started", kStartFor, stopping); !told) {
+    if (auto told = tell(subject::result("started", job.tenant), json::dump(text), reporter.headers, reporter.run_id.str() + ".started", kStartFor, stopping); !told) {
       kLog.warn("start of a job was not taken, leaving it", {f::error(told.error())});
       (void)delivery.nak(seconds(1)).has_value();
       return;
@@ -280,7 +274,7 @@ void Runner::Impl::deliver(const Reporter& reporter, const JobMessage& job, cons
     }
     text = json::dump(pointer);
   }
-  if (auto told = tell(subject::result("result", job.tenant), text, reporter.headers(), reporter.run_id.str() + ".result", kReportFor, abort); !told) {
+  if (auto told = tell(subject::result("result", job.tenant), text, reporter.headers, reporter.run_id.str() + ".result", kReportFor, abort); !told) {
     kLog.error("result of a job was not taken", {f::error(told.error())});
   }
 }

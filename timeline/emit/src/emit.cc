@@ -70,15 +70,10 @@ std::string resources_json(const Event& event) {
   return out + "]";
 }
 
-// The trace id of "00-<32 hex>-<16 hex>-<2 hex>".
-TraceId trace_of(const std::string& traceparent) {
-  if (traceparent.size() < 55) return {};
-  auto parsed = TraceId::parse(std::string_view(traceparent).substr(3, 32));
-  return parsed ? *parsed : TraceId();
-}
-
 void complete(Event& event) {
-  if (event.trace.empty()) event.trace = trace_of(event.traceparent);
+  if (event.trace.empty()) {
+    if (const auto parent = telemetry::parse_traceparent(event.traceparent)) event.trace = parent->trace_id;
+  }
   if (event.details.is_null()) event.details = json::Value::object();
 }
 
