@@ -20,6 +20,19 @@ Error tiles_lead_elsewhere(Error why, const Checkpoint& checkpoint) {
 
 }  // namespace
 
+Result<std::string> build_tile(TileSource& below, const TileId& id) {
+  if (id.kind != TileKind::kHashes || id.level == 0) return Error(base_errors::kInvalid, "this tile is made from rows, not from tiles").with("tile", id.path());
+  std::vector<Sha256> hashes;
+  for (unsigned i = 0; i < id.width; ++i) {
+    const TileId child = TileId::hashes(id.level - 1, id.index * kTileWidth + i);
+    const std::string bytes = STELLA_TRY(below.read(child));
+    auto row = decode_tile(bytes, kTileWidth);
+    if (!row) return std::move(row.error()).with("tile", child.path());
+    hashes.push_back(merkle_root_in_place(*row));
+  }
+  return encode_tile(hashes);
+}
+
 Result<std::string> PartialTileSource::read(const TileId& id) {
   if (id.full()) return full_.read(id);
   const std::uint64_t begin = id.index * kTileWidth;
@@ -33,12 +46,7 @@ Result<std::string> PartialTileSource::read(const TileId& id) {
     const std::vector<Sha256> leaves = STELLA_TRY(leaves_(begin, end));
     return encode_tile(leaves);
   }
-  std::vector<Sha256> hashes;
-  for (std::uint64_t i = begin; i < end; ++i) {
-    const std::string bytes = STELLA_TRY(full_.read(TileId::hashes(id.level - 1, i)));
-    hashes.push_back(merkle_root(STELLA_TRY(decode_tile(bytes, kTileWidth))));
-  }
-  return encode_tile(hashes);
+  return build_tile(full_, id);
 }
 
 // Preconditions: size is a power of two, begin a multiple of it, the range lies within the tree.

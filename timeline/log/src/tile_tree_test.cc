@@ -99,6 +99,29 @@ TEST(TileTree, AnEdgeGrowsLikeOneMadeAtOnce) {
   EXPECT_EQ(refused.error().code(), base_errors::kIo);
 }
 
+// A writer without an edge: bundles and level 0 from rows, the rest from what it has just written. Twice the same bytes.
+TEST(TileTree, HigherTilesAreMadeFromLowerOnes) {
+  MapSource log = testkit::log_of(65'536 + 300);
+  MapSource written;
+  for (const auto& id : completed_tiles(0, 65'536 + 300)) {
+    if (id.kind == TileKind::kEntries) continue;
+    if (id.level == 0) {
+      written.files[id.path()] = log.files.at(id.path());
+      EXPECT_FALSE(build_tile(written, id).has_value());
+      continue;
+    }
+    const auto bytes = build_tile(written, id);
+    ASSERT_TRUE(bytes.has_value()) << bytes.error().describe();
+    EXPECT_EQ(*bytes, log.files.at(id.path())) << id.path();
+    written.files[id.path()] = *bytes;
+  }
+  EXPECT_EQ(build_tile(written, TileId::hashes(1, 1, 1)).value(), log.files.at("tile/1/001.p/1"));
+  EXPECT_EQ(build_tile(written, TileId::hashes(1, 1, 2)).error().code(), base_errors::kNotFound);
+  written.files.at("tile/0/003").pop_back();
+  EXPECT_EQ(build_tile(written, TileId::hashes(1, 0)).error().field("tile"), "tile/0/003");
+  EXPECT_FALSE(build_tile(written, TileId::entries(0)).has_value());
+}
+
 TEST(TileTree, LogsOfManyLevels) {
   const Sha256 leaf = leaf_hash("the same");
   testkit::UniformSource source(leaf);

@@ -27,6 +27,10 @@ class TileSource {
   virtual Result<std::string> read(const TileId& id) = 0;
 };
 
+// The bytes of a hash tile of level 1 or above from the full tiles below it: what a writer does for the higher tiles of completed_tiles(), and how a
+// lost tile is made again. kInvalid for level 0 and entries, which come from the rows.
+Result<std::string> build_tile(TileSource& below, const TileId& id);
+
 // A source of full tiles made into a source of all: partial ones are worked out, since nobody stores them. Level 0 and entries come from the
 // rows through two functions, higher levels from the full tiles below (255 reads at most).
 class PartialTileSource final : public TileSource {
