@@ -60,7 +60,7 @@ Result<void> write_lock(int fd, const ObjectLock& lock, const std::string& key) 
   if (written) return {};
   if (problem == ENOSPC || problem == EDQUOT) return disk_full();
   if (problem == ENOTSUP) {
-    return Error(contracts::errors::kUnavailable, "the object store cannot lock").with("part", std::string("objects")).with("reason", std::string("its file system keeps no extended attributes (user_xattr)"));
+    return Error(contracts::errors::kUnavailable, "the object store cannot lock").with("part", std::string("objects")).with("reason", std::string(kNoAttributes));
   }
   errno = problem;
   return io_error("cannot set the lock of an object", key);

@@ -149,6 +149,7 @@ TEST_F(PosixLock, WithoutAttributesNothingIsStoredUnlocked) {
     EXPECT_EQ(store->put_many(many, {LockMode::kNone, {}, true}).error().code(), contracts::errors::kUnavailable);
     EXPECT_EQ(store->stat("a/c").error().code(), base_errors::kNotFound);
     EXPECT_EQ(store->set_legal_hold("a/free", true).error().code(), contracts::errors::kUnavailable);
+    EXPECT_EQ(store->worm_probe()->level, WormLevel::kPlain);
   }
   ASSERT_EQ(::umount(place.path().c_str()), 0);
 }

@@ -342,7 +342,12 @@ class PosixStore final : public Store {
     const ObjectLock lock{LockMode::kGovernance, whole_seconds(Timestamp::now() + std::chrono::minutes(10)), false};
     Transcript transcript;
     transcript.line("probe of a POSIX store", Timestamp::now().rfc3339_seconds());
-    STELLA_TRY_VOID(do_put(key, "canary", lock));
+    if (auto created = do_put(key, "canary", lock); !created) {
+      // Which is an answer where the file system keeps no attributes, and a failure of the probe otherwise.
+      if (created.error().field("reason") != kNoAttributes) return std::move(created.error());
+      transcript.line("locked canary", "refused: " + std::string(kNoAttributes));
+      return std::move(transcript).finish(WormLevel::kPlain, true);
+    }
     const auto removed = do_remove(key);
     const bool refused_removal = !removed && removed.error().code() == contracts::errors::kConflict;
     transcript.line("remove by our process", refused_removal ? "refused" : "NOT refused");

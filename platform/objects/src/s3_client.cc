@@ -10,6 +10,7 @@
 #include "driver.h"
 #include "stella/base/encoding.h"
 #include "stella/crypto/digest.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::objects {
 namespace {
@@ -62,7 +63,7 @@ std::string harmless(std::string_view text) {
 
 bool is_again_later(const S3Reply& reply) {
   if (reply.status == 429 || reply.status == 500 || reply.status == 502 || reply.status == 503 || reply.status == 504) return true;
-  return reply.code == "RequestTimeout" || reply.code == "ConditionalRequestConflict" || reply.code == "OperationAborted" || reply.code == "SlowDown";
+  return reply.code == "RequestTimeout" || reply.code == "ConditionalRequestConflict" || reply.code == "OperationAborted" || reply.code == "SlowDown" || reply.code == "InternalError" || reply.code == "ServiceUnavailable";
 }
 
 // Full jitter: waiters that were turned away together do not come back together.
@@ -178,6 +179,22 @@ Result<S3Reply> S3Client::attempt(const S3Call& call, std::chrono::milliseconds 
 }
 
 Result<S3Reply> S3Client::call(const S3Call& call) {
+  if (telemetry::Context::current().span_id.empty()) return repeat(call);
+  telemetry::Span span("objects.request", telemetry::SpanKind::kClient);
+  span.set(f::operation(call.method));
+  span.set(f::url_host(host_));
+  auto reply = repeat(call);
+  if (!reply) {
+    span.fail(reply.error());
+    return reply;
+  }
+  span.set(f::http_status(reply->status));
+  span.set(f::attempt(reply->attempts));
+  if (reply->status >= 500) span.fail(Error(contracts::errors::kUnavailable, "the object store failed"));
+  return reply;
+}
+
+Result<S3Reply> S3Client::repeat(const S3Call& call) {
   const std::uint64_t carried = std::max<std::uint64_t>(call.length, call.body.size());
   const auto extra = std::chrono::seconds((carried + (call.sink ? call.max_response_bytes : 0)) / kSlowest);
   const Deadline deadline = Deadline::after(options_.timeout + std::min<std::chrono::seconds>(extra, std::chrono::hours(24)));
@@ -187,7 +204,10 @@ Result<S3Reply> S3Client::call(const S3Call& call) {
     const bool failed = reply ? is_again_later(*reply) : reply.error().code() == contracts::errors::kUnavailable && reply.error().field("reason").empty();
     const auto pause = pause_of(options_.backoff, number - 1);
     if (!failed || number >= options_.attempts || deadline.left() <= pause) {
-      if (reply) reply->repeated = number > 1;
+      if (reply) {
+        reply->attempts = number;
+        reply->repeated = number > 1;
+      }
       return reply;
     }
     std::this_thread::sleep_for(pause);
@@ -200,7 +220,7 @@ Error S3Client::failure(const S3Reply& reply, const std::string& key) const {
   std::string reason = "refused";
   if (reply.code == "NoSuchBucket") reason = "no such bucket: create it with Object Lock, see objects.s3.bucket";
   else if (reply.code == "RequestTimeTooSkewed") reason = "the clocks differ: set this machine's by NTP";
-  else if (reply.code == "PermanentRedirect" || reply.code == "AuthorizationHeaderMalformed" || reply.status == 301) reason = "another region or endpoint: see objects.s3.region and objects.s3.endpoint";
+  else if (reply.code == "PermanentRedirect" || reply.code == "AuthorizationHeaderMalformed" || reply.status == 301 || reply.status == 307) reason = "another region or endpoint: see objects.s3.region and objects.s3.endpoint";
   else if (reply.code == "InvalidAccessKeyId" || reply.code == "SignatureDoesNotMatch" || reply.code == "ExpiredToken" || reply.code == "InvalidToken") reason = "the credentials are not accepted: see objects.s3.credentials_file";
   else if (reply.status == 403) reason = "the credentials do not allow this operation";
   else if (reply.status >= 500 || reply.status == 429) reason = "overloaded or out of order";

@@ -46,6 +46,7 @@ struct S3Call {
 };
 
 struct S3Reply : HttpResponse {
+  int attempts = 1;
   bool repeated = false;  // an earlier attempt may have done it already
   std::string code;       // of S3's error document, letters and digits only; "" where there is none
   bool ok() const { return status >= 200 && status < 300; }
@@ -55,16 +56,18 @@ class S3Client {
  public:
   static Result<std::unique_ptr<S3Client>> create(const S3Options& options);
   // Repeats on connection errors, 5xx, 429 and S3's own "again later", until the attempts or the time are used up; every call of ours may be
-  // repeated (see S3Reply::repeated). Any other answer is returned.
+  // repeated (see S3Reply::repeated). Any other answer is returned. Inside of a span it is a client span of its own, `objects.request`; its
+  // context does not go out: the store is nobody of ours.
   Result<S3Reply> call(const S3Call& call);
   // The answer as an error: kNotFound, or kUnavailable with part=objects, reason, status, code and request_id. Never the server's own text,
   // which may hold an access key.
   Error failure(const S3Reply& reply, const std::string& key) const;
-  // What to_call and URL look like; for tests.
+  // For tests.
   std::string url_of(const S3Call& call) const;
 
  private:
   explicit S3Client(const S3Options& options) : options_(options), credentials_(options.credentials_file), http_(options.ca_file, options.connect_timeout) {}
+  Result<S3Reply> repeat(const S3Call& call);
   Result<S3Reply> attempt(const S3Call& call, std::chrono::milliseconds timeout);
   std::string path_of(const S3Call& call) const;
 

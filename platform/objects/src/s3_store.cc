@@ -17,6 +17,7 @@
 #include "s3_versions.h"
 #include "s3_worm.h"
 #include "stella/crypto/digest.h"
+#include "stella/telemetry/context.h"
 
 namespace stella::objects {
 namespace {
@@ -106,7 +107,8 @@ class S3Store final : public Store {
     std::atomic<std::size_t> next{0};
     Mutex mutex;
     std::optional<Error> problem;
-    const auto run = [&] {
+    const auto run = [&, context = telemetry::Context::current()] {
+      const telemetry::ContextScope scope(context);
       for (std::size_t i = next++; i < work.size(); i = next++) {
         auto done = do_put(work[i]->first, work[i]->second, lock);
         if (done) continue;

@@ -139,6 +139,29 @@ TEST_F(S3, ALargeObjectSurvivesAResetPartAndLeavesNoPartsWhereItFails) {
   EXPECT_EQ(uploads_left(), 0u) << "the failed upload was aborted";
 }
 
+// Kilobytes of the peak of this process since it was last reset.
+std::uint64_t peak_kib() {
+  const std::string text = read_fd(Fd(::open("/proc/self/status", O_RDONLY | O_CLOEXEC)).get(), 1 << 16).value();
+  return std::strtoull(text.c_str() + text.find("VmHWM:") + 6, nullptr, 10);
+}
+
+TEST_F(S3, MemoryDoesNotGrowWithTheObject) {
+  constexpr std::uint64_t kSize = 128u << 20;
+  Fd source(::open(dir_.path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_EQ(::ftruncate(source.get(), kSize), 0);
+  const auto store = direct();
+  ASSERT_TRUE(store->put("warm", "up"));
+  const Fd reset(::open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC));
+  if (!reset || ::write(reset.get(), "5", 1) != 1) GTEST_SKIP() << "skipped: the kernel does not reset the peak";
+  const auto before = peak_kib();
+  std::string key;
+  ASSERT_TRUE(store->put_fd(source.get(), kSize, [&](const Sha256& digest) { return key = content_key(digest); }));
+  const auto back = store->open(key);
+  ASSERT_TRUE(back) << back.error().describe();
+  EXPECT_LT(peak_kib() - before, 16u << 10);
+  EXPECT_EQ(::lseek(back->get(), 0, SEEK_END), static_cast<off_t>(kSize));
+}
+
 TEST_F(S3, ASilentServerEndsAtTheDeadline) {
   auto silent = proxy("GET", "a/b", Fault::kStall, 1000);
   auto options = through(silent);
