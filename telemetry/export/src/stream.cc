@@ -322,7 +322,10 @@ SpoolWork Stream::settle(std::uint64_t key) {
   // All of the file is settled: it goes, and the cursor before it.
   if (lowest_of_all) work.cursor_ = {segment->number + 1, 0};
   work.unlinked_.push_back(path_of(segment->number));
-  if (segment + 1 == segments_.end()) next_segment();
+  if (segment + 1 == segments_.end()) {
+    dirty_ = false;  // and its space is free at once
+    next_segment();
+  }
   const auto again = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
   disk_bytes_ -= again->bytes;
   segments_.erase(again);
@@ -368,7 +371,10 @@ std::pair<std::vector<Stream::Entry>, SpoolWork> Stream::drop_oldest(std::option
   out.second.unlinked_.push_back(path_of(number));
   disk_bytes_ -= segment->bytes;
   const bool current = segment + 1 == segments_.end();
-  if (current) next_segment();
+  if (current) {
+    dirty_ = false;
+    next_segment();
+  }
   segments_.erase(std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == number; }));
   return out;
 }

@@ -1,0 +1,191 @@
+// Disks that stall, are full, or are all that is left after SIGKILL.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <map>
+
+#include "stella/testing/temp_dir.h"
+#include "test_targets.h"
+
+namespace stella::telemetry {
+namespace {
+
+using testing::TempDir;
+
+// A write that the kernel does not finish: the first file of the spool is a FIFO that nobody reads.
+TEST(Disk, OneThatStallsHoldsItsCallerAndNobodyElse) {
+  HttpTarget target([](const auto&) { return reply(200); });
+  const TempDir dir;
+  auto exporter = *make_otlp_exporter(options_for(target.url(), dir.path()));
+  const std::string fifo = dir.path() + "/logs/0000000000000001.seg";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  std::atomic<bool> returned{false};
+  std::thread caller([&] {
+    exporter->offer(batch("stalled"));
+    returned = true;
+  });
+  // Errors, spans and metrics come and go meanwhile, and everybody can ask.
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE(exporter->offer(batch("error", Signal::kLogs, 1)));
+    EXPECT_TRUE(exporter->offer(batch("span", Signal::kTraces)));
+    EXPECT_TRUE(exporter->offer(batch("point", Signal::kMetrics)));
+  }
+  const Deadline deadline = soon();
+  const auto sent = [&](Signal signal) { return exporter->stats().of(signal).sent; };
+  while ((sent(Signal::kLogs) < 100 || sent(Signal::kTraces) < 100 || sent(Signal::kMetrics) < 100) && !deadline.passed()) std::this_thread::yield();
+  for (const Signal signal : kAllSignals) EXPECT_EQ(sent(signal), 100u);
+  EXPECT_FALSE(returned);
+  expect_balanced(exporter->stats());
+  // The disk goes on: a reader lets open() return.
+  const Fd reader(::open(fifo.c_str(), O_RDONLY | O_CLOEXEC));
+  caller.join();
+  ASSERT_TRUE(exporter->flush(soon()));
+  EXPECT_EQ(sent(Signal::kLogs), 102u);
+  expect_balanced(exporter->stats());
+}
+
+// A file may not grow beyond 1000 bytes: what more there is lies in memory, bounded and counted. In a child, as the limit is its process's.
+TEST(Disk, AFullOneLeavesWhatFitsIntoMemory) {
+  const TempDir dir;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ExporterOptions options = options_for("http://127.0.0.1:1/v1/logs", dir.path());
+    options.queue_bytes = 2'000;
+    auto exporter = *make_otlp_exporter(std::move(options));
+    const rlimit small{1'000, 1'000};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    int taken = 0;
+    for (int i = 0; i < 40; ++i) taken += exporter->offer(batch(std::string(100, 'x'))) ? 1 : 0;
+    const SignalStats s = exporter->stats().of(Signal::kLogs);
+    // 7 records of 132 bytes fit on the disk; 20 of 100 bytes into memory, of which 13 are nowhere else.
+    const bool good = taken == 20 && s.queued == 40 && s.spooled == 0 && s.unspooled == 26 && s.spool_failures == 33 &&
+                      s.dropped[static_cast<std::size_t>(DropReason::kQueueFull)] == 40 && s.offered == 80;
+    if (!good) {
+      dprintf(2, "taken %d queued %lu spooled %lu unspooled %lu failures %lu dropped %lu\n", taken, s.queued, s.spooled, s.unspooled, s.spool_failures, s.dropped_total());
+    }
+    ::_exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  HttpTarget target([](const auto&) { return reply(200); });
+  auto exporter = *make_otlp_exporter(options_for(target.url(), dir.path()));
+  EXPECT_EQ(exporter->stats().of(Signal::kLogs).recovered, 14u);
+  EXPECT_EQ(exporter->stats().of(Signal::kLogs).damaged_records, 0u);
+}
+
+// A real file system of 64 KiB that fills up, and has room again.
+TEST(Disk, ASmallFileSystemFillsUpAndHasRoomAgain) {
+  const TempDir dir;
+  if (::mount("tmpfs", dir.path().c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "needs the right to mount a file system";
+  {
+    std::atomic<bool> back{false};
+    HttpTarget target([&](const auto&) { return reply(back ? 200 : 429); });
+    auto exporter = *make_otlp_exporter(options_for(target.url(), dir.path() + "/spool"));
+    const std::string text(1'000, 'x');
+    for (int i = 0; i < 100; ++i) EXPECT_TRUE(exporter->offer(batch(text)));
+    const SignalStats full = exporter->stats().of(Signal::kLogs);
+    EXPECT_GT(full.spool_failures, 30u);
+    EXPECT_EQ(full.unspooled, 2 * full.spool_failures);
+    EXPECT_EQ(full.queued, 200u);
+    expect_balanced(exporter->stats());
+    back = true;
+    const Deadline deadline = soon();
+    while (exporter->stats().of(Signal::kLogs).sent < 200 && !deadline.passed()) exporter->flush(Deadline::after(milliseconds(20)));
+    EXPECT_EQ(exporter->stats().of(Signal::kLogs).sent, 200u);
+    // The file that is settled goes, and what comes now is on the disk again.
+    const auto files = [&] {
+      const auto listing = std::filesystem::directory_iterator(dir.path() + "/spool/logs");
+      return std::count_if(begin(listing), end(listing), [](const auto& entry) { return entry.path().extension() == ".seg"; });
+    };
+    while (files() > 0 && !deadline.passed()) std::this_thread::yield();
+    back = false;
+    EXPECT_TRUE(exporter->offer(batch(text)));
+    EXPECT_EQ(exporter->stats().of(Signal::kLogs).unspooled, 0u);
+    EXPECT_EQ(exporter->stats().of(Signal::kLogs).spool_failures, full.spool_failures);
+    expect_balanced(exporter->stats());
+    exporter.reset();
+  }
+  EXPECT_EQ(::umount(dir.path().c_str()), 0);
+}
+
+// A process is killed while it sends what its predecessors left; what each one had settled is not sent again, but for the one request that
+// was under way, and nothing is lost.
+TEST(Disk, SigkillWhileItIsReplayedRepeatsOneRequestAtMost) {
+  constexpr int kBatches = 300;
+  const TempDir dir;
+  {
+    ExporterOptions options = options_for("http://127.0.0.1:1/v1/logs", dir.path());
+    options.spool.segment_bytes = 2'000;
+    auto exporter = *make_otlp_exporter(std::move(options));
+    for (int i = 0; i < kBatches; ++i) EXPECT_TRUE(exporter->offer(batch(std::to_string(i) + std::string(100, '.'))));
+  }
+  // Every fourth child dies while the target has its request and has not answered, the others wherever they are.
+  std::atomic<int> requests{0}, kill_at{0};
+  std::atomic<pid_t> child{0};
+  HttpTarget target([&](const auto&) -> std::string {
+    if (++requests == kill_at) {
+      ::kill(child, SIGKILL);
+      return "";
+    }
+    return reply(200);
+  });
+  int kills = 0;
+  for (int done = 0; done < kBatches - 40; done = requests) {
+    kill_at = kills % 4 == 0 ? done + 17 : 0;
+    int ready[2];
+    ASSERT_EQ(::pipe(ready), 0);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      char go = 0;
+      [[maybe_unused]] const ssize_t n = ::read(ready[0], &go, 1);
+      ExporterOptions options = options_for(target.url(), dir.path());
+      options.spool.segment_bytes = 2'000;
+      auto exporter = make_otlp_exporter(std::move(options));
+      while (true) ::pause();
+    }
+    child = pid;
+    ASSERT_EQ(::write(ready[1], "x", 1), 1);
+    const Deadline deadline = soon();
+    while (requests < done + 17 && !deadline.passed()) std::this_thread::yield();
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    ::close(ready[0]);
+    ::close(ready[1]);
+    ++kills;
+    ASSERT_FALSE(deadline.passed());
+  }
+  kill_at = 0;
+  auto exporter = *make_otlp_exporter(options_for(target.url(), dir.path()));
+  ASSERT_TRUE(exporter->flush(soon()));
+  const SignalStats last = exporter->stats().of(Signal::kLogs);
+  EXPECT_EQ(last.sent, last.recovered);
+  EXPECT_EQ(last.damaged_records, 0u);
+  expect_balanced(exporter->stats());
+  // Nothing is lost, the order is kept, and each kill repeats at most one.
+  std::map<int, int> times;
+  int repeated = 0, newest = -1;
+  for (const auto& request : target.requests()) {
+    const int n = std::atoi(request.body.c_str());
+    if (++times[n] > 1) ++repeated;
+    else EXPECT_EQ(n, newest + 1);
+    EXPECT_GE(n, newest);
+    newest = std::max(newest, n);
+  }
+  EXPECT_EQ(times.size(), static_cast<std::size_t>(kBatches));
+  EXPECT_LE(repeated, kills);
+  EXPECT_GE(kills, 4);
+  EXPECT_EQ(last.spooled + last.queued, 0u);
+}
+
+}  // namespace
+}  // namespace stella::telemetry
