@@ -88,6 +88,7 @@ Result<void> serve(const Arguments& arguments) {
   options.heartbeat = milliseconds(settings.integer("runner.heartbeat"));
   options.allow_without_landlock = settings.boolean("runner.allow_without_landlock");
   options.child_user = child_user();
+  options.child_telemetry = [&backend](telemetry::Records records) { (*backend)->accept(std::move(records), false); };
   const auto runner = STELLA_TRY(runner::Runner::create(*connection, std::move(options)));
   STELLA_TRY_VOID(runner->start());
   if (!arguments.ready_file.empty()) STELLA_TRY_VOID(write_file_durable(arguments.ready_file, std::to_string(::getpid()) + "\n"));

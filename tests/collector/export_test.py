@@ -74,11 +74,11 @@ def story(admin, trace):
 def one_trace_of_both_processes_arrives(p, c, target):
     received, trace = Received(target), os.urandom(16).hex()
     story(p.client("admin"), trace)
-    wanted = {"api./sboms", "api./evaluations", "orchestrator.schedule", "runner.execute", "orchestrator.finish", "policy.decide"}
+    wanted = {"api./sboms", "api./evaluations", "orchestrator.schedule", "runner.execute", "orchestrator.finish", "policy.evaluate"}
     wait_until(lambda: wanted <= {s.name for _, _, s in received.spans(trace)}, 60, lambda: f"spans: {sorted({s.name for _, _, s in received.spans(trace)})}")
     spans = received.spans(trace)
     assert {service for service, _, _ in spans} == OURS, spans
-    assert {s.name for service, _, s in spans if service == "stella-runner"} >= {"runner.execute"}, spans
+    assert {s.name for service, _, s in spans if service == "stella-runner"} >= {"runner.execute", "policy.evaluate"}, spans  # the latter of a sandboxed child
     assert {tenant for _, tenant, _ in spans} == {"acme"}, {tenant for _, tenant, _ in spans}
     # Nobody is an orphan: from each span the way up ends at the caller's own.
     ids = {s.span_id for _, _, s in spans}
@@ -160,7 +160,7 @@ def a_killed_collector_costs_no_log_and_no_count(p, c, target):
     # And whole traces arrive again.
     trace = os.urandom(16).hex()
     story(admin, trace)
-    wait_until(lambda: {"runner.execute", "policy.decide"} <= {s.name for _, _, s in received.spans(trace)}, 60, "a trace after the restart")
+    wait_until(lambda: {"runner.execute", "policy.evaluate"} <= {s.name for _, _, s in received.spans(trace)}, 60, "a trace after the restart")
     return f"{len(traces)} lines, {twice} of them twice"
 
 

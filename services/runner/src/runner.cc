@@ -10,6 +10,7 @@
 #include <map>
 #include <thread>
 
+#include "child_records.h"
 #include "execute.h"
 #include "sandbox.h"
 #include "stella/base/sync.h"
@@ -106,6 +107,7 @@ struct Runner::Impl {
   void beat();
   void handle(bus::Delivery& delivery);
   void run(bus::Delivery& delivery, const JobMessage& job);
+  void relay(const JobMessage& job, const Outcome& outcome);
   json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture);
   void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
   Result<void> tell(const std::string& subject, const std::string& text, const bus::Headers& headers, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
@@ -185,6 +187,16 @@ void Runner::Impl::handle(bus::Delivery& delivery) {
   changed.notify_all();
 }
 
+// To our own backend, which has a network. Of a trace that was not chosen only what failed: whether it was slow is known later.
+void Runner::Impl::relay(const JobMessage& job, const Outcome& outcome) {
+  const telemetry::Context& context = telemetry::Context::current();
+  const bool failed = outcome.status != "finished";
+  if (!options.child_telemetry || (!failed && (context.flags & telemetry::TraceParent::kSampled) == 0)) return;
+  auto records = child_records(outcome.spans, outcome.logs, job.tenant, context.trace_id, failed);
+  if (records) options.child_telemetry(std::move(*records));
+  else kLog.warn("telemetry of a job's child cannot be read", {f::error(records.error())});
+}
+
 void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   Reporter reporter{job};
   reporter.runner_id = options.runner_id;
@@ -223,6 +235,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
     execution.abort = &abort;
     execution.context = {telemetry::Context::current(), telemetry::resource(), job.controls};
     outcome = execute(job, execution);
+    relay(job, outcome);
     if (outcome.status == "finished") {
       span.ok();
       kLog.info("job finished", {f::job_kind(job.kind), f::attempt(job.attempt), f::duration(milliseconds(outcome.wall_ms))});

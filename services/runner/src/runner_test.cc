@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <mutex>
 #include <thread>
 
 #include "protocol.h"
@@ -72,7 +73,7 @@ class RunnerOnBus : public ::testing::Test {
                                               {"dir", dir_},
                                               {"inputs", std::move(inputs)},
                                               {"limits", json::Value::object({{"cpu_s", 20}, {"memory_mb", 512}, {"wall_s", wall_s}, {"output_mb", 64}})},
-                                              {"traceparent", telemetry::format_traceparent({trace_, parent_, 1})},
+                                              {"traceparent", telemetry::format_traceparent({trace_, parent_, flags_})},
                                               {"tracestate", "vendor=1"},
                                               {"telemetry", json::Value::object({{"levels", json::Value::object({{"runner", "debug"}})}})},
                                               {"engine_version", "0.1.0"}});
@@ -130,6 +131,7 @@ class RunnerOnBus : public ::testing::Test {
 
   TraceId trace_;
   SpanId parent_;
+  std::uint8_t flags_ = telemetry::TraceParent::kSampled;
   bus::Headers headers_;  // of the last message
 };
 
@@ -189,6 +191,28 @@ TEST_F(RunnerOnBus, WorkSpansOfTheChildHangBelowTheRunners) {
   EXPECT_FALSE(runner_span.empty());
   EXPECT_EQ(child_parent, runner_span) << json::dump(*result.find("spans"));
   EXPECT_EQ(child_trace, trace_.hex());
+}
+
+TEST_F(RunnerOnBus, SpansOfTheChildAreExportedWhereTheTraceIsChosenOrTheJobFailed) {
+  std::mutex mutex;
+  std::vector<telemetry::SpanRecord> exported;
+  options_.child_telemetry = [&](telemetry::Records records) {
+    const std::lock_guard lock(mutex);
+    for (auto& span : records.spans) exported.push_back(std::move(span));
+  };
+  start();
+  for (const std::uint8_t flags : {telemetry::TraceParent::kSampled, std::uint8_t{0}}) {
+    flags_ = flags;
+    const auto result = until_result(send("advisory.link", json::Value::object())).back().second;  // lacks its inputs
+    EXPECT_EQ(result.str("status"), "failed");
+    const std::lock_guard lock(mutex);
+    ASSERT_EQ(exported.size(), 1u) << static_cast<int>(flags);
+    EXPECT_EQ(exported[0].name, "excitor.link");
+    EXPECT_EQ(exported[0].trace_id, trace_.hex());
+    EXPECT_EQ(exported[0].tenant_id, "acme");
+    EXPECT_EQ(json::parse(exported[0].attributes)->str("sampling.reason"), flags != 0 ? "head" : "error");
+    exported.clear();
+  }
 }
 
 TEST_F(RunnerOnBus, HeartbeatsWhileWorking) {

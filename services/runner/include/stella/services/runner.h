@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 
 #include "stella/base/result.h"
 #include "stella/platform/bus.h"
+#include "stella/telemetry/records.h"
 
 namespace stella::pipeline {
 struct JobKind;
@@ -29,6 +31,7 @@ struct Options {
   bool allow_without_landlock = false;        // recorded in every report
   std::optional<ChildUser> child_user;        // needs root; else the child runs as we do
   std::string program;                        // what is executed with --child; "": this very program
+  std::function<void(telemetry::Records)> child_telemetry = {};  // spans and lines of children, to export; from any thread
 };
 
 // Facts of this machine that every `started` message carries.
