@@ -73,6 +73,23 @@ void span_8_attributes(long n) {
   for (long i = 0; i < n; ++i) work_span();
 }
 
+// Two of the four texts were never said before.
+void span_8_attributes_new_texts(long n) {
+  const ContextScope scope(request());
+  char version[] = "baseline@00000000", part[] = "part 00000000";
+  const auto count = [](char* digit) {
+    while (*digit == '9') *digit-- = '0';
+    ++*digit;
+  };
+  for (long i = 0; i < n; ++i) {
+    count(version + sizeof version - 2);
+    count(part + sizeof part - 2);
+    Span span("policy.evaluate", SpanKind::kInternal,
+              {f::sbom_id(kSbom), f::operation("evaluate"), f::job_kind(part), f::policy_version(version), f::decision_effect("deny"), f::component_count(5356), f::finding_count(17),
+               f::cached(false)});
+  }
+}
+
 void span_unsampled(long n) {
   set_tail_keep(false);
   const ContextScope scope(request(0));
@@ -174,6 +191,7 @@ struct Path {
 constexpr Path kPaths[] = {
     {"log_3_fields", log_3_fields},
     {"span_8_attributes", span_8_attributes},
+    {"span_8_attributes_new_texts", span_8_attributes_new_texts},
     {"span_unsampled", span_unsampled},
     {"counter_bound", counter_bound},
     {"counter_dynamic_3_labels", counter_dynamic_3_labels},

@@ -242,6 +242,30 @@ inline char* put_quoted(char* p, std::string_view text) {
   return p;
 }
 
+// The same for a text that may lie in `whole`, what lies behind it there may be read: short ones are then looked at in whole vectors.
+inline char* put_quoted(char* p, std::string_view text, std::string_view whole) {
+#if defined(__SSE2__)
+  const auto at = reinterpret_cast<std::uintptr_t>(text.data()), begin = reinterpret_cast<std::uintptr_t>(whole.data());
+  if (at >= begin && at + ((text.size() + 15) & ~std::size_t{15}) <= begin + whole.size()) {
+    char* const start = p;
+    *p++ = '"';
+    const __m128i blank = _mm_set1_epi8(0x20), quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
+    for (std::size_t i = 0; i < text.size(); i += 16) {
+      const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text.data() + i));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), v);
+      const __m128i odd = _mm_or_si128(_mm_cmplt_epi8(v, blank), _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)));
+      const auto mask = static_cast<unsigned>(_mm_movemask_epi8(odd));
+      const std::size_t left = text.size() - i;
+      if (left >= 16 ? mask != 0 : (mask & ((1u << left) - 1)) != 0) [[unlikely]] return put_quoted(start, text);
+    }
+    p += text.size();
+    *p++ = '"';
+    return p;
+  }
+#endif
+  return put_quoted(p, text);
+}
+
 // Bytes that put_escaped would write.
 inline std::size_t escaped_size(std::string_view text) {
   std::size_t size = 0;

@@ -136,7 +136,8 @@ class Ordered {
 // Writes members into a buffer of known room; what does not fit is left out and `cut` says so.
 class Members {
  public:
-  Members(char* at, char* end) : p(at), end_(end) {}
+  // `record`: where the texts of the line lie, most of them.
+  Members(char* at, char* end, std::string_view record) : p(at), end_(end), record_(record) {}
 
   void hold(std::size_t bytes) { end_ -= bytes; }   // for what follows in any case
   void release(std::size_t bytes) { end_ += bytes; }
@@ -170,7 +171,7 @@ class Members {
       value = cut_utf8(value, most);
       cut = true;
     }
-    p = put_quoted(put(p, head), value);
+    p = put_quoted(put(p, head), value, record_);
   }
   // The error's own texts as the object "error"; `first` says whether a comma is due before it.
   bool error_object(const ErrorView& error, bool first) {
@@ -260,7 +261,7 @@ class Members {
       return;
     }
     put_key(f);
-    p = put_quoted(p, value);
+    p = put_quoted(p, value, record_);
   }
   void error(const FieldView& f) {
     const auto error = error_view(f);
@@ -273,6 +274,7 @@ class Members {
   }
 
   char* end_;
+  std::string_view record_;
 };
 
 // `"service":…,"instance_id":…`, made once per resource and never freed: lines are also written while the process ends. There are few.
@@ -373,7 +375,7 @@ void put_details(Members& m, const Ordered& fields, const ErrorView* error) {
 char* put_line(char* p, const RecordView& record, std::string_view who) {
   constexpr std::string_view kTruncated = ",\"truncated\":true}";
   const RecordHead& h = record.head();
-  Members m(p, p + kLineBytes - kTruncated.size() - 8);
+  Members m(p, p + kLineBytes - kTruncated.size() - 8, record.bytes());
   m.cut = (h.flags & RecordHead::kTruncated) != 0 || h.dropped_fields > 0;
   m.fold = true;
   const Ordered fields([&](auto&& f) { record.each_field(f); }, kLineFields, m.cut);
@@ -529,7 +531,7 @@ SpanRecord to_span_record(const RecordView& record, const Resource& resource) {
   span.status = h.status == SpanStatus::kError ? "error" : h.status == SpanStatus::kOk ? "ok" : "unset";
   span.attributes.resize_and_overwrite(kLineBytes + detail::kSlack, [&](char* data, std::size_t) {
     constexpr std::size_t kReason = order_of("sampling.reason");
-    Members m(data, data + kLineBytes - 128);
+    Members m(data, data + kLineBytes - 128, record.bytes());
     m.full_keys = true;
     const Ordered fields([&](auto&& f) { record.each_field(f); }, 128, m.cut);
     m.p = put(put(m.p, "{"), resource_members(resource));

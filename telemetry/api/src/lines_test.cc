@@ -198,6 +198,12 @@ TEST(Lines, EscapesAreThoseOfTheJsonWriter) {
     const char* end = detail::put_escaped(buffer.data(), text);
     ASSERT_EQ(std::string_view(buffer.data(), static_cast<std::size_t>(end - buffer.data())), std::string_view(expected).substr(1, expected.size() - 2));
     ASSERT_EQ(detail::escaped_size(text), expected.size() - 2);
+    // In a record, with whatever lies around it.
+    const std::size_t before = random() % 20;
+    const std::string whole = std::string(before, '"') + text + std::string(random() % 20, "x\"\n"[random() % 3]);
+    const std::string_view inside = std::string_view(whole).substr(before, text.size());
+    end = detail::put_quoted(buffer.data(), inside, whole);
+    ASSERT_EQ(std::string_view(buffer.data(), static_cast<std::size_t>(end - buffer.data())), expected);
   }
 }
 

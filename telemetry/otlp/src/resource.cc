@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <protozero/pbf_writer.hpp>
+#include <string>
 
+#include "wire.h"
 
 namespace stella::telemetry::otlp_detail {
 namespace {
@@ -15,6 +17,20 @@ void attribute(protozero::pbf_writer& message, std::string_view key, std::string
   protozero::pbf_writer any(pair, 2);
   any.add_string(1, value.data(), value.size());
 }
+
+// A length-delimited field of `size` bytes with a tag of one byte.
+std::size_t field_size(std::size_t size) { return 1 + wire::varint_size(size) + size; }
+void begin_field(std::string& out, int field, std::size_t size) {
+  char head[16];
+  head[0] = wire::tag_bytes(field);
+  out.append(head, static_cast<std::size_t>(wire::put_varint(head + 1, size) - head));
+}
+void text_field(std::string& out, int field, std::string_view text) {
+  begin_field(out, field, text.size());
+  out.append(text);
+}
+std::size_t name_size(const ScopeBytes& scope) { return field_size(scope.name.size()) + field_size(std::string_view(STELLA_VERSION).size()); }
+std::size_t size_of(const ScopeBytes& scope) { return field_size(name_size(scope)) + scope.records.size() + field_size(kSchemaUrl.size()); }
 
 }  // namespace
 
@@ -30,25 +46,27 @@ void append_resource(std::string& out, const Resource& resource, ResourceAttribu
       {"telemetry.sdk.version", STELLA_VERSION},
       {"tenant_id", tenant.empty() ? kPlatformTenant : tenant},
   };
-  protozero::pbf_writer request(out);
-  protozero::pbf_writer layer(request, 1);
+  std::string attributes;
   {
-    protozero::pbf_writer attributes(layer, 1);
-    for (const auto& [key, value] : ours) attribute(attributes, key, value);
+    protozero::pbf_writer message(attributes);
+    for (const auto& [key, value] : ours) attribute(message, key, value);
     for (const auto& [key, value] : extra)
-      if (std::none_of(std::begin(ours), std::end(ours), [&](const auto& own) { return own.first == key; })) attribute(attributes, key, value);
+      if (std::none_of(std::begin(ours), std::end(ours), [&](const auto& own) { return own.first == key; })) attribute(message, key, value);
   }
+  // All sizes first: a writer that learns them afterwards moves the whole request to make room for each.
+  std::size_t size = field_size(attributes.size()) + field_size(kSchemaUrl.size());
+  for (const ScopeBytes& scope : scopes) size += field_size(size_of(scope));
+  begin_field(out, 1, size);
+  text_field(out, 1, attributes);
   for (const ScopeBytes& scope : scopes) {
-    protozero::pbf_writer records(layer, 2);
-    {
-      protozero::pbf_writer name(records, 1);
-      name.add_string(1, scope.name.data(), scope.name.size());
-      name.add_string(2, STELLA_VERSION);
-    }
+    begin_field(out, 2, size_of(scope));
+    begin_field(out, 1, name_size(scope));
+    text_field(out, 1, scope.name);
+    text_field(out, 2, STELLA_VERSION);
     out.append(scope.records);
-    records.add_string(3, kSchemaUrl.data(), kSchemaUrl.size());
+    text_field(out, 3, kSchemaUrl);
   }
-  layer.add_string(3, kSchemaUrl.data(), kSchemaUrl.size());
+  text_field(out, 3, kSchemaUrl);
 }
 
 }  // namespace stella::telemetry::otlp_detail
