@@ -100,6 +100,12 @@ def its_logs_carry_its_id(p, c, target):
     wait_until(lambda: len(served()) == 4, 60, lambda: f"{len(served())} of four lines")
     for service, tenant, line in received.lines(trace):
         assert tenant == "acme" and len(line.span_id) == 8 and line.time_unix_nano and line.severity_text, (service, tenant, line)
+    # What has nothing to say is left out, at the target as in the files.
+    for has in [attributes(x.attributes) for _, _, x in received.lines(trace)] + [attributes(s.attributes) for _, _, s in received.spans(trace)]:
+        assert "" not in has.values(), has
+    for name in ("stellad.log", "runner.log"):
+        text = pathlib.Path(p.path("log", name)).read_text(encoding="utf-8")
+        assert trace in text and '":""' not in text, name
     # A line's span is one of the trace's.
     spans = lambda: {s.span_id for _, _, s in received.spans(trace)}  # noqa: E731
     wait_until(lambda: {x.span_id for x in served()} <= spans(), 60, "the spans of the lines")
