@@ -133,6 +133,19 @@ class Digits {
 
 }  // namespace
 
+// [begin, end) lies in a W3C traceparent, whose span id may be made of digits: 00-<32 hex>-<16 hex>-01.
+static bool in_traceparent(std::string_view text, std::size_t begin, std::size_t end) {
+  constexpr std::size_t kSize = 55;
+  const auto in = [](char c) { return is(c, kDigit) || (c >= 'a' && c <= 'f') || c == '-'; };
+  while (begin > 0 && end - begin <= kSize && in(text[begin - 1])) --begin;
+  while (end < text.size() && end - begin <= kSize && in(text[end])) ++end;
+  if (end - begin != kSize) return false;
+  for (std::size_t i = 0; i < kSize; ++i) {
+    if ((text[begin + i] == '-') != (i == 2 || i == 35 || i == 52)) return false;
+  }
+  return true;
+}
+
 bool has_card(std::string_view text, std::size_t begin, std::size_t end) {
   const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
   const char previous = begin > 0 ? text[begin - 1] : '\0', earlier = begin > 1 ? text[begin - 2] : '\0';
@@ -164,7 +177,7 @@ bool has_card(std::string_view text, std::size_t begin, std::size_t end) {
     for (std::size_t g = 1; g <= std::min(groups, kGroups); ++g) {
       const std::size_t start = starts[(groups - g) % 8], n = digits.size() - start;
       if (n > 19 || (g > 1 && dashed_word) || (first && g == groups && !open_left)) break;
-      if (n >= 13 && digits.card(start)) return true;
+      if (n >= 13 && digits.card(start)) return !in_traceparent(text, begin, end);
     }
   }
   return false;

@@ -114,9 +114,10 @@ void map_back(std::string_view text, Hits& hits) {
   }
 }
 
-// Looks at `text` with its escapes taken away; hits are pushed `base` further on.
+// Looks at `text` with its escapes taken away; hits are pushed `base` further on. `depth` times in all, where escapes come out of it: a line of
+// JSON that a program logged as a string has them twice.
 template <class Escapes>
-void find_decoded(std::string_view text, std::size_t base, Hits& hits, Layers layers, Engine engine) {
+void find_decoded(std::string_view text, std::size_t base, Hits& hits, Layers layers, Engine engine, int depth) {
   std::size_t size = 0, written = 0;
   char first[4];
   if (next_escape<Escapes>(text, 0, first, size, written) == text.size()) return;
@@ -134,6 +135,7 @@ void find_decoded(std::string_view text, std::size_t base, Hits& hits, Layers la
   if (used <= kShort && quiet(decoded, engine)) return;
   Hits inner;
   find(decoded, inner, {.escapes = false, .base64 = layers.base64}, engine);
+  if (depth > 1) find_decoded<Escapes>(decoded, 0, inner, layers, engine, depth - 1);
   if (inner.empty()) return;
   map_back<Escapes>(text, inner);
   for (const Hit& h : inner) hits.push({base + h.begin, base + h.end, h.rule});
@@ -167,7 +169,7 @@ bool printable(unsigned byte) { return (byte >= 0x20 && byte < 0x7f) || byte == 
 
 }  // namespace
 
-void find_in_json_escapes(std::string_view text, Hits& hits, Layers layers, Engine engine) { find_decoded<JsonEscapes>(text, 0, hits, layers, engine); }
+void find_in_json_escapes(std::string_view text, Hits& hits, Layers layers, Engine engine) { find_decoded<JsonEscapes>(text, 0, hits, layers, engine, 2); }
 
 void find_in_percent(std::string_view text, Hits& hits, Layers layers, Engine engine) {
   // From the word of the first escape to the end of that of the last: of a line with one encoded URL, the URL.
@@ -176,7 +178,7 @@ void find_in_percent(std::string_view text, Hits& hits, Layers layers, Engine en
   if (begin == std::string_view::npos) return;
   while (begin > 0 && !ends_word(text[begin - 1])) --begin;
   while (end < text.size() && !ends_word(text[end])) ++end;
-  find_decoded<PercentEscapes>(text.substr(begin, end - begin), begin, hits, layers, engine);
+  find_decoded<PercentEscapes>(text.substr(begin, end - begin), begin, hits, layers, engine, 1);
 }
 
 std::size_t decode_base64_text(std::string_view encoded, std::string& out) {

@@ -32,7 +32,8 @@ bool bearer_prose(std::string_view word) {
 }  // namespace
 
 void Finder::token(Rule rule, std::size_t begin) {
-  if (begin < seen_.token || alnum(before(begin))) return;
+  std::size_t& seen = seen_.token[static_cast<std::size_t>(rule)];
+  if (begin < seen || alnum(before(begin))) return;
   const RuleRow& row = kRules[static_cast<std::size_t>(rule)];
   const std::string_view rest = text_.substr(begin);
   for (std::size_t p = row.first_prefix; p < row.first_prefix + row.prefixes; ++p) {
@@ -41,18 +42,19 @@ void Finder::token(Rule rule, std::size_t begin) {
     std::size_t end = begin + prefix.text.size();
     while (end < text_.size() && in_charset(text_[end], prefix.charset)) ++end;
     if (end - begin - prefix.text.size() < prefix.least) continue;
-    seen_.token = end;
+    seen = end;
     return hit(rule, begin, end);
   }
 }
 
 void Finder::azure(std::size_t pos) {
   const auto in = [](char c) { return is(c, kBase64Url) || c == '~' || c == '.'; };
-  if (pos < 3 || pos < seen_.token || !in(text_[pos - 1]) || !in(text_[pos - 2]) || !in(text_[pos - 3])) return;
+  std::size_t& seen = seen_.token[static_cast<std::size_t>(Rule::kAzureSecret)];
+  if (pos < 3 || pos < seen || !in(text_[pos - 1]) || !in(text_[pos - 2]) || !in(text_[pos - 3])) return;
   std::size_t end = pos + 3;
   while (end < text_.size() && in(text_[end])) ++end;
   if (end - pos - 3 < 31) return;
-  seen_.token = end;
+  seen = end;
   hit(Rule::kAzureSecret, pos - 3, end);
 }
 

@@ -46,6 +46,11 @@ TEST(Rules, ExamplesAreFoundAtEveryOffset) {
   }
 }
 
+TEST(Rules, KeyThatBeginsInsideAnotherIsMaskedToItsEnd) {
+  EXPECT_TRUE(scrub("ghp_AIzakN3sEbmderx9JUgMZ5Bzpy99Yvsl3t5-Z2a_").starts_with("[")) << scrub("ghp_AIzakN3sEbmderx9JUgMZ5Bzpy99Yvsl3t5-Z2a_");
+  EXPECT_TRUE(scrub("ghp_AIzakN3sEbmderx9JUgMZ5Bzpy99Yvsl3t5-Z2a_").ends_with("]")) << scrub("ghp_AIzakN3sEbmderx9JUgMZ5Bzpy99Yvsl3t5-Z2a_");
+}
+
 TEST(Masks, AddressesKeepTheirNetwork) {
   EXPECT_TRUE(scrub("from 203.0.113.77 x").starts_with("from [ipv4:203.0.113.0/24:")) << scrub("from 203.0.113.77 x");
   EXPECT_TRUE(scrub("2001:db8:1:2::7").starts_with("[ipv6:2001:db8:1::/48:")) << scrub("2001:db8:1:2::7");
@@ -115,6 +120,80 @@ TEST(Encodings, StacksAreCovered) {
   EXPECT_EQ(clean.find("hunter22"), std::string::npos) << clean;
   EXPECT_EQ(clean.find("/home/ann"), std::string::npos) << clean;
   EXPECT_NE(clean.find("<path>/db.js:10:5"), std::string::npos) << clean;
+}
+
+// Secrets, what of each must not remain, and how a record may carry it other than in one plain text.
+struct Carried {
+  const char* text;
+  const char* secret;
+};
+constexpr Carried kCarried[] = {{"password=hunter22xyz", "hunter22xyz"},
+                                {"DB_PASSWORD: hunter22xyz", "hunter22xyz"},
+                                {"\"api_key\": \"q7Rk2ZpVw8\"", "q7Rk2ZpVw8"},
+                                {"ghp_abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghijklmnopqrstuvwxyz0123456789"},
+                                {"AKIAIOSFODNN7EXAMPLE", "IOSFODNN7EXAMPLE"},
+                                {"glpat-abcdefghij0123456789", "abcdefghij0123456789"},
+                                {"Authorization: Bearer abcdef0123456789", "abcdef0123456789"},
+                                {"postgres://stella:s3cr3tpw9@db/x", "s3cr3tpw9"}};
+
+// Cut anywhere into two fields: neither shows four characters of its half of the secret.
+TEST(Carriers, TwoFields) {
+  for (const Carried& c : kCarried) {
+    const std::string text = std::string("sign in: ") + c.text, secret = c.secret;
+    const std::size_t begin = text.find(secret), end = begin + secret.size();
+    for (std::size_t cut = 1; cut < text.size(); ++cut) {
+      const std::string first = text.substr(0, cut), second = text.substr(cut);
+      std::vector<bool> whole;
+      const std::string_view fields[] = {first, second};
+      split_secret(fields, whole);
+      const std::string shown[] = {whole[0] ? "" : scrub(first), whole[1] ? "" : scrub(second)};
+      const std::string halves[] = {cut > begin ? secret.substr(0, std::min(cut, end) - begin) : "", cut < end ? secret.substr(std::max(cut, begin) - begin) : ""};
+      for (int i = 0; i < 2; ++i) {
+        if (halves[i].size() < 4) continue;
+        EXPECT_EQ(shown[i].find(halves[i]), std::string::npos) << first << " | " << second << " -> " << shown[0] << " | " << shown[1];
+      }
+    }
+  }
+}
+
+// The value of details.stack: an error of many lines that is folded into one JSON string, whose quotes and line ends are escapes; and the same
+// twice, when a program logs the answer of another.
+TEST(Carriers, FoldedStacks) {
+  for (const Carried& c : kCarried) {
+    const std::string error = std::string("std::runtime_error: refused\n    at connect (/home/ann/app/db.cc:10)\n  with ") + c.text + "\n    at main (main.cc:3)";
+    std::string once, twice;
+    json::append_quoted(once, error);
+    json::append_quoted(twice, once);
+    for (const std::string& stack : {error, once, "{\"details\":{\"stack\":" + once + "}}"}) {
+      const std::string clean = scrub(stack);
+      EXPECT_EQ(clean.find(c.secret), std::string::npos) << clean;
+      EXPECT_EQ(clean.find("/home/ann"), std::string::npos) << clean;
+      EXPECT_NE(clean.find("main.cc:3"), std::string::npos) << clean;
+    }
+    EXPECT_EQ(scrub(twice).find(c.secret), std::string::npos) << scrub(twice);
+  }
+}
+
+// Percent-encoded where a URL needs it or everywhere, and base64 at each of its three alignments.
+TEST(Carriers, PercentAndBase64) {
+  for (const Carried& c : kCarried) {
+    std::string all;
+    for (const char ch : std::string_view(c.text)) {
+      char buffer[4];
+      std::snprintf(buffer, sizeof buffer, "%%%02X", static_cast<unsigned>(static_cast<std::uint8_t>(ch)));
+      all += buffer;
+    }
+    const std::string some = percent_encode(c.text);
+    for (const std::string& text : {"GET /x?q=" + all + "&page=2", "GET /x?q=" + some + "&page=2", "100 % of " + some}) {
+      const std::string clean = scrub(text);
+      EXPECT_EQ(clean.find(c.secret), std::string::npos) << clean;
+      EXPECT_EQ(clean.find(all), std::string::npos) << clean;
+    }
+    for (const char* before : {"", "a ", "ab "}) {
+      const std::string encoded = base64_encode(std::string(before) + c.text);
+      EXPECT_EQ(scrub("payload " + encoded + " end").find(encoded), std::string::npos) << before << c.text;
+    }
+  }
 }
 
 std::vector<bool> split(std::vector<std::string_view> texts) {

@@ -39,7 +39,7 @@ bool names_a_secret(std::string_view text) {
 
 // All texts one after the other, long ones without their middle, hold nothing: then no two neighbours do. False: look at each seam.
 bool nothing_joined(std::span<const std::string_view> texts) {
-    char buffer[2048];
+  char buffer[2048];
   std::size_t size = 0;
   for (const std::string_view text : texts) {
     if (size + 2 * kWindow + 1 > sizeof buffer) return false;
@@ -70,9 +70,9 @@ bool wants_value(std::string_view text) {
   return std::any_of(hits.begin(), hits.end(), [&](const Hit& h) { return h.rule == Rule::kSecretPair && h.begin == begin && h.end == probe.size(); });
 }
 
-// Ends in a character that a token can go on from, and the next begins with one.
+// Ends in a character that a token, or a name and its value, can go on from, and the next begins with one.
 bool may_join(std::string_view a, std::string_view b) {
-  const auto in = [](char c) { return is(c, kTokenChar) || c == ':'; };
+  const auto in = [](char c) { return is(c, kTokenChar) || among(":@\"' \t", c); };
   return !a.empty() && !b.empty() && in(a.back()) && in(b.front());
 }
 
@@ -103,8 +103,10 @@ bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& ma
     Hits hits;
     find(joined, hits, {.escapes = false, .base64 = false});
     for (const Hit& h : hits) {
-      if (h.cls() != Class::kSecret || h.rule == Rule::kHighEntropy || h.end <= seam) continue;
-      if (h.begin < seam) {
+      if (h.cls() != Class::kSecret || h.rule == Rule::kHighEntropy || h.end < seam) continue;
+      if (h.end == seam) {  // user:password, and the @ that says so is the next text's first
+        if (h.rule == Rule::kUserinfo || h.rule == Rule::kDsnPassword) any = mask_these[i] = true;
+      } else if (h.begin < seam) {
         any = mask_these[i] = mask_these[i + 1] = true;
       } else if (h.begin - seam < 32 && !found_alone(b, h.begin - seam)) {
         any = mask_these[i + 1] = true;  // its name lies over the seam
