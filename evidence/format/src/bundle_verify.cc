@@ -79,12 +79,10 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   check_integrity(contents, verdict);
   check_authenticity(contents, options, verdict);
   check_completeness(contents, options, verdict);
-  check_custody(contents, verdict);
-  verdict.of(Dimension::kTime).reason = "local clock only: no timestamp of an authority is enclosed";
-  verdict.of(Dimension::kInclusion).reason = "no proof of inclusion in the tenant's log is enclosed";
-  verdict.of(Dimension::kConsistency).reason = "no checkpoint to compare with was given";
-  verdict.of(Dimension::kKeyStatus).reason = "needs a trusted time, or the log's record of the key";
-  verdict.of(Dimension::kRetentionState).reason = "offline: the state of the store is not known";
+  check_time(contents, options, verdict);
+  check_log(contents, options, verdict);
+  check_key_status(options, verdict);
+  check_retention(options, verdict);
   return verdict;
 }
 

@@ -1,10 +1,9 @@
-// AUTHENTICITY, COMPLETENESS and CUSTODY, as far as a bundle of today lets them be checked.
+// AUTHENTICITY, COMPLETENESS, KEY-STATUS and RETENTION-STATE.
 #include <algorithm>
 #include <set>
 
 #include "contents.h"
 #include "stella/base/json.h"
-#include "stella/base/limits.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/redact.h"
@@ -115,22 +114,46 @@ void check_completeness(const Contents& contents, const VerifyOptions& options, 
   }
 }
 
-// The events are not covered by the seal (custody goes on after sealing): only log proofs make them evidence.
-void check_custody(const Contents& contents, Verdict& verdict) {
-  auto& out = verdict.of(Dimension::kCustody);
-  std::size_t events = 0;
-  std::string_view text = contents.bytes("custody/events.jsonl");
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    const auto event = json::parse(text.substr(0, end), {.max_bytes = limits::kEventBytes, .max_depth = limits::kJsonDepth});
-    if (!event || event->str("event_id").empty() || event->str("kind").empty()) {
-      out = {.outcome = Outcome::kFail, .reason = "line " + std::to_string(events + 1) + " of custody/events.jsonl is no event", .trust_input = {}};
-      return;
-    }
-    ++events;
-    text.remove_prefix(std::min(end + 1, text.size()));
+void check_key_status(const VerifyOptions& options, Verdict& verdict) {
+  auto& out = verdict.of(Dimension::kKeyStatus);
+  if (options.key_history == nullptr) {
+    out.reason = "no record of the keys' lives was given: --keys FILE, or stella login";
+    return;
   }
-  out.reason = std::to_string(events) + " events enclosed, without proofs that they are in the tenant's log: believe them as you believe the sender";
+  if (verdict.signers.empty()) {
+    out.reason = "no trusted key signed";
+    return;
+  }
+  if (verdict.proven_at.micros() == 0) {
+    out.reason = "nobody trusted says when the seal was signed, so it cannot be said whether the key was good then";
+    return;
+  }
+  std::size_t good = 0;
+  std::string problem;
+  for (const std::string& signer : verdict.signers) {
+    const auto id = KeyId::parse(signer);
+    const auto counting = id ? options.key_history->counts(*id, verdict.proven_at) : crypto::Counting::kUnknownKey;
+    if (counting == crypto::Counting::kCounts) ++good;
+    else problem.append(problem.empty() ? "" : "; ").append(signer).append(": ").append(crypto::name_of(counting));
+  }
+  const std::string when = verdict.proven_at.rfc3339_seconds(), source(options.key_source);
+  if (good >= options.threshold) out = {.outcome = Outcome::kPass, .reason = std::to_string(good) + " signing keys were active at " + when, .trust_input = source};
+  else out = {.outcome = Outcome::kFail, .reason = "at " + when + " the signature does not count: " + problem, .trust_input = source};
+}
+
+void check_retention(const VerifyOptions& options, Verdict& verdict) {
+  auto& out = verdict.of(Dimension::kRetentionState);
+  if (options.store == nullptr) {
+    out.reason = "offline: the state of the store is not known";
+    return;
+  }
+  const StoreState& store = *options.store;
+  const Timestamp promised = verdict.seal ? verdict.seal->facts.retain_until : Timestamp();
+  const std::string until = store.retain_until.micros() == 0 ? std::string("locked by nothing") : "locked until " + store.retain_until.rfc3339_seconds();
+  out = {.outcome = Outcome::kPass, .reason = until + (store.held ? ", under legal hold" : ""), .trust_input = std::string(store.source)};
+  if (promised.micros() == 0 || store.held || store.retain_until >= promised) return;
+  out.outcome = Outcome::kFail;
+  out.reason = "the seal promises " + promised.rfc3339_seconds() + "; the object is " + until;
 }
 
 }  // namespace stella::evidence

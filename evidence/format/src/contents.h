@@ -37,6 +37,11 @@ Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options);
 void check_integrity(const Contents& contents, Verdict& verdict);
 void check_authenticity(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
 void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
-void check_custody(const Contents& contents, Verdict& verdict);
+void check_time(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+// INCLUSION, CONSISTENCY, and CUSTODY, which rests on the former.
+void check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+// Rests on AUTHENTICITY (who signed) and TIME (when).
+void check_key_status(const VerifyOptions& options, Verdict& verdict);
+void check_retention(const VerifyOptions& options, Verdict& verdict);
 
 }  // namespace stella::evidence

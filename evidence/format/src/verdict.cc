@@ -84,6 +84,14 @@ json::Value verdict_json(const Verdict& v, std::span<const Dimension> required) 
                                              {"authorised", v.disclosure.authorised},
                                              {"unaccounted", v.disclosure.unaccounted}}));
   out.set("signers", std::move(signers));
+  json::Value time = json::Value::object({{"source", v.proven_at.micros() == 0 ? "local clock" : "timestamp authorities"}});
+  if (v.proven_at.micros() != 0) {
+    json::Array authorities;
+    for (const auto& name : v.time_authorities) authorities.push_back(name);
+    time.set("no_later_than", v.proven_at.rfc3339_seconds());
+    time.set("authorities", std::move(authorities));
+  }
+  out.set("time", std::move(time));
   if (v.seal) out.set("bundle", bundle_json(*v.seal));
   return out;
 }
@@ -109,8 +117,13 @@ std::string verdict_text(const Verdict& v, std::span<const Dimension> required) 
   out.append("\nsigner      ");
   if (v.signers.empty()) out.append("no trusted key");
   for (std::size_t i = 0; i < v.signers.size(); ++i) out.append(i > 0 ? ", " : "").append(v.signers[i]);
-  out.append("\ntime        local clock of the installation only");
-  if (v.seal) out.append(": ").append(v.seal->facts.sealed_at.rfc3339_seconds());
+  if (v.proven_at.micros() != 0) {
+    out.append("\ntime        signed no later than ").append(v.proven_at.rfc3339_seconds()).append(", says");
+    for (std::size_t i = 0; i < v.time_authorities.size(); ++i) out.append(i > 0 ? ", " : " ").append(v.time_authorities[i]);
+  } else {
+    out.append("\ntime        local clock of the installation only");
+    if (v.seal) out.append(": ").append(v.seal->facts.sealed_at.rfc3339_seconds());
+  }
   out.append("\nnot checked ").append(unchecked.empty() ? "nothing" : unchecked).append("\n");
   const int code = exit_code(v, required);
   out.append("result      ").append(code == kExitPass ? "PASS" : code == kExitFail ? "FAIL" : "NOT-CHECKED").append(" for");

@@ -7,17 +7,44 @@
 #include <string_view>
 #include <vector>
 
+#include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
+#include "stella/crypto/timestamp.h"
 #include "stella/evidence/format/stream.h"
 #include "stella/evidence/format/tar.h"
 #include "stella/evidence/format/verdict.h"
+#include "stella/timeline/log/note.h"
+#include "stella/timeline/log/proofs.h"
 
 namespace stella::evidence {
+
+// A checkpoint that the verifier kept from before, and the proof that leads from the smaller of it and the enclosed one to the larger.
+struct KeptCheckpoint {
+  std::string note;                 // as the log served it
+  timeline::Proof consistency;      // GET /timeline/proof; empty for equal sizes
+  std::string_view source;          // "--checkpoint FILE"
+};
+
+// What the store says about the bundle's object now: only whoever asks the store can know it.
+struct StoreState {
+  Timestamp retain_until;           // zero: not locked
+  bool held = false;                // a legal hold is on it
+  std::string_view source;          // "the object store"
+};
 
 struct VerifyOptions {
   std::span<const crypto::PublicKey> trust;  // none: AUTHENTICITY is NOT-CHECKED
   std::string_view trust_source;             // where they came from, for the verdict: "--trust key.pub"
   std::size_t threshold = 1;                 // how many different trusted keys must have signed the seal
+  const crypto::TimestampTrust* time_trust = nullptr;  // null: TIME is NOT-CHECKED
+  std::string_view time_source;
+  std::size_t time_threshold = 1;            // how many different authorities must have stamped a signature
+  std::span<const timeline::VerifierKey> log_keys;     // none: INCLUSION is NOT-CHECKED
+  std::string_view log_source;
+  const KeptCheckpoint* kept = nullptr;      // null: CONSISTENCY is NOT-CHECKED
+  const crypto::KeyHistory* key_history = nullptr;     // null: KEY-STATUS is NOT-CHECKED
+  std::string_view key_source;
+  const StoreState* store = nullptr;         // null: RETENTION-STATE is NOT-CHECKED
   TarLimits limits;
   std::function<void(std::uint64_t)> on_progress;  // uncompressed bytes so far; may be empty
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "stella/base/json.h"
+#include "stella/base/time.h"
 #include "stella/evidence/format/seal.h"
 
 namespace stella::evidence {
@@ -43,6 +44,8 @@ struct Verdict {
   std::optional<Seal> seal;  // what the bundle says of itself; believe it only where INTEGRITY and AUTHENTICITY pass
   Disclosure disclosure;
   std::vector<std::string> signers;  // key ids of the trusted keys that signed
+  Timestamp proven_at;               // the seal was signed no later than this, as trusted authorities say; zero where none does
+  std::vector<std::string> time_authorities;
   std::vector<Item> items;           // disclosed
 
   DimensionVerdict& of(Dimension d) { return dimensions[static_cast<std::size_t>(d)]; }

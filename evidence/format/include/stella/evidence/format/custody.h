@@ -1,0 +1,47 @@
+// The chain of custody as a walk over digests. Every event that consumes or produces an object names it by SHA-256 (details.inputs,
+// details.outputs), so who made what from what does not rest on names. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/base/result.h"
+
+namespace stella::evidence {
+
+// One event of the timeline, as far as custody goes.
+struct CustodyEvent {
+  std::string event_id, ts, kind, tenant_id, actor, resource_type, resource_id;
+  std::vector<std::pair<std::string, Sha256>> inputs, outputs;  // name, digest; names are for people
+};
+// kMalformed for anything but an event's entry (timeline.md §1).
+Result<CustodyEvent> parse_custody_event(std::string_view entry);
+
+// Events that bring something in from outside: what they put out needs no producer, and what they take in is somebody else's.
+bool is_custody_origin(std::string_view kind);
+
+struct CustodyLink {
+  std::size_t consumer = 0;               // position in the events
+  std::string name;
+  Sha256 sha256;
+  std::optional<std::size_t> producer;    // the latest earlier event that put out this digest; nullopt: the link is broken here
+};
+struct Custody {
+  std::vector<std::size_t> steps;         // events that consume or produce something, in their order
+  std::vector<CustodyLink> links;         // one for each input of a step, in order
+  std::vector<CustodyLink> broken;        // those of them without producer
+
+  // {"complete", "steps":[{event_id, ts, kind, actor, resource, inputs:[{name, sha256, from}], outputs:[…]}], "broken":[{event_id, kind, name, sha256}]}
+  json::Value json(std::span<const CustodyEvent> events) const;
+};
+// `events` in the order of the log. `known`: digests vouched for from elsewhere (the knowledge base's own log, a parent bundle); they end a chain.
+Custody walk_custody(std::span<const CustodyEvent> events, std::span<const Sha256> known = {});
+
+}  // namespace stella::evidence

@@ -1,0 +1,90 @@
+// The walk: one pass over the events, remembering who put out which digest.
+#include "stella/evidence/format/custody.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "stella/base/limits.h"
+
+namespace stella::evidence {
+namespace {
+
+// What is received or written by people, and what a feed gave.
+constexpr std::string_view kOrigins[] = {"source.fetched", "sbom.received", "policy.published"};
+
+Result<std::vector<std::pair<std::string, Sha256>>> parse_objects(const json::Value& details, std::string_view member) {
+  std::vector<std::pair<std::string, Sha256>> out;
+  for (const auto& object : details.items(member)) {
+    const auto digest = Sha256::parse(object.str("sha256"));
+    if (!digest) return Error(base_errors::kMalformed, "an object of an event has no digest").with("field", std::string(member)).with("expected", "sha256 in hex");
+    out.emplace_back(std::string(object.str("name")), *digest);
+  }
+  return out;
+}
+
+json::Value objects_json(const std::vector<std::pair<std::string, Sha256>>& objects) {
+  json::Array out;
+  for (const auto& [name, digest] : objects) out.push_back(json::Value::object({{"name", name}, {"sha256", digest.hex()}}));
+  return out;
+}
+
+}  // namespace
+
+bool is_custody_origin(std::string_view kind) { return std::find(std::begin(kOrigins), std::end(kOrigins), kind) != std::end(kOrigins); }
+
+Result<CustodyEvent> parse_custody_event(std::string_view entry) {
+  const json::Value doc = STELLA_TRY(json::parse(entry, {.max_bytes = limits::kEventBytes, .max_depth = limits::kJsonDepth}));
+  CustodyEvent out;
+  const std::pair<std::string_view, std::string*> texts[] = {{"event_id", &out.event_id}, {"ts", &out.ts},       {"kind", &out.kind}, {"tenant_id", &out.tenant_id},
+                                                             {"actor", &out.actor},       {"resource_type", &out.resource_type}, {"resource_id", &out.resource_id}};
+  for (const auto& [name, text] : texts) *text = doc.str(name);
+  if (out.event_id.empty() || out.kind.empty()) return Error(base_errors::kMalformed, "not an event").with("field", std::string(out.event_id.empty() ? "event_id" : "kind"));
+  const json::Value* details = doc.find("details");
+  if (details == nullptr) return out;
+  out.inputs = STELLA_TRY(parse_objects(*details, "inputs"));
+  out.outputs = STELLA_TRY(parse_objects(*details, "outputs"));
+  return out;
+}
+
+Custody walk_custody(std::span<const CustodyEvent> events, std::span<const Sha256> known) {
+  Custody out;
+  std::unordered_map<Sha256, std::size_t> produced;
+  const std::unordered_set<Sha256> vouched(known.begin(), known.end());
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const CustodyEvent& event = events[i];
+    if (event.inputs.empty() && event.outputs.empty()) continue;
+    out.steps.push_back(i);
+    for (const auto& [name, digest] : event.inputs) {
+      if (is_custody_origin(event.kind)) break;
+      CustodyLink link{.consumer = i, .name = name, .sha256 = digest, .producer = {}};
+      if (const auto found = produced.find(digest); found != produced.end()) link.producer = found->second;
+      else if (!vouched.contains(digest)) out.broken.push_back(link);
+      out.links.push_back(std::move(link));
+    }
+    for (const auto& [name, digest] : event.outputs) produced[digest] = i;
+  }
+  return out;
+}
+
+json::Value Custody::json(std::span<const CustodyEvent> events) const {
+  json::Array shown;
+  auto link = links.begin();
+  for (const std::size_t step : steps) {
+    const CustodyEvent& event = events[step];
+    json::Array inputs;
+    for (; link != links.end() && link->consumer == step; ++link) {
+      json::Value input = json::Value::object({{"name", link->name}, {"sha256", link->sha256.hex()}});
+      if (link->producer) input.set("from", events[*link->producer].event_id);
+      inputs.push_back(std::move(input));
+    }
+    shown.push_back(json::Value::object({{"event_id", event.event_id}, {"ts", event.ts}, {"kind", event.kind}, {"actor", event.actor},
+                                         {"resource", event.resource_type + "/" + event.resource_id}, {"inputs", std::move(inputs)}, {"outputs", objects_json(event.outputs)}}));
+  }
+  json::Array gaps;
+  for (const auto& b : broken)
+    gaps.push_back(json::Value::object({{"event_id", events[b.consumer].event_id}, {"kind", events[b.consumer].kind}, {"name", b.name}, {"sha256", b.sha256.hex()}}));
+  return json::Value::object({{"complete", broken.empty()}, {"steps", std::move(shown)}, {"broken", std::move(gaps)}});
+}
+
+}  // namespace stella::evidence

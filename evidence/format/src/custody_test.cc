@@ -1,0 +1,81 @@
+// The walk over digests: whole chains, and every way in which one can be broken.
+#include "stella/evidence/format/custody.h"
+
+#include <gtest/gtest.h>
+
+#include "stella/crypto/digest.h"
+
+namespace stella::evidence {
+namespace {
+
+CustodyEvent event(std::string id, std::string kind, std::vector<std::string> inputs, std::vector<std::string> outputs) {
+  CustodyEvent e;
+  e.event_id = std::move(id);
+  e.kind = std::move(kind);
+  for (const auto& name : inputs) e.inputs.emplace_back(name, crypto::sha256(name));
+  for (const auto& name : outputs) e.outputs.emplace_back(name, crypto::sha256(name));
+  return e;
+}
+
+std::vector<CustodyEvent> chain() {
+  return {event("e0", "sbom.received", {}, {"sbom"}),
+          event("e1", "job.started", {}, {}),
+          event("e2", "sbom.computed", {"sbom"}, {"components"}),
+          event("e3", "policy.published", {"policy.yaml"}, {"policy"}),
+          event("e4", "policy.evaluated", {"components", "policy"}, {"decision", "findings"}),
+          event("e5", "export.created", {"decision"}, {"report"})};
+}
+
+TEST(Custody, AWholeChainIsWhole) {
+  const auto events = chain();
+  const Custody custody = walk_custody(events);
+  EXPECT_TRUE(custody.broken.empty());
+  EXPECT_EQ(custody.steps, (std::vector<std::size_t>{0, 2, 3, 4, 5}));
+  ASSERT_EQ(custody.links.size(), 4u);  // policy.yaml is the author's
+  EXPECT_EQ(custody.links[2].producer, std::optional<std::size_t>(3));
+  const json::Value shown = custody.json(events);
+  EXPECT_TRUE(shown.find("complete")->as_bool());
+  EXPECT_EQ(shown.items("steps")[3].items("inputs")[0].str("from"), "e2");
+}
+
+TEST(Custody, ABrokenLinkIsNamedExactly) {
+  auto events = chain();
+  events.erase(events.begin() + 2);  // who computed the components?
+  const Custody custody = walk_custody(events);
+  ASSERT_EQ(custody.broken.size(), 1u);
+  EXPECT_EQ(custody.broken[0].name, "components");
+  EXPECT_EQ(events[custody.broken[0].consumer].event_id, "e4");
+  EXPECT_EQ(custody.json(events).items("broken")[0].str("sha256"), crypto::sha256("components").hex());
+  // Vouched for from elsewhere, it ends the chain.
+  const Sha256 known[] = {crypto::sha256("components")};
+  EXPECT_TRUE(walk_custody(events, known).broken.empty());
+}
+
+TEST(Custody, NamesProveNothingAndEffectsFollowCauses) {
+  auto events = chain();
+  events[2].outputs[0].second = crypto::sha256("other components");  // the same name, another object
+  EXPECT_EQ(walk_custody(events).broken.size(), 1u);
+  events = chain();
+  std::swap(events[2], events[4]);  // components and policy consumed before they were made
+  EXPECT_EQ(walk_custody(events).broken.size(), 2u);
+  // The latest producer counts.
+  events = chain();
+  events.insert(events.begin() + 3, event("again", "sbom.computed", {"sbom"}, {"components"}));
+  const Custody twice = walk_custody(events);
+  for (const auto& link : twice.links) {
+    if (link.name != "components") continue;
+    EXPECT_EQ(link.producer, std::optional<std::size_t>(3));
+  }
+}
+
+TEST(Custody, ReadsEntries) {
+  const std::string digest = crypto::sha256("x").hex();
+  const auto good = parse_custody_event(R"({"event_id":"a","kind":"k","tenant_id":"acme","details":{"inputs":[{"name":"n","sha256":")" + digest + R"("}]}})");
+  ASSERT_TRUE(good.has_value());
+  EXPECT_EQ(good->inputs.front().second.hex(), digest);
+  for (const char* bad : {"", "{}", R"({"event_id":"a"})", R"({"event_id":"a","kind":"k","details":{"outputs":[{"name":"n"}]}})", R"({"event_id":"a","kind":"k","details":{"inputs":[{"sha256":"12"}]}})"})
+    EXPECT_FALSE(parse_custody_event(bad).has_value()) << bad;
+}
+
+}  // namespace
+}  // namespace stella::evidence
