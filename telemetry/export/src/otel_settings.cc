@@ -317,6 +317,7 @@ void read_sampler(Reader& reader, OtelSettings& out) {
 }
 
 void batching(Reader& reader, const std::string& prefix, OtelBatching& out) {
+  out.size_set = reader.text(prefix + "MAX_EXPORT_BATCH_SIZE").has_value();
   reader.duration(prefix + "SCHEDULE_DELAY", out.schedule_delay);
   reader.duration(prefix + "EXPORT_TIMEOUT", out.export_timeout);
   reader.integer(prefix + "MAX_QUEUE_SIZE", out.max_queue_size, 1);
@@ -338,6 +339,37 @@ void read_limits(Reader& reader, OtelLimits& out) {
   reader.integer("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", out.link_attributes);
   reader.integer("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", out.log_attribute_bytes);
   reader.integer("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", out.log_attribute_count);
+}
+
+// Variables that this library reads and does not follow: whoever sets one is told at the start what holds in its place.
+void say_what_has_no_effect(Reader& reader, const OtelSettings& out) {
+  const auto fixed = [&reader](const std::string& name, const char* instead) {
+    if (reader.text(name)) reader.say(name + ": has no effect; " + instead);
+  };
+  for (const char* name : {"OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"}) {
+    fixed(name, "a record keeps as many attributes as the library has room for (a span 128), and counts the rest");
+  }
+  for (const char* name : {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"}) {
+    fixed(name, "texts are cut at the library's own bound, once they are scrubbed");
+  }
+  fixed("OTEL_SPAN_EVENT_COUNT_LIMIT", "a span keeps up to 32 events, and counts the rest");
+  fixed("OTEL_SPAN_LINK_COUNT_LIMIT", "a span keeps up to 32 links, and counts the rest");
+  fixed("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "events have the fields that their call names");
+  fixed("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "links have no attributes");
+  fixed("OTEL_BSP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
+  fixed("OTEL_BLRP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
+  if (!out.trace_context) reader.say("OTEL_PROPAGATORS: has no effect on tracecontext, which is read and sent always");
+  if (!out.baggage) reader.say("OTEL_PROPAGATORS: has no effect on baggage, of which only the members that the installation allows are sent on");
+  if (out.temporality != OtelTemporality::kDelta && reader.text("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
+    reader.say("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: has no effect; metrics are exported as deltas, which the receiver adds up");
+  }
+  if (out.exemplars == OtelExemplarFilter::kAlwaysOn) reader.say("OTEL_METRICS_EXEMPLAR_FILTER=always_on: has no effect; trace_based holds: an exemplar points to a trace that is kept");
+  if (out.sampler_set && !out.parent_based) reader.say("OTEL_TRACES_SAMPLER: the decision of a parent that is trusted is always followed; the parentbased form is used");
+}
+
+// Of two bounds of one attempt the shorter one; 0 is none.
+void bound(milliseconds& timeout, milliseconds other) {
+  if (other.count() > 0 && (timeout.count() == 0 || other < timeout)) timeout = other;
 }
 
 void dedupe(std::vector<std::string>& sentences) {
@@ -366,6 +398,10 @@ Result<OtelSettings> OtelSettings::from(const Lookup& lookup) {
     STELLA_TRY_VOID(targets.read(signal));
     if (out.disabled) out.exporter.target(signal).enabled = false;
   }
+  bound(out.exporter.target(Signal::kTraces).timeout, out.spans.export_timeout);
+  bound(out.exporter.target(Signal::kLogs).timeout, out.logs.export_timeout);
+  bound(out.exporter.target(Signal::kMetrics).timeout, out.metric_timeout);
+  say_what_has_no_effect(reader, out);
   dedupe(out.warnings);
   return out;
 }

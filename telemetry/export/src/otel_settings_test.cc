@@ -127,7 +127,7 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
       {"OTEL_EXPORTER_OTLP_INSECURE", "true", false, [](const auto& s) { return s.exporter.target(Signal::kMetrics).insecure; }},
       {"OTEL_EXPORTER_OTLP_METRICS_INSECURE", "true", false, [](const auto& s) { return s.exporter.target(Signal::kMetrics).insecure && !s.exporter.target(Signal::kLogs).insecure; }},
       {"OTEL_EXPORTER_OTLP_TIMEOUT", "2500", false, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(2500); }},
-      {"OTEL_EXPORTER_OTLP_TIMEOUT", "0", false, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(0); }},
+      {"OTEL_EXPORTER_OTLP_TIMEOUT", "0", false, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(30000); }},
       {"OTEL_EXPORTER_OTLP_TIMEOUT", "-1", true, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(10000); }},
       {"OTEL_EXPORTER_OTLP_TIMEOUT", "10s", true, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(10000); }},
       {"OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "7", false, [](const auto& s) { return s.exporter.target(Signal::kTraces).timeout == milliseconds(7) && s.exporter.target(Signal::kLogs).timeout == milliseconds(10000); }},
@@ -140,11 +140,11 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
       {"OTEL_LOGS_EXPORTER", "otlp", false, [](const auto& s) { return s.exporter.target(Signal::kLogs).enabled && s.export_named; }},
       {"OTEL_METRICS_EXPORTER", "prometheus", true, [](const auto& s) { return s.exporter.target(Signal::kMetrics).enabled; }},
       {"OTEL_METRICS_EXPORTER", "prometheus,none", true, [](const auto& s) { return !s.exporter.target(Signal::kMetrics).enabled; }},
-      {"OTEL_PROPAGATORS", "baggage,baggage", false, [](const auto& s) { return !s.trace_context && s.baggage; }},
-      {"OTEL_PROPAGATORS", "none", false, [](const auto& s) { return !s.trace_context && !s.baggage; }},
+      {"OTEL_PROPAGATORS", "baggage,baggage", true, [](const auto& s) { return !s.trace_context && s.baggage; }},
+      {"OTEL_PROPAGATORS", "none", true, [](const auto& s) { return !s.trace_context && !s.baggage; }},
       {"OTEL_PROPAGATORS", "b3", true, [](const auto& s) { return s.trace_context && s.baggage; }},
       {"OTEL_PROPAGATORS", "TraceContext,b3", true, [](const auto& s) { return s.trace_context && !s.baggage; }},
-      {"OTEL_TRACES_SAMPLER", "always_off", false, [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOff && !s.parent_based && s.sampler_set; }},
+      {"OTEL_TRACES_SAMPLER", "always_off", true, [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOff && !s.parent_based && s.sampler_set; }},
       {"OTEL_TRACES_SAMPLER", "parentbased_traceidratio", false, [](const auto& s) { return s.sampler == OtelSampler::kTraceIdRatio && s.parent_based && s.sampling_ratio == 1; }},
       {"OTEL_TRACES_SAMPLER", "jaeger_remote", true, [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOn && s.parent_based && !s.sampler_set; }},
       {"OTEL_BSP_SCHEDULE_DELAY", "100", false, [](const auto& s) { return s.spans.schedule_delay == milliseconds(100) && s.logs.schedule_delay == milliseconds(1000); }},
@@ -153,9 +153,9 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
       {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "64", false, [](const auto& s) { return s.logs.max_export_batch_size == 64; }},
       {"OTEL_METRIC_EXPORT_INTERVAL", "0", true, [](const auto& s) { return s.metric_interval == milliseconds(60000); }},
       {"OTEL_METRIC_EXPORT_INTERVAL", "99999999999999999999", true, [](const auto& s) { return s.metric_interval == milliseconds(60000); }},
-      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7", false, [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 7; }},
-      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9", false, [](const auto& s) { return s.limits.span_attribute_count == 9 && s.limits.log_attribute_count == 128; }},
-      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5", false, [](const auto& s) { return s.limits.log_attribute_bytes == 5; }},
+      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7", true, [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 7; }},
+      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9", true, [](const auto& s) { return s.limits.span_attribute_count == 9 && s.limits.log_attribute_count == 128; }},
+      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5", true, [](const auto& s) { return s.limits.log_attribute_bytes == 5; }},
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta", false, [](const auto& s) { return s.temporality == OtelTemporality::kDelta; }},
       {"OTEL_METRICS_EXEMPLAR_FILTER", "always_off", false, [](const auto& s) { return s.exemplars == OtelExemplarFilter::kAlwaysOff; }},
   };
@@ -169,13 +169,59 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
   }
 }
 
+// Each variable that is read either changes what the exporter or the backend is given, or says at the start that it does not.
+TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
+  const auto timeout = [](const OtelSettings& s, Signal signal) { return s.exporter.target(signal).timeout; };
+  const struct {
+    const char *name, *value;
+    std::function<bool(const OtelSettings&)> holds;
+  } effective[] = {
+      {"OTEL_BSP_SCHEDULE_DELAY", "100", [](const auto& s) { return s.spans.schedule_delay == milliseconds(100); }},
+      {"OTEL_BLRP_SCHEDULE_DELAY", "100", [](const auto& s) { return s.logs.schedule_delay == milliseconds(100); }},
+      {"OTEL_BSP_EXPORT_TIMEOUT", "70", [&](const auto& s) { return timeout(s, Signal::kTraces) == milliseconds(70) && timeout(s, Signal::kLogs) == milliseconds(10'000); }},
+      {"OTEL_BLRP_EXPORT_TIMEOUT", "70", [&](const auto& s) { return timeout(s, Signal::kLogs) == milliseconds(70) && timeout(s, Signal::kTraces) == milliseconds(10'000); }},
+      {"OTEL_METRIC_EXPORT_TIMEOUT", "70", [&](const auto& s) { return timeout(s, Signal::kMetrics) == milliseconds(70) && timeout(s, Signal::kLogs) == milliseconds(10'000); }},
+      {"OTEL_METRIC_EXPORT_INTERVAL", "70", [](const auto& s) { return s.metric_interval == milliseconds(70); }},
+      {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "7", [](const auto& s) { return s.spans.size_set && s.spans.max_export_batch_size == 7 && !s.logs.size_set; }},
+      {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "7", [](const auto& s) { return s.logs.size_set && s.logs.max_export_batch_size == 7 && !s.spans.size_set; }},
+      {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", [](const auto& s) { return s.temporality == OtelTemporality::kDelta; }},
+      {"OTEL_METRICS_EXEMPLAR_FILTER", "trace_based", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kTraceBased; }},
+      {"OTEL_METRICS_EXEMPLAR_FILTER", "always_off", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kAlwaysOff; }},
+      {"OTEL_PROPAGATORS", "tracecontext,baggage", [](const auto& s) { return s.trace_context && s.baggage; }},
+      {"OTEL_TRACES_SAMPLER", "parentbased_always_off", [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOff && s.sampler_set; }},
+  };
+  for (const auto& c : effective) {
+    SCOPED_TRACE(std::string(c.name) + "=" + c.value);
+    const auto s = read({{c.name, c.value}});
+    ASSERT_TRUE(s.has_value());
+    EXPECT_TRUE(c.holds(*s));
+    EXPECT_TRUE(s->warnings.empty()) << s->warnings.front();
+  }
+  const std::pair<const char*, const char*> none[] = {
+      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"}, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"},
+      {"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"}, {"OTEL_SPAN_EVENT_COUNT_LIMIT", "7"}, {"OTEL_SPAN_LINK_COUNT_LIMIT", "7"},
+      {"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_BSP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_BLRP_MAX_QUEUE_SIZE", "5000"},
+      {"OTEL_PROPAGATORS", "tracecontext"}, {"OTEL_PROPAGATORS", "baggage"}, {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"},
+      {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "lowmemory"}, {"OTEL_METRICS_EXEMPLAR_FILTER", "always_on"}, {"OTEL_TRACES_SAMPLER", "traceidratio"}};
+  for (const auto& [name, value] : none) {
+    SCOPED_TRACE(std::string(name) + "=" + value);
+    const auto s = read({{name, value}});
+    ASSERT_TRUE(s.has_value());
+    ASSERT_EQ(s->warnings.size(), 1u);
+    EXPECT_TRUE(s->warnings[0].starts_with(name)) << s->warnings[0];
+  }
+  // An attempt is bounded by the shorter of its two times; 0 bounds nothing.
+  EXPECT_EQ(timeout(*read({{"OTEL_EXPORTER_OTLP_TIMEOUT", "0"}, {"OTEL_BSP_EXPORT_TIMEOUT", "0"}}), Signal::kTraces), milliseconds(0));
+  EXPECT_EQ(timeout(*read({{"OTEL_EXPORTER_OTLP_TIMEOUT", "50"}, {"OTEL_BSP_EXPORT_TIMEOUT", "70"}}), Signal::kTraces), milliseconds(50));
+}
+
 TEST(OtelSettings, SamplerArgument) {
   const auto ratio = [](const char* sampler, const char* argument) { return read({{"OTEL_TRACES_SAMPLER", sampler}, {"OTEL_TRACES_SAMPLER_ARG", argument}}).value(); };
   EXPECT_EQ(ratio("traceidratio", "0.25").sampling_ratio, 0.25);
   EXPECT_EQ(ratio("traceidratio", "0").sampling_ratio, 0);
   for (const char* bad : {"1.1", "-0.1", "nan", "x", "0.5x"}) {
-    EXPECT_EQ(ratio("traceidratio", bad).sampling_ratio, 1) << bad;
-    EXPECT_EQ(ratio("traceidratio", bad).warnings.size(), 1u) << bad;
+    EXPECT_EQ(ratio("parentbased_traceidratio", bad).sampling_ratio, 1) << bad;
+    EXPECT_EQ(ratio("parentbased_traceidratio", bad).warnings.size(), 1u) << bad;
   }
   EXPECT_EQ(ratio("always_on", "0.25").sampling_ratio, 1);
   EXPECT_EQ(read({{"OTEL_TRACES_SAMPLER_ARG", "0.25"}})->sampling_ratio, 1);

@@ -25,12 +25,13 @@ enum class OtelExemplarFilter : std::uint8_t { kAlwaysOn, kAlwaysOff, kTraceBase
 // OTEL_BSP_*, OTEL_BLRP_*: when batches are cut.
 struct OtelBatching {
   std::chrono::milliseconds schedule_delay{1'000};
-  std::chrono::milliseconds export_timeout{30'000};  // 0: none
-  std::uint32_t max_queue_size = 2048;               // records
+  std::chrono::milliseconds export_timeout{30'000};  // 0: none; TargetOptions::timeout is bounded by it
+  std::uint32_t max_queue_size = 2048;               // records; has no effect: queues are bounded in bytes
   std::uint32_t max_export_batch_size = 512;         // records; at most max_queue_size
+  bool size_set = false;                             // MAX_EXPORT_BATCH_SIZE was there; where not, only bytes bound a request
 };
 
-// Limits of records; nothing set: no limit beyond those of the library.
+// Limits of records, as they are named. The library has its own, which hold: a warning says so where a variable asks for others.
 struct OtelLimits {
   static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
   std::uint32_t span_attribute_count = 128, span_events = 128, span_links = 128, event_attributes = 128, link_attributes = 128;
@@ -56,7 +57,7 @@ struct OtelSettings {
   // True where a variable names an endpoint or an exporter: for applications that export only when told to.
   bool export_named = false;
 
-  // Sentences for people, each naming its variable; never with the value of a header.
+  // Sentences for people, each naming its variable; never with the value of a header. Also for every variable that is set and has no effect.
   std::vector<std::string> warnings;
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
