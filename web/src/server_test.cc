@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/http_client.h"
+#include "stella/telemetry/sink.h"
 #include "stella/testing/postgres.h"
 #include "stella/web/router.h"
 
@@ -238,6 +240,70 @@ TEST_F(Api, ATraceIsContinued) {
   EXPECT_EQ(db_.sql("SELECT substr(traceparent, 4, 32) FROM jobs"), trace);
   EXPECT_EQ(decisions("trace_id = '" + trace + "'"), "1");
   EXPECT_NE(call("GET", "/healthz", "", {{"traceparent", "00-" + trace + "-b7ad6b7169203331-01"}}, "").raw.header("x-trace-id"), trace);
+}
+
+// Spans of the server, each recorded before its reply is sent.
+class Spans final : public telemetry::Sink {
+ public:
+  Spans() : before_(telemetry::install_sink(std::shared_ptr<telemetry::Sink>(this, [](telemetry::Sink*) {}))) {}
+  ~Spans() override { telemetry::install_sink(before_); }
+  void log(telemetry::LogRecord&&) noexcept override {}
+  void span(telemetry::SpanRecord&& record) noexcept override {
+    if (record.kind != "server") return;
+    const std::lock_guard lock(mutex_);
+    last_ = std::move(record);
+  }
+  telemetry::SpanRecord last() {
+    const std::lock_guard lock(mutex_);
+    return last_;
+  }
+
+ private:
+  std::mutex mutex_;
+  telemetry::SpanRecord last_;
+  std::shared_ptr<telemetry::Sink> before_;
+};
+
+TEST_F(Api, WhoseTraceIsContinued) {
+  const struct {
+    const char *method, *target;
+    std::size_t body;
+    const char* asked;  // X-Stella-Tenant
+    bool token, same;
+    int status;
+  } table[] = {
+      {"GET", "/sboms", 0, "", true, true, 200},
+      {"GET", "/sboms", 0, "acme", true, true, 200},
+      {"GET", "/sboms/00000000-0000-7000-8000-000000000001", 0, "", true, true, 404},
+      {"GET", "/sboms", 0, "beta", true, false, 403},  // known, but a stranger there
+      {"GET", "/sboms", 0, "", false, false, 401},
+      {"GET", "/healthz", 0, "", false, false, 200},
+      {"GET", "/no-such-route", 0, "", true, false, 404},
+      {"POST", "/evaluations", 2u << 20, "", true, false, 413},  // refused before anybody was asked who it is
+  };
+  Spans spans;
+  for (const auto& row : table) {
+    SCOPED_TRACE(std::string(row.target) + " " + std::to_string(row.status));
+    const std::string trace = TraceId::generate().hex(), span = SpanId::generate().hex();
+    std::vector<std::pair<std::string, std::string>> headers{{"TraceParent", "00-" + trace + "-" + span + "-00"}, {"tracestate", "vendor=1"}};
+    if (*row.asked != 0) headers.emplace_back("X-Stella-Tenant", row.asked);
+    const Reply r = call(row.method, row.target, std::string(row.body, ' '), headers, row.token ? token_ : "");
+    EXPECT_EQ(r.status, row.status);
+    const telemetry::SpanRecord seen = spans.last();
+    EXPECT_EQ(r.raw.header("x-trace-id") == trace, row.same);
+    if (row.same) continue;  // its caller said that nobody records it
+    EXPECT_EQ(seen.trace_id, r.raw.header("x-trace-id"));
+    EXPECT_EQ(seen.parent_span_id, "");
+    EXPECT_EQ(seen.links, R"([{"trace_id":")" + trace + R"(","span_id":")" + span + R"("}])");
+    EXPECT_EQ(json::parse(seen.attributes)->str("linked_trace_id"), trace);
+    EXPECT_EQ(seen.attributes.find("vendor"), std::string::npos);
+  }
+  const std::string trace = TraceId::generate().hex(), span = SpanId::generate().hex();
+  EXPECT_EQ(call("GET", "/sboms", "", {{"traceparent", "00-" + trace + "-" + span + "-01"}}).status, 200);
+  EXPECT_EQ(spans.last().trace_id, trace);
+  EXPECT_EQ(spans.last().parent_span_id, span);
+  EXPECT_EQ(spans.last().links, "[]");
+  EXPECT_EQ(json::parse(spans.last().attributes)->find("linked_trace_id"), nullptr);
 }
 
 TEST_F(Api, SigningOutEndsTheToken) {
