@@ -88,11 +88,19 @@ bool innocent_value(std::string_view name, std::string_view value) {
   return begins_nocase(name, "pwd") && value[0] == '/';  // the working directory
 }
 
+// Inside a CPE, whose colons part names of products: cpe:2.3:a:base-passwd:base-passwd:3.6.1:…
+static bool in_cpe(std::string_view text, std::size_t pos) {
+  std::size_t from = pos;
+  while (from > 0 && pos - from < 128 && !is(text[from - 1], kSpace) && !among("\"'<>`", text[from - 1])) --from;
+  const std::string_view word = text.substr(from, pos - from);
+  return word.starts_with("cpe:2.3:") || word.starts_with("cpe:/");
+}
+
 // The value at `pos` of the name at `name`.
 bool Finder::pair_value(std::size_t name, std::size_t pos) {
   const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
   const auto found = [&](std::size_t begin, std::size_t end) {
-    if (!innocent_value(whole, text_.substr(begin, end - begin))) hit(Rule::kSecretPair, begin, end);
+    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !in_cpe(text_, name)) hit(Rule::kSecretPair, begin, end);
     return true;
   };
   if (pos >= text_.size()) return false;
@@ -206,8 +214,20 @@ void Finder::entropy(std::size_t pos) {
   }
 }
 
-// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, names and paths are none.
+// Numbers and dots: 3.15.8.Final_redhat_00001-1.SP1_redhat_00002.1.el8eap, behind name-jwt-0 (an epoch).
+static bool version(std::string_view value) {
+  std::size_t i = 0;
+  for (int part = 0; part < 2; ++part) {
+    const std::size_t begin = i;
+    while (i < value.size() && is(value[i], kDigit)) ++i;
+    if (i == begin || i - begin > 4 || i >= value.size() || value[i++] != '.') return false;
+  }
+  return i < value.size() && is(value[i], kDigit);
+}
+
+// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, versions, names and paths are none.
 bool high_entropy(std::string_view value) {
+  if (version(value)) return false;
   std::array<unsigned, 256> counts{};
   unsigned upper = 0, lower = 0, digits = 0, changes = 0, hex = 0, marks = 0;
   unsigned last = 0;

@@ -22,7 +22,7 @@ bool in_charset(char c, Charset set) {
 
 // Words that follow "bearer" in prose.
 bool bearer_prose(std::string_view word) {
-  static constexpr std::array<std::string_view, 8> kProse{"authentication", "authorization", "credential", "credentials", "challenge", "challenges", "assertion", "assertions"};
+  static constexpr std::array<std::string_view, 10> kProse{"authentication", "authorization", "credential", "credentials", "challenge", "challenges", "assertion", "assertions", "mechanism", "mechanisms"};
   for (const std::string_view prose : kProse) {
     if (equal_nocase(word, prose)) return true;
   }

@@ -98,6 +98,8 @@ bool email_naive(const Match& m) {
 
 bool high_entropy_naive(std::string_view v) {
   static const RE2 hex("[0-9A-Fa-f-]*"), classes("[A-Z]+|[a-z]+|[0-9]+|[^A-Za-z0-9]+"), upper("[A-Z]"), lower("[a-z]"), digit("[0-9]"), other("[^A-Za-z0-9]");
+  static const RE2 version("[0-9]{1,4}\\.[0-9]{1,4}\\.[0-9]");
+  if (RE2::PartialMatch(v.substr(0, 11), RE2("^" + version.pattern()))) return false;
   if (RE2::FullMatch(v, hex) || !RE2::PartialMatch(v, digit)) return false;
   const bool u = RE2::PartialMatch(v, upper), l = RE2::PartialMatch(v, lower);
   if (!u && !l) return false;
@@ -130,10 +132,16 @@ bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
   if (rule.validator == "iban") return iban_naive(m);
   if (rule.validator == "email") return email_naive(m);
   if (rule.validator == "high_entropy") return high_entropy_naive(m.group);
+  if (rule.validator == "pair_value") {
+    const std::size_t name = static_cast<std::size_t>(whole.data() - m.text.data());
+    const std::string_view ahead = m.text.substr(name - std::min<std::size_t>(name, 120), std::min<std::size_t>(name, 120));
+    static const RE2 cpe("(?:^|[\\s\"'<>`])cpe:(?:2\\.3:|/)[^\\s\"'<>`]*$");
+    if (RE2::PartialMatch(ahead, cpe)) return false;
+  }
   if (rule.validator == "pair_value") return !innocent_value(whole.substr(whole.find_first_of("pPsStTcCaAmMeEdDlL")), m.group);
   if (rule.validator == "basic_value") return basic_naive(m.group);
   if (rule.validator == "bearer_value") {
-    static const RE2 prose("(?i)authentication|authorization|credentials?|challenges?|assertions?");
+    static const RE2 prose("(?i)authentication|authorization|credentials?|challenges?|assertions?|mechanisms?");
     return !RE2::FullMatch(m.group, prose);
   }
   if (rule.validator == "not_empty") return !m.group.empty() && m.group != "git";
@@ -263,7 +271,7 @@ std::string identifier(Random& random) {
   switch (random() % 16) {
     case 0: return chars(random, kHexChars, 8) + "-" + chars(random, kHexChars, 4) + "-7" + chars(random, kHexChars, 3) + "-a" + chars(random, kHexChars, 3) + "-" + chars(random, kHexChars, 12);
     case 1: return "sha256:" + chars(random, kHexChars, 64);
-    case 2: return chars(random, kHexChars, pick<std::size_t>(random, {16, 32, 40, 64, 128}));
+    case 2: return "a" + chars(random, kHexChars, pick<std::size_t>(random, {15, 31, 39, 63, 127}));  // 16 digits alone may be a card's
     case 3: return "00-" + chars(random, kHexChars, 32) + "-" + chars(random, kHexChars, 16) + "-01";
     case 4: return number(20) + "." + number(100) + "." + number(100) + pick<std::string>(random, {"", "-rc.1", "-beta.2+build.5", "-SNAPSHOT"});
     case 5: return "v" + number(20) + "." + number(9) + "." + number(9) + "." + number(9);
