@@ -89,6 +89,7 @@ class Backend::Impl {
         tail_(options_.tail, options_.latency_threshold ? options_.latency_threshold : tail_keep_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
     chunk_.text.reserve(kChunk + 2 * kLineBytes);
+    feed_.limit(options_.export_logs, options_.export_spans, options_.export_exemplars);
     options_.exporter.reset();
     options_.row_sink.reset();
   }

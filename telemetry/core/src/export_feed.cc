@@ -24,7 +24,11 @@ void ExportFeed::offer_metrics(const Resource& resource, bool now) {
   const std::int64_t at = steady_ns();
   if (!now && at - metrics_ns_ < metrics_every_ns_) return;
   metrics_ns_ = at;
-  const MetricSnapshot snapshot = metrics_->collect();
+  MetricSnapshot snapshot = metrics_->collect();
+  if (!exemplars_) {
+    for (MetricFamily& family : snapshot.families)
+      for (MetricPoint& point : family.points) point.exemplars.clear();
+  }
   Batch out{.signal = Signal::kMetrics, .payload = encode_metrics(snapshot, resource, attributes_), .items = 0, .errors = 0};
   for (const MetricFamily& family : snapshot.families) out.items += static_cast<std::uint32_t>(family.points.size());
   if (!out.payload.empty()) exporter_->offer(std::move(out));
@@ -40,13 +44,13 @@ void ExportFeed::add_log(const RecordView& log, const Resource& resource) {
   begin();
   LogBatch& batch = log.head().level == Level::kError ? errors_ : logs_;
   batch.add(log);
-  if (batch.bytes() >= bytes_) offer_logs(batch, resource);
+  if (batch.bytes() >= bytes_ || batch.logs() == most_logs_) offer_logs(batch, resource);
 }
 
 void ExportFeed::add_span(const RecordView& span, SamplingReason reason, const Resource& resource) {
   begin();
   spans_.add(span, reason);
-  if (spans_.bytes() >= bytes_) offer_spans(resource);
+  if (spans_.bytes() >= bytes_ || spans_.spans() == most_spans_) offer_spans(resource);
 }
 
 void ExportFeed::offer_logs(LogBatch& batch, const Resource& resource) {

@@ -21,6 +21,12 @@ class ExportFeed {
   ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes,
              std::chrono::milliseconds metrics_every);
 
+  // Records of one request at most (0: only their bytes bound it), and whether metrics go with their exemplars.
+  void limit(std::size_t logs, std::size_t spans, bool exemplars) {
+    most_logs_ = logs;
+    most_spans_ = spans;
+    exemplars_ = exemplars;
+  }
   bool on() const { return exporter_ != nullptr; }
   // A request that is large enough goes at once.
   void add_log(const RecordView& log, const Resource& resource);
@@ -45,6 +51,8 @@ class ExportFeed {
   const Attributes attributes_;
   const std::int64_t every_ns_;
   const std::size_t bytes_;
+  std::size_t most_logs_ = 0, most_spans_ = 0;
+  bool exemplars_ = true;
   TraceBatch spans_;
   LogBatch logs_, errors_;  // errors apart: a full disk takes their batches last
   std::int64_t first_ns_ = 0;

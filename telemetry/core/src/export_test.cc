@@ -148,6 +148,25 @@ TEST(Export, RequestsStaySmallAndNobodyWaitsForRoomInTheRings) {
   for (std::size_t i = 0; i < logs.size(); ++i) EXPECT_EQ(logs[i], static_cast<std::int64_t>(i));
 }
 
+TEST(Export, ARequestHasNoMoreRecordsThanAskedFor) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  BackendOptions o = options(dir.path(), requests);
+  o.export_logs = 4;
+  o.export_spans = 3;
+  auto backend = *Backend::install(o);
+  for (int i = 0; i < 10; ++i) backend->outlet().push(log_bytes(Level::kWarn, i));
+  for (int i = 0; i < 7; ++i) backend->outlet().push(span_bytes({.span = static_cast<std::uint8_t>(i + 1), .sampling = SamplingReason::kHead}));
+  ASSERT_TRUE(backend->flush(soon()));
+  std::vector<std::uint32_t> logs, spans;
+  for (const Batch& b : requests->take()) {
+    if (b.signal == Signal::kLogs) logs.push_back(b.items);
+    if (b.signal == Signal::kTraces) spans.push_back(b.items);
+  }
+  EXPECT_EQ(logs, (std::vector<std::uint32_t>{4, 4, 2}));
+  EXPECT_EQ(spans, (std::vector<std::uint32_t>{3, 3, 1}));
+}
+
 TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
   constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
   const TempDir dir;

@@ -72,6 +72,8 @@ struct BackendOptions {
   std::vector<std::pair<std::string, std::string>> resource_attributes;  // OTEL_RESOURCE_ATTRIBUTES
   std::chrono::milliseconds export_every{1000};  // a record waits at most this long for company
   std::size_t export_bytes = 1u << 20;           // of one request, about
+  std::size_t export_logs = 0, export_spans = 0;  // records of one request at most; 0: only export_bytes
+  bool export_exemplars = true;                  // with the metrics
   std::chrono::milliseconds metrics_every{60'000};  // a request with what all metrics gained; 0: none
   bool crash_handler = true;           // SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE write a report before the process dies
 };
