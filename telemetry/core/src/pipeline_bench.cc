@@ -241,7 +241,7 @@ Cost exported(const std::string& url, bool spooled, std::uint64_t BackendTotals:
   to.target(Signal::kLogs).endpoint = url + "logs";
   to.target(Signal::kMetrics).enabled = false;
   to.queue_bytes = 1u << 30;
-  if (spooled) to.spool = {.dir = std::string(dir.name) + "/spool", .total_bytes = 4u << 30, .signal_bytes = {2u << 30, 1u << 30, 2u << 30}, .segment_bytes = 4u << 20};
+  if (spooled) to.spool = {.dir = std::string(dir.name) + "/spool", .total_bytes = 3u << 30, .signal_bytes = {1u << 30, 1u << 30, 1u << 30}, .segment_bytes = 4u << 20};
   std::shared_ptr<Exporter> exporter = *make_otlp_exporter(std::move(to));
   BackendOptions o = options(dir);
   o.exporter = exporter;
@@ -252,7 +252,14 @@ Cost exported(const std::string& url, bool spooled, std::uint64_t BackendTotals:
     backend->flush(Deadline::after(std::chrono::seconds(60)));
     exporter->flush(Deadline::after(std::chrono::seconds(60)));
   });
-  if (const auto sent = exporter->stats().of(Signal::kTraces).sent; sent != kItems) std::printf("spans missing: %llu of %d\n", static_cast<unsigned long long>(sent), kItems);
+  const SignalStats stats = exporter->stats().of(Signal::kTraces);
+  if (stats.sent != kItems) {
+    std::printf("spans missing: %llu of %d offered, %llu sent, %llu dropped, %llu wait\n", static_cast<unsigned long long>(stats.offered), kItems, static_cast<unsigned long long>(stats.sent),
+                static_cast<unsigned long long>(stats.dropped_total()), static_cast<unsigned long long>(stats.queued + stats.spooled));
+    for (std::size_t i = 0; i < stats.dropped.size(); ++i) {
+      if (stats.dropped[i] > 0) std::printf("  dropped: %s\n", std::string(to_string(static_cast<DropReason>(i))).c_str());
+    }
+  }
   return out;
 }
 
