@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,6 +12,8 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <thread>
+#include <vector>
 
 #include "stella/testing/temp_dir.h"
 #include "test_targets.h"
@@ -129,40 +132,51 @@ TEST(Disk, SigkillWhileItIsReplayedRepeatsOneRequestAtMost) {
     auto exporter = *make_otlp_exporter(std::move(options));
     for (int i = 0; i < kBatches; ++i) EXPECT_TRUE(exporter->offer(batch(std::to_string(i) + std::string(100, '.'))));
   }
+  // All children are forked while there is one thread; each waits for the port of the target, and its turn.
+  constexpr std::size_t kChildren = 20;
+  struct Child {
+    pid_t pid = 0;
+    int go[2] = {-1, -1};
+  };
+  std::vector<Child> children(kChildren);
+  for (Child& child : children) {
+    ASSERT_EQ(::pipe2(child.go, O_CLOEXEC), 0);
+    child.pid = ::fork();
+    if (child.pid != 0) continue;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int port = 0;
+    if (::read(child.go[0], &port, sizeof port) != static_cast<ssize_t>(sizeof port)) ::_exit(1);
+    ExporterOptions options = options_for("http://127.0.0.1:" + std::to_string(port) + "/v1/logs", dir.path());
+    options.spool.segment_bytes = 2'000;
+    auto exporter = make_otlp_exporter(std::move(options));
+    while (true) ::pause();
+  }
   // A child dies wherever it is when 17 requests were taken, or, where it is fast, while the target has its 22nd and has not answered.
   std::atomic<int> requests{0}, kill_at{0};
-  std::atomic<pid_t> child{0};
+  std::atomic<pid_t> current{0};
   HttpTarget target([&](const auto&) -> std::string {
     if (++requests == kill_at) {
-      ::kill(child, SIGKILL);
+      ::kill(current, SIGKILL);
       return "";
     }
     return reply(200);
   });
   int kills = 0;
-  for (int done = 0; done < kBatches - 40; done = requests) {
-    kill_at = done + (kills % 4 == 0 ? 17 : 22);
-    int ready[2];
-    ASSERT_EQ(::pipe(ready), 0);
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      char go = 0;
-      [[maybe_unused]] const ssize_t n = ::read(ready[0], &go, 1);
-      ExporterOptions options = options_for(target.url(), dir.path());
-      options.spool.segment_bytes = 2'000;
-      auto exporter = make_otlp_exporter(std::move(options));
-      while (true) ::pause();
+  for (const Child& child : children) {
+    const int done = requests;
+    if (done < kBatches - 40) {
+      kill_at = done + (kills % 4 == 0 ? 17 : 22);
+      current = child.pid;
+      EXPECT_EQ(::write(child.go[1], &target.port, sizeof target.port), static_cast<ssize_t>(sizeof target.port));
+      const Deadline deadline = soon();
+      while (requests < done + 17 && !deadline.passed()) std::this_thread::yield();
+      EXPECT_FALSE(deadline.passed());
+      ++kills;
     }
-    child = pid;
-    ASSERT_EQ(::write(ready[1], "x", 1), 1);
-    const Deadline deadline = soon();
-    while (requests < done + 17 && !deadline.passed()) std::this_thread::yield();
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    ::close(ready[0]);
-    ::close(ready[1]);
-    ++kills;
-    ASSERT_FALSE(deadline.passed());
+    ::kill(child.pid, SIGKILL);
+    ::waitpid(child.pid, nullptr, 0);
+    ::close(child.go[0]);
+    ::close(child.go[1]);
   }
   kill_at = 0;
   auto exporter = *make_otlp_exporter(options_for(target.url(), dir.path()));
