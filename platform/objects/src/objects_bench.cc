@@ -48,3 +48,5 @@ void put_posix(benchmark::State& state) {
 BENCHMARK(put_posix)->ArgName("locked")->Arg(0)->Arg(1);
 
 }  // namespace
+
+BENCHMARK_MAIN();
