@@ -121,9 +121,11 @@ class Pkcs11Test : public ::testing::Test {
     import("main", "pub", "liar", "f7", "--no-public-key");
     import("leaves", "leaves", "sig", "01");
     import("pin", "pin", "sig", "01");
+    restart_module();  // where the suite runs again, the module knows the directories of the first time
   }
   static void TearDownTestSuite() {
     if (!dir_.empty()) (void)!std::system(("rm -rf '" + dir_ + "'").c_str());
+    dir_.clear();
   }
   void SetUp() override {
     if (module_.empty()) GTEST_SKIP() << "skipped: no SoftHSM (softhsm2)";
@@ -140,6 +142,13 @@ class Pkcs11Test : public ::testing::Test {
   static void import(const std::string& token, const std::string& file, const std::string& label, const std::string& id, const std::string& options = {}) {
     const std::string log = shell("softhsm2-util --import " + file + ".pem --token " + token + " --label " + label + " --id " + id + " --pin 1234 " + options);
     ASSERT_NE(log.find("imported"), std::string::npos) << log;
+  }
+  static void restart_module() {
+    CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+    CK_C_INITIALIZE_ARGS arguments{};
+    arguments.flags = CKF_OS_LOCKING_OK;
+    ASSERT_EQ(module->C_Finalize(nullptr), CKR_OK);
+    ASSERT_EQ(module->C_Initialize(&arguments), CKR_OK);
   }
   static std::string uri(const std::string& path) { return "pkcs11:" + path + "?module-path=" + module_ + "&pin-source=file:" + dir_ + "/pin"; }
   static PublicKey original(const std::string& name) { return PublicKey::from_pem(testing::slurp(dir_ + "/" + name + ".pub")).value(); }
@@ -265,12 +274,10 @@ TEST_F(Pkcs11Test, LogsInAgainWhenItsSessionsDied) {
   const auto gone = (*signer)->sign("o");
   ASSERT_FALSE(gone.has_value());
   EXPECT_EQ(gone.error().field("token"), "leaves") << gone.error().describe();
+  EXPECT_NE(gone.error().code(), base_errors::kInternal);
   // And back again: SoftHSM looks for tokens only when it starts.
   shell("mv out/* tokens/");
-  ASSERT_EQ(module->C_Finalize(nullptr), CKR_OK);
-  CK_C_INITIALIZE_ARGS arguments{};
-  arguments.flags = CKF_OS_LOCKING_OK;
-  ASSERT_EQ(module->C_Initialize(&arguments), CKR_OK);
+  restart_module();
   const auto back = (*signer)->sign("p");
   ASSERT_TRUE(back.has_value()) << back.error().describe();
   EXPECT_TRUE(original("leaves").verify("p", *back));
