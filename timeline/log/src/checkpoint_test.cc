@@ -117,7 +117,10 @@ TEST(Checkpoint, ContradictoryHistoriesAreRefused) {
   EXPECT_FALSE(verify_growth(known, forked, consistency_proof(others, 8).value()).has_value());
   // The same size with another root, older, another log, a proof where none may be.
   EXPECT_FALSE(verify_growth(known, checkpoint_over(std::span(others).first(8)), {}).has_value());
-  EXPECT_FALSE(verify_growth(next, known, {}).has_value());
+  const auto shrunk = verify_growth(next, known, {});
+  ASSERT_FALSE(shrunk.has_value());
+  EXPECT_EQ(shrunk.error().field("size"), "8");
+  EXPECT_EQ(shrunk.error().field("expected"), "12");
   Checkpoint renamed = next;
   renamed.origin = "example.com/log2";
   EXPECT_FALSE(verify_growth(known, renamed, proof).has_value());

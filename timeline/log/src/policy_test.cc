@@ -106,7 +106,14 @@ TEST(Policy, OpensOnlyWhatLogAndQuorumSigned) {
   EXPECT_FALSE(policy->open(checkpoint_note(5, "aaaa").str()).has_value()) << "one witness, four lines";
   EXPECT_FALSE(policy->open(checkpoint_note(5, "axyz").str()).has_value()) << "witnesses that nobody listed";
   EXPECT_FALSE(policy->open(checkpoint_note(5, "ab", 'm').str()).has_value()) << "not the log's key";
-  EXPECT_FALSE(policy->open(checkpoint_note(5, "ab", 'l', "example.com/log2").str()).has_value()) << "the key of another origin";
+  EXPECT_FALSE(policy->open(checkpoint_note(5, "ab", 'l', "example.com/log2").str()).has_value()) << "an unknown key name";
+  // A listed log that signs, under its own name, for another origin.
+  Note foreign{checkpoint_text({"example.com/log2", 5, leaf_hash("5"), {}}).value(), {}};
+  foreign.signatures.push_back(sign_note(foreign.text, "example.com/log", key_of('l')).value());
+  for (const char w : {'a', 'b'}) foreign.signatures.push_back(cosign_checkpoint(foreign.text, 7, std::string("witness/") + w, key_of(w)).value());
+  const auto opened = policy->open(foreign.str());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_EQ(opened.error().field("origin"), "example.com/log2");
   // A cosignature of another checkpoint moved here spoils the note, though two others would be enough.
   Note moved = checkpoint_note(5, "ab");
   moved.signatures.push_back(checkpoint_note(6, "c").signatures.back());
@@ -142,7 +149,8 @@ TEST(Policy, Refuses) {
                         Case{base + "group none any a\nquorum none\n", "5"}, Case{base + "group a any b\nquorum a\n", "5"}, Case{base + "group g any none\nquorum g\n", "5"},
                         Case{base + "group g 4 a b c\nquorum g\n", "5"}, Case{base + "group g 01 a b c\nquorum g\n", "5"}, Case{base + "group g some a\nquorum g\n", "5"},
                         Case{base + "group g 99999999999999999999 a\nquorum g\n", "5"}, Case{base + "group g all\nquorum g\n", "5"}, Case{base + "groups g all a\nquorum g\n", "5"},
-                        Case{base + "witness d " + witness_vkey('a') + "\nquorum a\n", "5"}, Case{base + "log " + log_vkey('l', "other") + "\nquorum a\n", "5"},
+                        Case{base + "witness d " + witness_vkey('a') + "\nquorum a\n", "5"},
+                        Case{base + "witness d " + VerifierKey::cosigner("renamed", key_of('a').public_key())->str() + "\nquorum a\n", "5"}, Case{base + "log " + log_vkey('l', "other") + "\nquorum a\n", "5"},
                         Case{base + "witness a " + witness_vkey('d') + "\nquorum a\n", "5"}, Case{base + "witness d " + log_vkey('d') + "\nquorum a\n", "5"},
                         Case{base + "witness d x+y+z\nquorum a\n", "5"}, Case{base + "witness d " + witness_vkey('d') + " url more\nquorum a\n", "5"},
                         Case{base + "quorum a\r\n", "5"}, Case{base + "quorum a b\n", "5"}, Case{base + "quorum\n", "5"}, Case{base + "# del \x7f\nquorum a\n", "5"}}) {
@@ -159,6 +167,9 @@ TEST(Policy, QuorumsThatCannotBeReached) {
   bytes[0] = 6;
   const std::string vkey = "pq+01234567+" + base64_encode(bytes);
   EXPECT_TRUE(LogPolicy::parse(three_witnesses() + "witness q " + vkey + "\ngroup g 2 a b q\nquorum g\n").has_value());
+  // Another key that claims the same name and id: nobody could tell whose signature a line is.
+  bytes[1] = 'x';
+  EXPECT_FALSE(LogPolicy::parse(three_witnesses() + "witness q " + vkey + "\nwitness r pq+01234567+" + base64_encode(bytes) + "\nquorum a\n").has_value());
   const auto policy = LogPolicy::parse(three_witnesses() + "witness q " + vkey + "\ngroup g all a b q\nquorum g\n");
   ASSERT_FALSE(policy.has_value());
   EXPECT_EQ(policy.error().code(), base_errors::kInvalid);
