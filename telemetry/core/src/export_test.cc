@@ -1,6 +1,8 @@
 // What reaches the exporter: every record once, in requests of a bounded size, and after a kill what had not reached it.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,6 +167,39 @@ TEST(Export, ARequestHasNoMoreRecordsThanAskedFor) {
   }
   EXPECT_EQ(logs, (std::vector<std::uint32_t>{4, 4, 2}));
   EXPECT_EQ(spans, (std::vector<std::uint32_t>{3, 3, 1}));
+}
+
+// The first file of the spool is a FIFO that nobody reads, a write that the kernel does not finish: the backend's thread stands still in it,
+// and calls go on, past the end of their ring.
+TEST(Export, ADiskThatStallsHoldsNoCall) {
+  const TempDir dir;
+  ExporterOptions target;
+  for (TargetOptions& t : target.targets) t.endpoint = "http://127.0.0.1:1/";
+  target.spool.dir = dir.path() + "/spool";
+  std::shared_ptr<Exporter> exporter = *make_otlp_exporter(std::move(target));
+  const std::string fifo = dir.path() + "/spool/logs/0000000000000001.seg";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  BackendOptions o = options(dir.path(), exporter);
+  o.export_bytes = 1;
+  o.ring_bytes = 128 * 1024;
+  auto backend = *Backend::install(std::move(o));
+  backend->outlet().push(log_bytes(Level::kInfo, 0));
+  EXPECT_FALSE(backend->flush(Deadline::after(std::chrono::milliseconds(100))));
+  for (int i = 1; i < 5000; ++i) backend->outlet().push(log_bytes(Level::kInfo, i));
+  EXPECT_EQ(exporter->stats().of(Signal::kLogs).offered, 0u);
+  EXPECT_LT(backend->totals().logs, 5000u);
+  // The disk goes on, and with it everything.
+  std::thread reader([&] {
+    const Fd end(::open(fifo.c_str(), O_RDONLY | O_CLOEXEC));
+    char bytes[65536];
+    while (::read(end.get(), bytes, sizeof bytes) > 0) {
+    }
+  });
+  EXPECT_TRUE(backend->flush(soon()));
+  EXPECT_GE(exporter->stats().of(Signal::kLogs).offered, 1u);
+  backend.reset();
+  exporter.reset();
+  reader.join();
 }
 
 TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
