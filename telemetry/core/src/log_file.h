@@ -37,11 +37,12 @@ class LogFile {
   bool due(std::size_t more, std::int64_t now_ns) const;
   void rotate(std::int64_t now_ns) noexcept;
   void drop_old(std::int64_t now_ns) noexcept;
+  void reserve(std::size_t more) noexcept;
   void run_sync();
 
   const std::string path_;
   const RotationOptions rotation_;
-  std::uint64_t size_ = 0;
+  std::uint64_t size_ = 0, reserved_ = 0;  // blocks are there up to reserved_
   std::int64_t opened_ns_ = 0;  // of the first line of this file
   bool torn_ = false;           // the file may end within a line
   std::atomic<bool> reopen_ = false;

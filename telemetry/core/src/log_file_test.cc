@@ -47,6 +47,25 @@ TEST(LogFile, RotatesBySizeAndLosesNoLine) {
   EXPECT_EQ(next, 500);
 }
 
+// The blocks that a busy file has ahead are no part of it: neither its size nor its lines show them, also to who appends from elsewhere.
+TEST(LogFile, BlocksAheadAreNoLines) {
+  const TempDir dir;
+  const auto log = *LogFile::open(dir / "log", {});
+  std::string expected, chunk;
+  for (int i = 0; i < 40; ++i) {
+    chunk.clear();
+    while (chunk.size() < static_cast<std::size_t>(60'000 + 1'000 * i)) chunk += "line " + std::to_string(chunk.size()) + "\n";
+    ASSERT_EQ(log->write(chunk, kStart), chunk.size());
+    expected += chunk;
+    ASSERT_TRUE(log->write_late("late\n"));
+    expected += "late\n";
+  }
+  struct stat status {};
+  ASSERT_EQ(stat((dir / "log").c_str(), &status), 0);
+  EXPECT_EQ(static_cast<std::size_t>(status.st_size), expected.size());
+  EXPECT_EQ(*read_file(dir / "log", 16 << 20), expected);
+}
+
 TEST(LogFile, RotatesByAgeAndKeepsTheNewest) {
   const TempDir dir;
   RotationOptions rotation;
