@@ -230,12 +230,16 @@ void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant
 }
 
 void mask_split_secrets(char* begin, FieldArea& area, std::string_view tenant, KnownTexts& known) {
-  std::array<std::string_view, kSeamTexts> texts;
+  union Texts {
+    Texts() {}  // only n of them are made
+    std::string_view at[kSeamTexts];
+  } room;
+  const auto& texts = room.at;
   std::array<std::uint16_t, kSeamTexts> fields;
-  const std::size_t n = collect(begin, area, texts, fields);
-  if (n < 2 || seams_are_clean({texts.data(), n}, known)) return;
+  const std::size_t n = collect(begin, area, room.at, fields);
+  if (n < 2 || seams_are_clean({texts, n}, known)) return;
   std::vector<bool> whole;
-  if (!split_secret({texts.data(), n}, whole)) return;
+  if (!split_secret({texts, n}, whole)) return;
   // Anew, with masks in the place of the texts that were found (of an error: all of its texts).
   std::string out;
   const char* p = begin;
