@@ -100,7 +100,7 @@ static bool in_cpe(std::string_view text, std::size_t pos) {
 bool Finder::pair_value(std::size_t name, std::size_t pos) {
   const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
   const auto found = [&](std::size_t begin, std::size_t end) {
-    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !in_cpe(text_, name)) hit(Rule::kSecretPair, begin, end);
+    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(text_[begin - 1] == ':' && in_cpe(text_, name))) hit(Rule::kSecretPair, begin, end);
     return true;
   };
   if (pos >= text_.size()) return false;

@@ -136,7 +136,7 @@ bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
     const std::size_t name = static_cast<std::size_t>(whole.data() - m.text.data());
     const std::string_view ahead = m.text.substr(name - std::min<std::size_t>(name, 120), std::min<std::size_t>(name, 120));
     static const RE2 cpe("(?:^|[\\s\"'<>`])cpe:(?:2\\.3:|/)[^\\s\"'<>`]*$");
-    if (RE2::PartialMatch(ahead, cpe)) return false;
+    if (m.before() == ':' && RE2::PartialMatch(ahead, cpe)) return false;
   }
   if (rule.validator == "pair_value") return !innocent_value(whole.substr(whole.find_first_of("pPsStTcCaAmMeEdDlL")), m.group);
   if (rule.validator == "basic_value") return basic_naive(m.group);
