@@ -251,6 +251,24 @@ TEST_F(EnvelopeTest, OpensWhatAnotherImplementationWrote) {
   EXPECT_EQ(envelope_open(Known(), "", sealed).value(), "hello");
 }
 
+// One object has one spelling: an empty last chunk behind others is refused, even from somebody who has the key. Other chunk sizes are read.
+TEST_F(EnvelopeTest, AnEmptyLastChunkIsForEmptyObjects) {
+  const std::string wrapped = ring_->wrap("acme/1", std::string(32, 'k'), "c").value();
+  const std::string header = std::string("STELLAE\x01\x0c", 9) + std::string("\0\x06", 2) + "acme/1" + std::string("\0", 1) + static_cast<char>(wrapped.size()) + wrapped;
+  auto cipher = AesGcm::create(hkdf_sha256(std::string(32, 'k'), "", std::string("stella/envelope/v1\0", 19) + header));
+  ASSERT_TRUE(cipher.has_value());
+  const auto chunk = [&](char number, char last, std::string_view plain) {
+    std::string out;
+    EXPECT_TRUE(cipher->seal(std::string(10, '\0') + number + last, "", plain, out).has_value());
+    return out;
+  };
+  const std::string full = bytes(4096);
+  EXPECT_EQ(envelope_open(*ring_, "c", header + chunk(0, 0, full) + chunk(1, 1, "end")).value(), full + "end");
+  EXPECT_EQ(envelope_open(*ring_, "c", header + chunk(0, 1, full)).value(), full);
+  EXPECT_EQ(envelope_open(*ring_, "c", header + chunk(0, 1, "")).value(), "");
+  EXPECT_EQ(envelope_open(*ring_, "c", header + chunk(0, 0, full) + chunk(1, 1, "")).error().field("chunk"), "1");
+}
+
 // The format is what the header file says, read by code that shares nothing with the writer but AES and HKDF.
 TEST_F(EnvelopeTest, TheBytesAreAsDocumented) {
   const std::string plain = bytes(kEnvelopeChunkBytes + 3);

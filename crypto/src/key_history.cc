@@ -75,14 +75,14 @@ const KeyHistory::Record* KeyHistory::find(const KeyId& key) const {
   return at == records_.end() ? nullptr : &at->second;
 }
 
-// The activation stands on a root, or on a key that was active then, by all that is known now, and whose own activation holds. Each step goes
-// up the log, so it ends.
+// The activation stands on a root, or on an endorser (active then, by what was known) that was not yet compromised, by all that is known now, and
+// whose own activation holds. Each step goes up the log, so it ends; an endorser that had to be activated anew stands further down.
 bool KeyHistory::holds(const KeyId& key, const Record& record) const {
   if (roots_.contains(key)) return true;
   return std::any_of(record.endorsers.begin(), record.endorsers.end(), [&](const KeyId& id) {
     const Record* endorser = find(id);
-    return endorser != nullptr && endorser->from && endorser->activated < record.activated && (!endorser->until || *record.from <= *endorser->until) &&
-           (!endorser->compromised || *record.from < *endorser->compromised) && holds(id, *endorser);
+    return endorser != nullptr && endorser->activated < record.activated && (!endorser->compromised || *record.from < *endorser->compromised) &&
+           holds(id, *endorser);
   });
 }
 
@@ -115,11 +115,8 @@ std::vector<PublicKey> KeyHistory::keys() const {
   return out;
 }
 
-// A key that is known to be compromised speaks for nobody, whatever the date.
-bool KeyHistory::usable(const KeyId& key, Timestamp at) const {
-  const Record* record = find(key);
-  return record != nullptr && !record->compromised && state_at(key, at) == KeyState::kActive;
-}
+// A key that is known to be compromised speaks for nobody: no event comes before the date that was given for it.
+bool KeyHistory::usable(const KeyId& key, Timestamp at) const { return state_at(key, at) == KeyState::kActive; }
 
 std::vector<KeyId> KeyHistory::usable_among(std::span<const KeyId> signers, const KeyId& but, Timestamp at) const {
   std::vector<KeyId> out;

@@ -135,6 +135,9 @@ TEST(KeyHistory, WhatAStolenKeyMadeIsVoid) {
   ASSERT_TRUE(history.append(sign(introduced(2), {2}), at(4)).has_value());
   ASSERT_TRUE(history.append(sign(rotated(1, 2), {1, 2}), at(10)).has_value());
   EXPECT_EQ(history.counts(id(2), at(12)), Counting::kCounts);
+  ASSERT_TRUE(history.append(sign(introduced(3), {3}), at(14)).has_value());
+  ASSERT_TRUE(history.append(sign(activated(3), {2, 3}), at(15)).has_value());
+  EXPECT_EQ(history.counts(id(3), at(16)), Counting::kCounts);
   // Found out later: key 1 was stolen before it was rotated.
   ASSERT_TRUE(history.append(sign(compromised(1, 8), {0}), at(20)).has_value());
   EXPECT_EQ(history.counts(id(2), at(12)), Counting::kNotActive);
@@ -145,6 +148,9 @@ TEST(KeyHistory, WhatAStolenKeyMadeIsVoid) {
   ASSERT_TRUE(history.append(sign(activated(2), {0, 2}), at(21)).has_value());
   EXPECT_EQ(history.counts(id(2), at(12)), Counting::kNotActive);
   EXPECT_EQ(history.counts(id(2), at(21)), Counting::kCounts);
+  // What it endorsed before that stays void: the thief may have had it then.
+  EXPECT_EQ(history.counts(id(3), at(16)), Counting::kNotActive);
+  EXPECT_EQ(history.counts(id(3), at(22)), Counting::kNotActive);
 }
 
 // ---- the model: the accepted events, read from the start for every question
