@@ -121,7 +121,7 @@ void scrub_append(std::string& out, std::string_view text, const ScrubPolicy& po
   }
   // What one mask leaves beside it can read as something else (a boundary is gone): again until nothing is found, which is nearly always at once.
   std::string again;
-  for (int pass = 0; pass < 4; ++pass) {
+  for (int pass = 0; pass < 8; ++pass) {
     drop_allowed(hits, policy.let_through);
     settle(text, hits);
     if (hits.empty()) break;
