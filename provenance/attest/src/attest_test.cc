@@ -4,9 +4,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "stella/crypto/digest.h"
+#include "stella/evidence/format/batch.h"
+#include "stella/evidence/format/predicates.h"
+#include "stella/provenance/decision.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/postgres.h"
 
@@ -87,6 +92,56 @@ TEST_F(Attesting, EveryOutputIsASubjectOfOneSignedStatement) {
   expected.trust = strangers;
   expected.subject = &p.outputs[0].sha256;
   EXPECT_FALSE(evidence::verify_statement(text, expected).has_value());
+}
+
+// The statements of one job are signed once, and each stands alone: its document verifies, names its own subject, and cannot be swapped.
+TEST_F(Attesting, SeveralStatementsAreOneSignature) {
+  const JobProvenance p = job();
+  DecisionFacts facts;
+  facts.sbom = {.name = "sbom", .sha256 = crypto::sha256("sbom")};
+  facts.sbom_id = SbomId::generate().str();
+  facts.policy = crypto::sha256("policy");
+  facts.policy_version = "default@0123456789ab";
+  facts.advisory_set = crypto::sha256("advisories");
+  facts.advisories_as_of = facts.started_at = facts.finished_at = Timestamp::now();
+  contracts::Decision decision;
+  decision.effect = contracts::Effect::kDeny;
+  auto others = decision_statements(facts, decision, {});
+  ASSERT_TRUE(others.has_value()) << others.error().describe();
+  auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+  const auto made = attest_job(*tx, *store_, key_, p, *others);
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  ASSERT_TRUE(tx->commit().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox"), "4");
+  EXPECT_EQ(db_.sql("SELECT string_agg(DISTINCT f.predicate_type, ',') FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id WHERE a.subject_digest = decode('" + facts.sbom.sha256.hex() + "', 'hex')"),
+            std::string(evidence::kSvrPredicate) + "," + std::string(evidence::kVulnsPredicate) + "," + std::string(evidence::kVsaPredicate));
+  const std::vector<crypto::PublicKey> trust{key_.public_key()};
+  std::set<std::string> batches;
+  for (const std::string_view type : {evidence::kProvenancePredicate, evidence::kVsaPredicate, evidence::kSvrPredicate, evidence::kVulnsPredicate}) {
+    const std::string text = store_->get(db_.sql("SELECT DISTINCT a.statement_path FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id WHERE f.predicate_type = '" + std::string(type) + "'"), 1 << 20).value();
+    const Sha256& subject = type == evidence::kProvenancePredicate ? p.outputs[1].sha256 : facts.sbom.sha256;
+    const auto verified = evidence::verify_statement(text, {.trust = trust, .subject = &subject, .predicate_type = type});
+    ASSERT_TRUE(verified.has_value()) << type << verified.error().describe();
+    EXPECT_TRUE(evidence::check_predicate(type, verified->statement.predicate).has_value());
+    EXPECT_TRUE(std::any_of(others->begin(), others->end(), [&](const auto& s) { return s.bytes == verified->bytes; }) || type == evidence::kProvenancePredicate);
+    batches.insert(evidence::parse_batch_member(text)->envelope.json());
+    // One bit of the statement: the proof fails.
+    json::Value doc = json::parse(text).value();
+    std::string other(doc.str("statement"));
+    other[10] = other[10] == 'A' ? 'B' : 'A';
+    doc.set("statement", other);
+    EXPECT_FALSE(evidence::verify_statement(json::dump(doc), {.trust = trust}).has_value());
+  }
+  EXPECT_EQ(batches.size(), 1u);
+}
+
+TEST_F(Attesting, NothingIsStatedAboutAJobThatMadeNothing) {
+  JobProvenance p = job();
+  p.outputs.clear();
+  auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+  evidence::Stated stray;
+  stray.subjects = {{.name = "x", .sha256 = crypto::sha256("x")}};
+  EXPECT_FALSE(attest_job(*tx, *store_, key_, p, {stray}).has_value());
 }
 
 TEST_F(Attesting, WithoutOutputsThereIsNothingToSay) {

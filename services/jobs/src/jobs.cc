@@ -88,6 +88,8 @@ telemetry::Context context_of(const JobFacts& job) {
   return context;
 }
 
+Result<std::vector<evidence::Stated>> KindHandler::statements(pg::SystemTx<pg::OrchestratorRole>& /*tx*/, const FinishedJob& /*job*/) { return std::vector<evidence::Stated>(); }
+
 const OutputRef* FinishedJob::output(std::string_view name) const {
   const auto it = std::find_if(outputs.begin(), outputs.end(), [&](const OutputRef& o) { return o.name == name; });
   return it == outputs.end() ? nullptr : &*it;

@@ -12,6 +12,7 @@
 #include "stella/contracts/job_kinds.h"
 #include "stella/contracts/vex_result.h"
 #include "stella/crypto/digest.h"
+#include "stella/provenance/decision.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/span.h"
@@ -60,12 +61,13 @@ struct Evaluation {
   std::string policy_version;
   std::string as_of;
   std::string requested_by;
+  Timestamp requested_at;  // when its advisories were put together
 };
 
 Result<std::optional<Evaluation>> lock_evaluation(OrchestratorTx& tx, const jobs::JobFacts& job, std::string_view expected_state) {
   const auto rows = STELLA_TRY(tx.query(
       "SELECT evaluation_id, state, sbom_id, sbom_sha256, components_sha256, policy_sha256, advisory_set_sha256, policy_version, "
-      "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), requested_by FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2 FOR UPDATE",
+      "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), requested_by, requested_at FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2 FOR UPDATE",
       {job.tenant, job.resource_id}));
   if (rows.empty()) return Error(base_errors::kInternal, "a job works for an evaluation that does not exist");
   Evaluation e;
@@ -79,6 +81,7 @@ Result<std::optional<Evaluation>> lock_evaluation(OrchestratorTx& tx, const jobs
   e.policy_version = std::string(rows.text(0, 7));
   e.as_of = std::string(rows.text(0, 8));
   e.requested_by = std::string(rows.text(0, 9));
+  e.requested_at = rows.timestamp(0, 10);
   // A retried job may find its evaluation failed or cancelled: it goes on from there.
   if (e.state != expected_state && e.state != "failed" && e.state != "cancelled") return std::optional<Evaluation>();
   return std::optional<Evaluation>(std::move(e));
@@ -328,6 +331,24 @@ json::Value clause_json(const contracts::Clause& c) {
 class Evaluate final : public EvaluationHandler {
  public:
   using EvaluationHandler::EvaluationHandler;
+  // A late result, which on_finished() will drop, is no decision: nothing is stated about it.
+  Result<std::vector<evidence::Stated>> statements(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
+    const auto evaluation = STELLA_TRY(lock_evaluation(tx, job, "evaluating"));
+    if (!evaluation) return std::vector<evidence::Stated>();
+    const contracts::Decision decision = STELLA_TRY(contracts::decode_decision(STELLA_TRY(read_output(store_, job, "decision.json"))));
+    const std::vector<contracts::Finding> findings = STELLA_TRY(contracts::decode_findings(STELLA_TRY(read_output(store_, job, "findings.ndjson"))));
+    attest::DecisionFacts facts;
+    facts.sbom = {.name = "sbom", .sha256 = evaluation->sbom_sha256};
+    facts.sbom_id = evaluation->sbom_id;
+    facts.policy = evaluation->policy;
+    facts.policy_version = evaluation->policy_version;
+    facts.advisory_set = evaluation->advisory_set;
+    facts.advisories_as_of = evaluation->requested_at;
+    facts.engine_version = job.engine_version;
+    facts.finished_at = Timestamp::now();
+    facts.started_at = facts.finished_at - std::chrono::milliseconds(job.duration_ms);
+    return attest::decision_statements(facts, decision, findings);
+  }
   Result<void> on_finished(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
     const auto evaluation = STELLA_TRY(lock_evaluation(tx, job, "evaluating"));
     if (!evaluation) return {};

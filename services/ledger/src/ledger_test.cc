@@ -194,6 +194,14 @@ TEST_F(Ledger, AnEvaluationGoesThroughItsChain) {
   EXPECT_NE(db_.sql("SELECT counts->>'findings'" + where), "0");
   EXPECT_EQ(db_.sql("SELECT record->>'decision_effect' FROM decisions WHERE kind = 'evaluation'"), db_.sql("SELECT decision_effect" + where));
   for (const char* kind : {"advisory.linked", "vex.reconciled", "policy.evaluated"}) EXPECT_EQ(events(kind), "1") << kind;
+  // VSA, SVR and vulns, each over the SBOM as it was received; the findings' ids are in the last.
+  ASSERT_EQ(runner_->stated.size(), 3u);
+  for (const evidence::Stated& s : runner_->stated) {
+    ASSERT_EQ(s.subjects.size(), 1u);
+    EXPECT_EQ(s.subjects.front().sha256, crypto::sha256(sample("sbom.cdx.json"))) << s.predicate_type;
+  }
+  EXPECT_NE(runner_->stated[0].bytes.find(db_.sql("SELECT encode(policy_sha256, 'hex')" + where)), std::string::npos);
+  EXPECT_NE(runner_->stated[2].bytes.find(db_.sql("SELECT min(advisory_id) FROM findings WHERE advisory_id <> ''")), std::string::npos);
   // Only segments of the SBOM's ecosystems are inputs.
   EXPECT_EQ(db_.sql("SELECT count(*) FROM jobs j, jsonb_array_elements(j.inputs) i, advisory_segments s WHERE j.kind = 'advisory.link' AND i->>'sha256' = encode(s.sha256, 'hex') AND s.ecosystem = 'packagist'"), "0");
   EXPECT_NE(db_.sql("SELECT count(*) FROM advisory_segments WHERE ecosystem = 'packagist'"), "0");

@@ -225,8 +225,11 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
     details.set("max_rss_bytes", usage(report, "max_rss_kb") * 1024);
   }
   STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFinished, job, std::move(details))));
-  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer, provenance_of(done, report)));
-  if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_finished(tx, done));
+  jobs::KindHandler* h = handler(job.kind);
+  std::vector<evidence::Stated> stated;
+  if (h != nullptr) stated = STELLA_TRY(h->statements(tx, done));
+  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer, provenance_of(done, report), std::move(stated)));
+  if (h != nullptr) STELLA_TRY_VOID(h->on_finished(tx, done));
   count_end(tx, job, done.cached ? "cached" : "finished");
   count_journey(tx, job);
   return {};

@@ -1,8 +1,9 @@
-// Attestations as records: signs the provenance of a job, stores the statement, and writes its rows and event in the caller's transaction.
+// Attestations as records: signs the provenance of a job and what else is stated about it, stores the statements, and writes its rows and event in the caller's transaction.
 // The control plane signs what it hashed itself; a runner never signs. Statements themselves are built by evidence/format.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 #include "stella/base/result.h"
 #include "stella/base/time.h"
 #include "stella/crypto/keys.h"
-#include "stella/evidence/format/statement.h"
+#include "stella/evidence/format/stated.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 
@@ -38,12 +39,15 @@ struct JobProvenance {
 };
 
 struct Attested {
-  AttestationId id;      // of the first subject
-  Sha256 statement;      // digest of the stored Sigstore bundle
+  AttestationId id;      // of the first subject of the provenance
+  Sha256 statement;      // digest of the stored document of the provenance
 };
 
-// SLSA provenance v1 with every output as subject: one stored statement, one `attestations` row and fact per output, one
-// attestation.created event. Nothing for a job without outputs (nullopt).
-Result<std::optional<Attested>> attest_job(pg::SystemTx<pg::OrchestratorRole>& tx, objects::Store& store, const crypto::Signer& signer, const JobProvenance& job);
+// SLSA provenance v1 with every output as subject, and `others` besides (statements about what the outputs mean: a decision). Per
+// statement one stored document, per subject one `attestations` row and fact, per statement one attestation.created event. One statement
+// is stored as a Sigstore bundle; several are signed once, as a batch (evidence/format/batch.h), and stored as its documents.
+// Nothing for a job without outputs (nullopt); `others` must be empty then.
+Result<std::optional<Attested>> attest_job(pg::SystemTx<pg::OrchestratorRole>& tx, objects::Store& store, const crypto::Signer& signer, const JobProvenance& job,
+                                           std::vector<evidence::Stated> others = {});
 
 }  // namespace stella::attest

@@ -9,6 +9,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/base/result.h"
+#include "stella/evidence/format/stated.h"
 #include "stella/platform/pg.h"
 #include "stella/telemetry/context.h"
 
@@ -99,6 +100,8 @@ struct FailedJob : JobFacts {
 class KindHandler {
  public:
   virtual ~KindHandler() = default;
+  // What the control plane is to sign about this job besides its provenance; asked before on_finished(), in the same transaction.
+  virtual Result<std::vector<evidence::Stated>> statements(pg::SystemTx<pg::OrchestratorRole>& tx, const FinishedJob& job);
   virtual Result<void> on_finished(pg::SystemTx<pg::OrchestratorRole>& tx, const FinishedJob& job) = 0;
   virtual Result<void> on_failed(pg::SystemTx<pg::OrchestratorRole>& tx, const FailedJob& job) = 0;
 };

@@ -38,6 +38,8 @@ class JobRunner {
   }
   // The result of the last handler.
   Result<void> last;
+  // What it wants to be signed; a test that wants signatures uses the orchestrator.
+  std::vector<evidence::Stated> stated;
 
  private:
   bool one() {
@@ -99,7 +101,9 @@ class JobRunner {
   Result<void> finish(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job) {
     STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'finished', attempt = 1, outputs = $3 WHERE tenant_id = $1 AND job_id = $2", {job.tenant, job.job_id, json::dump(jobs::to_json(job.outputs))}));
     const auto it = handlers_.find(job.kind);
-    return it == handlers_.end() ? Result<void>() : it->second->on_finished(tx, job);
+    if (it == handlers_.end()) return {};
+    stated = STELLA_TRY(it->second->statements(tx, job));
+    return it->second->on_finished(tx, job);
   }
   Result<void> fail(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FailedJob& job) {
     STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'failed', attempt = 1 WHERE tenant_id = $1 AND job_id = $2", {job.tenant, job.job_id}));
