@@ -453,7 +453,7 @@ TEST(S3Options, WhatCannotBeUsedIsRefusedAtOnce) {
   for (const std::string endpoint : {"", "s3.example.org", "ftp://s3.example.org", "https://", "https://key:secret@s3.example.org", "https://s3.example.org/path", "https://s3.example.org?x"}) {
     EXPECT_EQ(field([&](auto& o) { o.endpoint = endpoint; }), "objects.s3.endpoint") << endpoint;
   }
-  for (const std::string bucket : {"", "ab", "Evidence", "a/b", "a..b", std::string(64, 'a').c_str()}) EXPECT_EQ(field([&](auto& o) { o.bucket = bucket; }), "objects.s3.bucket") << bucket;
+  for (const auto& bucket : std::vector<std::string>{"", "ab", "Evidence", "a/b", "a..b", std::string(64, 'a')}) EXPECT_EQ(field([&](auto& o) { o.bucket = bucket; }), "objects.s3.bucket") << bucket;
   EXPECT_EQ(field([](auto& o) { o.region = "eu central"; }), "objects.s3.region");
   EXPECT_EQ(field([](auto& o) { o.part_bytes = 1 << 20; }), "part_bytes");
 }
