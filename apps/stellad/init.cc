@@ -32,6 +32,18 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
   return key->public_key();
 }
 
+// The key of the logs, likewise.
+Result<void> ensure_log_key(const config::Settings& settings) {
+  const std::string path = settings.text("data_dir") + "/keys/log.pem";
+  if (::access(path.c_str(), F_OK) != 0) {
+    const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+    const crypto::Ed25519KeyPair key = STELLA_TRY(crypto::Ed25519KeyPair::generate());
+    STELLA_TRY_VOID(key.save(path, passphrase));
+  }
+  const auto key = STELLA_TRY(load_log_key(settings));
+  return write_file_durable(settings.text("data_dir") + "/keys/log.pub", key->public_key().pem(), 0644);
+}
+
 Result<std::vector<std::pair<std::string, std::string>>> passwords(const config::Settings& settings) {
   std::vector<std::pair<std::string, std::string>> out;
   for (const std::string_view login : pg::logins()) {
@@ -97,6 +109,7 @@ Result<void> init(const config::Settings& settings, const Arguments& arguments) 
   const pg::MigrationReport migrated = STELLA_TRY(pg::migrate(owner));
   const crypto::PublicKey evidence = STELLA_TRY(ensure_key(settings, "evidence"));
   const crypto::PublicKey token = STELLA_TRY(ensure_key(settings, "token"));
+  STELLA_TRY_VOID(ensure_log_key(settings));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
   pg::SystemPool<pg::AuthorityRole> pool(login);
   authority::Provisioner provisioner(pool);

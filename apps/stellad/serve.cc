@@ -22,6 +22,7 @@
 #include "stella/services/orchestrator.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/timeline/checkpointer.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
 #include "stella/web/server.h"
@@ -110,9 +111,10 @@ class Health {
     bus_ = bus;
     until_.reset();
   }
-  void set_indexer(timeline::Indexer* indexer) {
+  void set_indexer(timeline::Indexer* indexer, timeline::Checkpointer* checkpointer) {
     const Lock lock(mutex_);
     indexer_ = indexer;
+    checkpointer_ = checkpointer;
     until_.reset();
   }
   bool bus_connected() {
@@ -129,7 +131,8 @@ class Health {
     parts_.emplace_back("objects", text(store_->probe()));
     parts_.emplace_back("nats", bus_ != nullptr && bus_->connected() ? "" : "not connected");
     if (indexer_ != nullptr) {
-      const auto trouble = indexer_->trouble();
+      auto trouble = indexer_->trouble();
+      if (!trouble) trouble = checkpointer_->trouble();
       parts_.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
     }
     for (const auto& [name, problem] : parts_)
@@ -144,6 +147,7 @@ class Health {
   pg::Pool* pool_ STELLA_GUARDED_BY(mutex_) = nullptr;
   bus::Connection* bus_ STELLA_GUARDED_BY(mutex_) = nullptr;
   timeline::Indexer* indexer_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  timeline::Checkpointer* checkpointer_ STELLA_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::pair<std::string, std::string>> parts_ STELLA_GUARDED_BY(mutex_);
   std::optional<Deadline> until_ STELLA_GUARDED_BY(mutex_);
 };
@@ -165,6 +169,7 @@ struct Process {
   std::unique_ptr<pg::SystemPool<pg::IndexerRole>> indexer_pool;
   std::unique_ptr<timeline::Indexer> indexer;
   std::jthread indexer_thread;
+  std::unique_ptr<timeline::Checkpointer> checkpointer;
   std::unique_ptr<pg::Pool> web_pool;
   std::unique_ptr<pg::SystemPool<pg::AuthorityRole>> authority_pool;
   std::unique_ptr<authority::Authority> authority;
@@ -237,7 +242,13 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
   options.poll = milliseconds(settings.integer("indexer.poll"));
   options.lease = milliseconds(settings.integer("indexer.lease"));
   p.indexer = std::make_unique<timeline::Indexer>(*p.indexer_pool, p.indexer_bus.get(), std::move(options));
-  p.health.set_indexer(p.indexer.get());
+  auto key = STELLA_TRY(load_log_key(settings));
+  timeline::CheckpointerOptions checkpoints;
+  checkpoints.every = std::chrono::seconds(settings.integer("timeline.checkpoint_every") / 1000);
+  checkpoints.events = settings.integer("timeline.checkpoint_events");
+  p.checkpointer = std::make_unique<timeline::Checkpointer>(*p.indexer_pool, *p.store, std::move(key), checkpoints);
+  p.checkpointer->start();
+  p.health.set_indexer(p.indexer.get(), p.checkpointer.get());
   p.indexer_thread = std::jthread([indexer = p.indexer.get()](std::stop_token stop) { indexer->run(stop); });
   return {};
 }
@@ -255,6 +266,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.authority = std::make_unique<authority::Authority>(*p.authority_pool, std::move(key), std::move(options));
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
+  p.services->log_key = STELLA_TRY(log_public_key(settings));
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
@@ -341,6 +353,7 @@ Result<void> serve(const config::Settings& settings) {
   if (p.orchestrator) p.orchestrator->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
+  if (p.checkpointer) p.checkpointer->stop();
   (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
   return {};
 }

@@ -35,6 +35,16 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
   return std::make_shared<crypto::KeyPair>(std::move(key));
 }
 
+Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings) {
+  const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  auto key = STELLA_TRY(crypto::Ed25519KeyPair::load(settings.text("data_dir") + "/keys/log.pem", passphrase));
+  return std::make_shared<crypto::Ed25519KeyPair>(std::move(key));
+}
+
+Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings) {
+  return crypto::Ed25519PublicKey::from_pem(STELLA_TRY(read_file(settings.text("data_dir") + "/keys/log.pub", 4096)));
+}
+
 Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
   objects::LockDefault lock;
   lock.mode = STELLA_TRY(objects::parse_lock_mode(settings.text("objects.lock_mode")));

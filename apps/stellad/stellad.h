@@ -5,6 +5,7 @@
 #include <string>
 
 #include "stella/base/result.h"
+#include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/config.h"
 #include "stella/platform/objects.h"
@@ -33,6 +34,9 @@ Result<std::string> read_secret(const std::string& path);
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
 // The deployment's key of that purpose ("evidence", "token"); --init makes it.
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
+// The key that signs the tenants' logs (Ed25519), and its public half alone.
+Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings);
+Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings);
 // The object store of the driver that the settings name.
 Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings);
 std::string public_url(const config::Settings& settings);

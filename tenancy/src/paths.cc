@@ -55,6 +55,17 @@ std::string evidence(const TenantId& tenant, const CaseId& case_id, const Bundle
   return "tenants/" + tenant.str() + "/evidence/" + case_id.str() + "/" + bundle.str() + "/" + std::string(file);
 }
 
+std::string log_tile(const TenantId& tenant, std::string_view path) {
+  require(checked(tenant) != kGlobalTenant, "tenant global");
+  require(path.starts_with("tile/") && path.size() <= 100 && all_of(path, "0123456789x/tile") && path.find("//") == path.npos && path.back() != '/', "tile path");
+  return "tenants/" + tenant.str() + "/log/" + std::string(path);
+}
+
+std::string checkpoint(const TenantId& tenant, std::uint64_t size) {
+  require(checked(tenant) != kGlobalTenant, "tenant global");
+  return "tenants/" + tenant.str() + "/log/checkpoints/" + std::to_string(size);
+}
+
 std::string attestation(const TenantId& tenant, std::string_view subject_id, const Sha256& statement) {
   const std::string root = checked(tenant) == kGlobalTenant ? "global/kb" : "tenants/" + tenant.str();
   require(!subject_id.empty() && subject_id.size() <= 128 && subject_id.front() != '-' && all_of(subject_id, kName), "subject id");

@@ -57,6 +57,9 @@ Result<http::Response> retry_job(Context&);
 Result<http::Response> list_timeline(Context&);
 Result<http::Response> get_timeline_event(Context&);
 Result<http::Response> create_timeline_event(Context&);
+Result<http::Response> get_checkpoint(Context&);
+Result<http::Response> get_consistency_proof(Context&);
+Result<http::Response> get_inclusion_proof(Context&);
 
 // handlers_evidence.cc: evidence and attestations
 Result<http::Response> create_snapshot(Context&);

@@ -1,8 +1,12 @@
 // The tenant timeline: pages, single events, and the door for emitters outside this repository.
+#include <charconv>
+
 #include "handlers.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 #include "stella/timeline/emit.h"
+#include "stella/timeline/log/note.h"
+#include "stella/timeline/log_reader.h"
 #include "stella/timeline/query.h"
 
 namespace stella::web::handlers {
@@ -37,7 +41,7 @@ Result<http::Response> get_timeline_event(Context& ctx) {
   json::Value body = STELLA_TRY(json::parse(item.json()));
   const std::string trace(body.str("trace_id"));
   const std::string resource = std::string(body.str("resource_type")) + "/" + std::string(body.str("resource_id"));
-  body.set("links", json::Value::object({{"trace", "/obs/trace/" + trace}, {"resource", "/timeline?resource=" + percent_encode(resource)}, {"attestations", "/attestations?subject_id=" + percent_encode(body.str("resource_id"))}}));
+  body.set("links", json::Value::object({{"trace", "/obs/trace/" + trace}, {"proof", "/timeline/" + id.str() + "/proof"}, {"resource", "/timeline?resource=" + percent_encode(resource)}, {"attestations", "/attestations?subject_id=" + percent_encode(body.str("resource_id"))}}));
   return http::Response::json(200, json::dump(body));
 }
 
@@ -63,6 +67,54 @@ Result<http::Response> create_timeline_event(Context& ctx) {
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const timeline::Submitted submitted = STELLA_TRY(timeline::submit(*tx, std::move(external)));
   return ctx.commit(http::Response::json(submitted.existed ? 200 : 201, json::dump(json::Value::object({{"event_id", submitted.event_id.str()}, {"existed", submitted.existed}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+namespace {
+
+// A decimal query parameter.
+Result<std::uint64_t> size_parameter(Context& ctx, std::string_view name) {
+  for (const auto& [key, value] : STELLA_TRY(query_parameters(ctx.request.query))) {
+    if (key != name) continue;
+    std::uint64_t out = 0;
+    const auto r = std::from_chars(value.data(), value.data() + value.size(), out);
+    if (r.ec == std::errc() && r.ptr == value.data() + value.size()) return out;
+  }
+  return Error(base_errors::kInvalid, "not a size of the log").with("field", std::string(name)).with("expected", "a whole number from 1");
+}
+
+Error nothing_signed() { return Error(base_errors::kNotFound, "nothing of this log is signed yet").with("remedy", "The first checkpoint comes within a minute of the first event."); }
+
+}  // namespace
+
+Result<http::Response> get_checkpoint(Context& ctx) {
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(*tx));
+  if (head.size == 0) return nothing_signed();
+  json::Value body = json::Value::object({{"origin", head.origin}, {"size", head.size}, {"root", head.root.hex()}, {"checkpoint", head.note}});
+  if (ctx.services.log_key) body.set("vkey", STELLA_TRY(timeline::VerifierKey::ed25519(head.origin, *ctx.services.log_key)).str());
+  return http::Response::json(200, json::dump(body));
+}
+
+Result<http::Response> get_consistency_proof(Context& ctx) {
+  const std::uint64_t from = STELLA_TRY(size_parameter(ctx, "from_size")), to = STELLA_TRY(size_parameter(ctx, "to_size"));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const timeline::Proof proof = STELLA_TRY(timeline::consistency(*tx, ctx.services.store, from, to));
+  json::Array hashes;
+  for (const Sha256& hash : proof) hashes.emplace_back(hash.hex());
+  return http::Response::json(200, json::dump(json::Value::object({{"from_size", from}, {"to_size", to}, {"hashes", std::move(hashes)}})));
+}
+
+Result<http::Response> get_inclusion_proof(Context& ctx) {
+  const EventId id = STELLA_TRY(ctx.id_param<EventId>("event_id"));
+  const timeline::Item item = STELLA_TRY(timeline::get(ctx.services.pool, ctx.scope(), id));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(*tx));
+  if (!item.log_index || static_cast<std::uint64_t>(*item.log_index) >= head.size)
+    return Error(contracts::errors::kNotReady, "no checkpoint covers this event yet").with("state", "pending").with("remedy", "Ask again within a minute.");
+  http::Response response;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = STELLA_TRY(timeline::inclusion_file(*tx, ctx.services.store, head, static_cast<std::uint64_t>(*item.log_index)));
+  return response;
 }
 
 }  // namespace stella::web::handlers

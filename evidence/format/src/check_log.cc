@@ -36,18 +36,11 @@ Events read_events(const Contents& contents, const Verdict& verdict) {
   return out;
 }
 
-// The proof files, by the number of their event.
-std::string proof_path(std::size_t event) {
-  std::string number = std::to_string(event);
-  number.insert(0, number.size() < 6 ? 6 - number.size() : 0, '0');
-  return "custody/" + number + ".tlog-proof";
-}
-
 std::string check_proofs(const Contents& contents, const Events& events, const timeline::Checkpoint& head, std::uint64_t& last_index) {
   const std::string_view note = contents.bytes(kCheckpoint);
   std::optional<std::uint64_t> before;
   for (std::size_t i = 0; i < events.leaves.size(); ++i) {
-    const std::string path = proof_path(i);
+    const std::string path = custody_proof_path(i);
     const auto proof = timeline::parse_tlog_proof(contents.bytes(path));
     if (!proof) return path + (contents.files.contains(path) ? " is malformed" : " is missing: nothing proves that event " + events.events[i].event_id + " is in the log");
     if (proof->checkpoint != note) return path + " rests on another checkpoint than " + std::string(kCheckpoint);

@@ -31,6 +31,12 @@ json::Value objects_json(const std::vector<std::pair<std::string, Sha256>>& obje
 
 }  // namespace
 
+std::string custody_proof_path(std::size_t number) {
+  std::string digits = std::to_string(number);
+  digits.insert(0, digits.size() < 6 ? 6 - digits.size() : 0, '0');
+  return "custody/" + digits + ".tlog-proof";
+}
+
 bool is_custody_origin(std::string_view kind) { return std::find(std::begin(kOrigins), std::end(kOrigins), kind) != std::end(kOrigins); }
 
 Result<CustodyEvent> parse_custody_event(std::string_view entry) {

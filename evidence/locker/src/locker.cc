@@ -11,12 +11,14 @@
 #include "stella/crypto/kdf.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
+#include "stella/evidence/format/custody.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
+#include "stella/timeline/log_reader.h"
 
 namespace stella::evidence {
 namespace {
@@ -87,13 +89,37 @@ class TempFile {
   Fd fd_;
 };
 
-Result<std::string> custody_events(pg::SystemTx<pg::LockerRole>& tx, const Row& row) {
+// The events of the bundle's traces, and the log that they are in.
+struct CustodyRecord {
+  std::string events;                    // custody/events.jsonl
+  std::vector<std::uint64_t> indexes;    // of each event, ascending
+  timeline::SignedHead head;             // size 0: no checkpoint covers them yet
+};
+
+Result<CustodyRecord> custody_record(pg::SystemTx<pg::LockerRole>& tx, const Row& row) {
   const auto rows = STELLA_TRY(tx.query(
-      "SELECT l.entry FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index",
+      "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index",
       {row.tenant, pg::Param::text_array(row.traces)}));
-  std::string out;
-  for (int i = 0; i < rows.size(); ++i) out.append(rows.bytes(i, 0)).append("\n");
+  CustodyRecord out;
+  for (int i = 0; i < rows.size(); ++i) {
+    out.events.append(rows.bytes(i, 0)).append("\n");
+    out.indexes.push_back(static_cast<std::uint64_t>(rows.integer(i, 1)));
+  }
+  const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(tx, row.tenant));
+  if (!out.indexes.empty() && head.size > out.indexes.back()) out.head = head;
   return out;
+}
+
+// custody/checkpoint and a proof for each event, by its number in events.jsonl.
+Result<void> enclose_log(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const Row& row, const CustodyRecord& custody, SealInput& input) {
+  input.facts.log_origin = custody.head.origin;
+  input.facts.log_size = custody.head.size;
+  input.extra_files.emplace_back("custody/checkpoint", custody.head.note);
+  for (std::size_t i = 0; i < custody.indexes.size(); ++i) {
+    std::string proof = STELLA_TRY(timeline::inclusion_file(tx, store, row.tenant, custody.head, custody.indexes[i]));
+    input.extra_files.emplace_back(custody_proof_path(i), std::move(proof));
+  }
+  return {};
 }
 
 SealFacts facts_of(const Row& row) {
@@ -193,7 +219,13 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
     const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
-    const std::string custody = STELLA_TRY(custody_events(tx, row));
+    const CustodyRecord custody = STELLA_TRY(custody_record(tx, row));
+    if (!custody.indexes.empty() && custody.head.size == 0) {
+      // The seal names a checkpoint that covers its events: it is asked for, and the bundle is sealed in one of the next rounds.
+      STELLA_TRY_VOID(timeline::want_checkpoint(tx, row.tenant, custody.indexes.back() + 1));
+      STELLA_TRY_VOID(tx.commit());
+      return false;
+    }
     const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
     const std::string key = bundle_key(secret, row.request);
     const crypto::Signer* signers[] = {signer_.get()};
@@ -203,7 +235,8 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     input.bundle_key = key;
     input.signers = signers;
     input.facts = facts_of(row);
-    input.custody_events = custody;
+    input.custody_events = custody.events;
+    if (custody.head.size > 0) STELLA_TRY_VOID(enclose_log(tx, store_, row, custody, input));
     input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());

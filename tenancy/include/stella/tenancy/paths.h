@@ -1,6 +1,7 @@
 // The one place where object keys and bus subjects are computed from a tenant. Nothing else may concatenate them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,10 @@ std::string evidence(const TenantId& tenant, const CaseId& case_id, const Bundle
 // `tenants/<t>/attestations/<subject_id>/<statement>.json`; subject_id is one of our ids or a digest;
 // for the tenant `global` (jobs of the knowledge base): `global/kb/attestations/…`.
 std::string attestation(const TenantId& tenant, std::string_view subject_id, const Sha256& statement);
+// `tenants/<t>/log/<path>`: `path` is a tile's of C2SP tlog-tiles ("tile/0/x001/067") and full.
+std::string log_tile(const TenantId& tenant, std::string_view path);
+// `tenants/<t>/log/checkpoints/<size>`.
+std::string checkpoint(const TenantId& tenant, std::uint64_t size);
 }  // namespace object_key
 
 namespace subject {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "stella/crypto/ed25519.h"
 #include "stella/base/json.h"
 #include "stella/platform/http_server.h"
 #include "stella/platform/objects.h"
@@ -36,6 +37,8 @@ struct Services {
   // Brings what this process has recorded so far to where queries find it, within a moment: who asks for the trace of the command before
   // sees all of it. Null: not needed.
   std::function<void()> settle_telemetry;
+  // The key that signs the tenants' logs; its public half makes each log's vkey.
+  std::optional<crypto::Ed25519PublicKey> log_key;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
 };

@@ -24,6 +24,9 @@ struct CustodyEvent {
 // kMalformed for anything but an event's entry (timeline.md §1).
 Result<CustodyEvent> parse_custody_event(std::string_view entry);
 
+// Where a bundle has the proof for event `number` of custody/events.jsonl: "custody/000012.tlog-proof".
+std::string custody_proof_path(std::size_t number);
+
 // Events that bring something in from outside: what they put out needs no producer, and what they take in is somebody else's.
 bool is_custody_origin(std::string_view kind);
 

@@ -1,0 +1,55 @@
+// What a tenant's log states and proves: its newest checkpoint, inclusion and consistency. Every proof is verified before it is given out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stella/base/ids.h"
+#include "stella/base/result.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+#include "stella/timeline/log/proofs.h"
+
+namespace stella::timeline {
+
+// The newest checkpoint; size 0 and empty texts before the first.
+struct SignedHead {
+  std::string origin;
+  std::string note;        // C2SP signed note, byte for byte
+  std::uint64_t size = 0;
+  Sha256 root;
+};
+
+namespace detail {
+Result<SignedHead> signed_head(pg::Tx& tx, const TenantId& tenant);
+Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to);
+Result<std::string> inclusion_file(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index);
+}  // namespace detail
+
+inline Result<SignedHead> signed_head(pg::TenantTx& tx) { return detail::signed_head(tx, tx.tenant()); }
+template <class Role>
+Result<SignedHead> signed_head(pg::SystemTx<Role>& tx, const TenantId& tenant) {
+  return detail::signed_head(tx, tenant);
+}
+
+// That the log of size `to` continues the one of size `from`; both must have been signed as checkpoints, or be the newest. kInvalid for sizes out of
+// order or above the newest checkpoint, kNotFound where no checkpoint of that size was signed.
+inline Result<Proof> consistency(pg::TenantTx& tx, objects::Store& store, std::uint64_t from, std::uint64_t to) {
+  return detail::consistency(tx, store, tx.tenant(), from, to);
+}
+
+// A C2SP tlog-proof file for the entry at `index` under `head`. kInvalid where the checkpoint does not cover it yet.
+inline Result<std::string> inclusion_file(pg::TenantTx& tx, objects::Store& store, const SignedHead& head, std::uint64_t index) {
+  return detail::inclusion_file(tx, store, tx.tenant(), head, index);
+}
+template <class Role>
+Result<std::string> inclusion_file(pg::SystemTx<Role>& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index) {
+  return detail::inclusion_file(tx, store, tenant, head, index);
+}
+
+// Asks for a checkpoint of at least `size`: the checkpointer signs within its poll. Part of the caller's transaction.
+Result<void> want_checkpoint(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, std::uint64_t size);
+
+}  // namespace stella::timeline

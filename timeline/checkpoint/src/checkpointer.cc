@@ -1,0 +1,164 @@
+// Rows to tiles to checkpoint. What is signed is what can be reproduced: entries, tiles, the indexer's root and the last signature must agree.
+#include "stella/timeline/checkpointer.h"
+
+#include "edge.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/metrics.h"
+#include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/log/checkpoint.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::timeline {
+namespace {
+
+constexpr telemetry::Logger kLog{"timeline.checkpoint"};
+constexpr telemetry::Counter kSigned{contracts::metrics::kTimelineCheckpoints};
+
+constexpr std::string_view kDue =
+    "SELECT h.tenant_id FROM timeline_heads h LEFT JOIN timeline_logs l USING (tenant_id) WHERE h.size > coalesce(l.size, 0) AND"
+    " (l.tenant_id IS NULL OR l.wanted > l.size OR h.size - l.size >= $1 OR l.signed_at < now() - make_interval(secs => $2)) ORDER BY l.signed_at NULLS FIRST LIMIT 64";
+constexpr std::string_view kLock = "SELECT origin, size, root, note, edge FROM timeline_logs WHERE tenant_id = $1 FOR UPDATE";
+constexpr std::string_view kEntries = "SELECT log_index, entry FROM timeline_log WHERE tenant_id = $1 AND log_index >= $2 AND log_index < $3 ORDER BY log_index LIMIT 1000";
+constexpr std::int64_t kStep = 100'000;  // events of one transaction; a log that is further behind is signed in steps
+constexpr std::int64_t kPage = 1000;
+
+struct State {
+  std::string origin, note, edge;
+  std::uint64_t size = 0;
+  Sha256 root;
+};
+
+Error integrity(std::string_view reason, const TenantId& tenant) {
+  return Error(contracts::errors::kIntegrity, "the log is not what was signed; nothing more is signed").with("reason", std::string(reason)).with("tenant", tenant.str());
+}
+
+Result<State> lock_log(pg::Tx& tx, const TenantId& tenant) {
+  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_logs (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", {tenant}));
+  const auto rows = STELLA_TRY(tx.query(kLock, {tenant}));
+  State s;
+  s.origin = rows.text(0, 0);
+  s.size = static_cast<std::uint64_t>(rows.integer(0, 1));
+  if (s.size > 0) s.root = STELLA_TRY(rows.sha256(0, 2));
+  s.note = rows.text(0, 3);
+  s.edge = rows.bytes(0, 4);
+  // Opaque: who sees the name of a log learns nothing about its tenant.
+  if (s.origin.empty()) s.origin = "stellaops.dev/log/" + EventId::generate().str();
+  return s;
+}
+
+// The edge, held against the checkpoint signed last: whoever changes the row does not change the signature.
+Result<TileEdge> load_edge(const State& state, const TenantId& tenant, const crypto::Ed25519PublicKey& key) {
+  if (state.size == 0) return TileEdge();
+  EdgeSource source(state.edge, state.size);
+  TileEdge edge = STELLA_TRY(TileEdge::load(source, state.size));
+  const VerifierKey keys[] = {STELLA_TRY(VerifierKey::ed25519(state.origin, key))};
+  const auto last = open_checkpoint(state.note, state.origin, keys);
+  if (!last) return integrity("the last checkpoint does not verify", tenant);
+  if (last->checkpoint.size != state.size || last->checkpoint.root != edge.root()) return integrity("the stored edge does not lead to the last checkpoint", tenant);
+  return edge;
+}
+
+// Create-only; what is there already must be the same.
+Result<void> put_same(objects::Store& store, const std::string& key, std::string_view bytes, const TenantId& tenant) {
+  const auto created = STELLA_TRY(store.put(key, bytes));
+  if (created == objects::Created::kNew) return {};
+  const std::string there = STELLA_TRY(store.get(key, 1u << 20));
+  if (there != bytes) return integrity("an object of the log has other bytes: " + key, tenant);
+  return {};
+}
+
+Result<void> append_entries(pg::Tx& tx, objects::Store& store, const TenantId& tenant, TileEdge& edge, std::int64_t to) {
+  const auto on_full = [&](const TileId& id, std::string bytes) { return put_same(store, object_key::log_tile(tenant, id.path()), bytes, tenant); };
+  while (static_cast<std::int64_t>(edge.size()) < to) {
+    const auto from = static_cast<std::int64_t>(edge.size());
+    const auto rows = STELLA_TRY(tx.query(kEntries, {tenant, from, std::min(to, from + kPage)}));
+    if (rows.empty()) return integrity("entry " + std::to_string(from) + " is missing", tenant);
+    std::vector<Sha256> leaves;
+    for (int i = 0; i < rows.size(); ++i) {
+      if (rows.integer(i, 0) != from + i) return integrity("entry " + std::to_string(from + i) + " is missing", tenant);
+      leaves.push_back(leaf_hash(rows.bytes(i, 1)));
+    }
+    STELLA_TRY_VOID(edge.append(leaves, on_full));
+  }
+  return {};
+}
+
+}  // namespace
+
+Checkpointer::Checkpointer(pg::SystemPool<pg::IndexerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Ed25519Signer> signer, CheckpointerOptions options)
+    : pool_(pool), store_(store), signer_(std::move(signer)), options_(options) {}
+
+Checkpointer::~Checkpointer() { stop(); }
+
+void Checkpointer::start() { thread_ = std::thread([this] { loop(); }); }
+
+void Checkpointer::stop() {
+  {
+    const Lock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+std::optional<Error> Checkpointer::trouble() const {
+  const Lock lock(mutex_);
+  return trouble_;
+}
+
+void Checkpointer::loop() {
+  while (!stopping_) {
+    auto done = round();
+    Lock lock(mutex_);
+    // Said once, not at every poll.
+    if (!done && (!trouble_ || trouble_->code() != done.error().code())) kLog.error("checkpoints cannot be signed", {f::error(done.error())});
+    trouble_ = done ? std::optional<Error>() : std::move(done.error());
+    const Deadline deadline = Deadline::after(trouble_ ? std::chrono::milliseconds(2000) : options_.poll);
+    while (!stopping_ && changed_.wait_until(mutex_, deadline)) {
+    }
+  }
+}
+
+Result<int> Checkpointer::round() {
+  const auto rows = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::read(pool_, kDue, {options_.events, static_cast<double>(options_.every.count())}));
+  int done = 0;
+  std::optional<Error> first;
+  for (int i = 0; i < rows.size() && !stopping_; ++i) {
+    const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
+    auto made = sign_one(tenant);
+    if (made) done += *made ? 1 : 0;
+    else if (!first) first = std::move(made.error());
+  }
+  if (first) return std::move(*first);
+  return done;
+}
+
+Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
+  auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
+  const State state = STELLA_TRY(lock_log(tx, tenant));
+  const auto head = STELLA_TRY(tx.query("SELECT size, root FROM timeline_heads WHERE tenant_id = $1", {tenant}));
+  if (head.empty()) return integrity("the log's head is gone", tenant);
+  const std::int64_t size = head.integer(0, 0);
+  if (size < static_cast<std::int64_t>(state.size)) return integrity("the log became shorter than its last checkpoint", tenant);
+  if (size == static_cast<std::int64_t>(state.size)) return false;  // another process was faster
+  const std::int64_t to = std::min(size, static_cast<std::int64_t>(state.size) + kStep);
+
+  TileEdge edge = STELLA_TRY(load_edge(state, tenant, signer_->public_key()));
+  STELLA_TRY_VOID(append_entries(tx, store_, tenant, edge, to));
+  const Sha256 indexed = STELLA_TRY(head.sha256(0, 1));
+  if (to == size && edge.root() != indexed) return integrity("the entries do not lead to the indexer's root", tenant);
+
+  const Note note = STELLA_TRY(sign_checkpoint({.origin = state.origin, .size = edge.size(), .root = edge.root(), .extensions = {}}, *signer_));
+  const std::string text = note.str();
+  STELLA_TRY_VOID(put_same(store_, object_key::checkpoint(tenant, edge.size()), text, tenant));
+  STELLA_TRY_VOID(tx.query("UPDATE timeline_logs SET origin = $2, size = $3, root = $4, note = $5, edge = $6, signed_at = now() WHERE tenant_id = $1",
+                           {tenant, state.origin, edge.size(), edge.root(), text, pg::Param::bytes(edge_bytes(edge))}));
+  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_checkpoints (tenant_id, size, root, note) VALUES ($1, $2, $3, $4)", {tenant, edge.size(), edge.root(), text}));
+  STELLA_TRY_VOID(tx.commit());
+  kSigned.add(1);
+  return true;
+}
+
+}  // namespace stella::timeline

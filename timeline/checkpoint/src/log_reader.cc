@@ -1,0 +1,110 @@
+// Proofs from full tiles in the store, the edge of the newest checkpoint, and rows.
+#include "stella/timeline/log_reader.h"
+
+#include "edge.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/log/checkpoint.h"
+#include "stella/timeline/log/merkle.h"
+#include "stella/timeline/log/tlog_proof.h"
+
+namespace stella::timeline {
+namespace {
+
+constexpr std::string_view kHead = "SELECT origin, note, size, root, edge FROM timeline_logs WHERE tenant_id = $1";
+constexpr std::string_view kOlder = "SELECT note, root FROM timeline_checkpoints WHERE tenant_id = $1 AND size = $2";
+constexpr std::string_view kLeaves = "SELECT entry FROM timeline_log WHERE tenant_id = $1 AND log_index >= $2 AND log_index < $3 ORDER BY log_index LIMIT 256";
+
+class StoredTiles final : public TileSource {
+ public:
+  StoredTiles(objects::Store& store, const TenantId& tenant) : store_(store), tenant_(tenant) {}
+  Result<std::string> read(const TileId& id) override {
+    if (!id.full() || id.kind != TileKind::kHashes) return Error(base_errors::kNotFound, "no such tile is stored");
+    return store_.get(object_key::log_tile(tenant_, id.path()), kTileWidth * Sha256::kSize);
+  }
+
+ private:
+  objects::Store& store_;
+  const TenantId& tenant_;
+};
+
+// All tiles of a log: full ones from the store, partial ones from the edge where it has them, else worked out from the rows.
+class LogTiles final : public TileSource {
+ public:
+  LogTiles(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::string edge, std::uint64_t edge_size)
+      : edge_bytes_(std::move(edge)), edge_(edge_bytes_, edge_size), stored_(store, tenant),
+        partial_(stored_, [&tx, &tenant](std::uint64_t begin, std::uint64_t end) { return leaves(tx, tenant, begin, end); },
+                 [](std::uint64_t, std::uint64_t) -> Result<std::vector<std::string>> { return Error(base_errors::kNotFound, "entry bundles are not served here"); }) {}
+  Result<std::string> read(const TileId& id) override {
+    if (!id.full())
+      if (auto found = edge_.read(id)) return found;
+    return partial_.read(id);
+  }
+
+ private:
+  static Result<std::vector<Sha256>> leaves(pg::Tx& tx, const TenantId& tenant, std::uint64_t begin, std::uint64_t end) {
+    const auto rows = STELLA_TRY(tx.query(kLeaves, {tenant, begin, end}));
+    if (static_cast<std::uint64_t>(rows.size()) != end - begin) return Error(base_errors::kNotFound, "entries of the log are gone");
+    std::vector<Sha256> out;
+    for (int i = 0; i < rows.size(); ++i) out.push_back(leaf_hash(rows.bytes(i, 0)));
+    return out;
+  }
+
+  std::string edge_bytes_;
+  EdgeSource edge_;
+  StoredTiles stored_;
+  PartialTileSource partial_;
+};
+
+struct Newest {
+  SignedHead head;
+  std::string edge;
+};
+
+Result<Newest> newest(pg::Tx& tx, const TenantId& tenant) {
+  const auto rows = STELLA_TRY(tx.query(kHead, {tenant}));
+  Newest out;
+  if (rows.empty() || rows.integer(0, 2) == 0) return out;
+  out.head = {std::string(rows.text(0, 0)), std::string(rows.text(0, 1)), static_cast<std::uint64_t>(rows.integer(0, 2)), STELLA_TRY(rows.sha256(0, 3))};
+  out.edge = rows.bytes(0, 4);
+  return out;
+}
+
+Result<Checkpoint> checkpoint_of(pg::Tx& tx, const TenantId& tenant, const SignedHead& head, std::uint64_t size) {
+  if (size == head.size) return Checkpoint{.origin = head.origin, .size = size, .root = head.root, .extensions = {}};
+  const auto rows = STELLA_TRY(tx.query(kOlder, {tenant, size}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no checkpoint of this size was signed").with("field", size);
+  return Checkpoint{.origin = head.origin, .size = size, .root = STELLA_TRY(rows.sha256(0, 1)), .extensions = {}};
+}
+
+}  // namespace
+
+namespace detail {
+
+Result<SignedHead> signed_head(pg::Tx& tx, const TenantId& tenant) { return STELLA_TRY(newest(tx, tenant)).head; }
+
+Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to) {
+  Newest now = STELLA_TRY(newest(tx, tenant));
+  if (from == 0 || from > to || to > now.head.size)
+    return Error(base_errors::kInvalid, "no such proof").with("field", "from_size, to_size").with("expected", "1 to " + std::to_string(now.head.size) + ", the former not above the latter");
+  const Checkpoint older = STELLA_TRY(checkpoint_of(tx, tenant, now.head, from));
+  const Checkpoint newer = STELLA_TRY(checkpoint_of(tx, tenant, now.head, to));
+  LogTiles tiles(tx, store, tenant, std::move(now.edge), now.head.size);
+  return prove_growth(tiles, older, newer);
+}
+
+Result<std::string> inclusion_file(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index) {
+  Newest now = STELLA_TRY(newest(tx, tenant));
+  if (index >= head.size) return Error(base_errors::kInvalid, "no checkpoint covers this entry yet").with("field", index).with("expected", "below " + std::to_string(head.size));
+  LogTiles tiles(tx, store, tenant, std::move(now.edge), now.head.size);
+  const Note note = STELLA_TRY(parse_note(head.note));
+  return STELLA_TRY(make_tlog_proof(tiles, {.checkpoint = {.origin = head.origin, .size = head.size, .root = head.root, .extensions = {}}, .note = note}, index)).str();
+}
+
+}  // namespace detail
+
+Result<void> want_checkpoint(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, std::uint64_t size) {
+  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_logs (tenant_id, wanted) VALUES ($1, $2) ON CONFLICT (tenant_id) DO UPDATE SET wanted = greatest(timeline_logs.wanted, excluded.wanted)", {tenant, size}));
+  return {};
+}
+
+}  // namespace stella::timeline
