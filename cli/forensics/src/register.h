@@ -13,6 +13,7 @@ void register_snapshot(App& app);
 void register_get(App& app);
 void register_verify(App& app);
 void register_verify_script(App& app);
+void register_redact(App& app);
 void register_replay(App& app);
 void register_attest(App& app);
 

@@ -49,6 +49,7 @@ void register_forensics(App& app) {
   register_get(app);
   register_verify(app);
   register_verify_script(app);
+  register_redact(app);
   register_replay(app);
   register_attest(app);
 }
