@@ -5,8 +5,8 @@
 
 #include "s3_test_support.h"
 #include "stella/base/json.h"
-#include "stella/telemetry/backend.h"
 #include "stella/telemetry/sampler.h"
+#include "stella/telemetry/sink.h"
 #include "stella/telemetry/span.h"
 
 namespace stella::objects {
@@ -15,12 +15,12 @@ namespace {
 using telemetry::SpanRecord;
 using testing::Fault;
 
-class MemoryRows final : public telemetry::RowSink {
+class Spans final : public telemetry::Sink {
  public:
-  Result<void> write(std::span<const SpanRecord> spans, std::span<const telemetry::LogRecord>) override {
+  void log(telemetry::LogRecord&&) noexcept override {}
+  void span(SpanRecord&& span) noexcept override {
     const std::lock_guard lock(mutex_);
-    spans_.insert(spans_.end(), spans.begin(), spans.end());
-    return {};
+    spans_.push_back(std::move(span));
   }
   std::vector<SpanRecord> take() {
     const std::lock_guard lock(mutex_);
@@ -43,16 +43,8 @@ TEST(S3Trace, EachRequestIsASpanOfItsCaller) {
   testing::FaultProxy proxy(server.port(), [&](std::string_view line, std::string_view) {
     return line.starts_with("PUT /traced/k/0 ") && busy.exchange(false) ? Fault::kSlowDown : Fault::kNone;
   });
-  const testing::TempDir dir;
-  const auto rows = std::make_shared<MemoryRows>();
-  telemetry::BackendOptions options;
-  options.log_path = dir / "log";
-  options.dir = dir / "rings";
-  options.row_sink = rows;
-  options.crash_handler = false;
-  options.latency_threshold = [](std::string_view) { return std::int64_t{-1}; };
-  auto backend = telemetry::Backend::install(std::move(options));
-  ASSERT_TRUE(backend) << backend.error().describe();
+  const auto spans = std::make_shared<Spans>();
+  const auto before = telemetry::install_sink(spans);
   telemetry::set_sampling_rate(1);
 
   auto how = server.options("traced");
@@ -70,9 +62,8 @@ TEST(S3Trace, EachRequestIsASpanOfItsCaller) {
     ASSERT_TRUE(store->put_many(many));
     EXPECT_EQ(store->get("absent", 1).error().code(), base_errors::kNotFound);
   }
-  ASSERT_TRUE((*backend)->flush(Deadline::after(std::chrono::seconds(60))));
   int puts = 0, twice = 0, absent = 0;
-  for (const SpanRecord& span : rows->take()) {
+  for (const SpanRecord& span : spans->take()) {
     if (span.name != "objects.request") continue;
     const auto attributes = json::parse(span.attributes).value();
     EXPECT_EQ(span.trace_id, caller.trace_id.hex());
@@ -85,7 +76,7 @@ TEST(S3Trace, EachRequestIsASpanOfItsCaller) {
   EXPECT_EQ(puts, 12);
   EXPECT_EQ(twice, 1);
   EXPECT_EQ(absent, 1);
-  backend->reset();
+  telemetry::install_sink(before);
   telemetry::set_sampling({});
 }
 
