@@ -1,0 +1,89 @@
+// The keeper, part of the role `locker`: carries holds and retention to the object store, and deletes evidence that nothing keeps any more.
+//
+//   adopt      a sealed bundle gets its retention; clocks that start at an event start when it has happened
+//   reconcile  the store's one legal-hold bit is on while the case has a hold; the lock reaches the retention; looked at again and again
+//   dispose    disposition.planned, a checkpoint that covers it, the deletion, disposition.executed; seal, root and events stay
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "stella/base/ids.h"
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/base/time.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+
+namespace stella::evidence {
+
+struct KeeperOptions {
+  std::chrono::seconds keep = std::chrono::hours(24 * 365);  // from the base event on
+  std::string base_event = "sealed";                         // "sealed", "published" (first export), "case_closed"
+  bool dispose = false;                                      // plan deletions by itself
+  std::string clock_checked;        // RFC 3339: when a person last found the clock right; ends a freeze
+  std::chrono::milliseconds poll{1000};
+  std::chrono::seconds look_again = std::chrono::hours(1);   // how often the store's locks of a bundle are compared although nothing changed
+  std::function<Timestamp()> now = [] { return Timestamp::now(); };
+  // Time since some instant, by a clock that nobody can set and that goes on while the machine sleeps.
+  std::function<std::chrono::microseconds()> elapsed;        // empty: CLOCK_BOOTTIME
+};
+
+// What became of an attempt to delete a bundle.
+struct Disposition {
+  enum State : std::uint8_t { kRefused, kPlanned, kWaiting, kExecuted } state = kRefused;
+  std::string reason;  // where refused
+};
+
+class Keeper {
+ public:
+  // kInvalid for a base_event or clock_checked that is none.
+  static Result<void> check(const KeeperOptions& options);
+  Keeper(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, KeeperOptions options);
+  ~Keeper();
+  void start();
+  void stop();
+
+  // Everything that is due; how many bundles were looked at or moved on. One thread at a time per process, any number of processes.
+  Result<int> round();
+  // The first step of deleting one bundle: kPlanned or kRefused (kConflict where it is planned already). Also what round() does for each that
+  // has expired, with `dispose`.
+  Result<Disposition> plan(const TenantId& tenant, const BundleId& bundle);
+  // The second and third: kWaiting until a checkpoint covers the plan. kNotFound where nothing is planned.
+  Result<Disposition> execute(const TenantId& tenant, const BundleId& bundle);
+  // Why deletions stand still; "" where they do not.
+  std::string frozen() const;
+
+ private:
+  using Tx = pg::SystemTx<pg::LockerRole>;
+  void loop();
+  Result<void> believe_clock();
+  Result<int> adopt();
+  Result<int> reconcile();
+  Result<bool> reconcile_one(const TenantId& tenant, const BundleId& bundle);
+  Result<int> dispose();
+  struct Doomed;
+  Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
+  Result<bool> destroy(Tx& tx, const Doomed& bundle);  // false: the store does not let go yet
+
+  pg::SystemPool<pg::LockerRole>& pool_;
+  objects::Store& store_;
+  const KeeperOptions options_;
+  struct Anchor {
+    Timestamp wall;
+    std::chrono::microseconds elapsed;
+  };
+  std::optional<Anchor> anchor_;  // a reading of this process that was believed
+  bool looked_far_back_ = false;
+  std::atomic<bool> stopping_{false};
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::string frozen_ STELLA_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace stella::evidence

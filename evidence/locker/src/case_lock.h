@@ -1,0 +1,20 @@
+// Who waits for whom among holds, deletions, readers and sealers. All are advisory locks of the transaction, taken in this order.
+//
+//   tenant  shared by everybody who places a hold, alone for key destruction and off-boarding
+//   case    alone for whoever changes its holds, and for a deletion from its last look at them to its commit
+//   bundle  shared by exports and verifications, alone (tried, never waited for) by a deletion
+#pragma once
+
+#include <string_view>
+
+namespace stella::evidence {
+
+// $1 and $2 of each: the tenant, and the case or bundle as text. Keys of different kinds differ by their seed.
+inline constexpr std::string_view kLockTenantShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 5))";
+inline constexpr std::string_view kLockTenant = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5))";
+inline constexpr std::string_view kLockCase = "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 3))";
+inline constexpr std::string_view kTryBundle = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 4))";
+// In a query of its own: a deletion that is under way is waited for, and what is read afterwards is what it left.
+inline constexpr std::string_view kLockBundleShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1 || '/' || $2, 4))";
+
+}  // namespace stella::evidence

@@ -1,0 +1,193 @@
+// Deletions in three steps. Between the second look and the commit of the deletion nobody can place a hold: both take the lock of the case.
+#include <algorithm>
+
+#include "bundle_objects.h"
+#include "case_lock.h"
+#include "retention_rules.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/evidence/locker/keeper.h"
+#include "stella/telemetry/log.h"
+#include "stella/timeline/emit.h"
+#include "stella/timeline/log_reader.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr telemetry::Logger kLog{"evidence.keeper"};
+
+constexpr std::string_view kExpired =
+    "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) WHERE r.retain_until < $1 AND r.base_at IS NOT NULL AND s.state = 'sealed' AND NOT EXISTS "
+    "(SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
+constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') ORDER BY planned_at LIMIT 64";
+constexpr std::string_view kFacts =
+    "SELECT s.case_id, s.state, r.base_at, r.retain_until, c.retain_until, c.incident_until, (SELECT count(*) FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND h.released_at IS NULL), "
+    "b.root_hash, s.seal_sha256, s.bundle_sha256 FROM evidence_snapshots s JOIN evidence_bundles b ON b.tenant_id = s.tenant_id AND b.id = s.bundle_id LEFT JOIN evidence_retention r ON r.tenant_id = s.tenant_id AND r.bundle_id = s.bundle_id "
+    "LEFT JOIN evidence_cases c ON c.tenant_id = s.tenant_id AND c.case_id = s.case_id WHERE s.tenant_id = $1 AND s.bundle_id = $2";
+constexpr std::string_view kCovered =
+    "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0) FROM dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id "
+    "WHERE d.tenant_id = $1 AND d.bundle_id = $2 AND d.state IN ('planned', 'deleting')";
+constexpr std::string_view kUsedElsewhere =
+    "SELECT EXISTS (SELECT FROM evidence_snapshots o WHERE o.tenant_id = s.tenant_id AND o.bundle_id <> s.bundle_id AND ((o.state IN ('built', 'sealed') AND o.payload_sha256 = s.payload_sha256) "
+    "OR (o.state = 'building' AND o.kind = s.kind AND o.resource_id = s.resource_id))) "
+    "FROM evidence_snapshots s WHERE s.tenant_id = $1 AND s.bundle_id = $2";
+// Jobs of equal inputs reuse each other's outputs; these are gone.
+constexpr std::string_view kForgetResult =
+    "UPDATE jobs j SET idempotency_sha256 = '' FROM evidence_snapshots s, evidence_snapshots o WHERE s.tenant_id = $1 AND s.bundle_id = $2 AND o.tenant_id = s.tenant_id AND o.payload_sha256 = s.payload_sha256 "
+    "AND j.tenant_id = o.tenant_id AND j.job_id = o.job_id";
+
+bool missing(const Error& error) { return error.code() == base_errors::kNotFound; }
+
+}  // namespace
+
+// One bundle as it is at this moment, under the lock of its case.
+struct Keeper::Doomed {
+  TenantId tenant;
+  BundleId bundle;
+  CaseId case_id;
+  RetentionFacts facts;
+  std::string root, seal, digest;
+  bool present = false;             // bundle.tgz lies in the store
+  std::vector<std::string> remove;  // what a deletion takes away, bundle.tgz last
+
+  json::Value commitments() const {
+    return json::Value::object({{"what", "bundle"}, {"case_id", case_id.str()}, {"root_hash", root}, {"seal_sha256", seal}, {"bundle_sha256", digest}, {"until", kept_until(facts).value_or(Timestamp{}).rfc3339()}});
+  }
+  timeline::Event event(std::string_view kind, json::Value details) const {
+    timeline::Event out;
+    out.kind = kind;
+    out.actor = "system:locker";
+    out.resource_type = "bundle";
+    out.resource_id = bundle.str();
+    out.details = std::move(details);
+    out.resources.emplace_back("case", case_id.str());
+    return out;
+  }
+};
+
+Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenant, const BundleId& bundle) {
+  const auto which = STELLA_TRY(tx.query("SELECT case_id FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
+  if (which.empty()) return std::optional<Doomed>();
+  STELLA_TRY_VOID(tx.query(kLockCase, {tenant, which.text(0, 0)}));
+  const auto rows = STELLA_TRY(tx.query(kFacts, {tenant, bundle}));
+  if (rows.empty() || rows.text(0, 1) != "sealed") return std::optional<Doomed>();
+  Doomed out;
+  out.tenant = tenant;
+  out.bundle = bundle;
+  out.case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
+  if (!rows.is_null(0, 2)) out.facts.base = rows.timestamp(0, 3);
+  out.facts.of_case = rows.timestamp(0, 4);
+  out.facts.incident = rows.timestamp(0, 5);
+  out.facts.holds = static_cast<std::size_t>(rows.integer(0, 6));
+  out.root = STELLA_TRY(rows.sha256(0, 7)).hex();
+  out.seal = STELLA_TRY(rows.sha256(0, 8)).hex();
+  out.digest = STELLA_TRY(rows.sha256(0, 9)).hex();
+  out.facts.in_use = !STELLA_TRY(tx.query(kTryBundle, {tenant, bundle.str()})).boolean(0, 0);
+  const BundleObjects objects = STELLA_TRY(objects_of(tx, tenant, bundle));
+  if (!STELLA_TRY(tx.query(kUsedElsewhere, {tenant, bundle})).boolean(0, 0)) out.remove = objects.shared;
+  out.remove.push_back(objects.own.front());
+  for (const std::string& key : out.remove) {
+    const auto lock = store_.lock_state(key);
+    if (!lock && missing(lock.error())) continue;
+    if (!lock) return Error(lock.error());
+    out.facts.store_held = out.facts.store_held || lock->legal_hold;
+    if (lock->mode != objects::LockMode::kNone) out.facts.store = std::max(out.facts.store, lock->retain_until);
+    if (key == objects.own.front()) out.present = true;
+  }
+  return std::optional<Doomed>(std::move(out));
+}
+
+Result<Disposition> Keeper::plan(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  auto found = STELLA_TRY(look(tx, tenant, bundle));
+  if (!found) return Error(base_errors::kNotFound, "no such sealed bundle");
+  if (!STELLA_TRY(tx.query(kCovered, {tenant, bundle})).empty()) return Error(contracts::errors::kConflict, "its deletion is planned already");
+  const Kept kept = deletable(found->facts, options_.now(), !frozen().empty());
+  std::string reason(reason_of(kept));
+  if (reason.empty() && !found->present) reason = "the store does not have it any more";
+  const Uuid id = Uuid::v7();
+  json::Value details = reason.empty() ? found->commitments() : json::Value::object({{"what", "bundle"}, {"reason", reason}, {"case_id", found->case_id.str()}});
+  details.set("disposition_id", id.str());
+  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, found->event(reason.empty() ? contracts::events::kDispositionPlanned : contracts::events::kDispositionRefused, std::move(details))));
+  STELLA_TRY_VOID(tx.query("INSERT INTO dispositions (tenant_id, disposition_id, bundle_id, case_id, state, planned_at, planned_event, ended_at, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                           {tenant, id.str(), bundle, found->case_id.str(), reason.empty() ? "planned" : "refused", options_.now(), event, reason.empty() ? std::optional<Timestamp>() : options_.now(), reason}));
+  STELLA_TRY_VOID(tx.commit());
+  return Disposition{reason.empty() ? Disposition::kPlanned : Disposition::kRefused, reason};
+}
+
+Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto planned = STELLA_TRY(tx.query(kCovered, {tenant, bundle}));
+  if (planned.empty()) return Error(base_errors::kNotFound, "no deletion of this bundle is planned");
+  if (planned.is_null(0, 2)) return Disposition{Disposition::kWaiting, ""};  // the indexer has not reached it
+  const std::uint64_t covered = static_cast<std::uint64_t>(planned.integer(0, 2)) + 1;
+  if (static_cast<std::uint64_t>(planned.integer(0, 3)) < covered) {
+    STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, covered));
+    STELLA_TRY_VOID(tx.commit());
+    return Disposition{Disposition::kWaiting, ""};
+  }
+  const std::string id(planned.text(0, 0));
+  const bool begun = planned.text(0, 1) == "deleting";
+  auto found = STELLA_TRY(look(tx, tenant, bundle));
+  if (!found) return Error(base_errors::kNotFound, "no such sealed bundle");
+  std::string reason(reason_of(deletable(found->facts, options_.now(), !frozen().empty())));
+  if (found->facts.in_use && reason == reason_of(Kept::kInUse)) return Disposition{Disposition::kWaiting, reason};
+  // Begun before a crash and gone: it was us, and a hold that came afterwards cannot undo it.
+  const bool gone = begun && !found->present;
+  if (!begun && !found->present && reason.empty()) reason = "the store does not have it any more";
+  if (!reason.empty() && !gone) {
+    json::Value details = json::Value::object({{"what", "bundle"}, {"reason", reason}, {"case_id", found->case_id.str()}, {"disposition_id", id}});
+    STELLA_TRY_VOID(tx.query("UPDATE dispositions SET state = 'refused', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now(), reason}));
+    STELLA_TRY_VOID(timeline::emit(tx, tenant, found->event(contracts::events::kDispositionRefused, std::move(details))));
+    STELLA_TRY_VOID(tx.commit());
+    return Disposition{Disposition::kRefused, reason};
+  }
+  if (!begun) {
+    // Durable before anything goes, and a second look afterwards: in between the locks are free.
+    STELLA_TRY_VOID(tx.query("UPDATE dispositions SET state = 'deleting' WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id}));
+    STELLA_TRY_VOID(tx.commit());
+    return execute(tenant, bundle);
+  }
+  if (!STELLA_TRY(destroy(tx, *found))) return Disposition{Disposition::kWaiting, "the store's own clock has not reached the end of its lock"};
+  json::Value details = found->commitments();
+  details.set("disposition_id", id);
+  STELLA_TRY_VOID(tx.query("UPDATE dispositions SET state = 'executed', ended_at = $3 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now()}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'disposed' WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, found->event(contracts::events::kDispositionExecuted, std::move(details))));
+  STELLA_TRY_VOID(tx.commit());
+  kLog.info("a bundle was deleted, its seal and root stay", {f::bundle_id(bundle), f::case_id(found->case_id)});
+  return Disposition{Disposition::kExecuted, ""};
+}
+
+Result<bool> Keeper::destroy(Tx& tx, const Doomed& bundle) {
+  if (bundle.remove.size() > 1) STELLA_TRY_VOID(tx.query(kForgetResult, {bundle.tenant, bundle.bundle}));
+  for (const std::string& key : bundle.remove) {
+    const auto removed = store_.remove(key);
+    if (!removed && removed.error().code() == contracts::errors::kConflict) return false;
+    if (!removed && !missing(removed.error())) return Error(removed.error());
+  }
+  return true;
+}
+
+Result<int> Keeper::dispose() {
+  if (!frozen().empty()) return 0;
+  int done = 0;
+  std::optional<Error> trouble;
+  const auto each = [&](std::string_view sql, std::initializer_list<pg::Param> params, Result<Disposition> (Keeper::*step)(const TenantId&, const BundleId&)) -> Result<void> {
+    const auto rows = STELLA_TRY(Tx::read(pool_, sql, params));
+    for (int i = 0; i < rows.size() && !stopping_; ++i) {
+      const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
+      const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
+      auto one = (this->*step)(tenant, bundle);
+      if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
+      else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
+    }
+    return {};
+  };
+  if (options_.dispose) STELLA_TRY_VOID(each(kExpired, {options_.now()}, &Keeper::plan));
+  STELLA_TRY_VOID(each(kPending, {}, &Keeper::execute));
+  if (trouble) return std::move(*trouble);
+  return done;
+}
+
+}  // namespace stella::evidence

@@ -1,0 +1,550 @@
+// Holds, retention and deletions on a real database and store: each rule once by name, then random histories against a model.
+#include "stella/evidence/locker/holds.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "stella/contracts/errors.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/ed25519.h"
+#include "stella/evidence/locker/keeper.h"
+#include "stella/evidence/locker/locker.h"
+#include "stella/tenancy/paths.h"
+#include "stella/testing/postgres.h"
+#include "stella/testing/temp_dir.h"
+#include "stella/timeline/checkpointer.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::evidence {
+namespace {
+
+namespace errors = contracts::errors;
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::string_view kAnn = "user:00000000-0000-7000-8000-00000000000a";
+constexpr std::string_view kBob = "user:00000000-0000-7000-8000-00000000000b";
+constexpr std::string_view kEve = "user:00000000-0000-7000-8000-00000000000e";
+
+class Holding : public ::testing::Test {
+ protected:
+  Holding() {
+    // Years ago: what the store is told about retention has always ended for the machine's own clock, and the model's clock alone decides.
+    now_ = start_;
+    store_ = objects::open_posix_store(dir_.path() + "/objects").value();
+  }
+  std::unique_ptr<Keeper> keeper(KeeperOptions options = {}) {
+    options.keep = hours(24);
+    options.look_again = seconds(0);  // everything, every round
+    options.now = [this] { return now_; };
+    options.elapsed = [this] { return elapsed_; };
+    return std::make_unique<Keeper>(locker_, *store_, options);
+  }
+  void pass(microseconds time) {
+    now_ = now_ + time;
+    elapsed_ += time;
+  }
+  // A sealed bundle as the locker leaves it.
+  BundleId sealed(const std::string& case_id, const std::string& payload = "payload") {
+    const BundleId id = BundleId::generate();
+    const std::string digest = crypto::sha256(payload).hex(), items = crypto::sha256(payload + " items").hex();
+    const CaseId c = CaseId::parse(case_id).value();
+    for (const auto& [file, bytes] : {std::pair{"bundle.tgz", "bundle of " + id.str()}, {"manifest.json", std::string("{}")}, {"root.merkle", std::string("1 root")}})
+      EXPECT_TRUE(store_->put(object_key::evidence(acme_, c, id, file), bytes).has_value());
+    EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload)), payload).has_value());
+    EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload + " items")), payload + " items").has_value());
+    db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, payload_sha256, items_sha256, seal_sha256, bundle_sha256, bundle_size, requested_by, sealed_at, traceparent, trace_id) VALUES ('acme', '" + id.str() +
+            "', '" + case_id + "', 'job', '" + id.str() + "', 'sealed', '\\x" + digest + "', '\\x" + items + "', '\\x" + digest + "', '\\x" + digest + "', 1, 'user:x', '" + now_.rfc3339() + "', '', '')");
+    db_.sql("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id) VALUES ('" + id.str() + "', 'acme', '" + case_id + "', 'job', '\\x" + digest + "', 'bundle.tgz', 'key')");
+    return id;
+  }
+  std::string key(const BundleId& id, const std::string& case_id, std::string_view file = "bundle.tgz") { return object_key::evidence(acme_, CaseId::parse(case_id).value(), id, file); }
+  bool bit(const std::string& object) {
+    const auto lock = store_->lock_state(object);
+    EXPECT_TRUE(lock.has_value()) << lock.error().describe();
+    return lock && lock->legal_hold;
+  }
+  pg::TenantTx tx(std::string_view actor = kAnn) { return std::move(pg::TenantTx::open(web_, testing::TestScope::make("acme", std::string(actor))).value()); }
+
+  using Call = Result<HoldOutcome> (*)(pg::TenantTx&, const HoldRequest&);
+  // As the API does: a refusal is committed, too.
+  Result<HoldOutcome> act(Call call, const std::string& case_id, std::string_view actor, std::string authority = "court 7", std::string reason = "order of today", int people = 2) {
+    auto t = tx(actor);
+    auto out = call(t, {CaseId::parse(case_id).value(), std::move(authority), std::move(reason), TraceId::generate(), "", people});
+    EXPECT_TRUE(!out || t.commit().has_value());
+    return out;
+  }
+  std::string step(Call call, const std::string& case_id, std::string_view actor, std::string authority = "court 7", int people = 2) {
+    const auto out = act(call, case_id, actor, std::move(authority), "a reason", people);
+    if (!out) return "error: " + std::string(out.error().message());
+    return out->refused ? "refused" : out->step;
+  }
+  std::string events(std::string_view kind) {
+    return db_.sql("SELECT (SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%') + (SELECT count(*) FROM timeline_log WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%')");
+  }
+  // What waits in the outbox becomes the log, as the indexer makes it; then the real checkpointer signs.
+  void sign_log() {
+    auto rows = std::move(pg::TenantTx::read(web_, testing::TestScope::make("acme"), "SELECT event_id, entry FROM timeline_outbox WHERE tenant_id = $1 ORDER BY ts, event_id", {acme_}).value());
+    std::string sql;
+    for (int i = 0; i < rows.size(); ++i) {
+      const std::string entry = rows.bytes(i, 1);
+      std::string hex;
+      for (const char c : entry) {
+        constexpr char kDigits[] = "0123456789abcdef";
+        hex += {kDigits[static_cast<unsigned char>(c) >> 4], kDigits[static_cast<unsigned char>(c) & 15]};
+      }
+      sql += "INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) VALUES ('acme', " + std::to_string(tree_.size()) + ", '" + std::string(rows.text(i, 0)) + "', '\\x" + hex + "');";
+      tree_.append_entry(entry);
+    }
+    sql += "DELETE FROM timeline_outbox WHERE tenant_id = 'acme'; INSERT INTO timeline_heads (tenant_id, shard, size, root) VALUES ('acme', 0, " + std::to_string(tree_.size()) + ", '\\x" + tree_.root().hex() +
+           "') ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size, root = excluded.root;";
+    db_.sql(sql);
+    timeline::Checkpointer checkpointer(indexer_, *store_, log_key_, {.every = hours(24 * 365), .events = 1'000'000, .poll = std::chrono::milliseconds(10)});
+    const auto done = checkpointer.round();
+    ASSERT_TRUE(done.has_value()) << done.error().describe();
+  }
+  // All three steps; how it ended.
+  Disposition::State dispose(Keeper& k, const BundleId& id, std::string* reason = nullptr) {
+    auto planned = k.plan(acme_, id);
+    if (planned && planned->state == Disposition::kPlanned) {
+      EXPECT_EQ(k.execute(acme_, id)->state, Disposition::kWaiting) << "no checkpoint covers the plan";
+      sign_log();
+      EXPECT_NE(k.execute(acme_, id)->state, Disposition::kPlanned);  // asks for the checkpoint where none is due
+      sign_log();
+      if (state(id) == "disposed") return Disposition::kExecuted;
+      planned = k.execute(acme_, id);
+    }
+    EXPECT_TRUE(planned.has_value()) << planned.error().describe();
+    if (!planned) return Disposition::kRefused;
+    if (reason != nullptr) *reason = planned->reason;
+    return planned->state;
+  }
+  std::string state(const BundleId& id) { return db_.sql("SELECT state FROM evidence_snapshots WHERE bundle_id = '" + id.str() + "'"); }
+
+  testing::TestDatabase db_;
+  testing::TempDir dir_;
+  TenantId acme_ = db_.tenant("acme");
+  pg::Pool web_{db_.options("stella_web")};
+  pg::SystemPool<pg::LockerRole> locker_{db_.options("stella_locker")};
+  pg::SystemPool<pg::IndexerRole> indexer_{db_.options("stella_indexer")};
+  std::shared_ptr<crypto::Ed25519KeyPair> log_key_ = std::make_shared<crypto::Ed25519KeyPair>(crypto::Ed25519KeyPair::generate().value());
+  timeline::CompactTree tree_;
+  std::unique_ptr<objects::Store> store_;
+  const Timestamp start_ = Timestamp::parse("2020-01-01T00:00:00Z").value();
+  Timestamp now_;
+  microseconds elapsed_{hours(1)};
+};
+
+TEST_F(Holding, TwoPeopleReleaseAHold) {
+  EXPECT_EQ(step(request_release, "C-1", kAnn), "error: no such hold is in force");
+  EXPECT_EQ(step(place_hold, "C-1", kAnn), "placed");
+  EXPECT_EQ(step(place_hold, "C-1", kBob), "unchanged");
+  EXPECT_EQ(step(confirm_release, "C-1", kBob), "refused") << "nobody has asked";
+  EXPECT_EQ(step(request_release, "C-1", kAnn), "release_requested");
+  EXPECT_EQ(step(request_release, "C-1", kAnn), "unchanged");
+  EXPECT_EQ(step(request_release, "C-1", kBob), "refused");
+  EXPECT_EQ(step(confirm_release, "C-1", kAnn), "refused");
+  EXPECT_EQ(act(confirm_release, "C-1", kAnn)->refused->code(), errors::kForbidden);
+  EXPECT_EQ(events("disposition.refused"), "4");
+  EXPECT_EQ(events("hold.released"), "0");
+  const auto released = act(confirm_release, "C-1", kBob, "", "");
+  ASSERT_TRUE(released.has_value());
+  EXPECT_EQ(released->step, "released");
+  EXPECT_FALSE(released->state.boolean("held"));
+  EXPECT_EQ(events("hold.released"), "1");
+  EXPECT_NE(db_.sql("SELECT convert_from(entry, 'UTF8') FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%hold.released%'").find("[\"" + std::string(kAnn) + "\",\"" + std::string(kBob) + "\"]"), std::string::npos);
+  // The record stays, and the same authority may demand it again.
+  EXPECT_EQ(step(place_hold, "C-1", kEve), "placed");
+  auto t = tx();
+  EXPECT_EQ(hold_state(t, CaseId::parse("C-1").value(), 2)->items("holds").size(), 2u);
+}
+
+TEST_F(Holding, OnePersonWhereTheSettingSaysSo) {
+  EXPECT_EQ(step(place_hold, "C-1", kAnn), "placed");
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7", 1), "released");
+  EXPECT_EQ(step(place_hold, "C-1", kAnn), "placed");
+  EXPECT_EQ(step(request_release, "C-1", kAnn), "release_requested");
+  EXPECT_EQ(step(confirm_release, "C-1", kAnn, "court 7", 1), "released");
+}
+
+TEST_F(Holding, HoldsAreASet) {
+  EXPECT_EQ(step(place_hold, "C-1", kAnn, "court 7"), "placed");
+  EXPECT_EQ(step(place_hold, "C-1", kAnn, "regulator"), "placed");
+  const auto which = act(request_release, "C-1", kAnn, "");
+  ASSERT_FALSE(which.has_value());
+  EXPECT_EQ(which.error().code(), base_errors::kInvalid);
+  EXPECT_EQ(which.error().field("expected"), "court 7, regulator");
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7"), "release_requested");
+  EXPECT_EQ(step(confirm_release, "C-1", kBob, "regulator"), "refused");
+  EXPECT_EQ(step(confirm_release, "C-1", kBob, "court 7"), "released");
+  auto t = tx();
+  EXPECT_TRUE(hold_state(t, CaseId::parse("C-1").value(), 2)->boolean("held"));
+  // Placed again while a release is wished for: the wish is gone.
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "regulator"), "release_requested");
+  EXPECT_EQ(step(place_hold, "C-1", kEve, "regulator"), "placed");
+  EXPECT_EQ(step(confirm_release, "C-1", kBob, "regulator"), "refused");
+}
+
+TEST_F(Holding, TextsOfTheRecordAreChecked) {
+  for (const auto& [authority, reason] : {std::pair<std::string, std::string>{"", "why"}, {"court", ""}, {" ", "why"}, {"court", "\n"}, {std::string(kAuthorityBytes + 1, 'a'), "why"}, {"court", std::string(kHoldReasonBytes + 1, 'a')}}) {
+    const auto out = act(place_hold, "C-1", kAnn, authority, reason);
+    ASSERT_FALSE(out.has_value()) << authority << "/" << reason;
+    EXPECT_EQ(out.error().code(), base_errors::kInvalid);
+  }
+  EXPECT_EQ(events("hold.placed"), "0");
+}
+
+TEST_F(Holding, TheStoresBitFollowsTheSet) {
+  const BundleId a = sealed("C-1", "common"), b = sealed("C-2", "common");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  const std::string payload = object_key::object(acme_, crypto::sha256("common"));
+  EXPECT_FALSE(bit(key(a, "C-1")));
+  step(place_hold, "C-1", kAnn, "court");
+  step(place_hold, "C-1", kAnn, "regulator");
+  step(place_hold, "C-2", kAnn, "court");
+  ASSERT_TRUE(k->round().has_value());
+  for (const char* file : {"bundle.tgz", "manifest.json", "root.merkle"}) EXPECT_TRUE(bit(key(a, "C-1", file))) << file;
+  EXPECT_TRUE(bit(key(b, "C-2")));
+  EXPECT_TRUE(bit(payload));
+  const auto release = [&](const std::string& case_id, const std::string& authority) {
+    EXPECT_EQ(step(request_release, case_id, kAnn, authority), "release_requested");
+    EXPECT_EQ(step(confirm_release, case_id, kBob, authority), "released");
+    ASSERT_TRUE(k->round().has_value());
+  };
+  release("C-1", "court");
+  EXPECT_TRUE(bit(key(a, "C-1"))) << "the regulator's hold is left";
+  release("C-1", "regulator");
+  EXPECT_FALSE(bit(key(a, "C-1")));
+  EXPECT_TRUE(bit(key(b, "C-2")));
+  EXPECT_TRUE(bit(payload)) << "the other case needs it";
+  // Somebody switched the bit off in the store: it is on again.
+  pass(seconds(1));
+  ASSERT_TRUE(store_->set_legal_hold(key(b, "C-2"), false).has_value());
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(bit(key(b, "C-2")));
+  release("C-2", "court");
+  EXPECT_FALSE(bit(payload));
+  // A bit that others put there is not ours to lift, and keeps the bundle.
+  pass(seconds(1));
+  ASSERT_TRUE(store_->set_legal_hold(key(a, "C-1"), true).has_value());
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(bit(key(a, "C-1")));
+  pass(hours(24 * 400));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(dispose(*k, a), Disposition::kRefused);
+}
+
+TEST_F(Holding, RetentionReachesTheStore) {
+  now_ = Timestamp::now();
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  const auto lock = store_->lock_state(key(id, "C-1")).value();
+  EXPECT_NE(lock.mode, objects::LockMode::kNone);
+  EXPECT_GE(lock.retain_until, now_ + hours(24));
+  EXPECT_LT(lock.retain_until, now_ + hours(24) + seconds(2));
+  for (const auto by : {RetentionBy::kPerson, RetentionBy::kIncident}) {
+    const Timestamp until = now_ + hours(by == RetentionBy::kPerson ? 48 : 72);
+    auto t = tx();
+    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until, by, "audit", TraceId::generate(), "").value(), until);
+    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until - hours(40), by, "shorter", TraceId::generate(), "").value(), until) << "only grows";
+    ASSERT_TRUE(t.commit().has_value());
+    ASSERT_TRUE(k->round().has_value());
+    EXPECT_GE(store_->lock_state(key(id, "C-1"))->retain_until, until);
+  }
+  auto t = tx();
+  EXPECT_EQ(extend_retention(t, id, now_ + hours(100), "audit", TraceId::generate(), "").value(), now_ + hours(100));
+  EXPECT_EQ(extend_retention(t, BundleId::generate(), now_, "x", TraceId::generate(), "").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(extend_retention(t, id, now_ + hours(24 * 365 * 101), "x", TraceId::generate(), "").error().code(), base_errors::kInvalid);
+  ASSERT_TRUE(t.commit().has_value());
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_GE(store_->lock_state(key(id, "C-1"))->retain_until, now_ + hours(100));
+  EXPECT_EQ(events("retention.extended"), "5");
+  // The rows forgot it, the store has not: its own lock keeps the bundle.
+  db_.sql("UPDATE evidence_retention SET retain_until = '2020-01-01', applied = wanted; DELETE FROM evidence_cases");
+  std::string reason;
+  EXPECT_EQ(dispose(*k, id, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, "its retention has not ended");
+}
+
+TEST_F(Holding, ABundleIsDeletedInThreeSteps) {
+  const BundleId id = sealed("C-1"), other = sealed("C-2", "other");
+  auto k = keeper({.dispose = true});
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.planned"), "0");
+  pass(hours(24));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.planned"), "0") << "the last instant is still kept";
+  EXPECT_EQ(step(place_hold, "C-2", kAnn), "placed");
+  pass(microseconds(1));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.planned"), "1");
+  EXPECT_EQ(events("disposition.refused"), "1") << "the held one";
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.refused"), "1") << "told once a day";
+  EXPECT_TRUE(store_->stat(key(id, "C-1")).has_value());
+  sign_log();
+  ASSERT_TRUE(k->round().has_value());
+  sign_log();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(state(id), "disposed");
+  EXPECT_EQ(store_->stat(key(id, "C-1")).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(store_->stat(object_key::object(acme_, crypto::sha256("payload"))).error().code(), base_errors::kNotFound);
+  for (const char* file : {"manifest.json", "root.merkle"}) EXPECT_TRUE(store_->stat(key(id, "C-1", file)).has_value()) << "commitments stay: " << file;
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_bundles"), "2");
+  EXPECT_EQ(events("disposition.executed"), "1");
+  EXPECT_EQ(state(other), "sealed");
+  EXPECT_TRUE(store_->stat(key(other, "C-2")).has_value());
+}
+
+TEST_F(Holding, AHoldThatComesBetweenStopsTheDeletion) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  EXPECT_EQ(k->plan(acme_, id)->state, Disposition::kPlanned);
+  EXPECT_EQ(k->plan(acme_, id).error().code(), errors::kConflict);
+  sign_log();
+  step(place_hold, "C-1", kAnn);
+  const auto refused = k->execute(acme_, id).value();
+  EXPECT_EQ(refused.state, Disposition::kRefused);
+  EXPECT_EQ(refused.reason, "a legal hold is in force");
+  EXPECT_EQ(events("disposition.refused"), "1");
+  EXPECT_TRUE(store_->stat(key(id, "C-1")).has_value());
+  EXPECT_EQ(k->execute(acme_, id).error().code(), base_errors::kNotFound) << "it has to be planned again";
+}
+
+TEST_F(Holding, ACrashInTheMiddleOfADeletionIsFinished) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  EXPECT_EQ(k->plan(acme_, id)->state, Disposition::kPlanned);
+  sign_log();
+  // The process ended after the object was gone and before its commit; then somebody placed a hold.
+  db_.sql("UPDATE dispositions SET state = 'deleting'");
+  ASSERT_TRUE(store_->remove(key(id, "C-1")).has_value());
+  step(place_hold, "C-1", kAnn);
+  EXPECT_EQ(k->execute(acme_, id)->state, Disposition::kExecuted);
+  EXPECT_EQ(state(id), "disposed");
+  // An object that is gone although nobody had begun is another matter.
+  const BundleId lost = sealed("C-3", "lost");
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  ASSERT_TRUE(store_->remove(key(lost, "C-3")).has_value());
+  std::string reason;
+  EXPECT_EQ(dispose(*k, lost, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, "the store does not have it any more");
+}
+
+TEST_F(Holding, WhoeverReadsABundleKeepsIt) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  {
+    auto reader = tx();
+    const auto verdict = verify_stored(reader, *store_, Trust{}, id, TraceId::generate());
+    ASSERT_TRUE(verdict.has_value()) << verdict.error().describe();
+    EXPECT_EQ(k->plan(acme_, id)->reason, "an export or a verification is under way");
+  }
+  EXPECT_EQ(dispose(*k, id), Disposition::kExecuted);
+  auto reader = tx();
+  const auto gone = verify_stored(reader, *store_, Trust{}, id, TraceId::generate());
+  ASSERT_FALSE(gone.has_value());
+  EXPECT_EQ(gone.error().code(), base_errors::kNotFound);
+}
+
+TEST_F(Holding, AClockThatJumpsFreezesDeletions) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper({.dispose = true});
+  ASSERT_TRUE(k->round().has_value());
+  now_ = now_ + hours(48);  // without time passing
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "the clock went far forward");
+  EXPECT_EQ(events("disposition.frozen"), "1");
+  EXPECT_EQ(events("disposition.planned"), "0");
+  EXPECT_EQ(k->plan(acme_, id)->reason, "the clock cannot be believed");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.frozen"), "1") << "told once";
+  now_ = now_ - hours(48);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "");
+  now_ = now_ - hours(1);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "the clock went back");
+  now_ = now_ + hours(1);
+  pass(hours(24 * 30));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "") << "time that was measured is believed";
+  // After a restart a week is believed, more is not, until a person says so; and that counts once.
+  now_ = now_ + hours(24 * 8);
+  k = keeper({.dispose = true});
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "the clock went far forward");
+  const KeeperOptions checked{.dispose = true, .clock_checked = now_.rfc3339()};
+  k = keeper(checked);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "");
+  now_ = now_ + hours(24 * 8);
+  k = keeper(checked);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(k->frozen(), "the clock went far forward");
+}
+
+TEST_F(Holding, RetentionMayBeginWhenTheCaseIsClosed) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper({.base_event = "case_closed"});
+  ASSERT_TRUE(k->round().has_value());
+  std::string reason;
+  EXPECT_EQ(dispose(*k, id, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, "the event that starts its retention has not happened");
+  for (int i = 0; i < 2; ++i) {
+    auto t = tx();
+    ASSERT_TRUE(close_case(t, CaseId::parse("C-1").value(), "done", TraceId::generate(), "").has_value());
+    ASSERT_TRUE(t.commit().has_value());
+  }
+  EXPECT_EQ(events("case.closed"), "1");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT r.base_at = c.closed_at AND r.retain_until = c.closed_at + interval '24 hours' FROM evidence_retention r, evidence_cases c"), "t");
+  EXPECT_FALSE(Keeper::check({.base_event = "never"}).has_value());
+  EXPECT_FALSE(Keeper::check({.clock_checked = "today"}).has_value());
+  EXPECT_TRUE(Keeper::check({}).has_value());
+}
+
+TEST_F(Holding, KeysAndTenantsAreNotDestroyedUnderAHold) {
+  const auto ask = [&] {
+    auto t = tx();
+    auto refused = refuse_under_hold(t, "the tenant's key", TraceId::generate(), "");
+    EXPECT_TRUE(refused.has_value() && t.commit().has_value());
+    return std::move(*refused);
+  };
+  EXPECT_FALSE(ask().has_value());
+  step(place_hold, "C-1", kAnn);
+  const auto refused = ask();
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->code(), errors::kConflict);
+  EXPECT_EQ(refused->field("held_by"), "C-1 (court 7)");
+  EXPECT_EQ(events("disposition.refused"), "1");
+  step(request_release, "C-1", kAnn);
+  step(confirm_release, "C-1", kBob);
+  EXPECT_FALSE(ask().has_value());
+}
+
+// ── Random histories, against a model that knows the rules and nothing of rows, locks and objects ──────────────────
+
+struct Model {
+  struct Bundle {
+    std::string case_id;
+    Timestamp until;
+    bool gone = false;
+  };
+  std::map<std::string, std::map<std::string, std::string>> holds;  // case → authority → who asked
+  std::map<std::string, Timestamp> kept;                            // case → until
+  std::vector<Bundle> bundles;
+  microseconds off{0};                                              // how far the clock is wrong
+
+  bool may_delete(const Bundle& b, Timestamp now) const {
+    const auto of_case = kept.find(b.case_id);
+    const auto held = holds.find(b.case_id);
+    return (held == holds.end() || held->second.empty()) && off <= minutes(5) && off >= -minutes(5) && now > b.until && (of_case == kept.end() || now > of_case->second);
+  }
+};
+
+TEST_F(Holding, RandomHistories) {
+  int deleted = 0, refused = 0;
+  for (unsigned seed = 0; seed < 12; ++seed) {
+    std::mt19937 random(seed);
+    const auto draw = [&](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
+    const std::string run = std::to_string(seed) + "-";
+    const std::string people[] = {std::string(kAnn), std::string(kBob), std::string(kEve)};
+    now_ = start_ + hours(24 * 100) * static_cast<int>(seed);
+    db_.sql("DELETE FROM evidence_clock");
+    auto k = keeper();
+    Model model;
+    std::vector<BundleId> ids;
+    for (int i = 0; i < 4; ++i) {
+      // Two cases, and the payload of one bundle of each is the same.
+      model.bundles.push_back({run + (i % 2 == 0 ? "A" : "B"), now_ + hours(24)});
+      ids.push_back(sealed(model.bundles.back().case_id, i < 2 ? run + "common" : run + std::to_string(i)));
+    }
+    ASSERT_TRUE(k->round().has_value());
+    for (int i = 0; i < 40; ++i) {
+      const std::string case_id = run + (draw(2) == 0 ? "A" : "B"), authority = draw(2) == 0 ? "court" : "regulator", actor = people[draw(3)];
+      auto& holds = model.holds[case_id];
+      const auto hold = holds.find(authority);
+      const std::string what = "seed " + std::to_string(seed) + " step " + std::to_string(i);
+      switch (draw(9)) {
+        case 0: {
+          const bool same = hold != holds.end() && hold->second.empty();
+          EXPECT_EQ(step(place_hold, case_id, actor, authority), same ? "unchanged" : "placed") << what;
+          holds[authority] = "";
+          break;
+        }
+        case 1:
+        case 2: {
+          const std::string expected = hold == holds.end() ? "error: no such hold is in force" : hold->second.empty() ? "release_requested" : hold->second == actor ? "unchanged" : "refused";
+          EXPECT_EQ(step(request_release, case_id, actor, authority), expected) << what;
+          if (expected == "release_requested") hold->second = actor;
+          break;
+        }
+        case 3:
+        case 4: {
+          const std::string expected = hold == holds.end() ? "error: no such hold is in force" : hold->second.empty() || hold->second == actor ? "refused" : "released";
+          EXPECT_EQ(step(confirm_release, case_id, actor, authority), expected) << what;
+          if (expected == "released") holds.erase(hold);
+          break;
+        }
+        case 5: {
+          const Timestamp until = now_ + hours(draw(60));
+          Timestamp& kept = model.kept[case_id];
+          kept = std::max(kept, until);
+          auto t = tx();
+          EXPECT_EQ(extend_retention(t, CaseId::parse(case_id).value(), until, RetentionBy::kPerson, "r", TraceId::generate(), "").value(), kept) << what;
+          ASSERT_TRUE(t.commit().has_value());
+          break;
+        }
+        case 6: pass(hours(draw(40))); break;
+        case 7: {
+          const microseconds jump = draw(2) == 0 ? -model.off : draw(2) == 0 ? microseconds(hours(30)) : microseconds(-hours(2));
+          now_ = now_ + jump;
+          model.off += jump;
+          break;
+        }
+        default: {
+          const std::size_t n = static_cast<std::size_t>(draw(4));
+          ASSERT_TRUE(k->round().has_value()) << what;
+          if (model.bundles[n].gone) {
+            EXPECT_EQ(k->plan(acme_, ids[n]).error().code(), base_errors::kNotFound) << what;
+            break;
+          }
+          const bool may = model.may_delete(model.bundles[n], now_);
+          EXPECT_EQ(dispose(*k, ids[n]), may ? Disposition::kExecuted : Disposition::kRefused) << what;
+          model.bundles[n].gone = may;
+          (may ? deleted : refused)++;
+        }
+      }
+      // Whatever happened: what the model has is there, the rest is gone, and the store's bit is the set's after a round.
+      ASSERT_TRUE(k->round().has_value()) << what;
+      for (std::size_t n = 0; n < ids.size(); ++n) {
+        const Model::Bundle& b = model.bundles[n];
+        const auto lock = store_->lock_state(key(ids[n], b.case_id));
+        ASSERT_EQ(lock.has_value(), !b.gone) << what << " bundle " << n;
+        ASSERT_TRUE(b.gone || lock->legal_hold == !model.holds[b.case_id].empty()) << what << " bundle " << n;
+        const bool payload_needed = !b.gone || (n < 2 && !model.bundles[1 - n].gone);
+        ASSERT_EQ(store_->stat(object_key::object(acme_, crypto::sha256(n < 2 ? run + "common" : run + std::to_string(n)))).has_value(), payload_needed) << what << " payload " << n;
+      }
+    }
+  }
+  EXPECT_GT(deleted, 5);
+  EXPECT_GT(refused, 5);
+}
+
+}  // namespace
+}  // namespace stella::evidence

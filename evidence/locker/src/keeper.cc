@@ -1,0 +1,141 @@
+// The keeper's rounds: the clock first, then retention, the store's locks, and deletions.
+#include "stella/evidence/locker/keeper.h"
+
+#include <time.h>
+
+#include "retention_rules.h"
+#include "stella/contracts/events.h"
+#include "stella/telemetry/log.h"
+#include "stella/tenancy/scope.h"
+#include "stella/timeline/emit.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr telemetry::Logger kLog{"evidence.keeper"};
+constexpr std::string_view kBaseEvents[] = {"sealed", "published", "case_closed"};
+// The row moves on by steps of this size; finer ones would be writes for nothing.
+constexpr std::chrono::microseconds kClockStep = std::chrono::seconds(30);
+
+constexpr std::string_view kAdopt =
+    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep, base_at, retain_until) "
+    "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, make_interval(secs => $2), CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2) END "
+    "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND s.sealed_at >= $3 AND r.bundle_id IS NULL ORDER BY s.sealed_at LIMIT 1000 ON CONFLICT DO NOTHING";
+constexpr std::string_view kCaseClosed =
+    "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + r.keep), wanted = r.wanted + 1 FROM evidence_cases c "
+    "WHERE r.base_event = 'case_closed' AND r.base_at IS NULL AND c.tenant_id = r.tenant_id AND c.case_id = r.case_id AND c.closed_at IS NOT NULL";
+constexpr std::string_view kPublished =
+    "UPDATE evidence_retention r SET base_at = e.ts, retain_until = greatest(r.retain_until, e.ts + r.keep), wanted = r.wanted + 1 FROM (SELECT w.tenant_id, w.bundle_id, "
+    "(SELECT min(t.ts) FROM timeline_events t WHERE t.tenant_id = w.tenant_id AND t.resource_type = 'bundle' AND t.resource_id = w.bundle_id::text AND t.kind = 'evidence.exported') AS ts "
+    "FROM evidence_retention w WHERE w.base_event = 'published' AND w.base_at IS NULL) e WHERE e.ts IS NOT NULL AND r.tenant_id = e.tenant_id AND r.bundle_id = e.bundle_id";
+
+std::chrono::microseconds boot_time() {
+  timespec t{};
+  ::clock_gettime(CLOCK_BOOTTIME, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_nsec / 1000);
+}
+
+}  // namespace
+
+Result<void> Keeper::check(const KeeperOptions& options) {
+  if (std::find(std::begin(kBaseEvents), std::end(kBaseEvents), options.base_event) == std::end(kBaseEvents))
+    return Error(base_errors::kInvalid, "no event that retention can begin at").with("field", "evidence.keep_from").with("expected", "sealed, published or case_closed");
+  if (!options.clock_checked.empty() && !Timestamp::parse(options.clock_checked))
+    return Error(base_errors::kInvalid, "not an instant").with("field", "evidence.clock_checked").with("expected", "RFC 3339, as in 2026-11-24T17:07:00Z");
+  return {};
+}
+
+Keeper::Keeper(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, KeeperOptions options) : pool_(pool), store_(store), options_([&] {
+  if (!options.elapsed) options.elapsed = boot_time;
+  return std::move(options);
+}()) {}
+
+Keeper::~Keeper() { stop(); }
+
+void Keeper::start() { thread_ = std::thread([this] { loop(); }); }
+
+void Keeper::stop() {
+  stopping_ = true;
+  {
+    const Lock lock(mutex_);
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+std::string Keeper::frozen() const {
+  const Lock lock(mutex_);
+  return frozen_;
+}
+
+void Keeper::loop() {
+  while (!stopping_) {
+    const auto done = round();
+    if (!done) kLog.warn("holds and retention did not reach the store, it will be tried again", {f::error(done.error())});
+    Lock lock(mutex_);
+    const Deadline deadline = Deadline::after(options_.poll);
+    while (!stopping_ && changed_.wait_until(mutex_, deadline)) {
+    }
+  }
+}
+
+Result<int> Keeper::round() {
+  STELLA_TRY_VOID(believe_clock());
+  int done = STELLA_TRY(adopt());
+  done += STELLA_TRY(reconcile());
+  return done + STELLA_TRY(dispose());
+}
+
+Result<void> Keeper::believe_clock() {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const Timestamp now = options_.now();
+  const std::chrono::microseconds elapsed = options_.elapsed();
+  STELLA_TRY_VOID(tx.query("INSERT INTO evidence_clock (seen) VALUES ($1) ON CONFLICT DO NOTHING", {now}));
+  const auto rows = STELLA_TRY(tx.query("SELECT seen, frozen_reason, checked FROM evidence_clock FOR UPDATE"));
+  const Timestamp seen = rows.timestamp(0, 0);
+  const std::string before(rows.text(0, 1));
+  // A person's word counts once, and only while it is fresh.
+  std::optional<Timestamp> checked;
+  if (!options_.clock_checked.empty()) checked = STELLA_TRY(Timestamp::parse(options_.clock_checked));
+  const bool vouched = checked && (rows.is_null(0, 2) || rows.timestamp(0, 2) != *checked) && *checked <= now + kClockSlack && *checked >= now - std::chrono::hours(24);
+  ClockJump jump = ClockJump::kNone;
+  if (!vouched) {
+    jump = anchor_ ? judge_clock(anchor_->wall, elapsed - anchor_->elapsed, now) : judge_clock(seen, std::nullopt, now);
+    if (jump == ClockJump::kNone && now < seen - kClockSlack) jump = ClockJump::kBack;  // another process has seen later times
+  }
+  const std::string reason = jump == ClockJump::kNone ? "" : jump == ClockJump::kBack ? "the clock went back" : "the clock went far forward";
+  if (reason.empty()) {
+    if (!anchor_ || vouched) anchor_ = Anchor{now, elapsed};
+    if (vouched || !before.empty() || now >= seen + kClockStep)
+      STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET seen = CASE WHEN $2 THEN $1 ELSE greatest(seen, $1) END, frozen_reason = '', checked = coalesce($3, checked)", {now, vouched, vouched ? checked : std::nullopt}));
+  } else if (before != reason) {
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET frozen_reason = $1", {reason}));
+    timeline::Event event;
+    event.kind = contracts::events::kDispositionFrozen;
+    event.actor = "system:locker";
+    event.resource_type = "tenant";
+    event.resource_id = std::string(kPlatformTenant);
+    event.details = json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}});
+    const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
+    STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
+    kLog.error("no evidence is deleted until the clock is right again, or evidence.clock_checked says when a person found it right");
+  }
+  STELLA_TRY_VOID(tx.commit());
+  const Lock lock(mutex_);
+  frozen_ = reason;
+  return {};
+}
+
+Result<int> Keeper::adopt() {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  // Once from the beginning; after that what was sealed lately, with room for transactions that took their time.
+  const Timestamp from = looked_far_back_ ? options_.now() - std::chrono::hours(24) : Timestamp{};
+  const auto adopted = STELLA_TRY(tx.query(kAdopt, {options_.base_event, static_cast<double>(options_.keep.count()), from}));
+  std::int64_t started = STELLA_TRY(tx.query(kCaseClosed)).affected();
+  started += STELLA_TRY(tx.query(kPublished)).affected();
+  STELLA_TRY_VOID(tx.commit());
+  if (adopted.affected() < 1000) looked_far_back_ = true;
+  return static_cast<int>(adopted.affected() + started);
+}
+
+}  // namespace stella::evidence
