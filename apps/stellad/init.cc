@@ -33,7 +33,7 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
 }
 
 // The key of the logs, likewise.
-Result<void> ensure_log_key(const config::Settings& settings) {
+Result<crypto::Ed25519PublicKey> ensure_log_key(const config::Settings& settings) {
   const std::string path = settings.text("data_dir") + "/keys/log.pem";
   if (::access(path.c_str(), F_OK) != 0) {
     const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
@@ -41,7 +41,8 @@ Result<void> ensure_log_key(const config::Settings& settings) {
     STELLA_TRY_VOID(key.save(path, passphrase));
   }
   const auto key = STELLA_TRY(load_log_key(settings));
-  return write_file_durable(settings.text("data_dir") + "/keys/log.pub", key->public_key().pem(), 0644);
+  STELLA_TRY_VOID(write_file_durable(settings.text("data_dir") + "/keys/log.pub", key->public_key().pem(), 0644));
+  return key->public_key();
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> passwords(const config::Settings& settings) {
@@ -109,13 +110,14 @@ Result<void> init(const config::Settings& settings, const Arguments& arguments) 
   const pg::MigrationReport migrated = STELLA_TRY(pg::migrate(owner));
   const crypto::PublicKey evidence = STELLA_TRY(ensure_key(settings, "evidence"));
   const crypto::PublicKey token = STELLA_TRY(ensure_key(settings, "token"));
-  STELLA_TRY_VOID(ensure_log_key(settings));
+  const crypto::Ed25519PublicKey log = STELLA_TRY(ensure_log_key(settings));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
   pg::SystemPool<pg::AuthorityRole> pool(login);
   authority::Provisioner provisioner(pool);
   const TraceId trace = TraceId::generate();
   STELLA_TRY_VOID(provisioner.introduce_key(evidence, "evidence", trace));
   STELLA_TRY_VOID(provisioner.introduce_key(token, "token", trace));
+  STELLA_TRY_VOID(provisioner.introduce_key(log, "log", trace));
   bool tenant_created = false;
   int operators = 0;
   if (!arguments.tenant.empty()) {

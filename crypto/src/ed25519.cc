@@ -5,7 +5,9 @@
 
 #include "openssl.h"
 #include "pkcs8.h"
+#include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/crypto/digest.h"
 
 namespace stella::crypto {
 namespace {
@@ -50,6 +52,14 @@ std::string Ed25519PublicKey::pem() const {
   const BioPtr bio(BIO_new(BIO_s_mem()));
   PEM_write_bio_PUBKEY(bio.get(), static_cast<EVP_PKEY*>(pkey_.get()));
   return bio_text(bio.get());
+}
+
+KeyId Ed25519PublicKey::id() const {
+  // RFC 8709 §4: string "ssh-ed25519", string key.
+  const std::string blob = std::string("\0\0\0\x0b", 4) + "ssh-ed25519" + std::string("\0\0\0\x20", 4) + raw_;
+  std::string text = base64_encode(sha256(blob).view());
+  while (text.ends_with('=')) text.pop_back();
+  return KeyId::parse("SHA256:" + text).value();
 }
 
 bool Ed25519PublicKey::verify(std::string_view message, std::string_view signature) const {

@@ -18,6 +18,8 @@ CREATE TABLE timeline_checkpoints (       -- every checkpoint ever signed
   signed_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, size)
 );
+ALTER TABLE signing_keys DROP CONSTRAINT signing_keys_purpose_check;
+ALTER TABLE signing_keys ADD CONSTRAINT signing_keys_purpose_check CHECK (purpose IN ('evidence', 'token', 'log'));
 SELECT stella_isolate('timeline_logs');
 SELECT stella_isolate('timeline_checkpoints');
 SELECT stella_allow('stella_indexer', ARRAY['timeline_logs', 'timeline_checkpoints']);

@@ -104,8 +104,8 @@ Result<bool> ProfileStore::forget_credentials(std::string_view url) const {
   return true;
 }
 
-Result<bool> ProfileStore::trust_key(std::string_view keyid8, std::string_view pem) const {
-  const std::string path = trust_directory() + "/" + std::string(keyid8) + ".pub";
+Result<bool> ProfileStore::trust_key(std::string_view name, std::string_view pem) const {
+  const std::string path = trust_directory() + "/" + std::string(name);
   auto before = read_file(path, kFileBytes);
   if (before && *before == pem) return false;
   if (before) return Error(contracts::errors::kUntrusted, "another key is already trusted under this name").with("path", path).with("remedy", "Compare both keys with the operator of the server before you replace the file.");

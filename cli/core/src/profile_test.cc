@@ -73,9 +73,9 @@ TEST_F(Profiles, BrokenFilesAreNamedWithTheirPosition) {
 }
 
 TEST_F(Profiles, AnotherKeyUnderAKnownNameIsRefused) {
-  EXPECT_TRUE(*store_->trust_key("00112233", "PEM ONE\n"));
-  EXPECT_FALSE(*store_->trust_key("00112233", "PEM ONE\n"));
-  const auto other = store_->trust_key("00112233", "PEM TWO\n");
+  EXPECT_TRUE(*store_->trust_key("00112233.pub", "PEM ONE\n"));
+  EXPECT_FALSE(*store_->trust_key("00112233.pub", "PEM ONE\n"));
+  const auto other = store_->trust_key("00112233.pub", "PEM TWO\n");
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code(), contracts::errors::kUntrusted);
   EXPECT_EQ(*read_file(store_->trust_directory() + "/00112233.pub", 4096), "PEM ONE\n");

@@ -52,6 +52,8 @@ void register_forensics(App& app) {
   register_redact(app);
   register_replay(app);
   register_attest(app);
+  register_hold(app);
+  register_custody(app);
 }
 
 }  // namespace stella::cli

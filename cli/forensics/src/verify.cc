@@ -1,5 +1,7 @@
 // stella forensic verify, stella forensic verify-script: offline, no server.
 #include <algorithm>
+#include <filesystem>
+#include <optional>
 
 #include "register.h"
 #include "stella/base/file.h"
@@ -8,6 +10,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/verify_script.h"
+#include "stella/timeline/log/note.h"
 
 namespace stella::cli {
 namespace {
@@ -15,8 +18,65 @@ namespace {
 struct Args {
   std::string file;
   std::string trust;
+  std::string trust_log;
+  std::string trust_time;
+  std::int64_t authorities = 1;
+  std::string checkpoint;
+  std::string consistency;
   std::string require;
 };
+
+// What TIME, INCLUSION and CONSISTENCY rest on; lives as long as the options that point into it.
+struct Extra {
+  TrustedLogs logs;
+  std::optional<crypto::TimestampTrust> time;
+  std::string time_source, kept_source;
+  std::optional<evidence::KeptCheckpoint> kept;
+};
+
+constexpr std::uint64_t kSmallFile = 1u << 20;
+
+Result<std::string> read_document(const std::string& path) {
+  auto text = read_file(path, kSmallFile);
+  if (!text) return about_document(std::move(text.error()), path);
+  return text;
+}
+
+// The answer of GET /timeline/proof.
+Result<timeline::Proof> read_consistency(const std::string& path) {
+  const std::string text = STELLA_TRY(read_document(path));
+  const auto doc = json::parse(text);
+  timeline::Proof out;
+  if (!doc || doc->find("hashes") == nullptr) return Error(base_errors::kMalformed, "not a consistency proof").with("document", path).with("remedy", "stella timeline proof --from SIZE --to SIZE -o json > " + path);
+  for (const auto& hash : doc->items("hashes")) {
+    if (!hash.is_string()) return Error(base_errors::kMalformed, "not a consistency proof").with("document", path);
+    out.push_back(STELLA_TRY(Sha256::parse(hash.as_string())));
+  }
+  return out;
+}
+
+Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
+  extra.logs = STELLA_TRY(trusted_logs(store, args.trust_log));
+  options.log_keys = extra.logs.keys;
+  options.log_signers = extra.logs.signers;
+  options.log_source = extra.logs.source;
+  if (!args.trust_time.empty()) {
+    auto time = crypto::TimestampTrust::from_pem(STELLA_TRY(read_document(args.trust_time)));
+    if (!time) return about_document(std::move(time.error()), args.trust_time);
+    extra.time = std::move(*time);
+    extra.time_source = "--trust-time " + args.trust_time;
+    options.time_trust = &*extra.time;
+    options.time_source = extra.time_source;
+    options.time_threshold = static_cast<std::size_t>(std::max<std::int64_t>(1, args.authorities));
+  }
+  if (!args.checkpoint.empty()) {
+    extra.kept_source = "--checkpoint " + args.checkpoint;
+    extra.kept = evidence::KeptCheckpoint{.note = STELLA_TRY(read_document(args.checkpoint)), .consistency = {}, .source = extra.kept_source};
+    if (!args.consistency.empty()) extra.kept->consistency = STELLA_TRY(read_consistency(args.consistency));
+    options.kept = &*extra.kept;
+  }
+  return {};
+}
 
 Result<std::vector<evidence::Dimension>> required(const std::string& text) {
   std::vector<evidence::Dimension> out(std::begin(evidence::kDefaultRequired), std::end(evidence::kDefaultRequired));
@@ -72,6 +132,8 @@ Result<int> verify(Session& session, const Args& args) {
   evidence::VerifyOptions options;
   options.trust = trusted->keys;
   options.trust_source = trusted->source;
+  Extra extra;
+  if (auto gathered = gather(session.store(), args, extra, options); !gathered) return not_checked(gathered.error(), evidence::kExitNotChecked);
   Progress progress(session.console(), "verify", 0);
   std::uint64_t megabytes = 0;
   options.on_progress = [&](std::uint64_t bytes) {
@@ -124,11 +186,48 @@ Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& t
   return std::move(keys.error());
 }
 
+Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& trust) {
+  TrustedLogs out;
+  const auto add = [&](const std::string& path) -> Result<void> {
+    const std::string text = STELLA_TRY(read_document(path));
+    if (text.starts_with("-----BEGIN")) {
+      auto key = crypto::Ed25519PublicKey::from_pem(text);
+      if (!key) return about_document(std::move(key.error()), path);
+      out.signers.push_back(std::move(*key));
+    } else {
+      auto key = timeline::VerifierKey::parse(std::string_view(text).substr(0, text.find_first_of("\r\n")));
+      if (!key) return about_document(std::move(key.error()), path);
+      out.keys.push_back(std::move(*key));
+    }
+    return {};
+  };
+  if (!trust.empty()) {
+    STELLA_TRY_VOID(add(trust));
+    out.source = "--trust-log " + trust;
+    return out;
+  }
+  std::error_code none;
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(store.trust_directory(), none)) {
+    const std::string path = entry.path().string();
+    if (path.ends_with(".ed25519") || path.ends_with(".vkey")) files.push_back(path);
+  }
+  std::sort(files.begin(), files.end());
+  for (const std::string& file : files) STELLA_TRY_VOID(add(file));
+  if (!files.empty()) out.source = "trust directory " + store.trust_directory();
+  return out;
+}
+
 void register_verify(App& app) {
   auto args = std::make_shared<Args>();
   app.command("forensic verify", "Verify an evidence bundle, offline: digests, Merkle root, signature; and say what was not checked.")
       .argument("FILE", &args->file, "The bundle (.tgz).", {.required = true, .value = "FILE"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
+      .option("--trust-log", &args->trust_log, "The key of the tenant's log: a .vkey file, or the installation's Ed25519 key as PEM (default: what `stella login` kept).", {.value = "PATH"})
+      .option("--trust-time", &args->trust_time, "PEM file with the roots of the time authorities that you trust.", {.value = "FILE"})
+      .option("--authorities", &args->authorities, "How many different authorities must have stamped the seal (default: 1).", {.value = "N"})
+      .option("--checkpoint", &args->checkpoint, "A checkpoint of the log that you kept from before: shows that the log has one history.", {.value = "FILE"})
+      .option("--consistency", &args->consistency, "The proof between that checkpoint and the enclosed one (stella timeline proof), where their sizes differ.", {.value = "FILE"})
       .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})
       .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY), or the file\n     cannot be read\n  3  this is no bundle")
       .run([args](Session& s) { return verify(s, *args); });

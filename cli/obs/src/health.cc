@@ -37,6 +37,7 @@ void register_obs(App& app) {
   register_obs_health(app);
   register_obs_settings(app);
   register_timeline(app);
+  register_timeline_log(app);
 }
 
 }  // namespace stella::cli

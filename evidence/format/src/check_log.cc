@@ -11,70 +11,115 @@
 namespace stella::evidence {
 namespace {
 
-constexpr std::string_view kCheckpoint = "custody/checkpoint";
+constexpr std::string_view kPlatformTenant = "platform";  // whose log has the events of the knowledge base
 
-struct Events {
+// What the bundle says of one log.
+struct LogPart {
+  CustodyLog log = CustodyLog::kTenant;
+  std::string events_path, checkpoint_path;
   std::vector<CustodyEvent> events;
   std::vector<Sha256> leaves;
-  std::string problem;
+  std::string problem;                                   // of the events
+  std::optional<timeline::OpenedCheckpoint> checkpoint;  // signed by a trusted key
 };
 
-Events read_events(const Contents& contents, const Verdict& verdict) {
-  Events out;
-  const std::string tenant = verdict.seal ? verdict.seal->facts.tenant_id.str() : std::string();
-  for (std::string_view text = contents.bytes("custody/events.jsonl"); !text.empty();) {
+void read_events(const Contents& contents, const std::string& tenant, LogPart& part) {
+  for (std::string_view text = contents.bytes(part.events_path); !text.empty();) {
     const auto end = std::min(text.find('\n'), text.size());
     const std::string_view entry = text.substr(0, end);
-    const std::string where = "line " + std::to_string(out.events.size() + 1) + " of custody/events.jsonl";
+    const std::string where = "line " + std::to_string(part.events.size() + 1) + " of " + part.events_path;
     auto event = parse_custody_event(entry);
-    if (!event) return out.problem = where + " is no event", out;
-    if (!tenant.empty() && !event->tenant_id.empty() && event->tenant_id != tenant) return out.problem = where + " is an event of another tenant", out;
-    out.events.push_back(std::move(*event));
-    out.leaves.push_back(timeline::leaf_hash(entry));
+    if (!event) part.problem = where + " is no event";
+    else if (!tenant.empty() && !event->tenant_id.empty() && event->tenant_id != tenant) part.problem = where + " is an event of another tenant";
+    if (!part.problem.empty()) return;
+    part.events.push_back(std::move(*event));
+    part.leaves.push_back(timeline::leaf_hash(entry));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
+}
+
+// The keys that may sign the log of this name.
+std::vector<timeline::VerifierKey> keys_for(const VerifyOptions& options, const std::string& origin) {
+  std::vector<timeline::VerifierKey> out;
+  for (const auto& key : options.log_signers)
+    if (auto named = timeline::VerifierKey::ed25519(origin, key)) out.push_back(std::move(*named));
+  // The same key may have been given both ways; two of one name and id would be an error.
+  for (const auto& key : options.log_keys)
+    if (std::none_of(out.begin(), out.end(), [&](const auto& k) { return k.name() == key.name() && k.id() == key.id(); })) out.push_back(key);
   return out;
 }
 
-std::string check_proofs(const Contents& contents, const Events& events, const timeline::Checkpoint& head, std::uint64_t& last_index) {
-  const std::string_view note = contents.bytes(kCheckpoint);
+LogPart read_part(const Contents& contents, const VerifyOptions& options, CustodyLog log, const std::string& tenant) {
+  LogPart part;
+  part.log = log;
+  part.events_path = std::string(custody_prefix(log)) + "events.jsonl";
+  part.checkpoint_path = std::string(custody_prefix(log)) + "checkpoint";
+  read_events(contents, tenant, part);
+  const std::string_view text = contents.bytes(part.checkpoint_path);
+  if (const auto note = timeline::parse_note(text)) {
+    const std::string origin = note->text.substr(0, note->text.find('\n'));
+    if (auto checkpoint = timeline::open_checkpoint(text, origin, keys_for(options, origin))) part.checkpoint = std::move(*checkpoint);
+  }
+  return part;
+}
+
+// "" where every event is proved to be in the log of the part's checkpoint.
+std::string check_proofs(const Contents& contents, const LogPart& part) {
+  const std::string_view note = contents.bytes(part.checkpoint_path);
+  const timeline::Checkpoint& head = part.checkpoint->checkpoint;
   std::optional<std::uint64_t> before;
-  for (std::size_t i = 0; i < events.leaves.size(); ++i) {
-    const std::string path = custody_proof_path(i);
+  for (std::size_t i = 0; i < part.leaves.size(); ++i) {
+    const std::string path = custody_proof_path(part.log, i);
+    const std::string& id = part.events[i].event_id;
     const auto proof = timeline::parse_tlog_proof(contents.bytes(path));
-    if (!proof) return path + (contents.files.contains(path) ? " is malformed" : " is missing: nothing proves that event " + events.events[i].event_id + " is in the log");
-    if (proof->checkpoint != note) return path + " rests on another checkpoint than " + std::string(kCheckpoint);
+    if (!proof) return path + (contents.files.contains(path) ? " is malformed" : " is missing: nothing proves that event " + id + " is in the log");
+    if (proof->checkpoint != note) return path + " rests on another checkpoint than " + part.checkpoint_path;
     if (before && proof->index <= *before) return path + " is out of order: events are doubled or swapped";
-    if (!timeline::verify_inclusion(events.leaves[i], proof->index, head.size, proof->hashes, head.root))
-      return "event " + events.events[i].event_id + " is not in the log at " + std::to_string(proof->index);
-    before = last_index = proof->index;
+    if (!timeline::verify_inclusion(part.leaves[i], proof->index, head.size, proof->hashes, head.root)) return "event " + id + " is not in the log at " + std::to_string(proof->index);
+    before = proof->index;
   }
   return {};
 }
 
-void check_inclusion(const Contents& contents, const VerifyOptions& options, const Events& events, const Verdict& verdict, const std::optional<timeline::OpenedCheckpoint>& opened, DimensionVerdict& out) {
-  if (contents.bytes(kCheckpoint).empty()) {
+// "" where the part is what it claims.
+std::string check_part(const Contents& contents, const LogPart& part) {
+  if (!part.problem.empty()) return part.problem;
+  if (part.events.empty() && contents.bytes(part.checkpoint_path).empty()) return {};
+  if (!part.checkpoint) return part.checkpoint_path + " is not signed by a trusted key of the log";
+  return check_proofs(contents, part);
+}
+
+// What the seal says of the tenant's log.
+std::string check_seal_log(const Verdict& verdict, const timeline::Checkpoint& head) {
+  if (!verdict.seal) return {};
+  const SealFacts& facts = verdict.seal->facts;
+  if (!facts.log_origin.empty() && facts.log_origin != head.origin) return "the seal names the log " + facts.log_origin + ", the checkpoint is of " + head.origin;
+  if (facts.log_size && head.size < *facts.log_size) return "the seal was made at log size " + std::to_string(*facts.log_size) + ", the checkpoint is older: " + std::to_string(head.size);
+  return {};
+}
+
+void check_inclusion(const Contents& contents, const VerifyOptions& options, const LogPart& tenant, const LogPart& kb, const Verdict& verdict, DimensionVerdict& out) {
+  const auto fail = [&](std::string reason) { out = {.outcome = Outcome::kFail, .reason = std::move(reason), .trust_input = std::string(options.log_source)}; };
+  const std::string_view note = contents.bytes(tenant.checkpoint_path);
+  if (note.empty()) {
+    // A seal that names a log came with its checkpoint: whoever took it out has something to hide.
+    if (verdict.seal && verdict.seal->facts.log_size) return fail("the seal names a checkpoint of the log, and it was removed");
     out.reason = "no checkpoint of the tenant's log is enclosed";
     return;
   }
-  const auto claimed = timeline::parse_note(contents.bytes(kCheckpoint));
-  if (options.log_keys.empty()) {
-    out.reason = "no key of a log was given; the checkpoint claims to be of " + (claimed && !claimed->signatures.empty() ? claimed->signatures.front().name : std::string("(nobody)")) +
-                 ". Give it from a source you trust: --trust LOG.vkey, or stella login";
+  if (options.log_keys.empty() && options.log_signers.empty()) {
+    const auto claimed = timeline::parse_note(note);
+    out.reason = "no key of a log was given; the checkpoint claims to be of " + (claimed ? claimed->signatures.front().name : std::string("(nobody)")) +
+                 ". Give it from a source you trust: --trust-log KEY, or stella login";
     return;
   }
-  const std::string source(options.log_source);
-  const auto fail = [&](std::string reason) { out = {.outcome = Outcome::kFail, .reason = std::move(reason), .trust_input = source}; };
-  if (!opened) return fail("custody/checkpoint is not signed by a trusted key of the log");
-  if (verdict.seal && !verdict.seal->facts.log_origin.empty() && verdict.seal->facts.log_origin != opened->checkpoint.origin)
-    return fail("the seal names the log " + verdict.seal->facts.log_origin + ", the checkpoint is of " + opened->checkpoint.origin);
-  std::uint64_t last = 0;
-  if (auto problem = check_proofs(contents, events, opened->checkpoint, last); !problem.empty()) return fail(std::move(problem));
-  if (verdict.seal && verdict.seal->facts.log_size && opened->checkpoint.size < *verdict.seal->facts.log_size)
-    return fail("the seal was made at log size " + std::to_string(*verdict.seal->facts.log_size) + ", the checkpoint is older: " + std::to_string(opened->checkpoint.size));
-  out = {.outcome = Outcome::kPass,
-         .reason = std::to_string(events.events.size()) + " events are in the log " + opened->checkpoint.origin + " of size " + std::to_string(opened->checkpoint.size),
-         .trust_input = source};
+  for (const LogPart* part : {&tenant, &kb})
+    if (auto problem = check_part(contents, *part); !problem.empty()) return fail(std::move(problem));
+  const timeline::Checkpoint& head = tenant.checkpoint->checkpoint;
+  if (auto problem = check_seal_log(verdict, head); !problem.empty()) return fail(std::move(problem));
+  std::string reason = std::to_string(tenant.events.size()) + " events are in the log " + head.origin + " of size " + std::to_string(head.size);
+  if (!kb.events.empty()) reason += ", " + std::to_string(kb.events.size()) + " of the knowledge base in " + kb.checkpoint->checkpoint.origin;
+  out = {.outcome = Outcome::kPass, .reason = std::move(reason), .trust_input = std::string(options.log_source)};
 }
 
 void check_consistency(const VerifyOptions& options, const std::optional<timeline::OpenedCheckpoint>& opened, DimensionVerdict& out) {
@@ -88,7 +133,7 @@ void check_consistency(const VerifyOptions& options, const std::optional<timelin
     out.reason = "the enclosed checkpoint is absent, or signed by no log key that is trusted";
     return;
   }
-  const auto kept = timeline::open_checkpoint(options.kept->note, opened->checkpoint.origin, options.log_keys);
+  const auto kept = timeline::open_checkpoint(options.kept->note, opened->checkpoint.origin, keys_for(options, opened->checkpoint.origin));
   if (!kept) return fail("the kept checkpoint is not one of " + opened->checkpoint.origin + " signed by a trusted key");
   const bool older = kept->checkpoint.size <= opened->checkpoint.size;
   const auto& from = older ? kept->checkpoint : opened->checkpoint;
@@ -103,17 +148,21 @@ void check_consistency(const VerifyOptions& options, const std::optional<timelin
   out = {.outcome = Outcome::kPass, .reason = "the log of size " + std::to_string(to.size) + " continues that of size " + std::to_string(from.size), .trust_input = source};
 }
 
-void check_custody(const Events& events, const DimensionVerdict& inclusion, DimensionVerdict& out) {
-  if (!events.problem.empty()) {
-    out = {.outcome = Outcome::kFail, .reason = events.problem, .trust_input = {}};
+void check_custody(const LogPart& tenant, const LogPart& kb, const DimensionVerdict& inclusion, DimensionVerdict& out) {
+  for (const LogPart* part : {&tenant, &kb}) {
+    if (part->problem.empty()) continue;
+    out = {.outcome = Outcome::kFail, .reason = part->problem, .trust_input = {}};
     return;
   }
-  const Custody custody = walk_custody(events.events);
+  // What the tenant took from the knowledge base was there before.
+  std::vector<CustodyEvent> events = kb.events;
+  events.insert(events.end(), tenant.events.begin(), tenant.events.end());
+  const Custody custody = walk_custody(events);
   if (!custody.broken.empty()) {
     const CustodyLink& first = custody.broken.front();
     out = {.outcome = Outcome::kFail,
            .reason = std::to_string(custody.broken.size()) + " of " + std::to_string(custody.links.size()) + " links are broken: nothing put out " + first.name + " (" + first.sha256.hex().substr(0, 12) +
-                     "…), which " + events.events[first.consumer].kind + " took in",
+                     "…), which " + events[first.consumer].kind + " took in",
            .trust_input = {}};
     return;
   }
@@ -125,17 +174,12 @@ void check_custody(const Events& events, const DimensionVerdict& inclusion, Dime
 }  // namespace
 
 void check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
-  const Events events = read_events(contents, verdict);
-  std::optional<timeline::OpenedCheckpoint> opened;
-  if (const auto note = timeline::parse_note(contents.bytes(kCheckpoint)); note && !options.log_keys.empty()) {
-    const std::string origin = note->text.substr(0, note->text.find('\n'));
-    if (auto checkpoint = timeline::open_checkpoint(contents.bytes(kCheckpoint), origin, options.log_keys)) opened = std::move(*checkpoint);
-  }
+  const LogPart tenant = read_part(contents, options, CustodyLog::kTenant, verdict.seal ? verdict.seal->facts.tenant_id.str() : std::string());
+  const LogPart kb = read_part(contents, options, CustodyLog::kKnowledgeBase, std::string(kPlatformTenant));
   auto& inclusion = verdict.of(Dimension::kInclusion);
-  check_inclusion(contents, options, events, verdict, opened, inclusion);
-  if (!events.problem.empty() && inclusion.outcome == Outcome::kPass) inclusion = {.outcome = Outcome::kFail, .reason = events.problem, .trust_input = {}};
-  check_consistency(options, opened, verdict.of(Dimension::kConsistency));
-  check_custody(events, inclusion, verdict.of(Dimension::kCustody));
+  check_inclusion(contents, options, tenant, kb, verdict, inclusion);
+  check_consistency(options, tenant.checkpoint, verdict.of(Dimension::kConsistency));
+  check_custody(tenant, kb, inclusion, verdict.of(Dimension::kCustody));
 }
 
 }  // namespace stella::evidence

@@ -31,10 +31,12 @@ json::Value objects_json(const std::vector<std::pair<std::string, Sha256>>& obje
 
 }  // namespace
 
-std::string custody_proof_path(std::size_t number) {
+std::string_view custody_prefix(CustodyLog log) { return log == CustodyLog::kTenant ? "custody/" : "custody/kb-"; }
+
+std::string custody_proof_path(CustodyLog log, std::size_t number) {
   std::string digits = std::to_string(number);
   digits.insert(0, digits.size() < 6 ? 6 - digits.size() : 0, '0');
-  return "custody/" + digits + ".tlog-proof";
+  return std::string(custody_prefix(log)) + digits + ".tlog-proof";
 }
 
 bool is_custody_origin(std::string_view kind) { return std::find(std::begin(kOrigins), std::end(kOrigins), kind) != std::end(kOrigins); }
@@ -59,10 +61,14 @@ Custody walk_custody(std::span<const CustodyEvent> events, std::span<const Sha25
   const std::unordered_set<Sha256> vouched(known.begin(), known.end());
   for (std::size_t i = 0; i < events.size(); ++i) {
     const CustodyEvent& event = events[i];
-    if (event.inputs.empty() && event.outputs.empty()) continue;
+    if (event.outputs.empty()) continue;  // announcements (scheduled, started) make nothing
     out.steps.push_back(i);
+    const bool origin = is_custody_origin(event.kind);
     for (const auto& [name, digest] : event.inputs) {
-      if (is_custody_origin(event.kind)) break;
+      if (origin) {  // came in with it
+        produced[digest] = i;
+        continue;
+      }
       CustodyLink link{.consumer = i, .name = name, .sha256 = digest, .producer = {}};
       if (const auto found = produced.find(digest); found != produced.end()) link.producer = found->second;
       else if (!vouched.contains(digest)) out.broken.push_back(link);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "custody_record.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/metrics.h"
@@ -11,14 +12,12 @@
 #include "stella/crypto/kdf.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
-#include "stella/evidence/format/custody.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
-#include "stella/timeline/log_reader.h"
 
 namespace stella::evidence {
 namespace {
@@ -89,37 +88,11 @@ class TempFile {
   Fd fd_;
 };
 
-// The events of the bundle's traces, and the log that they are in.
-struct CustodyRecord {
-  std::string events;                    // custody/events.jsonl
-  std::vector<std::uint64_t> indexes;    // of each event, ascending
-  timeline::SignedHead head;             // size 0: no checkpoint covers them yet
-};
-
-Result<CustodyRecord> custody_record(pg::SystemTx<pg::LockerRole>& tx, const Row& row) {
-  const auto rows = STELLA_TRY(tx.query(
-      "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index",
-      {row.tenant, pg::Param::text_array(row.traces)}));
-  CustodyRecord out;
-  for (int i = 0; i < rows.size(); ++i) {
-    out.events.append(rows.bytes(i, 0)).append("\n");
-    out.indexes.push_back(static_cast<std::uint64_t>(rows.integer(i, 1)));
-  }
-  const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(tx, row.tenant));
-  if (!out.indexes.empty() && head.size > out.indexes.back()) out.head = head;
+Result<objects::ObjectLock> lock_of_case(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const CaseId& case_id) {
+  const auto rows = STELLA_TRY(tx.query("SELECT EXISTS (SELECT FROM evidence_holds WHERE tenant_id = $1 AND case_id = $2 AND released_at IS NULL)", {tenant, case_id.str()}));
+  objects::ObjectLock out;
+  out.legal_hold = rows.boolean(0, 0);
   return out;
-}
-
-// custody/checkpoint and a proof for each event, by its number in events.jsonl.
-Result<void> enclose_log(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const Row& row, const CustodyRecord& custody, SealInput& input) {
-  input.facts.log_origin = custody.head.origin;
-  input.facts.log_size = custody.head.size;
-  input.extra_files.emplace_back("custody/checkpoint", custody.head.note);
-  for (std::size_t i = 0; i < custody.indexes.size(); ++i) {
-    std::string proof = STELLA_TRY(timeline::inclusion_file(tx, store, row.tenant, custody.head, custody.indexes[i]));
-    input.extra_files.emplace_back(custody_proof_path(i), std::move(proof));
-  }
-  return {};
 }
 
 SealFacts facts_of(const Row& row) {
@@ -215,14 +188,16 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span("evidence.seal", telemetry::SpanKind::kInternal, {f::bundle_id(row.bundle), f::case_id(row.case_id)});
 
+  // What comes into a held case is held from its first moment; a hold that is placed meanwhile reaches it by the keeper.
+  const objects::ObjectLock lock = STELLA_TRY(lock_of_case(tx, row.tenant, row.case_id));
   const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
     const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
-    const CustodyRecord custody = STELLA_TRY(custody_record(tx, row));
-    if (!custody.indexes.empty() && custody.head.size == 0) {
-      // The seal names a checkpoint that covers its events: it is asked for, and the bundle is sealed in one of the next rounds.
-      STELLA_TRY_VOID(timeline::want_checkpoint(tx, row.tenant, custody.indexes.back() + 1));
+    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces));
+    if (!custody.covered()) {
+      // The seal names checkpoints that cover its events: they are asked for, and the bundle is sealed in one of the next rounds.
+      STELLA_TRY_VOID(custody.want_checkpoints(tx));
       STELLA_TRY_VOID(tx.commit());
       return false;
     }
@@ -235,8 +210,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     input.bundle_key = key;
     input.signers = signers;
     input.facts = facts_of(row);
-    input.custody_events = custody.events;
-    if (custody.head.size > 0) STELLA_TRY_VOID(enclose_log(tx, store_, row, custody, input));
+    STELLA_TRY_VOID(custody.enclose(tx, store_, input));
     input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
@@ -252,7 +226,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       return true;
     }
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kBundleBytes, [&](const Sha256&) { return bundle_key_path; }));
+    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
   // From here on the stored bundle is what counts, whether it was made just now or before a crash: ECDSA is randomised, so a second
   // one would differ.
@@ -277,8 +251,8 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     }
   }
   const Sha256 digest = hasher.finish();
-  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "manifest.json"), seal_text));
-  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "root.merkle"), root));
+  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "manifest.json"), seal_text, lock));
+  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "root.merkle"), root, lock));
   const std::string key_id = signer_->public_key().id().str();
   STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                            {row.bundle, row.tenant, row.case_id.str(), row.kind, seal.head.root, bundle_key_path, key_id, json::dump(json::Value::object({{"resource_id", row.resource_id}}))}));

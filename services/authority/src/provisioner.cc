@@ -141,17 +141,28 @@ Result<std::vector<KeyRow>> Provisioner::list_keys() {
   return out;
 }
 
-Result<void> Provisioner::introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace) {
-  auto tx = STELLA_TRY(Tx::open(pool_));
-  const auto rows = STELLA_TRY(tx.query("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ($1, $2, 'ecdsa-p256-sha256', $3) "
-                                        "ON CONFLICT (key_id) DO NOTHING RETURNING key_id",
-                                        {key.id().str(), purpose, key.pem()}));
+namespace {
+
+Result<void> introduce(pg::SystemPool<pg::AuthorityRole>& pool, const KeyId& id, std::string_view algorithm, const std::string& pem, std::string_view purpose, TraceId trace) {
+  auto tx = STELLA_TRY(Tx::open(pool));
+  const auto rows = STELLA_TRY(tx.query("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ($1, $2, $3, $4) ON CONFLICT (key_id) DO NOTHING RETURNING key_id",
+                                        {id.str(), purpose, algorithm, pem}));
   if (!rows.empty()) {
     const auto platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
-    STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyIntroduced, "system:authority", "key", key.id().str(), trace,
-                                                          json::Value::object({{"key_id", key.id().str()}, {"algorithm", "ecdsa-p256-sha256"}, {"purpose", purpose}}))));
+    STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyIntroduced, "system:authority", "key", id.str(), trace,
+                                                          json::Value::object({{"key_id", id.str()}, {"algorithm", algorithm}, {"purpose", purpose}}))));
   }
   return tx.commit();
+}
+
+}  // namespace
+
+Result<void> Provisioner::introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace) {
+  return introduce(pool_, key.id(), "ecdsa-p256-sha256", key.pem(), purpose, trace);
+}
+
+Result<void> Provisioner::introduce_key(const crypto::Ed25519PublicKey& key, std::string_view purpose, TraceId trace) {
+  return introduce(pool_, key.id(), "ed25519", key.pem(), purpose, trace);
 }
 
 }  // namespace stella::authority

@@ -57,6 +57,7 @@ Result<Scheduled> schedule_in(Tx& tx, const TenantId& tenant, const Spec& spec) 
   json::Value details = json::Value::object({{"job_id", out.job_id.str()}, {"job_kind", spec.kind}, {"priority", spec.priority},
                                              {"params_sha256", crypto::sha256(params).hex()}, {"engine_version", STELLA_VERSION},
                                              {"cached", out.cached}, {"inputs", digest_list(spec.inputs)}});
+  if (!spec.made.empty()) details.set("outputs", digest_list(spec.made));
   STELLA_TRY_VOID(emit(tx, tenant, job_event(contracts::events::kJobScheduled, spec.requested_by, out.job_id, &spec, spec.trace, std::move(details))));
   tx.on_commit(wake);
   return out;

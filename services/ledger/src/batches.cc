@@ -258,6 +258,8 @@ class AdvisoryIngest final : public jobs::KindHandler {
   objects::Store& store_;
 };
 
+constexpr std::size_t kDocumentsPerEvent = 200;
+
 class VexIngest final : public jobs::KindHandler {
  public:
   explicit VexIngest(objects::Store& store) : store_(store) {}
@@ -298,6 +300,12 @@ class VexIngest final : public jobs::KindHandler {
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);
     details.set("statement_count", batch.counts.statements);
+    // Documents are inputs of later jobs as they are: custody follows them one by one where an event has room for them.
+    if (batch.parsed.size() <= kDocumentsPerEvent) {
+      json::Array outputs = details.items("outputs");
+      for (const Observation& o : batch.parsed) outputs.push_back(digest_entry("vex-" + o.sha256.hex().substr(0, 12) + ".json", o.sha256));
+      details.set("outputs", std::move(outputs));
+    }
     timeline::Event event = make_event(contracts::events::kVexIngested, job, "source", batch.source_id, std::move(details));
     event.resources.emplace_back("batch", job.resource_id);
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));

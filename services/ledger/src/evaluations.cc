@@ -164,6 +164,7 @@ Result<EvaluationId> start_evaluation(pg::TenantTx& tx, objects::Store& store, c
     spec.inputs.push_back(std::move(ref));
   }
   spec.inputs.push_back({"active.bin", advisory_set, tx.tenant()});
+  spec.made.push_back(spec.inputs.back());
   spec.project = project;
   spec.resource_type = "evaluation";
   spec.resource_id = id.str();

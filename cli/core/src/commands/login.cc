@@ -2,6 +2,8 @@
 #include <stdlib.h>
 
 #include "common.h"
+#include "stella/base/encoding.h"
+#include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
 
 namespace stella::cli {
@@ -46,21 +48,31 @@ Result<std::string> password(const Args& args, const std::string& user) {
 }
 
 struct Trusted {
-  std::string keyid8;
+  std::string what;         // "evidence key"
   std::string fingerprint;
-  std::string path;
+  std::string file;         // in the trust directory
   bool fresh = false;
 };
 
-// The public keys that bundles of this server are signed with.
+// The public keys that bundles and logs of this server are signed with.
 Result<std::vector<Trusted>> fetch_keys(Api& api, const ProfileStore& store) {
   const json::Value keys = STELLA_TRY(api.get("/keys"));
   std::vector<Trusted> out;
   for (const json::Value& item : keys.items("items")) {
-    if (item.str("purpose") != "evidence") continue;
-    const auto key = STELLA_TRY(crypto::PublicKey::from_pem(item.str("public_pem")));
-    const bool fresh = STELLA_TRY(store.trust_key(key.keyid8(), key.pem()));
-    out.push_back({key.keyid8(), key.id().str(), store.trust_directory() + "/" + key.keyid8() + ".pub", fresh});
+    const bool log = item.str("purpose") == "log";
+    if (!log && item.str("purpose") != "evidence") continue;
+    Trusted trusted;
+    if (log) {
+      const auto key = STELLA_TRY(crypto::Ed25519PublicKey::from_pem(item.str("public_pem")));
+      const std::string id = key.id().str();
+      trusted = {"log key", id, "log-" + hex_encode(key.raw().substr(0, 4)) + ".ed25519", false};
+      trusted.fresh = STELLA_TRY(store.trust_key(trusted.file, key.pem()));
+    } else {
+      const auto key = STELLA_TRY(crypto::PublicKey::from_pem(item.str("public_pem")));
+      trusted = {"evidence key", key.id().str(), key.keyid8() + ".pub", false};
+      trusted.fresh = STELLA_TRY(store.trust_key(trusted.file, key.pem()));
+    }
+    out.push_back(std::move(trusted));
   }
   return out;
 }
@@ -94,13 +106,13 @@ Result<int> login(Session& session, const Args& args) {
   json::Value shown = json::Value::object({{"url", url}, {"username", user}, {"tenant_id", credentials.tenant_id}, {"actor", credentials.actor}, {"expires_at", credentials.expires_at.rfc3339()}});
   if (const json::Value* scopes = token->find("scopes")) shown.set("scopes", *scopes);
   json::Array trusted;
-  for (const Trusted& k : keys) trusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"path", k.path}, {"new", k.fresh}}));
+  for (const Trusted& k : keys) trusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"use", k.what}, {"path", session.store().trust_directory() + "/" + k.file}, {"new", k.fresh}}));
   shown.set("evidence_keys", std::move(trusted));
   session.show(shown, [&] {
     const Palette& paint = session.console().out_palette();
     Facts facts;
     facts.add("tenant", credentials.tenant_id).add("valid for", human_duration(token->integer("expires_in") * 1'000'000));
-    for (const Trusted& k : keys) facts.add("evidence key", k.fingerprint + (k.fresh ? "  (new)" : "")).add("  kept in", k.path);
+    for (const Trusted& k : keys) facts.add(k.what, k.fingerprint + (k.fresh ? "  (new)" : "")).add("  kept in", session.store().trust_directory() + "/" + k.file);
     return "logged in as " + paint(Style::kBold, printable(user)) + " at " + url + "\n" + facts.render(paint, 2);
   });
   for (const Trusted& k : keys)
@@ -116,7 +128,7 @@ void register_login(App& app) {
       .option("-u,--username", &args->username, "Who logs in (default: STELLA_USERNAME, then config.json).", {.value = "NAME"})
       .option("--password-file", &args->password_file, "File with the password; - is stdin (default: STELLA_PASSWORD, then a question).", {.value = "FILE"})
       .option("--service", &args->service, "Log in as a service account.")
-      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them")
+      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them\n  trust/log-….ed25519  the key of the logs, likewise")
       .run([args](Session& session) { return login(session, *args); });
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "stella/base/ids.h"
 #include "stella/base/result.h"
 #include "stella/crypto/keys.h"
 
@@ -22,6 +23,8 @@ class Ed25519PublicKey {
   static Result<Ed25519PublicKey> from_pem(std::string_view pem);
 
   const std::string& raw() const { return raw_; }
+  // OpenSSH fingerprint ("SHA256:…", as ssh-keygen -l prints it).
+  KeyId id() const;
   std::string pem() const;
 
   // RFC 8032 §5.1.7: exactly 64 bytes, S below the group order.

@@ -3,6 +3,7 @@
 //   config.json       {"url","username","tenant"}: written by `stella up` and by `stella login --url`
 //   credentials.json  {"servers":{"<url>":{"access_token","token_id"?,"expires_at","tenant_id","actor","username"}}}, mode 0600
 //   trust/<keyid8>.pub  public evidence keys, as seen at login
+//   trust/log.ed25519   the key that signs the logs
 #pragma once
 
 #include <optional>
@@ -48,8 +49,8 @@ class ProfileStore {
   // False where there were none.
   Result<bool> forget_credentials(std::string_view url) const;
 
-  // Writes trust/<keyid8>.pub. True where it is new; kUntrusted where another key has that name.
-  Result<bool> trust_key(std::string_view keyid8, std::string_view pem) const;
+  // Writes trust/<name>. True where it is new; kUntrusted where another key has that name.
+  Result<bool> trust_key(std::string_view name, std::string_view pem) const;
 
  private:
   std::string directory_;

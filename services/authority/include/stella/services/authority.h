@@ -14,6 +14,7 @@
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
 #include "stella/base/time.h"
+#include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/pg.h"
 #include "stella/tenancy/scope.h"
@@ -164,6 +165,7 @@ class Provisioner {
   Result<std::vector<KeyRow>> list_keys();
   // Names the public half of a signing key (idempotent).
   Result<void> introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace);
+  Result<void> introduce_key(const crypto::Ed25519PublicKey& key, std::string_view purpose, TraceId trace);
 
  private:
   pg::SystemPool<pg::AuthorityRole>& pool_;

@@ -33,6 +33,7 @@ struct Spec {
   std::string kind;                  // of contracts/jobs.json
   json::Value params = json::Value::object();
   std::vector<InputRef> inputs;
+  std::vector<InputRef> made;        // those of them that the caller wrote for this job: custody begins with the event that says so
   std::optional<ProjectId> project;
   std::string resource_type;         // what it works for; resource_id becomes the subject_id of its attestations
   std::string resource_id;

@@ -39,7 +39,8 @@ struct VerifyOptions {
   const crypto::TimestampTrust* time_trust = nullptr;  // null: TIME is NOT-CHECKED
   std::string_view time_source;
   std::size_t time_threshold = 1;            // how many different authorities must have stamped a signature
-  std::span<const timeline::VerifierKey> log_keys;     // none: INCLUSION is NOT-CHECKED
+  std::span<const timeline::VerifierKey> log_keys;     // of logs by name; with log_signers none: INCLUSION is NOT-CHECKED
+  std::span<const crypto::Ed25519PublicKey> log_signers;  // of an installation: trusted for whatever log they sign
   std::string_view log_source;
   const KeptCheckpoint* kept = nullptr;      // null: CONSISTENCY is NOT-CHECKED
   const crypto::KeyHistory* key_history = nullptr;     // null: KEY-STATUS is NOT-CHECKED

@@ -24,8 +24,13 @@ struct CustodyEvent {
 // kMalformed for anything but an event's entry (timeline.md §1).
 Result<CustodyEvent> parse_custody_event(std::string_view entry);
 
-// Where a bundle has the proof for event `number` of custody/events.jsonl: "custody/000012.tlog-proof".
-std::string custody_proof_path(std::size_t number);
+// The logs whose events a bundle may enclose: its tenant's, and the platform's with those of the public knowledge base that the tenant's
+// events took something from.
+enum class CustodyLog : std::uint8_t { kTenant, kKnowledgeBase };
+// "custody/" and "custody/kb-": what the names of a log's files begin with, before "events.jsonl", "checkpoint" and "000012.tlog-proof".
+std::string_view custody_prefix(CustodyLog log);
+// Where the proof for event `number` of that log's events.jsonl is.
+std::string custody_proof_path(CustodyLog log, std::size_t number);
 
 // Events that bring something in from outside: what they put out needs no producer, and what they take in is somebody else's.
 bool is_custody_origin(std::string_view kind);
@@ -37,8 +42,8 @@ struct CustodyLink {
   std::optional<std::size_t> producer;    // the latest earlier event that put out this digest; nullopt: the link is broken here
 };
 struct Custody {
-  std::vector<std::size_t> steps;         // events that consume or produce something, in their order
-  std::vector<CustodyLink> links;         // one for each input of a step, in order
+  std::vector<std::size_t> steps;         // events that put something out, in their order
+  std::vector<CustodyLink> links;         // one for each input of a step that is no origin, in order
   std::vector<CustodyLink> broken;        // those of them without producer
 
   // {"complete", "steps":[{event_id, ts, kind, actor, resource, inputs:[{name, sha256, from}], outputs:[…]}], "broken":[{event_id, kind, name, sha256}]}

@@ -1,0 +1,205 @@
+// stella timeline checkpoint, proof, verify: what the log states, proves, and whether its entries are what it signed.
+#include <filesystem>
+
+#include "register.h"
+#include "stella/base/encoding.h"
+#include "stella/base/file.h"
+#include "stella/cli/errors.h"
+#include "stella/cli/format.h"
+#include "stella/cli/table.h"
+#include "stella/contracts/errors.h"
+#include "stella/crypto/ed25519.h"
+#include "stella/timeline/log/checkpoint.h"
+#include "stella/timeline/log/merkle.h"
+#include "stella/timeline/log/proofs.h"
+
+namespace stella::cli {
+namespace {
+
+constexpr std::uint64_t kSmallFile = 1u << 20;
+constexpr int kPage = 500;
+
+struct Args {
+  std::string out;
+  std::string vkey_out;
+  std::int64_t from = 0, to = 0;
+  std::string since;
+  std::string trust;
+  std::string event;
+};
+
+struct Signed {
+  timeline::Checkpoint checkpoint;
+  std::string note;
+};
+
+// The keys that may sign this log: --trust, else what `stella login` kept. The server's own vkey is only a hint.
+Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std::string& trust, const std::string& origin) {
+  std::vector<std::string> files;
+  if (!trust.empty()) {
+    files.push_back(trust);
+  } else {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(session.store().trust_directory(), none))
+      if (entry.path().extension() == ".ed25519" || entry.path().extension() == ".vkey") files.push_back(entry.path().string());
+  }
+  std::vector<timeline::VerifierKey> out;
+  for (const std::string& file : files) {
+    const std::string text = STELLA_TRY(read_file(file, kSmallFile));
+    auto key = text.starts_with("-----BEGIN") ? [&]() -> Result<timeline::VerifierKey> { return timeline::VerifierKey::ed25519(origin, STELLA_TRY(crypto::Ed25519PublicKey::from_pem(text))); }()
+                                              : timeline::VerifierKey::parse(std::string_view(text).substr(0, text.find_first_of("\r\n")));
+    if (!key) return about_document(std::move(key.error()), file);
+    out.push_back(std::move(*key));
+  }
+  if (out.empty()) return Error(contracts::errors::kUntrusted, "no key of the log is trusted").with("remedy", "stella login keeps it; or give --trust KEY from a source that you trust.");
+  return out;
+}
+
+Result<Signed> open_note(Session& session, const std::string& trust, const std::string& note) {
+  const std::string origin = note.substr(0, note.find('\n'));
+  const auto keys = STELLA_TRY(log_keys(session, trust, origin));
+  auto opened = STELLA_TRY(timeline::open_checkpoint(note, origin, keys));
+  return Signed{std::move(opened.checkpoint), note};
+}
+
+Result<int> checkpoint(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  const json::Value head = STELLA_TRY(api->get("/timeline/checkpoint"));
+  const std::string note(head.str("checkpoint"));
+  const Signed verified = STELLA_TRY(open_note(session, args.trust, note));
+  if (!args.out.empty()) STELLA_TRY_VOID(write_file_durable(args.out, note));
+  if (!args.vkey_out.empty()) STELLA_TRY_VOID(write_file_durable(args.vkey_out, std::string(head.str("vkey")) + "\n"));
+  session.show(head, [&] {
+    Facts facts;
+    facts.add("log", verified.checkpoint.origin).add("size", with_commas(static_cast<std::int64_t>(verified.checkpoint.size))).add("root", verified.checkpoint.root.hex()).add("signature", "verified");
+    return facts.render(session.console().out_palette(), 0);
+  });
+  if (!session.machine()) session.console().note(args.out.empty() ? "keep it: --out FILE; later: stella timeline verify --since FILE\n" : args.out + "  keep it; later: stella timeline verify --since " + args.out + "\n");
+  return kExitDone;
+}
+
+Result<timeline::Proof> fetch_proof(Api& api, std::uint64_t from, std::uint64_t to, json::Value* shown = nullptr) {
+  const json::Value answer = STELLA_TRY(api.get("/timeline/proof?from_size=" + std::to_string(from) + "&to_size=" + std::to_string(to)));
+  timeline::Proof out;
+  for (const auto& hash : answer.items("hashes")) out.push_back(STELLA_TRY(Sha256::parse(hash.is_string() ? hash.as_string() : std::string())));
+  if (shown != nullptr) *shown = answer;
+  return out;
+}
+
+Result<int> proof(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  if (args.from < 1 || args.to < args.from) return Error(base_errors::kInvalid, "two sizes of the log are needed").with("field", "--from, --to").with("expected", "whole numbers from 1, the former not above the latter");
+  json::Value shown;
+  const auto hashes = STELLA_TRY(fetch_proof(*api, static_cast<std::uint64_t>(args.from), static_cast<std::uint64_t>(args.to), &shown));
+  session.show(shown, [&] {
+    std::string out;
+    for (const Sha256& hash : hashes) out += hash.hex() + "\n";
+    return out.empty() ? std::string("(the sizes are equal)\n") : out;
+  });
+  return kExitDone;
+}
+
+struct Walk {
+  timeline::CompactTree tree;
+  std::vector<std::pair<std::int64_t, std::string>> bad;  // index, what is wrong
+  std::optional<Sha256> root_at_kept;
+};
+
+// Every entry up to `size`, hashed again from its own bytes.
+Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept) {
+  Walk out;
+  Progress progress(session.console(), "verify", size);
+  while (out.tree.size() < size) {
+    const json::Value page = STELLA_TRY(api.get("/timeline?order=log&limit=" + std::to_string(kPage) + "&from_index=" + std::to_string(out.tree.size())));
+    const auto& items = page.items("items");
+    if (items.empty()) {
+      out.bad.emplace_back(static_cast<std::int64_t>(out.tree.size()), "MISSING: the server gives no entry");
+      return out;
+    }
+    for (const json::Value& item : items) {
+      if (out.tree.size() == size) break;
+      const auto index = static_cast<std::int64_t>(out.tree.size());
+      const json::Value* there = item.find("log_index");
+      if (there == nullptr || !there->is_int() || there->as_int() != index) {
+        out.bad.emplace_back(index, "MISSING: another entry stands in its place");
+        return out;
+      }
+      // The entry is the canonical text of its own members: whoever changed one of them changed the leaf.
+      json::Value entry = item;
+      for (const char* ours : {"log_index", "digest", "state"}) entry.as_object().erase(ours);
+      const Sha256 leaf = timeline::leaf_hash(STELLA_TRY(json::canonical(entry)));
+      if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
+      out.tree.append(leaf);
+      if (out.tree.size() == kept) out.root_at_kept = out.tree.root();
+    }
+    progress.update(out.tree.size(), with_commas(static_cast<std::int64_t>(out.tree.size())) + " entries");
+  }
+  progress.clear();
+  return out;
+}
+
+Result<int> verify(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
+  const Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
+  std::optional<Signed> kept;
+  if (!args.since.empty()) {
+    auto note = read_file(args.since, kSmallFile);
+    if (!note) return about_document(std::move(note.error()), args.since);
+    kept = STELLA_TRY(open_note(session, args.trust, *note));
+  }
+  const Walk walked = STELLA_TRY(walk(session, *api, head.checkpoint.size, kept ? kept->checkpoint.size : 0));
+  std::vector<std::pair<std::string, std::string>> problems;  // what, where
+  for (const auto& [index, what] : walked.bad) problems.emplace_back("entry " + std::to_string(index), what);
+  if (walked.bad.empty() && walked.tree.root() != head.checkpoint.root) problems.emplace_back("checkpoint", "the entries do not lead to the signed root: a row was changed, removed or put in");
+  if (kept) {
+    const auto& older = kept->checkpoint;
+    if (older.origin != head.checkpoint.origin) problems.emplace_back("--since", "a checkpoint of another log: " + older.origin);
+    else if (older.size > head.checkpoint.size) problems.emplace_back("--since", "the log became shorter than what you kept: " + std::to_string(older.size) + " entries then");
+    else if (walked.root_at_kept && *walked.root_at_kept != older.root) problems.emplace_back("--since", "the entries of then are others today");
+    else {
+      const auto consistency = fetch_proof(*api, older.size, head.checkpoint.size);
+      if (!consistency || !timeline::verify_growth(older, head.checkpoint, *consistency)) problems.emplace_back("--since", "the server cannot prove that its log continues the one you kept");
+    }
+  }
+  json::Array list;
+  for (const auto& [where, what] : problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
+  const json::Value shown = json::Value::object({{"result", problems.empty() ? "pass" : "fail"}, {"origin", head.checkpoint.origin}, {"size", head.checkpoint.size}, {"root", head.checkpoint.root.hex()},
+                                                 {"entries_checked", walked.tree.size()}, {"since", kept ? json::Value(kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
+  session.show(shown, [&] {
+    const Palette& paint = session.console().out_palette();
+    std::string out;
+    for (const auto& [where, what] : problems) out += paint(Style::kRed, "FAIL") + "  " + where + ": " + printable(what) + "\n";
+    if (problems.empty()) {
+      out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
+      if (kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(kept->checkpoint.size)) + " entries\n";
+    }
+    Facts facts;
+    facts.add("log", head.checkpoint.origin).add("size", with_commas(static_cast<std::int64_t>(head.checkpoint.size))).add("root", head.checkpoint.root.hex());
+    facts.add("not checked", kept ? "events younger than the checkpoint" : "whether the log had another history before: --since a checkpoint that you kept");
+    return out + facts.render(paint, 2);
+  });
+  return problems.empty() ? kExitDone : kExitFailed;
+}
+
+}  // namespace
+
+void register_timeline_log(App& app) {
+  auto args = std::make_shared<Args>();
+  app.command("timeline checkpoint", "The newest signed checkpoint of your log, verified. Keep one: later it shows that nothing was rewritten.")
+      .option("--out", &args->out, "Write it there.", {.value = "FILE"})
+      .option("--vkey", &args->vkey_out, "Write the log's verifier key there, as the server states it.", {.value = "FILE"})
+      .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
+      .run([args](Session& s) { return checkpoint(s, *args); });
+  app.command("timeline proof", "The proof that the log of one size continues the log of another; for `stella forensic verify --consistency`.")
+      .option("--from", &args->from, "Size of the older checkpoint.", {.required = true, .value = "SIZE"})
+      .option("--to", &args->to, "Size of the newer checkpoint.", {.required = true, .value = "SIZE"})
+      .run([args](Session& s) { return proof(s, *args); });
+  app.command("timeline verify", "Fetch every entry of your log, hash it again, and compare with the signed checkpoint and with one that you kept.")
+      .option("--since", &args->since, "A checkpoint that you kept from before.", {.value = "FILE"})
+      .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
+      .note("Exit codes\n  0  everything holds\n  1  something does not; each line says what")
+      .run([args](Session& s) { return verify(s, *args); });
+}
+
+}  // namespace stella::cli
