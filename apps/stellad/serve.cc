@@ -13,6 +13,7 @@
 #include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/kdf.h"
+#include "stella/evidence/locker/keeper.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/platform/process.h"
@@ -163,6 +164,7 @@ struct Process {
   std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
   std::unique_ptr<pg::SystemPool<pg::LockerRole>> locker_pool;
   std::unique_ptr<evidence::Locker> locker;
+  std::unique_ptr<evidence::Keeper> keeper;
   std::unique_ptr<pg::SystemPool<pg::OrchestratorRole>> orchestrator_pool;
   std::unique_ptr<orchestrator::Orchestrator> orchestrator;
   std::shared_ptr<void> wake_listener;
@@ -199,6 +201,14 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   options.tenant_secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, std::move(key), std::move(options));
   p.locker->start();
+  evidence::KeeperOptions keep;
+  keep.keep = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(settings.integer("evidence.keep")));
+  keep.base_event = settings.text("evidence.keep_from");
+  keep.dispose = settings.boolean("evidence.dispose");
+  keep.clock_checked = settings.text("evidence.clock_checked");
+  STELLA_TRY_VOID(evidence::Keeper::check(keep));
+  p.keeper = std::make_unique<evidence::Keeper>(*p.locker_pool, *p.store, std::move(keep));
+  p.keeper->start();
   return {};
 }
 
@@ -270,6 +280,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
+  p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
   http.address = settings.text("http.address");
   http.port = static_cast<std::uint16_t>(settings.integer("http.port"));
   http.workers = static_cast<int>(settings.integer("http.workers"));
@@ -353,6 +364,7 @@ Result<void> serve(const config::Settings& settings) {
   if (p.orchestrator) p.orchestrator->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
+  if (p.keeper) p.keeper->stop();
   if (p.checkpointer) p.checkpointer->stop();
   (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
   return {};

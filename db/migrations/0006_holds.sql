@@ -31,9 +31,9 @@ CREATE TABLE evidence_retention (         -- one row per sealed bundle
   bundle_id uuid NOT NULL,
   case_id text NOT NULL,
   base_event text NOT NULL CHECK (base_event IN ('sealed', 'published', 'case_closed')),
-  keep interval NOT NULL,                 -- from that event on
+  keep_seconds bigint NOT NULL,           -- from that event on
   base_at timestamptz,                    -- NULL: the event has not happened, the bundle is kept
-  retain_until timestamptz,               -- base_at + keep, or what it was extended to; only grows
+  retain_until timestamptz,               -- that much later, or what it was extended to; only grows
   lock_held boolean NOT NULL DEFAULT false,  -- the store's bit may be on because of us: one that others set is not ours to lift
   wanted bigint NOT NULL DEFAULT 1,       -- counts what changed; the store has it where applied is the same
   applied bigint NOT NULL DEFAULT 0,

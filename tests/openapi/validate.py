@@ -178,7 +178,7 @@ def check_refusals(api, p, admin):
         api.report.check(f"{name}: the refusal names {wanted}", reply.json.get("missing_scope") == wanted and reply.json.get("decision_id"), repr(reply))
         api.call("another tenant's", name, admin, 403, headers={"x-stella-tenant": "beta"})
         if "404" in operation["responses"] and "{" in path:
-            body = {"recipient": "auditor"} if name == "export_evidence" else None
+            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}}.get(name)
             api.call("unknown id", name, admin, 404, body=body)
             malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
             api.call("malformed id", name, admin, 404, body=body, **malformed)
@@ -383,6 +383,8 @@ def check_evidence(api, c, done, export):
     out = api.call("bytes", "export_evidence", c, 200, {"recipient": "auditor"}, bundle_id=bundle)
     api.call("no recipient", "export_evidence", c, 422, {"recipient": ""}, bundle_id=bundle)
     api.call("not JSON", "export_evidence", c, 400, b"[", bundle_id=bundle)
+    chain = api.call("custody", "get_custody", c, 200, bundle_id=bundle)
+    api.report.check("every link of an evaluation leads to who made it", chain["complete"] is True and chain["steps"] and not chain["broken"], repr(chain["broken"]))
     gz = {"content-type": "application/gzip"}
     api.call("upload", "verify_evidence", c, 200, out.body, headers=gz)
     api.call("by reference", "verify_evidence", c, 200, {"bundle_id": bundle})
@@ -391,6 +393,29 @@ def check_evidence(api, c, done, export):
     changed = gzip.compress(gzip.decompress(out.body).replace(b"CycloneDX", b"CycloneDY", 1))
     reply = api.call("changed", "verify_evidence", c, 200, changed, headers=gz)
     api.report.check("a changed bundle fails", reply["result"] == "fail" and reply["dimensions"][0]["outcome"] == "FAIL", repr(reply))
+
+
+def check_holds(api, p, c):
+    """A hold of the case that has bundles: placed by one, released by two, each refusal as documented."""
+    second = p.service(c, ["evidence:hold", "evidence:read"])
+    case = {"case_id": "CASE-1"}
+    api.call("nobody has heard of it", "get_hold", c, 200, case_id="CASE-NEW")
+    api.call("no case id", "get_hold", c, 422, case_id="a..b")
+    api.call("no case id", "change_hold", c, 422, {"action": "place", "authority": "court 7", "reason": "order"}, case_id="a..b")
+    api.call("place", "change_hold", c, 200, {"action": "place", "authority": "court 7", "reason": "order"}, **case)
+    api.call("place again", "change_hold", c, 200, {"action": "place", "authority": "court 7", "reason": "order"}, **case)
+    api.call("no reason", "change_hold", c, 422, {"action": "place", "authority": "court 8"}, **case)
+    api.call("no such action", "change_hold", c, 422, {"action": "lift", "authority": "court 7", "reason": "x"}, **case)
+    api.call("not JSON", "change_hold", c, 400, b"[", **case)
+    api.call("nobody has asked", "change_hold", second, 409, {"action": "confirm_release"}, **case)
+    wait_for(lambda: c.get("/evidence/hold/CASE-1")["bundles"]["locked"] > 0)
+    held = api.call("held", "get_hold", c, 200, **case)
+    api.report.check("the store holds every bundle of the case", held["held"] and held["bundles"]["locked"] == held["bundles"]["sealed"], repr(held["bundles"]))
+    api.call("ask", "change_hold", c, 200, {"action": "request_release", "reason": "the order was lifted"}, **case)
+    api.call("by the same person", "change_hold", c, 403, {"action": "confirm_release"}, **case)
+    done = api.call("by another", "change_hold", second, 200, {"action": "confirm_release"}, **case)
+    api.report.check("two people release it", done["step"] == "released" and not done["held"], repr(done))
+    api.call("released", "get_hold", c, 200, **case)
 
 
 def check_tampering(api, p, c, done):
@@ -415,6 +440,7 @@ def check_tampering(api, p, c, done):
     reply = api.call("cut off in the store", "verify_evidence", c, 200, {"bundle_id": made["bundle_id"]})
     api.report.check("and so does verification", reply["result"] == "fail", repr(reply))
     api.call("cut off in the store", "export_evidence", c, 422, {"recipient": "auditor"}, bundle_id=made["bundle_id"])
+    api.call("cut off in the store", "get_custody", c, 422, bundle_id=made["bundle_id"])
 
 
 def check_attestations(api, c, done, export):
@@ -531,6 +557,7 @@ def main():
         check_jobs(api, p, c, done, sbom, rejected)
         check_timeline(api, c, done)
         check_evidence(api, c, done, export)
+        check_holds(api, p, c)
         check_tampering(api, p, c, done)
         check_attestations(api, c, done, export)
         check_observability(api, c, done)

@@ -56,7 +56,7 @@ class Things:
         second = platform.client("second")
         self.ids = {"token_id": second.get("/me")["token_id"], "sbom_id": sbom, "batch_id": batch, "policy_version": policy, "evaluation_id": evaluation["evaluation_id"],
                     "export_id": export["export_id"], "name": "manifest.json", "job_id": evaluation["jobs"]["link"], "event_id": events[0]["event_id"], "bundle_id": bundle["bundle_id"],
-                    "attestation_id": export["attestation_id"], "trace_id": evaluation.trace}
+                    "attestation_id": export["attestation_id"], "trace_id": evaluation.trace, "case_id": "CASE-1"}
         self.digest = "0" * 64
 
     def fill(self, path, unknown=False):
@@ -66,9 +66,10 @@ class Things:
         def one(m):
             name = m.group(1)
             value = self.ids[name]
-            if unknown and name != "name":
+            named = name in ("name", "case_id")  # people's names: every tenant may have the same, so that nothing follows from one
+            if unknown and not named:
                 value = uuid.uuid4().hex if name == "trace_id" else "none@000000000000" if name == "policy_version" else str(uuid.uuid4())
-            if name != "name":
+            if not named:
                 used.append(value)
             return value
 
@@ -90,6 +91,7 @@ class Things:
             "create_timeline_event": {"event_id": "01990000-0000-7000-8000-" + uuid.uuid4().hex[:12], "kind": "annotation.added", "resource_type": "evaluation", "resource_id": "x", "details": {"target": "x"}},
             "create_snapshot": {"kind": "eval", "resource_id": i("evaluation_id"), "case_id": "CASE-9"},
             "export_evidence": {"recipient": "matrix"},
+            "change_hold": {"action": "place", "authority": "matrix", "reason": "matrix"},
             "verify_evidence": {"bundle_id": i("bundle_id")},
             "verify_attestation": {"attestation_id": i("attestation_id"), "subject_digest": self.digest},
             "change_obs_settings": {"levels": {"web": "info"}},

@@ -71,6 +71,11 @@ Result<http::Response> list_attestations(Context&);
 Result<http::Response> get_attestation(Context&);
 Result<http::Response> verify_attestation(Context&);
 
+// handlers_holds.cc: legal holds, custody
+Result<http::Response> get_hold(Context&);
+Result<http::Response> change_hold(Context&);
+Result<http::Response> get_custody(Context&);
+
 // handlers_obs.cc
 Result<http::Response> obs_trace(Context&);
 Result<http::Response> obs_health(Context&);

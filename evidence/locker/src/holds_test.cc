@@ -459,7 +459,7 @@ struct Model {
 
 TEST_F(Holding, RandomHistories) {
   int deleted = 0, refused = 0;
-  for (unsigned seed = 0; seed < 12; ++seed) {
+  for (unsigned seed = 0; seed < 16; ++seed) {
     std::mt19937 random(seed);
     const auto draw = [&](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
     const std::string run = std::to_string(seed) + "-";
@@ -475,12 +475,12 @@ TEST_F(Holding, RandomHistories) {
       ids.push_back(sealed(model.bundles.back().case_id, i < 2 ? run + "common" : run + std::to_string(i)));
     }
     ASSERT_TRUE(k->round().has_value());
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 50; ++i) {
       const std::string case_id = run + (draw(2) == 0 ? "A" : "B"), authority = draw(2) == 0 ? "court" : "regulator", actor = people[draw(3)];
       auto& holds = model.holds[case_id];
       const auto hold = holds.find(authority);
       const std::string what = "seed " + std::to_string(seed) + " step " + std::to_string(i);
-      switch (draw(9)) {
+      switch (draw(11)) {
         case 0: {
           const bool same = hold != holds.end() && hold->second.empty();
           EXPECT_EQ(step(place_hold, case_id, actor, authority), same ? "unchanged" : "placed") << what;
@@ -502,7 +502,7 @@ TEST_F(Holding, RandomHistories) {
           break;
         }
         case 5: {
-          const Timestamp until = now_ + hours(draw(60));
+          const Timestamp until = now_ + hours(draw(40));
           Timestamp& kept = model.kept[case_id];
           kept = std::max(kept, until);
           auto t = tx();
@@ -510,8 +510,9 @@ TEST_F(Holding, RandomHistories) {
           ASSERT_TRUE(t.commit().has_value());
           break;
         }
-        case 6: pass(hours(draw(40))); break;
-        case 7: {
+        case 6:
+        case 7: pass(hours(draw(40))); break;
+        case 8: {
           const microseconds jump = draw(2) == 0 ? -model.off : draw(2) == 0 ? microseconds(hours(30)) : microseconds(-hours(2));
           now_ = now_ + jump;
           model.off += jump;
@@ -542,8 +543,9 @@ TEST_F(Holding, RandomHistories) {
       }
     }
   }
-  EXPECT_GT(deleted, 5);
-  EXPECT_GT(refused, 5);
+  // Both have to come up often, or the comparison says nothing.
+  EXPECT_GT(deleted, 8);
+  EXPECT_GT(refused, 8);
 }
 
 }  // namespace

@@ -18,14 +18,14 @@ constexpr std::string_view kBaseEvents[] = {"sealed", "published", "case_closed"
 constexpr std::chrono::microseconds kClockStep = std::chrono::seconds(30);
 
 constexpr std::string_view kAdopt =
-    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep, base_at, retain_until) "
-    "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, make_interval(secs => $2), CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2) END "
+    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until) "
+    "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, $2::bigint, CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2::bigint) END "
     "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND s.sealed_at >= $3 AND r.bundle_id IS NULL ORDER BY s.sealed_at LIMIT 1000 ON CONFLICT DO NOTHING";
 constexpr std::string_view kCaseClosed =
-    "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + r.keep), wanted = r.wanted + 1 FROM evidence_cases c "
+    "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM evidence_cases c "
     "WHERE r.base_event = 'case_closed' AND r.base_at IS NULL AND c.tenant_id = r.tenant_id AND c.case_id = r.case_id AND c.closed_at IS NOT NULL";
 constexpr std::string_view kPublished =
-    "UPDATE evidence_retention r SET base_at = e.ts, retain_until = greatest(r.retain_until, e.ts + r.keep), wanted = r.wanted + 1 FROM (SELECT w.tenant_id, w.bundle_id, "
+    "UPDATE evidence_retention r SET base_at = e.ts, retain_until = greatest(r.retain_until, e.ts + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM (SELECT w.tenant_id, w.bundle_id, "
     "(SELECT min(t.ts) FROM timeline_events t WHERE t.tenant_id = w.tenant_id AND t.resource_type = 'bundle' AND t.resource_id = w.bundle_id::text AND t.kind = 'evidence.exported') AS ts "
     "FROM evidence_retention w WHERE w.base_event = 'published' AND w.base_at IS NULL) e WHERE e.ts IS NOT NULL AND r.tenant_id = e.tenant_id AND r.bundle_id = e.bundle_id";
 
@@ -130,7 +130,7 @@ Result<int> Keeper::adopt() {
   auto tx = STELLA_TRY(Tx::open(pool_));
   // Once from the beginning; after that what was sealed lately, with room for transactions that took their time.
   const Timestamp from = looked_far_back_ ? options_.now() - std::chrono::hours(24) : Timestamp{};
-  const auto adopted = STELLA_TRY(tx.query(kAdopt, {options_.base_event, static_cast<double>(options_.keep.count()), from}));
+  const auto adopted = STELLA_TRY(tx.query(kAdopt, {options_.base_event, static_cast<std::int64_t>(options_.keep.count()), from}));
   std::int64_t started = STELLA_TRY(tx.query(kCaseClosed)).affected();
   started += STELLA_TRY(tx.query(kPublished)).affected();
   STELLA_TRY_VOID(tx.commit());

@@ -2,18 +2,22 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "case_lock.h"
 #include "closure.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/custody.h"
 #include "stella/tenancy/paths.h"
+#include "stella/tenancy/scope.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::evidence {
 namespace {
 
 constexpr std::uint64_t kSmallFile = 16u << 20;
+constexpr std::uint64_t kCustodyBytes = 256u << 20;
 
 timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std::string& bundle, TraceId trace, json::Value details) {
   timeline::Event event;
@@ -34,7 +38,9 @@ struct StoredBundle {
   std::uint64_t size = 0;
 };
 
+// From here to the end of the transaction no deletion can begin.
 Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
+  STELLA_TRY_VOID(tx.query(kLockBundleShared, {tx.tenant(), id.str()}));
   const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0) FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
   if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
   StoredBundle out;
@@ -43,6 +49,7 @@ Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
   out.kind = std::string(rows.text(0, 1));
   out.resource_id = std::string(rows.text(0, 2));
   out.state = std::string(rows.text(0, 3));
+  if (out.state == "disposed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted; its seal, its root and its events remain").with("state", out.state);
   if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
   out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
   out.size = static_cast<std::uint64_t>(rows.integer(0, 5));
@@ -51,11 +58,12 @@ Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
 
 std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
 
-Result<Verdict> judge(int fd, const Trust& trust) {
+Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = nullptr) {
   FileSource source(fd);
   VerifyOptions options;
   options.trust = trust.keys;
   options.trust_source = "evidence keys of this deployment";
+  options.store = store;
   return verify_bundle(source, options);
 }
 
@@ -64,12 +72,22 @@ bool damaged(const Error& error) {
   return error.code() == base_errors::kMalformed || error.code() == base_errors::kInvalid || error.code() == base_errors::kLimit || error.code() == base_errors::kNotFound;
 }
 
-Result<Verdict> judge_stored(int fd, const Trust& trust) {
-  auto verdict = judge(fd, trust);
+Result<Verdict> judge_stored(int fd, const Trust& trust, objects::Store& store, const std::string& key) {
+  // A store that does not say how it keeps the object leaves RETENTION-STATE unchecked.
+  std::optional<StoreState> state;
+  if (const auto lock = store.lock_state(key)) state = StoreState{lock->mode == objects::LockMode::kNone ? Timestamp{} : lock->retain_until, lock->legal_hold, "the object store"};
+  auto verdict = judge(fd, trust, state ? &*state : nullptr);
   if (verdict || !damaged(verdict.error())) return verdict;
   Verdict failed;
   failed.dimensions[static_cast<std::size_t>(Dimension::kIntegrity)] = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
   return failed;
+}
+
+// What was changed in the store is not passed on.
+Result<void> refuse_changed(const Verdict& verdict) {
+  if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail || verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
+    return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
+  return {};
 }
 
 json::Array items_json(const Verdict& verdict) {
@@ -104,7 +122,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 ORDER BY request_no DESC LIMIT 1",
                                           {tx.tenant(), request.kind, request.resource_id, request.case_id.str()}));
   Snapshot out;
-  if (!before.empty() && !request.again && before.text(0, 2) != "failed") {
+  if (!before.empty() && !request.again && before.text(0, 2) != "failed" && before.text(0, 2) != "disposed") {
     out.bundle_id = STELLA_TRY(BundleId::parse(before.text(0, 0)));
     out.existed = true;
     return out;
@@ -137,7 +155,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET job_id = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), out.bundle_id, job.job_id}));
   timeline::Event event = bundle_event(contracts::events::kEvidenceSnapshot, tx, out.bundle_id.str(), request.trace,
                                        json::Value::object({{"bundle_id", out.bundle_id.str()}, {"case_id", request.case_id.str()}, {"kind", request.kind}, {"resource_id", request.resource_id},
-                                                            {"job_id", job.job_id.str()}, {"inputs", jobs::digest_list(spec.inputs)}}));
+                                                            {"job_id", job.job_id.str()}, {"outputs", jobs::digest_list(spec.inputs)}}));
   event.project = closure.project;
   event.traceparent = request.traceparent;
   event.resources.emplace_back(request.kind == "eval" ? "evaluation" : request.kind, request.resource_id);
@@ -159,7 +177,7 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   } else if (!damaged(text.error())) {
     return std::move(text.error());
   }
-  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust));
+  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
                               {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()}});
@@ -172,13 +190,55 @@ Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, co
   out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   out.size = b.size;
   out.sha256 = b.bundle_sha256;
-  const Verdict verdict = STELLA_TRY(judge_stored(out.file.get(), trust));
-  if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail || verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
-    return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
+  const Verdict verdict = STELLA_TRY(judge_stored(out.file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
+  STELLA_TRY_VOID(refuse_changed(verdict));
   if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceExported, tx, id.str(), trace,
                                                   json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", b.bundle_sha256.hex()}, {"bytes", b.size}, {"recipients", json::Value::array({recipient})},
                                                                        {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", b.bundle_sha256.hex()}})})}}))));
+  return out;
+}
+
+namespace {
+
+Result<void> add_events(std::string_view text, std::vector<CustodyEvent>& out) {
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out.push_back(STELLA_TRY(parse_custody_event(text.substr(0, end))));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
+  const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
+  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
+  STELLA_TRY_VOID(refuse_changed(verdict));
+  // What the tenant took from the knowledge base was there before.
+  std::vector<CustodyEvent> events;
+  for (const CustodyLog log : {CustodyLog::kKnowledgeBase, CustodyLog::kTenant}) {
+    if (::lseek(file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
+    FileSource source(file.get());
+    const auto text = read_bundle_member(source, std::string(custody_prefix(log)) + "events.jsonl", kCustodyBytes);
+    if (!text && text.error().code() == base_errors::kNotFound && log == CustodyLog::kKnowledgeBase) continue;  // it took nothing from there
+    if (!text) return Error(text.error());
+    STELLA_TRY_VOID(add_events(*text, events));
+  }
+  // What the public knowledge base holds under its digest is vouched for by it.
+  const TenantId global = STELLA_TRY(TenantId::parse(kGlobalTenant));
+  std::vector<Sha256> known;
+  for (const CustodyLink& broken : walk_custody(events).broken)
+    if (store.stat(object_key::object(global, broken.sha256))) known.push_back(broken.sha256);
+  const Custody custody = walk_custody(events, known);
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}}))));
+  json::Value out = custody.json(events);
+  out.set("bundle_id", id.str());
+  out.set("case_id", b.case_id.str());
+  out.set("events", static_cast<std::int64_t>(events.size()));
+  out.set("trace_id", trace.hex());
   return out;
 }
 
@@ -200,7 +260,7 @@ Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std
 Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  return verified(tx, STELLA_TRY(judge_stored(file.get(), trust)), id.str(), trace);
+  return verified(tx, STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"))), id.str(), trace);
 }
 
 Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {

@@ -40,6 +40,9 @@ struct Services {
   // The key that signs the tenants' logs; its public half makes each log's vkey.
   std::optional<crypto::Ed25519PublicKey> log_key;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
+  // Signs statements again for tools that know no batch. Null where this process does not seal.
+  std::shared_ptr<const crypto::Signer> evidence_signer;
+  int hold_releasers = 2;        // how many people the release of a legal hold takes
   std::atomic<int> waiting{0};   // how many do
 };
 

@@ -51,6 +51,10 @@ struct Trust {
 };
 Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
 
+// What GET /evidence/:bundle_id/custody returns: who made what from what, as the events that the bundle encloses tell it, each link that leads
+// nowhere by name. Says nothing about the log: that is INCLUSION of the verdict. Appends evidence.read. kNotFound, kNotReady, kIntegrity.
+Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
+
 // The bytes of a bundle, verified before they leave; evidence.exported names the recipient and is committed by the caller before
 // the first byte is sent.
 struct ExportedBundle {
