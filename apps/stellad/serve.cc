@@ -277,6 +277,8 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
   p.services->log_key = STELLA_TRY(log_public_key(settings));
+  // Only where this process seals too, so that it has the key anyway.
+  if (p.locker) p.services->evidence_signer = STELLA_TRY(load_key(settings, "evidence"));
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;

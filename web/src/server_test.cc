@@ -10,9 +10,13 @@
 
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/crypto/digest.h"
 #include "stella/crypto/keys.h"
+#include "stella/evidence/format/batch.h"
+#include "stella/evidence/format/predicates.h"
 #include "stella/platform/http_client.h"
 #include "stella/telemetry/sink.h"
+#include "stella/tenancy/paths.h"
 #include "stella/testing/postgres.h"
 #include "stella/web/router.h"
 
@@ -34,6 +38,7 @@ class Api : public ::testing::Test {
     root_ = ::mkdtemp(name);
     store_ = std::move(objects::open_posix_store(root_).value());
     services_ = std::unique_ptr<Services>(new Services{web_, authority_, provisioner_, *store_, root_, [this] { return parts_; }});
+    services_->evidence_signer = evidence_key_;
     http::ServerOptions options;
     options.temp_dir = root_;
     options.workers = 4;
@@ -79,6 +84,7 @@ class Api : public ::testing::Test {
   authority::Authority authority_{authority_pool_, std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value()), {"http://stella.test", std::chrono::seconds(3600)}};
   authority::Provisioner provisioner_{authority_pool_};
   std::vector<std::pair<std::string, std::string>> parts_;
+  std::shared_ptr<const crypto::KeyPair> evidence_key_ = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
   std::unique_ptr<objects::Store> store_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<http::Server> server_;
@@ -314,6 +320,65 @@ TEST_F(Api, SigningOutEndsTheToken) {
   EXPECT_EQ(call("DELETE", "/tokens/" + id, "", {}, token).status, 200);
   EXPECT_EQ(call("GET", "/me", "", {}, token).status, 401);
   EXPECT_EQ(call("GET", "/me").status, 200);
+}
+
+// What reads and verifies a stored attestation, again and again: also when the answer is remembered.
+TEST_F(Api, AnAttestationIsVerifiedWheneverItIsRead) {
+  ASSERT_TRUE(provisioner_.introduce_key(evidence_key_->public_key(), "evidence", TraceId::generate()).has_value());
+  const evidence::Subject subject{.name = "sbom", .sha256 = crypto::sha256("sbom")};
+  evidence::VerificationResult result;
+  result.time_created = Timestamp::now();
+  result.properties = {"STELLA_POLICY_ALLOW"};
+  const std::string svr = evidence::make_svr(std::span(&subject, 1), result).value();
+  const auto batch = evidence::SignedBatch::sign(*evidence_key_, {crypto::sha256(svr), crypto::sha256("another")}).value();
+  const std::string document = batch.document(0, svr).value();
+  const Sha256 digest = crypto::sha256(document);
+  const std::string about = EvaluationId::generate().str(), id = AttestationId::generate().str();
+  const std::string path = object_key::attestation(TenantId::parse("acme").value(), about, digest);
+  ASSERT_TRUE(store_->put(path, document).has_value());
+  db_.sql("INSERT INTO attestations (id, tenant_id, subject_id, subject_digest, statement_path, signer_key_id) VALUES ('" + id + "', 'acme', '" + about + "', decode('" + subject.sha256.hex() + "', 'hex'), '" + path + "', 'x')");
+  db_.sql("INSERT INTO attestation_facts (tenant_id, attestation_id, predicate_type, subject_name, statement_sha256, trace_id) VALUES ('acme', '" + id + "', 'x', 'sbom', decode('" + digest.hex() + "', 'hex'), 't')");
+  const std::string signer = evidence_key_->public_key().id().str();
+  for (int i = 0; i < 2; ++i) {  // the second answer is remembered
+    const Reply r = call("GET", "/attestations/" + id);
+    ASSERT_EQ(r.status, 200) << r.raw.body;
+    EXPECT_EQ(r.body.str("form"), "batch");
+    EXPECT_EQ(r.body.str("signed"), "stored");
+    EXPECT_EQ(json::dump(*r.body.find("bundle")), json::dump(json::parse(document).value()));
+    EXPECT_EQ(json::dump(*r.body.find("statement")), svr);
+    const json::Value& verdict = *r.body.find("verdict");
+    EXPECT_EQ(verdict.str("result"), "pass") << r.raw.body;
+    EXPECT_EQ(verdict.items("signers").front().as_string(), signer);
+    EXPECT_EQ(verdict.str("predicate_type"), evidence::kSvrPredicate);
+    EXPECT_TRUE(Timestamp::parse(verdict.str("verified_at")).has_value());
+    EXPECT_EQ(verdict.items("not_checked").size(), 2u);
+  }
+  // For tools that know no batch: the same statement, signed again, and it says so.
+  const Reply plain = call("GET", "/attestations/" + id + "?form=sigstore");
+  ASSERT_EQ(plain.status, 200) << plain.raw.body;
+  EXPECT_EQ(plain.body.str("form"), "sigstore");
+  EXPECT_EQ(plain.body.str("signed"), "on_demand");
+  const std::vector<crypto::PublicKey> trust{evidence_key_->public_key()};
+  const auto again = evidence::verify_statement(json::dump(*plain.body.find("bundle")), {.trust = trust, .subject = &subject.sha256, .predicate_type = evidence::kSvrPredicate});
+  ASSERT_TRUE(again.has_value()) << again.error().describe();
+  EXPECT_EQ(again->bytes, svr);
+  EXPECT_EQ(call("GET", "/attestations/" + id + "?form=pdf").status, 422);
+  const auto verify = [&](const std::string& sha256) { return call("POST", "/attestations/verify", json::dump(json::Value::object({{"statement", document}, {"subject_digest", sha256}}))); };
+  EXPECT_EQ(verify(subject.sha256.hex()).body.str("result"), "pass");
+  EXPECT_EQ(verify(crypto::sha256("other").hex()).body.str("result"), "fail");
+  // Another set of keys meets no old answer.
+  db_.sql("UPDATE signing_keys SET state = 'compromised'");
+  const Reply withdrawn = call("GET", "/attestations/" + id);
+  EXPECT_EQ(withdrawn.body.find("verdict")->str("result"), "fail");
+  EXPECT_EQ(withdrawn.body.find("statement"), nullptr);
+  EXPECT_EQ(call("GET", "/attestations/" + id + "?form=sigstore").status, 422);
+  db_.sql("UPDATE signing_keys SET state = 'active'");
+  // Nor do other bytes; a document of the same meaning is not the one that was recorded either.
+  ASSERT_TRUE(write_file_durable(root_ + "/" + path, document + " ").has_value());
+  const Reply changed = call("GET", "/attestations/" + id);
+  EXPECT_EQ(changed.status, 200);
+  EXPECT_EQ(changed.body.find("verdict")->str("result"), "fail");
+  EXPECT_EQ(changed.body.find("statement"), nullptr);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "register.h"
 #include "stella/base/file.h"
@@ -11,7 +12,8 @@
 #include "stella/cli/table.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
-#include "stella/evidence/format/statement.h"
+#include "stella/evidence/format/batch.h"
+#include "stella/evidence/format/predicates.h"
 #include "stella/evidence/format/verdict.h"
 
 namespace stella::cli {
@@ -28,13 +30,23 @@ struct Args {
   std::string out;
 };
 
+// What users type for the predicate types that this product states; anything else is a type itself.
+std::string predicate_type(const std::string& text) {
+  if (text == "provenance") return std::string(evidence::kProvenancePredicate);
+  if (text == "vsa") return std::string(evidence::kVsaPredicate);
+  if (text == "svr") return std::string(evidence::kSvrPredicate);
+  if (text == "vulns") return std::string(evidence::kVulnsPredicate);
+  return text;
+}
+constexpr const char* kTypes = "provenance, vsa, svr, vulns, or the URI of another predicate type";
+
 bool is_file(const std::string& path) {
   struct stat info {};
   return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
 // What the user names: a file (by its digest), a digest, an attestation, or what an attestation is about.
-Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& artifact) {
+Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& artifact, const std::string& type) {
   Query query;
   if (is_file(artifact)) {
     const auto digest = STELLA_TRY(crypto::sha256_file(artifact));
@@ -51,8 +63,10 @@ Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& ar
   }
   const json::Value list = STELLA_TRY(api.list("/attestations", std::move(query), 50));
   std::vector<std::string> out;
-  for (const json::Value& a : list.items("items")) out.emplace_back(a.str("attestation_id"));
+  for (const json::Value& a : list.items("items"))
+    if (type.empty() || a.str("predicate_type") == type) out.emplace_back(a.str("attestation_id"));
   std::reverse(out.begin(), out.end());  // oldest first
+  if (out.empty() && !list.items("items").empty()) return Error(base_errors::kNotFound, "nothing of this type is attested about it").with("field", type).with("expected", kTypes);
   if (out.empty())
     return Error(base_errors::kNotFound, "nothing is attested about this").with("field", artifact).with("expected", "a file, a sha256 digest, an attestation id, or the id of an evaluation, job, export or SBOM");
   return out;
@@ -60,14 +74,16 @@ Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& ar
 
 Result<int> show(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
-  const auto ids = STELLA_TRY(attestation_ids(*api, args.artifact));
+  const auto ids = STELLA_TRY(attestation_ids(*api, args.artifact, predicate_type(args.type)));
   json::Array all;
   for (const std::string& id : ids) all.push_back(STELLA_TRY(api->get("/attestations/" + path_segment(id))));
   if (!args.out.empty()) {
-    const json::Value* bundle = all.back().find("bundle");
+    // Other tools know no batch: the control plane signs such a statement again, alone.
+    const json::Value newest = STELLA_TRY(api->get("/attestations/" + path_segment(ids.back()) + "?form=sigstore"));
+    const json::Value* bundle = newest.find("bundle");
     if (bundle == nullptr) return Error(base_errors::kInternal, "the answer holds no statement");
     STELLA_TRY_VOID(write_file_durable(args.out, json::dump(*bundle)));
-    session.console().note(args.out + "  the newest of them, as a Sigstore bundle\n");
+    session.console().note(args.out + "  the newest of them, as a Sigstore bundle" + (newest.str("signed") == "on_demand" ? ", signed for this request" : "") + "\n");
   }
   session.show_list(json::Value::object({{"items", all}, {"next_cursor", nullptr}}), [&] {
     const Palette& paint = session.console().out_palette();
@@ -82,6 +98,15 @@ Result<int> show(Session& session, const Args& args) {
   });
   const bool bad = std::any_of(all.begin(), all.end(), [](const json::Value& a) { return a.find("verdict") != nullptr && a.find("verdict")->str("result") == "fail"; });
   return bad ? kExitFailed : kExitDone;
+}
+
+// Why this is none of the three documents that hold a statement; nothing where it is one. A batch whose proof does not hold is readable, and fails.
+std::optional<Error> unreadable(const std::string& text) {
+  if (const auto batch = evidence::parse_batch_member(text); batch || batch.error().code() == base_errors::kInvalid) return std::nullopt;
+  const auto doc = json::parse(text, {.max_bytes = kStatementBytes, .max_depth = 32});
+  if (doc && evidence::is_batch_member(doc->str("mediaType"))) return evidence::parse_batch_member(text).error();
+  const auto plain = evidence::parse_attestation(text);
+  return plain ? std::nullopt : std::optional<Error>(plain.error());
 }
 
 Result<int> verify(Session& session, const Args& args) {
@@ -99,20 +124,22 @@ Result<int> verify(Session& session, const Args& args) {
   if (trusted.keys.empty()) {
     return not_checked(Error(contracts::errors::kUntrusted, "no key is trusted, so nobody vouches for the statement").with("remedy", "Give --trust KEY.pub, or `stella login`, which keeps the server's keys."));
   }
-  if (const auto readable = evidence::parse_attestation(*text); !readable) {
-    session.console().err(render_error(about_document(Error(readable.error()), args.file), session.console().err_palette()));
+  if (const auto why = unreadable(*text)) {
+    session.console().err(render_error(about_document(Error(*why), args.file), session.console().err_palette()));
     return evidence::kExitMalformed;
   }
   evidence::StatementExpectation expected;
   expected.trust = trusted.keys;
   expected.subject = &subject->sha256;
-  expected.predicate_type = args.type;
+  const std::string type = predicate_type(args.type);
+  expected.predicate_type = type;
   const auto verified = evidence::verify_statement(*text, expected);
   if (!verified) return about_document(Error(verified.error()), args.file);
+  if (const auto rules = evidence::check_predicate(verified->statement.predicate_type, verified->statement.predicate); !rules) return about_document(Error(rules.error()), args.file);
   const json::Value statement = STELLA_TRY(json::parse(verified->bytes));
   json::Array signers;
   for (const crypto::PublicKey& key : verified->signers) signers.push_back(key.id().str());
-  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject->sha256.hex()}, {"predicate_type", verified->statement.predicate_type},
+  const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject->sha256.hex()}, {"predicate_type", verified->statement.predicate_type}, {"verified_at", Timestamp::now().rfc3339()},
                                                    {"not_checked", json::Value::array({"TIME: local clock only", "KEY-STATUS: no trusted time"})}});
   session.show(verdict, [&] { return attestation_text(statement, verdict, session.console().out_palette(), session.console().width()); });
   return kExitDone;
@@ -125,14 +152,15 @@ void register_attest(App& app) {
   app.command("forensic attest", "Signed statements about artifacts.");
   app.command("forensic attest show", "What is attested about an artifact: who made it, when, from what. The server verifies each statement.")
       .argument("ARTIFACT", &args->artifact, "A file, a sha256 digest, an attestation id, or the id of an evaluation, job, export or SBOM.", {.required = true, .value = "FILE"})
+      .option("--type", &args->type, "Only statements of this type: provenance, vsa, svr, vulns, or a URI.", {.value = "TYPE"})
       .option("--out", &args->out, "Also write the newest statement as a Sigstore bundle.", {.value = "FILE"})
       .run([args](Session& s) { return show(s, *args); });
   app.command("forensic attest verify", "Verify a statement about a file, offline.")
-      .argument("FILE", &args->file, "The statement: a Sigstore bundle or a DSSE envelope.", {.required = true, .value = "FILE"})
+      .argument("FILE", &args->file, "The statement: a Sigstore bundle, a DSSE envelope, or a document of a signed batch.", {.required = true, .value = "FILE"})
       .option("--subject", &args->subject, "The file that it is about.", {.required = true, .value = "FILE"})
-      .option("--type", &args->type, "The predicate type that it must have.", {.value = "URI"})
+      .option("--type", &args->type, "The predicate type that it must have: provenance, vsa, svr, vulns, or a URI.", {.value = "TYPE"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
-      .note("Exit codes\n  0  signed by a trusted key, about this very file\n  1  it is not\n  2  no trusted key, or a file cannot be read\n  3  this is no statement")
+      .note("Exit codes\n  0  signed by a trusted key, about this very file (what it says of the file is not judged: a policy may have failed it)\n  1  it is not\n  2  no trusted key, or a file cannot be read\n  3  this is no statement")
       .run([args](Session& s) { return verify(s, *args); });
 }
 
