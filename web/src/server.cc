@@ -201,7 +201,7 @@ std::string resource_of(const Context& ctx) {
 // Server-Timing as the current W3C draft has it: the caller's trace id and our span; `keep` asks the caller to keep its trace, too.
 void add_timing(http::Response& response, const telemetry::Context& context, std::chrono::microseconds took) {
   std::string timing = "trace;desc=\"" + context.traceparent() + "\", total;dur=" + std::to_string(static_cast<double>(took.count()) / 1000.0);
-  if (response.status >= 500) timing += ", keep;desc=\"1\"";
+  if (response.status >= 500 || context.keep) timing += ", keep;desc=\"1\"";
   response.header("Server-Timing", std::move(timing));
   response.header("X-Trace-Id", context.trace_id.hex());
 }

@@ -178,6 +178,7 @@ void SpanCore::fail(const Error& error) {
 
 void SpanCore::keep() {
   keep_ = true;
+  producer().context->keep = true;
   if (buffer_ != nullptr) buffer_->keep = true;
 }
 
@@ -314,6 +315,7 @@ Span::~Span() {
   if (local_root_) [[unlikely]] {
     ambient.remote = remote_parent_;
     ambient.flags = saved_flags_;
+    ambient.keep = false;
     if (new_trace_) {
       ambient.started_here = false;
       ambient.threshold = kSampleAll;

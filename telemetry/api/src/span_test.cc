@@ -270,5 +270,22 @@ TEST_F(Spans, IdsDifferAfterAFork) {
   EXPECT_EQ(spans.size(), 16u);
 }
 
+// Every open ancestor hears the wish: the answer of the outermost span passes it on.
+TEST(Keep, IsPassedOnUntilTheLocalRootEnds) {
+  const ContextScope scope{Context()};
+  {
+    Span root("policy.evaluate", SpanKind::kServer);
+    EXPECT_FALSE(Context::current().keep);
+    {
+      Span middle("policy.evaluate");
+      Span call("policy.evaluate", SpanKind::kClient);
+      call.keep();
+    }
+    EXPECT_TRUE(Context::current().keep);
+    EXPECT_FALSE(root.wants_keep());
+  }
+  EXPECT_FALSE(Context::current().keep);
+}
+
 }  // namespace
 }  // namespace stella::telemetry

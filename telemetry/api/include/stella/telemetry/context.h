@@ -58,6 +58,7 @@ struct Context {
   std::uint64_t threshold = kSampleAll;  // of the head decision
   SamplingReason sampling = SamplingReason::kHead;
   bool remote = false;    // span_id is a span of another process
+  bool keep = false;      // a callee of this work asked to keep the trace: the answer passes the wish on to the caller
   bool started_here = false;  // this process made the trace: its sampling follows the tenant that becomes known
 
   // The ambient context of this thread.
