@@ -199,6 +199,10 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   evidence::LockerOptions options;
   options.temp_dir = settings.text("data_dir") + "/tmp";
   options.tenant_secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
+  options.keep = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(settings.integer("evidence.keep")));
+  options.keep_from = settings.text("evidence.keep_from");
+  options.lock = STELLA_TRY(lock_default(settings));
+  options.store_name = settings.text("objects.driver");
   p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, std::move(key), std::move(options));
   p.locker->start();
   evidence::KeeperOptions keep;

@@ -45,13 +45,18 @@ Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings
   return crypto::Ed25519PublicKey::from_pem(STELLA_TRY(read_file(settings.text("data_dir") + "/keys/log.pub", 4096)));
 }
 
-Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
+Result<objects::LockDefault> lock_default(const config::Settings& settings) {
   objects::LockDefault lock;
   lock.mode = STELLA_TRY(objects::parse_lock_mode(settings.text("objects.lock_mode")));
   lock.keep = std::chrono::seconds(settings.integer("objects.lock_for") / 1000);
   if (lock.mode != objects::LockMode::kNone && lock.keep.count() == 0) {
     return Error(base_errors::kInvalid, "a lock needs an end").with("field", std::string("objects.lock_for")).with("expected", std::string("a duration, like 365d"));
   }
+  return lock;
+}
+
+Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
+  const objects::LockDefault lock = STELLA_TRY(lock_default(settings));
   const std::string& driver = settings.text("objects.driver");
   if (driver == "posix") return objects::open_posix_store(path_of(settings, "objects.root", "objects"), {lock, settings.boolean("objects.immutable")});
   if (driver != "s3") return Error(base_errors::kInvalid, "no such driver of the object store").with("field", std::string("objects.driver")).with("expected", std::string("posix or s3"));

@@ -37,7 +37,8 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
 // The key that signs the tenants' logs (Ed25519), and its public half alone.
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings);
 Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings);
-// The object store of the driver that the settings name.
+// What new objects are locked with, and the object store of the driver that the settings name.
+Result<objects::LockDefault> lock_default(const config::Settings& settings);
 Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings);
 std::string public_url(const config::Settings& settings);
 // Issuer of our tokens.

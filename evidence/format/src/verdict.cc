@@ -31,6 +31,7 @@ json::Value bundle_json(const Seal& seal) {
                                          {"engine_version", f.engine_version},
                                          {"worm_level", f.worm_level}});
   if (!f.trace_id.empty()) out.set("trace_id", f.trace_id);
+  if (!f.worm_probe_sha256.empty()) out.set("worm_probe_sha256", f.worm_probe_sha256);
   if (f.retain_until.micros() != 0) out.set("retain_until", f.retain_until.rfc3339_seconds());
   return out;
 }

@@ -18,6 +18,7 @@
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
+#include "worm_watch.h"
 
 namespace stella::evidence {
 namespace {
@@ -27,6 +28,7 @@ constexpr telemetry::Counter kSealed{contracts::metrics::kEvidenceSealed};
 constexpr std::uint64_t kItemsBytes = 256u << 20;
 constexpr std::uint64_t kSmallFile = 16u << 20;
 constexpr std::uint64_t kBundleBytes = 64ull << 30;
+constexpr std::chrono::seconds kLongestLock = std::chrono::hours(24) * 36'499;  // stores take a hundred years at most
 
 struct Row {
   TenantId tenant;
@@ -88,14 +90,36 @@ class TempFile {
   Fd fd_;
 };
 
-Result<objects::ObjectLock> lock_of_case(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const CaseId& case_id) {
-  const auto rows = STELLA_TRY(tx.query("SELECT EXISTS (SELECT FROM evidence_holds WHERE tenant_id = $1 AND case_id = $2 AND released_at IS NULL)", {tenant, case_id.str()}));
-  objects::ObjectLock out;
-  out.legal_hold = rows.boolean(0, 0);
+// How long a bundle that is sealed now is kept, and its case's hold.
+struct Terms {
+  bool held = false;
+  Timestamp retain_until;  // zero: nothing says so yet
+};
+
+Result<Terms> terms_of(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const CaseId& case_id, const LockerOptions& options, Timestamp sealed_at) {
+  const auto rows = STELLA_TRY(tx.query("SELECT EXISTS (SELECT FROM evidence_holds WHERE tenant_id = $1 AND case_id = $2 AND released_at IS NULL), "
+                                        "(SELECT greatest(retain_until, incident_until) FROM evidence_cases WHERE tenant_id = $1 AND case_id = $2)",
+                                        {tenant, case_id.str()}));
+  Terms out;
+  out.held = rows.boolean(0, 0);
+  if (!rows.is_null(0, 1)) out.retain_until = rows.timestamp(0, 1);
+  if (options.keep_from == "sealed" && options.keep.count() > 0) out.retain_until = std::max(out.retain_until, sealed_at + options.keep);
   return out;
 }
 
-SealFacts facts_of(const Row& row) {
+// What comes into a held case is held from its first moment, and what has a retention is locked from its first moment; holds and retention of
+// later reach it by the keeper. A store that does not keep locks is not asked for one: some refuse the object then.
+objects::ObjectLock lock_for(const Terms& terms, const LockerOptions& options, const std::optional<WormWatch::Seen>& worm, Timestamp now) {
+  objects::ObjectLock out;
+  out.legal_hold = terms.held;
+  const Timestamp until = std::min(std::max(terms.retain_until, now + options.lock.keep), now + kLongestLock);
+  if (!worm || worm->level == objects::WormLevel::kPlain || terms.retain_until <= now) return out;
+  out.mode = options.lock.mode == objects::LockMode::kNone ? objects::LockMode::kGovernance : options.lock.mode;
+  out.retain_until = until;
+  return out;
+}
+
+SealFacts facts_of(const Row& row, Timestamp sealed_at) {
   SealFacts f;
   f.bundle_id = row.bundle;
   f.tenant_id = row.tenant;
@@ -104,7 +128,7 @@ SealFacts facts_of(const Row& row) {
   f.kind = row.kind;
   f.resource_id = row.resource_id;
   f.trace_id = row.trace;
-  f.sealed_at = Timestamp::now();
+  f.sealed_at = sealed_at;
   f.request_sha256 = crypto::sha256(row.request);
   f.product_version = STELLA_VERSION;
   f.engine_version = STELLA_VERSION;
@@ -114,7 +138,7 @@ SealFacts facts_of(const Row& row) {
 }  // namespace
 
 Locker::Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Signer> signer, LockerOptions options)
-    : pool_(pool), store_(store), signer_(std::move(signer)), options_(std::move(options)) {}
+    : pool_(pool), store_(store), signer_(std::move(signer)), options_(std::move(options)), worm_(std::make_unique<WormWatch>(options_.store_name, options_.probe_every)) {}
 
 Locker::~Locker() { stop(); }
 
@@ -146,6 +170,8 @@ void Locker::loop() {
 }
 
 Result<int> Locker::round() {
+  // Without an answer bundles are sealed as well: their seals say W0, and no probe.
+  if (const auto looked = worm_->look(pool_, store_); !looked) kLog.warn("the store could not be probed, it will be tried again", {f::error(looked.error())});
   std::vector<std::pair<TenantId, BundleId>> built;
   {
     auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
@@ -188,8 +214,9 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span("evidence.seal", telemetry::SpanKind::kInternal, {f::bundle_id(row.bundle), f::case_id(row.case_id)});
 
-  // What comes into a held case is held from its first moment; a hold that is placed meanwhile reaches it by the keeper.
-  const objects::ObjectLock lock = STELLA_TRY(lock_of_case(tx, row.tenant, row.case_id));
+  const Timestamp sealed_at = Timestamp::now();
+  const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
+  const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
   const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
@@ -209,7 +236,12 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     input.items_ndjson = items;
     input.bundle_key = key;
     input.signers = signers;
-    input.facts = facts_of(row);
+    input.facts = facts_of(row, sealed_at);
+    input.facts.retain_until = terms.retain_until;
+    if (const auto& worm = worm_->seen()) {
+      input.facts.worm_level = objects::to_string(worm->level);
+      input.facts.worm_probe_sha256 = worm->digest.hex();
+    }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
     input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
@@ -256,8 +288,8 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const std::string key_id = signer_->public_key().id().str();
   STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                            {row.bundle, row.tenant, row.case_id.str(), row.kind, seal.head.root, bundle_key_path, key_id, json::dump(json::Value::object({{"resource_id", row.resource_id}}))}));
-  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = now() WHERE tenant_id = $1 AND bundle_id = $2",
-                           {row.tenant, row.bundle, crypto::sha256(seal_text), digest, size}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = $6 WHERE tenant_id = $1 AND bundle_id = $2",
+                           {row.tenant, row.bundle, crypto::sha256(seal_text), digest, size, seal.facts.sealed_at}));
   timeline::Event event;
   event.kind = contracts::events::kEvidenceSealed;
   event.project = row.project;

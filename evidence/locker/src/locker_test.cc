@@ -9,6 +9,7 @@
 
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
+#include "stella/evidence/format/seal.h"
 #include "stella/services/export.h"
 #include "stella/services/ledger.h"
 #include "stella/testing/job_runner.h"
@@ -120,6 +121,49 @@ TEST_F(Locking, AnEvaluationBecomesASealedBundle) {
   EXPECT_EQ(events("evidence.exported"), "0");
   ASSERT_TRUE(e.commit().has_value());
   EXPECT_EQ(events("evidence.exported"), "1");
+}
+
+TEST_F(Locking, TheSealSaysWhatTheStoreKeepsAndHowLong) {
+  const BundleId id = sealed();
+  const std::string key = object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "manifest.json");
+  const Seal seal = parse_seal(store_->get(key, 1 << 20).value()).value();
+  // A file system whose files our process alone protects.
+  EXPECT_EQ(seal.facts.worm_level, "W1");
+  const TenantId platform = TenantId::parse(kPlatformTenant).value();
+  const Sha256 digest = Sha256::parse(seal.facts.worm_probe_sha256).value();
+  const std::string transcript = store_->get(object_key::object(platform, digest), 1 << 20).value();
+  EXPECT_EQ(crypto::sha256(transcript), digest);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE tenant_id = 'platform' AND convert_from(entry, 'UTF8') LIKE '%\"kind\":\"store.probed\"%' AND convert_from(entry, 'UTF8') LIKE '%\"level\":\"W1\"%' "
+                    "AND convert_from(entry, 'UTF8') LIKE '%" + digest.hex() + "%'"),
+            "1");
+  // Locked for as long as it says from the first moment: no keeper has run.
+  EXPECT_EQ(seal.facts.retain_until, seal.facts.sealed_at + std::chrono::hours(24 * 365));
+  const objects::ObjectLock lock = store_->lock_state(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "bundle.tgz")).value();
+  EXPECT_EQ(lock.mode, objects::LockMode::kGovernance);
+  EXPECT_GE(lock.retain_until, seal.facts.retain_until);
+  EXPECT_LE(lock.retain_until, seal.facts.retain_until + std::chrono::seconds(1));
+  EXPECT_EQ(column(id, "sealed_at = '" + seal.facts.sealed_at.rfc3339() + "'"), "t");
+  // Within a day it is not asked again.
+  sealed("CASE-1", true);
+  EXPECT_EQ(events("store.probed"), "1");
+}
+
+TEST_F(Locking, ACaseThatIsKeptLongerKeepsWhatComesIntoIt) {
+  db_.sql("INSERT INTO evidence_cases (tenant_id, case_id, retain_until) VALUES ('acme', 'CASE-9', '2090-01-01T00:00:00Z')");
+  LockerOptions options{root_ + "/tmp", "secret", std::chrono::milliseconds(250)};
+  options.keep_from = "case_closed";
+  locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, options);
+  const auto seal_of = [&](const BundleId& id, std::string_view case_id) {
+    return parse_seal(store_->get(object_key::evidence(acme_, CaseId::parse(case_id).value(), id, "manifest.json"), 1 << 20).value()).value();
+  };
+  const auto lock_of = [&](const BundleId& id, std::string_view case_id) { return store_->lock_state(object_key::evidence(acme_, CaseId::parse(case_id).value(), id, "bundle.tgz")).value(); };
+  const BundleId kept = sealed("CASE-9");
+  EXPECT_EQ(seal_of(kept, "CASE-9").facts.retain_until.rfc3339_seconds(), "2090-01-01T00:00:00Z");
+  EXPECT_EQ(lock_of(kept, "CASE-9").retain_until.rfc3339_seconds(), "2090-01-01T00:00:00Z");
+  // The clock of this one has not started: nothing is promised.
+  const BundleId open = sealed("CASE-1");
+  EXPECT_EQ(seal_of(open, "CASE-1").facts.retain_until, Timestamp{});
+  EXPECT_EQ(lock_of(open, "CASE-1").mode, objects::LockMode::kNone);
 }
 
 TEST_F(Locking, ARequestIsMadeOnceUntilAskedAgain) {

@@ -77,7 +77,15 @@ struct LockerOptions {
   std::string temp_dir;         // on the store's file system: a bundle is written there first
   std::string tenant_secret;    // root secret of salts; per tenant by derivation
   std::chrono::milliseconds poll{250};
+  // What seals and the first lock of a bundle say about retention; the keeper (keeper.h) has the same two, and goes on from there.
+  std::chrono::seconds keep = std::chrono::hours(24 * 365);
+  std::string keep_from = "sealed";      // "sealed", or an event that has not happened when the bundle is sealed
+  objects::LockDefault lock{};           // of the store's driver: a bundle is never locked for less
+  std::string store_name = "posix";      // in store.probed
+  std::chrono::seconds probe_every = std::chrono::hours(24);
 };
+
+class WormWatch;
 
 class Locker {
  public:
@@ -86,7 +94,8 @@ class Locker {
   void start();
   void stop();
   void wake();
-  // Seals what is built; how many. One thread at a time per process, any number of processes.
+  // Seals what is built; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
+  // processes.
   Result<int> round();
 
  private:
@@ -97,6 +106,7 @@ class Locker {
   objects::Store& store_;
   std::shared_ptr<const crypto::Signer> signer_;
   LockerOptions options_;
+  std::unique_ptr<WormWatch> worm_;
   std::atomic<bool> stopping_{false};
   Mutex mutex_;
   CondVar changed_;
