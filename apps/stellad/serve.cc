@@ -203,6 +203,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   options.keep_from = settings.text("evidence.keep_from");
   options.lock = STELLA_TRY(lock_default(settings));
   options.store_name = settings.text("objects.driver");
+  options.stamper = STELLA_TRY(open_stamper(settings));
   p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, std::move(key), std::move(options));
   p.locker->start();
   evidence::KeeperOptions keep;
@@ -281,6 +282,8 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.provisioner = std::make_unique<authority::Provisioner>(*p.authority_pool);
   p.services = std::unique_ptr<web::Services>(new web::Services{*p.web_pool, *p.authority, *p.provisioner, *p.store, settings.text("data_dir") + "/tmp", [&p] { return p.health.parts(); }, [&p] { return p.health.bus_connected(); }});
   p.services->log_key = STELLA_TRY(log_public_key(settings));
+  if (const auto stamper = STELLA_TRY(open_stamper(settings))) p.services->time_trust = stamper->trust();
+  p.services->time_threshold = std::max<std::size_t>(1, static_cast<std::size_t>(settings.integer("time.required")));
   // Only where this process seals too, so that it has the key anyway.
   if (p.locker) p.services->evidence_signer = STELLA_TRY(load_key(settings, "evidence"));
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };

@@ -74,6 +74,17 @@ Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& setti
   return objects::open_s3_store(options);
 }
 
+Result<std::shared_ptr<evidence::Stamper>> open_stamper(const config::Settings& settings) {
+  evidence::StamperOptions options;
+  options.authorities = STELLA_TRY(evidence::parse_authorities(settings.text("time.authorities")));
+  options.required = static_cast<std::size_t>(settings.integer("time.required"));
+  if (options.authorities.empty() && options.required == 0) return std::shared_ptr<evidence::Stamper>();
+  if (settings.text("time.roots").empty()) return Error(base_errors::kInvalid, "time authorities need roots that their certificates lead to").with("field", std::string("time.roots")).with("expected", std::string("a PEM file"));
+  options.roots_pem = STELLA_TRY(read_file(settings.text("time.roots"), 1 << 20));
+  options.timeout = std::chrono::milliseconds(settings.integer("time.timeout"));
+  return evidence::Stamper::make(std::move(options));
+}
+
 std::string public_url(const config::Settings& settings) {
   if (!settings.text("http.public_url").empty()) return settings.text("http.public_url");
   return "http://" + settings.text("http.address") + ":" + std::to_string(settings.integer("http.port"));

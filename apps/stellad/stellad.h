@@ -7,6 +7,7 @@
 #include "stella/base/result.h"
 #include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
+#include "stella/evidence/locker/stamper.h"
 #include "stella/platform/config.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
@@ -40,6 +41,8 @@ Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings
 // What new objects are locked with, and the object store of the driver that the settings name.
 Result<objects::LockDefault> lock_default(const config::Settings& settings);
 Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings);
+// The time authorities that the settings name; null where they name none.
+Result<std::shared_ptr<evidence::Stamper>> open_stamper(const config::Settings& settings);
 std::string public_url(const config::Settings& settings);
 // Issuer of our tokens.
 std::string issuer(const config::Settings& settings);

@@ -117,6 +117,11 @@ void commit_items(const SealInput& input, SealedBundle& out) {
   out.root_merkle = root_text(out.head.size, out.head.root);
 }
 
+Result<void> add_beside(BagFiles& files, const std::string& path, std::string bytes) {
+  if (is_envelope_path(path) && files.emplace(path, std::move(bytes)).second) return {};
+  return Error(base_errors::kInvalid, "not a file that can stand beside the leaves").with("path", path);
+}
+
 Result<void> sign_seal(const SealInput& input, SealedBundle& out, BagFiles& files) {
   out.seal_json = STELLA_TRY(make_seal(input.facts, out.head, out.items));
   const auto envelope = STELLA_TRY(crypto::dsse_sign(kInTotoPayloadType, out.seal_json, input.signers));
@@ -126,6 +131,11 @@ Result<void> sign_seal(const SealInput& input, SealedBundle& out, BagFiles& file
     std::string bundle = STELLA_TRY(make_sigstore_bundle(single));
     files["attest/seal." + input.signers[i]->public_key().keyid8() + ".sigstore.json"] = std::move(bundle);
   }
+  if (!input.stamp) return {};
+  std::vector<std::string_view> signatures;
+  for (const auto& signature : envelope.signatures) signatures.push_back(signature.sig);
+  auto stamped = STELLA_TRY(input.stamp(signatures));
+  for (auto& [name, bytes] : stamped) STELLA_TRY_VOID(add_beside(files, "time/" + name, std::move(bytes)));
   return {};
 }
 
@@ -148,10 +158,7 @@ std::string bag_info(const SealInput& input, const std::vector<Item>& items) {
 // Everything but the leaves, the two manifests last.
 Result<BagFiles> envelope_files(const SealInput& input, SealedBundle& out) {
   BagFiles files;
-  for (const auto& [path, bytes] : input.extra_files) {
-    if (!is_envelope_path(path) || !files.emplace(path, bytes).second)
-      return Error(base_errors::kInvalid, "not a file that can stand beside the leaves").with("path", path);
-  }
+  for (const auto& [path, bytes] : input.extra_files) STELLA_TRY_VOID(add_beside(files, path, bytes));
   STELLA_TRY_VOID(sign_seal(input, out, files));
   files["attest/seal.dsse.json"] = out.seal_dsse;
   files["evidence/seal.json"] = out.seal_json;

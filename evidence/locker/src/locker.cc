@@ -244,6 +244,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
     input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
+    if (options_.stamper) input.stamp = [this](std::span<const std::string_view> signatures) { return options_.stamper->stamp(signatures); };
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
     auto made = seal_bundle(input, sink);

@@ -2,6 +2,7 @@
 #include "stella/evidence/locker/locker.h"
 
 #include <gtest/gtest.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,11 +10,14 @@
 
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
+#include "stella/crypto/dsse.h"
+#include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/seal.h"
 #include "stella/services/export.h"
 #include "stella/services/ledger.h"
 #include "stella/testing/job_runner.h"
 #include "stella/testing/postgres.h"
+#include "test_time_authority.h"
 
 namespace stella::evidence {
 namespace {
@@ -164,6 +168,108 @@ TEST_F(Locking, ACaseThatIsKeptLongerKeepsWhatComesIntoIt) {
   const BundleId open = sealed("CASE-1");
   EXPECT_EQ(seal_of(open, "CASE-1").facts.retain_until, Timestamp{});
   EXPECT_EQ(lock_of(open, "CASE-1").mode, objects::LockMode::kNone);
+}
+
+TEST_F(Locking, AuthoritiesStampTheSignature) {
+  TimeAuthority first, second;
+  StamperOptions time;
+  time.authorities = {{"first", first.url()}, {"second", second.url()}};
+  time.roots_pem = first.roots() + second.roots();
+  time.pause = std::chrono::milliseconds(0);
+  const auto locking = [&](std::size_t required) {
+    time.required = required;
+    LockerOptions options{root_ + "/tmp", "secret", std::chrono::milliseconds(250)};
+    options.stamper = Stamper::make(time).value();
+    locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, options);
+  };
+  locking(2);
+  const BundleId id = sealed();
+  EXPECT_EQ(first.asked + second.asked, 2);
+
+  // The verdict, with both roots and with one.
+  const std::string file = path(id);
+  VerifyOptions options;
+  options.trust = trust_.keys;
+  const auto both = crypto::TimestampTrust::from_pem(time.roots_pem).value();
+  options.time_trust = &both;
+  options.time_threshold = 2;
+  const Verdict verdict = verify_bundle_file(file, options).value();
+  EXPECT_EQ(verdict.of(Dimension::kTime).outcome, Outcome::kPass) << verdict.of(Dimension::kTime).reason;
+  EXPECT_EQ(verdict.of(Dimension::kIntegrity).outcome, Outcome::kPass) << verdict.of(Dimension::kIntegrity).reason;
+  EXPECT_EQ(verdict.time_authorities.size(), 2u);
+  const auto one = crypto::TimestampTrust::from_pem(second.roots()).value();
+  options.time_trust = &one;
+  EXPECT_EQ(verify_bundle_file(file, options).value().of(Dimension::kTime).outcome, Outcome::kFail);
+
+  // Openssl's own opinion, on the signature as cosign and verify.sh take it.
+  const auto member = [&](std::string_view name) {
+    const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    FileSource source(fd.get());
+    return read_bundle_member(source, name, 1 << 20).value();
+  };
+  first.put("sig", crypto::dsse_parse(member("attest/seal.dsse.json")).value().signatures.at(0).sig);
+  first.put("1.tsr", member("time/1.tsr"));
+  first.put("2.tsr", member("time/2.tsr"));
+  first.put("chain.pem", member("time/chain.pem"));
+  EXPECT_NE(first.shell("openssl ts -verify -in 1.tsr -data sig -CAfile root.pem").find("Verification: OK"), std::string::npos);
+  EXPECT_EQ(first.shell("openssl ts -verify -in 2.tsr -data sig -CAfile root.pem").find("Verification: OK"), std::string::npos);
+  EXPECT_NE(first.shell("openssl ts -verify -in 2.tsr -data sig -CAfile chain.pem").find("Verification: OK"), std::string::npos);
+
+  // One is away: the seal waits for as many as are required, and is made once they answer.
+  second.away = true;
+  runner_->drain();
+  const BundleId waits = request("eval", evaluation_.str(), "CASE-1", true).value().bundle_id;
+  runner_->drain();
+  const auto refused = locker_->round();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), errors::kUnavailable) << refused.error().describe();
+  EXPECT_NE(refused.error().field("cause").find("second: "), std::string_view::npos) << refused.error().describe();
+  EXPECT_EQ(state(waits), "built");
+  EXPECT_FALSE(store_->stat(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), waits, "bundle.tgz")).has_value());
+  second.away = false;
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(waits), "sealed");
+
+  // None is required: one of two stamps, and then none.
+  second.away = true;
+  locking(0);
+  const auto tokens = [&](const BundleId& bundle) {
+    Trust trust = trust_;
+    trust.time = both;
+    auto t = tx();
+    const auto body = verify_stored(t, *store_, trust, bundle, TraceId::generate()).value();
+    for (const auto& d : body.items("dimensions"))
+      if (d.str("name") == "TIME") return std::string(d.str("outcome")) + " " + std::string(d.str("reason"));
+    return std::string();
+  };
+  EXPECT_TRUE(tokens(sealed("CASE-1", true)).starts_with("PASS signed no later than"));
+  first.away = true;
+  EXPECT_TRUE(tokens(sealed("CASE-1", true)).starts_with("NOT-CHECKED local clock only"));
+}
+
+TEST(Stamping, AnAuthorityThatIsAwayIsLeftAlone) {
+  TimeAuthority authority;
+  authority.away = true;
+  StamperOptions options;
+  options.authorities = {{"only", authority.url()}};
+  options.roots_pem = authority.roots();
+  options.pause = std::chrono::hours(1);
+  const auto stamper = Stamper::make(options).value();
+  const std::string_view signatures[] = {"one", "two"};
+  EXPECT_TRUE(stamper->stamp(signatures).value().empty());
+  EXPECT_EQ(authority.asked, 1);
+}
+
+TEST(Stamping, WhatCannotBeMeant) {
+  EXPECT_EQ(parse_authorities(" a=http://x/ , b=https://y/z?k=v ").value(), (std::vector<std::pair<std::string, std::string>>{{"a", "http://x/"}, {"b", "https://y/z?k=v"}}));
+  EXPECT_TRUE(parse_authorities("").value().empty());
+  for (const std::string_view bad : {"http://x/", "a=ftp://x", "a=", "=http://x", "a=http://x,a=http://y"}) EXPECT_EQ(parse_authorities(bad).error().field("field"), "time.authorities") << bad;
+  StamperOptions options;
+  EXPECT_EQ(Stamper::make(options).error().field("field"), "time.authorities");
+  options.authorities = {{"a", "http://127.0.0.1:9/"}};
+  EXPECT_FALSE(Stamper::make(options).has_value());  // no roots
+  options.required = 2;
+  EXPECT_EQ(Stamper::make(options).error().field("field"), "time.required");
 }
 
 TEST_F(Locking, ARequestIsMadeOnceUntilAskedAgain) {

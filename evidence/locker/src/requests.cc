@@ -63,6 +63,11 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
   VerifyOptions options;
   options.trust = trust.keys;
   options.trust_source = "evidence keys of this deployment";
+  if (trust.time) {
+    options.time_trust = &*trust.time;
+    options.time_source = "time.roots of this deployment";
+    options.time_threshold = trust.time_threshold;
+  }
   options.store = store;
   return verify_bundle(source, options);
 }

@@ -42,6 +42,9 @@ struct Services {
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   // Signs statements again for tools that know no batch. Null where this process does not seal.
   std::shared_ptr<const crypto::Signer> evidence_signer;
+  // Whom this deployment believes the time of a seal, and how many of them it takes.
+  std::optional<crypto::TimestampTrust> time_trust;
+  std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
   std::atomic<int> waiting{0};   // how many do
 };

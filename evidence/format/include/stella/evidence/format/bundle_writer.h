@@ -47,6 +47,9 @@ struct SealInput {
   std::string_view custody_events;    // custody/events.jsonl: one canonical event per line; may be empty
   // Further files below attest/, custody/, time/ or trust-hints/: (path, bytes).
   std::vector<std::pair<std::string, std::string>> extra_files;
+  // Called once the seal is signed, with the bytes of each signature (as in attest/seal.dsse.json, decoded); what it returns becomes time/<name>:
+  // "<n>.tsr", "chain.pem". An error ends the sealing. May be empty.
+  std::function<Result<std::vector<std::pair<std::string, std::string>>>(std::span<const std::string_view> signatures)> stamp;
   // Bytes of payload read so far, of twice its size; for progress. May be empty.
   std::function<void(std::uint64_t)> on_progress;
 };

@@ -21,7 +21,9 @@
 #include "stella/base/json.h"
 #include "stella/base/sync.h"
 #include "stella/crypto/keys.h"
+#include "stella/crypto/timestamp.h"
 #include "stella/evidence/format/verdict.h"
+#include "stella/evidence/locker/stamper.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 #include "stella/services/jobs.h"
@@ -48,6 +50,8 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
 // What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
 struct Trust {
   std::vector<crypto::PublicKey> keys;
+  std::optional<crypto::TimestampTrust> time = {};  // none: TIME is NOT-CHECKED
+  std::size_t time_threshold = 1;                   // how many different authorities must have stamped the seal
 };
 Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
 
@@ -83,6 +87,7 @@ struct LockerOptions {
   objects::LockDefault lock{};           // of the store's driver: a bundle is never locked for less
   std::string store_name = "posix";      // in store.probed
   std::chrono::seconds probe_every = std::chrono::hours(24);
+  std::shared_ptr<Stamper> stamper{};    // null: seals without timestamps
 };
 
 class WormWatch;
