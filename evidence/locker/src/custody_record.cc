@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::string_view kOfTraces =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index";
+// The same with the events of other traces that brought in one of these digests: documents are received once and used by many evaluations.
+constexpr std::string_view kOfTracesAndProducers =
+    "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND (e.trace_id = ANY($2::text[])"
+    " OR (e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
+    " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($3::text[])))) ORDER BY l.log_index";
 // Events of the knowledge base that put out one of these digests.
 constexpr std::string_view kProducers =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
@@ -47,8 +52,18 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
   kb.log = CustodyLog::kKnowledgeBase;
   kb.tenant = STELLA_TRY(TenantId::parse(kPlatformTenant));
   if (tenant == kb.tenant) return out;  // its own log has them
-  const auto events = STELLA_TRY(parse(out.tenant_.events));
+  // What the traces took in, the tenant itself may have received before; what it did not is the knowledge base's.
   std::set<std::string> wanted;
+  for (int depth = 0; depth < kDepth; ++depth) {
+    const std::size_t asked = wanted.size();
+    const auto events = STELLA_TRY(parse(out.tenant_.events));
+    for (const CustodyLink& broken : walk_custody(events).broken) wanted.insert(broken.sha256.hex());
+    if (wanted.size() == asked) break;
+    const std::vector<std::string> digests(wanted.begin(), wanted.end());
+    out.tenant_.add(STELLA_TRY(tx.query(kOfTracesAndProducers, {tenant, pg::Param::text_array(traces), pg::Param::text_array(digests)})));
+  }
+  wanted.clear();
+  const auto events = STELLA_TRY(parse(out.tenant_.events));
   for (const CustodyLink& broken : walk_custody(events).broken) wanted.insert(broken.sha256.hex());
   // What those events took in has producers of its own, up to what a feed gave.
   for (int depth = 0, asked = 0; depth < kDepth && static_cast<int>(wanted.size()) > asked; ++depth) {

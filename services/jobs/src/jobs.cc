@@ -32,6 +32,14 @@ timeline::Event job_event(std::string_view kind, std::string_view actor, const J
   return event;
 }
 
+// The inputs that were there before: what the caller made for this job is an output of the event, and not its input as well.
+std::vector<InputRef> taken(const Spec& spec) {
+  std::vector<InputRef> out;
+  for (const InputRef& input : spec.inputs)
+    if (std::none_of(spec.made.begin(), spec.made.end(), [&](const InputRef& made) { return made.sha256 == input.sha256; })) out.push_back(input);
+  return out;
+}
+
 // Emission differs by kind of transaction only in where the tenant comes from.
 Result<EventId> emit(pg::TenantTx& tx, const TenantId&, timeline::Event event) { return timeline::emit(tx, std::move(event)); }
 Result<EventId> emit(pg::SystemTx<pg::OrchestratorRole>& tx, const TenantId& tenant, timeline::Event event) {
@@ -56,7 +64,7 @@ Result<Scheduled> schedule_in(Tx& tx, const TenantId& tenant, const Spec& spec) 
        spec.resource_id, cached_from, spec.requested_by, spec.traceparent, spec.trace.hex(), g_max_attempts.load(), timeline::tracestate_of(spec.trace)}));
   json::Value details = json::Value::object({{"job_id", out.job_id.str()}, {"job_kind", spec.kind}, {"priority", spec.priority},
                                              {"params_sha256", crypto::sha256(params).hex()}, {"engine_version", STELLA_VERSION},
-                                             {"cached", out.cached}, {"inputs", digest_list(spec.inputs)}});
+                                             {"cached", out.cached}, {"inputs", digest_list(taken(spec))}});
   if (!spec.made.empty()) details.set("outputs", digest_list(spec.made));
   STELLA_TRY_VOID(emit(tx, tenant, job_event(contracts::events::kJobScheduled, spec.requested_by, out.job_id, &spec, spec.trace, std::move(details))));
   tx.on_commit(wake);

@@ -152,5 +152,18 @@ TEST_F(Jobs, LongListsTravelAsOneDigest) {
   EXPECT_FALSE(inputs_from_json(R"([{"name":"a","sha256":"zz","tenant":"acme"}])").has_value());
 }
 
+TEST_F(Jobs, WhatWasMadeForAJobIsAnOutputOfItsEventOnly) {
+  Spec s = spec();
+  s.inputs = {{"there.bin", crypto::sha256("there"), acme_}, {"made.bin", crypto::sha256("made"), acme_}};
+  s.made = {s.inputs.back()};
+  const JobId job = scheduled(s).job_id;
+  const std::string details = db_.sql("SELECT (convert_from(entry, 'UTF8')::jsonb->'details')::text FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%job.scheduled%" + job.str() + "%'");
+  const json::Value event = json::parse(details).value();
+  ASSERT_EQ(event.items("inputs").size(), 1u) << details;
+  EXPECT_EQ(event.items("inputs")[0].str("name"), "there.bin");
+  ASSERT_EQ(event.items("outputs").size(), 1u) << details;
+  EXPECT_EQ(event.items("outputs")[0].str("name"), "made.bin");
+}
+
 }  // namespace
 }  // namespace stella::jobs
