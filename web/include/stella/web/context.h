@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "stella/crypto/ed25519.h"
+#include "stella/crypto/keys.h"
+#include "stella/crypto/timestamp.h"
 #include "stella/base/json.h"
 #include "stella/platform/http_server.h"
 #include "stella/platform/objects.h"
