@@ -454,6 +454,16 @@ def check_attestations(api, c, done, export):
     api.report.check("a statement passes for its subject", good["result"] == "pass", repr(good))
     bad = api.call("another subject", "verify_attestation", c, 200, {"attestation_id": one["attestation_id"], "subject_digest": "0" * 64})
     api.report.check("and fails for another", bad["result"] == "fail", repr(bad))
+    # A decision's statements are members of one batch; the control plane signs one alone for tools that know no batch.
+    stated = api.call("of an evaluation", "list_attestations", c, 200, query="subject_id=" + done["evaluation_id"])["items"]
+    vsa = [i for i in stated if i["predicate_type"] == "https://slsa.dev/verification_summary/v1"][0]
+    member = api.call("of a batch", "get_attestation", c, 200, attestation_id=vsa["attestation_id"])
+    api.report.check("a document of a batch is read and verified", (member["form"], member["signed"], member["verdict"]["result"]) == ("batch", "stored", "pass"), repr(member))
+    good = api.call("a document of a batch", "verify_attestation", c, 200, {"statement": member["bundle"], "subject_digest": vsa["subject_digest"]})
+    api.report.check("and passes for its subject when it is sent", good["result"] == "pass", repr(good))
+    alone = api.call("of a batch, alone", "get_attestation", c, 200, attestation_id=vsa["attestation_id"], query="form=sigstore")
+    api.report.check("alone it is signed for this request, over the same statement", (alone["form"], alone["signed"]) == ("sigstore", "on_demand") and alone["statement"] == member["statement"], repr(alone))
+    api.call("no such form", "get_attestation", c, 422, attestation_id=vsa["attestation_id"], query="form=pdf")
     api.call("rubbish", "verify_attestation", c, 200, {"statement": "rubbish", "subject_digest": "0" * 64})
     api.call("unknown attestation", "verify_attestation", c, 404, {"attestation_id": NOBODY, "subject_digest": "0" * 64})
     api.call("not a digest", "verify_attestation", c, 422, {"subject_digest": "abc"})

@@ -8,10 +8,12 @@
 #include <filesystem>
 #include <set>
 
+#include "stella/base/file.h"
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/predicates.h"
 #include "stella/provenance/decision.h"
+#include "stella/provenance/enclose.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/postgres.h"
 
@@ -133,6 +135,45 @@ TEST_F(Attesting, SeveralStatementsAreOneSignature) {
     EXPECT_FALSE(evidence::verify_statement(json::dump(doc), {.trust = trust}).has_value());
   }
   EXPECT_EQ(batches.size(), 1u);
+}
+
+// The bundle of an evaluation gets what was stated about it, each alone; what was changed in the store is not enclosed.
+TEST_F(Attesting, StatementsAreEnclosedAsSigstoreBundles) {
+  JobProvenance p = job();
+  DecisionFacts facts;
+  facts.sbom = {.name = "sbom", .sha256 = crypto::sha256("sbom")};
+  facts.sbom_id = SbomId::generate().str();
+  facts.policy_version = "default@0123456789ab";
+  facts.advisories_as_of = facts.started_at = facts.finished_at = Timestamp::now();
+  auto tx = pg::SystemTx<pg::OrchestratorRole>::open(pool_);
+  ASSERT_TRUE(attest_job(*tx, *store_, key_, p, decision_statements(facts, {}, {}).value()).has_value());
+  JobProvenance link = p;
+  link.job_id = JobId::generate();
+  link.kind = "advisory.link";
+  ASSERT_TRUE(attest_job(*tx, *store_, key_, link).has_value());
+  ASSERT_TRUE(tx->commit().has_value());
+  pg::SystemPool<pg::LockerRole> lockers(db_.options("stella_locker"));
+  const crypto::KeyPair sealing = crypto::KeyPair::generate().value();  // another evidence key by then
+  const std::vector<crypto::PublicKey> trust{key_.public_key()};
+  const auto enclosed = [&] {
+    auto reading = pg::SystemTx<pg::LockerRole>::open(lockers);
+    return evaluation_statements(*reading, *store_, sealing, trust, acme_, p.subject_id);
+  };
+  const auto files = enclosed();
+  ASSERT_TRUE(files.has_value()) << files.error().describe();
+  std::string names;
+  for (const auto& [name, bytes] : *files) {
+    names += name.substr(7, name.find('.') - 7) + " ";
+    const std::vector<crypto::PublicKey> sealer{sealing.public_key()};
+    const auto verified = evidence::verify_statement(bytes, {.trust = sealer});
+    ASSERT_TRUE(verified.has_value()) << name << verified.error().describe();
+    EXPECT_TRUE(evidence::parse_attestation(bytes).has_value()) << name;
+    EXPECT_TRUE(name.find("provenance") == std::string::npos || verified->bytes.find(p.job_id.str()) != std::string::npos) << "that of the job which decided";
+  }
+  EXPECT_EQ(names, "svr vulns provenance vsa ");
+  const std::string path = db_.sql("SELECT DISTINCT a.statement_path FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id WHERE f.predicate_type = '" + std::string(evidence::kSvrPredicate) + "'");
+  ASSERT_TRUE(write_file_durable(root_ + "/" + path, "{}").has_value());
+  EXPECT_FALSE(enclosed().has_value());
 }
 
 TEST_F(Attesting, NothingIsStatedAboutAJobThatMadeNothing) {
