@@ -37,6 +37,7 @@ CREATE TABLE evidence_retention (         -- one row per sealed bundle
   lock_held boolean NOT NULL DEFAULT false,  -- the store's bit may be on because of us: one that others set is not ours to lift
   wanted bigint NOT NULL DEFAULT 1,       -- counts what changed; the store has it where applied is the same
   applied bigint NOT NULL DEFAULT 0,
+  not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the store refused a lock: tried again from here on
   checked_at timestamptz NOT NULL DEFAULT '-infinity',  -- when the store's locks were last looked at
   PRIMARY KEY (tenant_id, bundle_id)
 );

@@ -81,9 +81,12 @@ void Keeper::loop() {
 
 Result<int> Keeper::round() {
   STELLA_TRY_VOID(believe_clock());
-  int done = STELLA_TRY(adopt());
-  done += STELLA_TRY(reconcile());
-  return done + STELLA_TRY(dispose());
+  const int adopted = STELLA_TRY(adopt());
+  // A store that refuses a lock is no reason to leave the rest undone.
+  auto followed = reconcile();
+  const int moved = STELLA_TRY(dispose());
+  if (!followed) return followed;
+  return adopted + *followed + moved;
 }
 
 Result<void> Keeper::believe_clock() {

@@ -9,10 +9,11 @@ namespace {
 
 constexpr telemetry::Logger kLog{"evidence.keeper"};
 constexpr int kBundlesPerRound = 256;
+constexpr std::chrono::microseconds kPause = std::chrono::minutes(1);
 
 constexpr std::string_view kDue =
-    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE applied < wanted ORDER BY tenant_id, bundle_id LIMIT 256) UNION "
-    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE checked_at < $1 ORDER BY checked_at LIMIT 256)";
+    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE applied < wanted AND not_before <= $2 ORDER BY tenant_id, bundle_id LIMIT 256) UNION "
+    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE checked_at < $1 AND not_before <= $2 ORDER BY checked_at LIMIT 256)";
 // One at a time, or the slower of two would write what the faster one had overtaken.
 constexpr std::string_view kAlone = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 6))";
 constexpr std::string_view kWanted =
@@ -50,7 +51,7 @@ Result<bool> bring(objects::Store& store, const std::string& key, const Wanted& 
 
 Result<int> Keeper::reconcile() {
   std::vector<std::pair<TenantId, BundleId>> due;
-  const auto rows = STELLA_TRY(Tx::read(pool_, kDue, {options_.now() - options_.look_again}));
+  const auto rows = STELLA_TRY(Tx::read(pool_, kDue, {options_.now() - options_.look_again, options_.now()}));
   for (int i = 0; i < rows.size() && i < kBundlesPerRound; ++i) due.emplace_back(STELLA_TRY(TenantId::parse(rows.text(i, 0))), STELLA_TRY(BundleId::parse(rows.text(i, 1))));
   int done = 0;
   std::optional<Error> trouble;
@@ -61,12 +62,20 @@ Result<int> Keeper::reconcile() {
       done += *one ? 1 : 0;
       continue;
     }
-    // One bundle whose locks cannot be set now must not keep the hold from those behind it.
-    kLog.warn("the store's locks of a bundle are not what they should be", {f::bundle_id(bundle), f::error(one.error())});
+    // One bundle whose locks cannot be set now must not keep the hold from those behind it. A store that cannot lock at all is told of once in
+    // a round: the rows forbid the deletion all the same.
+    if (!trouble) kLog.warn("the store's locks of a bundle are not what they should be", {f::bundle_id(bundle), f::error(one.error())});
     trouble = std::move(one.error());
+    STELLA_TRY_VOID(postpone(tenant, bundle));
   }
   if (trouble) return std::move(*trouble);
   return done;
+}
+
+Result<void> Keeper::postpone(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET not_before = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, options_.now() + kPause}));
+  return tx.commit();
 }
 
 Result<bool> Keeper::reconcile_one(const TenantId& tenant, const BundleId& bundle) {

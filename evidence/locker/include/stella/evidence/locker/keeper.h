@@ -65,6 +65,7 @@ class Keeper {
   Result<int> adopt();
   Result<int> reconcile();
   Result<bool> reconcile_one(const TenantId& tenant, const BundleId& bundle);
+  Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
   Result<int> dispose();
   struct Doomed;
   Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
