@@ -364,6 +364,7 @@ Result<void> serve(const config::Settings& settings) {
   }
   kLog.info("stopping");
   if (p.server) p.server->drain(Deadline::after(milliseconds(settings.integer("http.drain_timeout"))));
+  if (p.services) p.services->streams.stop();
   p.server.reset();
   timeline::set_wake_hook({});
   jobs::set_wake_hook(nullptr);

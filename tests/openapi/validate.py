@@ -378,6 +378,11 @@ def check_evidence(api, c, done, export):
     api.call("list", "list_evidence", c, 200, query="case=CASE-1&kind=eval&limit=1")
     bundle = made[0]["bundle_id"]
     for each in made:
+    api.call("from now on", "stream_timeline", c, 200)
+    stream = api.call("from the beginning", "stream_timeline", c, 200, query="from_index=0&kind=policy.*")
+    api.report.check("a stream begins at once", stream.text.startswith(": following"), repr(stream))
+    api.call("an option of the list", "stream_timeline", c, 422, query="limit=5")
+    api.call("not an id", "stream_timeline", c, 422, headers={"Last-Event-ID": "x"})
         reply = api.call("verdict of " + each["kind"], "get_evidence", c, 200, bundle_id=each["bundle_id"])
         api.report.check(f"a sealed {each['kind']} bundle verifies", reply["verdict"]["result"] == "pass", repr(reply["verdict"]))
     out = api.call("bytes", "export_evidence", c, 200, {"recipient": "auditor"}, bundle_id=bundle)

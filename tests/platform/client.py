@@ -33,6 +33,17 @@ class Reply:
         return f"{self.status} {self.text[:600]}"
 
 
+def first_message(response):
+    """A stream of events has no end: its first message, or its first comment."""
+    out = b""
+    while not out.endswith(b"\n\n"):
+        line = response.readline()
+        if not line:
+            break
+        out += line
+    return out
+
+
 class Client:
     def __init__(self, url, token=None, timeout=150):
         self.host, self.port = urllib.parse.urlsplit(url).netloc.split(":")
@@ -57,7 +68,7 @@ class Client:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before the body was read: the reply may be there all the same
             r = connection.getresponse()
-            return Reply(r.status, {k.lower(): v for k, v in r.getheaders()}, r.read())
+            return Reply(r.status, {k.lower(): v for k, v in r.getheaders()}, first_message(r) if r.getheader("content-type") == "text/event-stream" else r.read())
         except (OSError, http.client.HTTPException) as e:
             raise Unreachable(f"{method} {path}: {type(e).__name__} {e}") from e
         finally:

@@ -59,6 +59,7 @@ Result<http::Response> get_timeline_event(Context&);
 Result<http::Response> create_timeline_event(Context&);
 Result<http::Response> get_checkpoint(Context&);
 Result<http::Response> get_consistency_proof(Context&);
+Result<http::Response> stream_timeline(Context&);  // handlers_stream.cc
 Result<http::Response> get_inclusion_proof(Context&);
 
 // handlers_evidence.cc: evidence and attestations

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "handlers.h"
+#include "query_parameters.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 #include "stella/timeline/emit.h"
@@ -10,23 +11,6 @@
 #include "stella/timeline/query.h"
 
 namespace stella::web::handlers {
-namespace {
-
-Result<std::vector<std::pair<std::string, std::string>>> query_parameters(std::string_view query) {
-  std::vector<std::pair<std::string, std::string>> out;
-  while (!query.empty()) {
-    const std::size_t end = std::min(query.find('&'), query.size());
-    const std::string_view pair = query.substr(0, end);
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    std::string name = STELLA_TRY(percent_decode(pair.substr(0, equals), true));
-    std::string value = STELLA_TRY(percent_decode(pair.substr(std::min(equals + 1, pair.size())), true));
-    if (!name.empty()) out.emplace_back(std::move(name), std::move(value));
-    query.remove_prefix(std::min(end + 1, query.size()));
-  }
-  return out;
-}
-
-}  // namespace
 
 Result<http::Response> list_timeline(Context& ctx) {
   const auto parameters = STELLA_TRY(query_parameters(ctx.request.query));

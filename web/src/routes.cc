@@ -60,6 +60,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/timeline", kTenant, "timeline:read", 0, h::list_timeline},
     Route{"GET", "/timeline/:event_id", kTenant, "timeline:read", 0, h::get_timeline_event},
     Route{"GET", "/timeline/checkpoint", kTenant, "timeline:read", 0, h::get_checkpoint},
+    Route{"GET", "/timeline/stream", kTenant, "timeline:read", 0, h::stream_timeline},
     Route{"GET", "/timeline/proof", kTenant, "timeline:read", 0, h::get_consistency_proof},
     Route{"GET", "/timeline/:event_id/proof", kTenant, "timeline:read", 0, h::get_inclusion_proof},
     Route{"POST", "/timeline", kTenant, "timeline:write", kJson, h::create_timeline_event},

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "query_parameters.h"
 #include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/metrics.h"
@@ -31,15 +32,6 @@ constexpr telemetry::Counter kRejected{contracts::metrics::kHttpRejected};
 std::string_view status_class(int status) {
   static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
   return kClasses[std::clamp(status / 100, 1, 5) - 1];
-}
-
-Result<std::string> bearer(const http::Request& request) {
-  const std::string_view header = request.header("authorization");
-  constexpr std::string_view kScheme = "bearer ";
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  if (header.size() <= kScheme.size() || !std::equal(kScheme.begin(), kScheme.end(), header.begin(), [&](char a, char b) { return a == lower(b); }))
-    return Error(errors::kUnauthenticated, "a bearer token is needed");
-  return std::string(header.substr(kScheme.size()));
 }
 
 // The record of who may do what: on the request's span and in its line, whatever came of it. What a tenant's token was allowed or denied
@@ -86,7 +78,7 @@ telemetry::Admission admission_of(const http::Request& request, const authority:
 // Who asks: before the span begins, for only a known caller's trace is continued.
 Result<std::optional<authority::Principal>> identify(const Services& services, const http::Request& request, const Route& route) {
   if (route.access == Access::kPublic) return std::optional<authority::Principal>();
-  const std::string token = STELLA_TRY(bearer(request));
+  const std::string token = STELLA_TRY(bearer_token(request));
   authority::Principal principal = STELLA_TRY(services.authority.authenticate(token));
   return std::optional<authority::Principal>(std::move(principal));
 }

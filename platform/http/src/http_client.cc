@@ -44,6 +44,7 @@ struct Sink {
   ClientResponse response;
   std::uint64_t received = 0;
   bool over_limit = false;
+  bool ended = false;  // by on_body
   Fd file;
   std::string temp_path;
   std::optional<Error> error;
@@ -53,6 +54,14 @@ struct Sink {
   }
 
   bool accept(std::string_view bytes) {
+    if (request->on_body && is_success()) {
+      try {
+        ended = !request->on_body(bytes);
+      } catch (...) {  // not through curl's frames
+        error = Error(base_errors::kInternal, "the reader of the answer failed");
+      }
+      return !ended && !error;
+    }
     received += bytes.size();
     if (received > request->max_response_bytes) {
       over_limit = true;
@@ -260,14 +269,19 @@ Result<ClientResponse> perform(const ClientRequest& request, const Headers& more
   ::curl_easy_setopt(h, CURLOPT_WRITEDATA, &sink);
   ::curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
   ::curl_easy_setopt(h, CURLOPT_HEADERDATA, &sink);
-  ::curl_easy_setopt(h, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request.max_response_bytes));
   if (request.on_upload) {
     ::curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, on_progress);
     ::curl_easy_setopt(h, CURLOPT_XFERINFODATA, const_cast<ClientRequest*>(&request));
     ::curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
   }
+  if (request.on_body) {
+    ::curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    ::curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, 60L);
+  } else {
+    ::curl_easy_setopt(h, CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(request.max_response_bytes));
+  }
   const CURLcode code = ::curl_easy_perform(h);
-  if (code != CURLE_OK) return failure(code, request, sink);
+  if (code != CURLE_OK && !sink.ended) return failure(code, request, sink);
   STELLA_TRY_VOID(sink.commit());
   long status = 0;
   ::curl_easy_getinfo(h, CURLINFO_RESPONSE_CODE, &status);

@@ -87,6 +87,7 @@ class SessionStream : public Stream {
   explicit SessionStream(std::shared_ptr<Session> session);
   ~SessionStream() override { close(); }
   bool write(std::string bytes) override;
+  std::size_t waiting() const override { return shared->waiting; }
   void close() override;
 
   struct Shared {

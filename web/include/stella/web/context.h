@@ -22,6 +22,7 @@
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 #include "stella/services/authority.h"
+#include "stella/web/streams.h"
 
 namespace stella::web {
 
@@ -49,6 +50,7 @@ struct Services {
   std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
   std::atomic<int> waiting{0};   // how many do
+  Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
 // A member that a request's body may have.

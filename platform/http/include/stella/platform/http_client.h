@@ -26,6 +26,9 @@ struct ClientRequest {
   int max_redirects = 0;                           // followed for GET and HEAD only, http and https only
   std::string ca_file;                             // PEM; "" is the system's trust store
   std::function<void(std::uint64_t sent, std::uint64_t total)> on_upload;
+  // Gets the body of a 2xx answer piece by piece as it arrives, of any length; false ends the exchange, which counts as its proper end. It
+  // must not fetch itself. For event streams: with timeout 0 it may last, but kUnavailable where nothing came for a minute.
+  std::function<bool(std::string_view bytes)> on_body = {};
 };
 
 struct ClientResponse {

@@ -46,6 +46,8 @@ class Stream {
   // Queues bytes for the client. False, and nothing is sent, once the client is gone, the server drains, or more than 1 MiB waits for a
   // client that does not read (the connection is closed then): the writer lets go of the stream.
   virtual bool write(std::string bytes) = 0;
+  // Bytes that were written and that the client has not taken yet: who has much to send waits until this is small.
+  virtual std::size_t waiting() const = 0;
   // Ends the body properly. Dropping the last reference does the same.
   virtual void close() = 0;
 };
