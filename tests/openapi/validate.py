@@ -392,7 +392,9 @@ def check_evidence(api, c, done, export):
     api.report.check("every link of an evaluation leads to who made it", chain["complete"] is True and chain["steps"] and not chain["broken"], repr(chain["broken"]))
     gz = {"content-type": "application/gzip"}
     api.call("upload", "verify_evidence", c, 200, out.body, headers=gz)
-    api.call("by reference", "verify_evidence", c, 200, {"bundle_id": bundle})
+    reply = api.call("by reference", "verify_evidence", c, 200, {"bundle_id": bundle})
+    kept = next(d for d in reply["dimensions"] if d["name"] == "RETENTION-STATE")
+    api.report.check("the store says how it keeps the bundle", kept["outcome"] == "PASS" and kept["trust_input"] == "the object store", repr(kept))
     api.call("unknown bundle", "verify_evidence", c, 404, {"bundle_id": NOBODY})
     api.call("no gzip", "verify_evidence", c, 400, b"nonsense", headers=gz)
     changed = gzip.compress(gzip.decompress(out.body).replace(b"CycloneDX", b"CycloneDY", 1))
