@@ -1,0 +1,67 @@
+// The life of the evidence key: its signed events (crypto/key_history.h) in the database, its private halves in the directory of keys.
+//
+//   <directory>/evidence.pem         signs; encrypted
+//   <directory>/evidence-<id8>.pem   signed before
+//   <directory>/evidence.next.pem    will sign: there only while a rotation is under way
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "stella/base/ids.h"
+#include "stella/base/json.h"
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/base/time.h"
+#include "stella/crypto/key_history.h"
+#include "stella/crypto/keys.h"
+#include "stella/platform/pg.h"
+
+namespace stella::authority {
+
+// All events as JSON lines (crypto/key_log.h); "" where there is none yet.
+Result<std::string> key_log(pg::SystemPool<pg::AuthorityRole>& pool);
+// As this deployment believes it: what it began without another key's word is a root. nullopt where there is no event yet.
+Result<std::optional<crypto::KeyHistory>> key_history(pg::SystemPool<pg::AuthorityRole>& pool);
+
+struct KeyRingOptions {
+  std::string directory;
+  std::string passphrase;
+  std::function<void(std::shared_ptr<const crypto::Signer>)> use{};  // called with the new key once a rotation is durable
+};
+
+// Thread-safe. Whoever changes keys in several processes at once is put in a row by the database.
+class KeyRing {
+ public:
+  KeyRing(pg::SystemPool<pg::AuthorityRole>& pool, KeyRingOptions options) : pool_(pool), options_(std::move(options)) {}
+
+  // Ends a rotation that was broken off: forward where its events are there, else back. Asks the database only where one was under way.
+  Result<void> settle();
+  // The first events of the key that signs, where there are none: it is a root.
+  Result<void> begin(TraceId trace);
+
+  // A new key, signed in by the one before, which signs no more from here on; where that one was compromised, a new root. Its id.
+  Result<KeyId> rotate(std::string_view actor, TraceId trace);
+  // kConflict for the key that signs now, and for one that is retired or compromised already; kNotFound.
+  Result<void> retire(const KeyId& key, std::string_view reason, std::string_view actor, TraceId trace);
+  // Signatures from `since` on (not after now) do not count. False where an earlier or the same date stands already. kNotFound.
+  Result<bool> compromise(const KeyId& key, Timestamp since, std::string_view reason, std::string_view actor, TraceId trace);
+
+ private:
+  using Tx = pg::SystemTx<pg::AuthorityRole>;
+  struct Open;
+  Result<Open> open();
+  Result<void> append(Open& open, const crypto::KeyEvent& event, std::span<const crypto::Signer* const> signers, bool root, json::Value details, std::string_view actor, TraceId trace);
+  Result<void> switch_files(const std::string& old8);
+  std::string path(std::string_view name) const { return options_.directory + "/" + std::string(name); }
+
+  pg::SystemPool<pg::AuthorityRole>& pool_;
+  KeyRingOptions options_;
+  Mutex mutex_;
+};
+
+}  // namespace stella::authority

@@ -1,0 +1,135 @@
+// The evidence key's life on a real database and real files: rotation, compromise, a crash between commit and switch, and what a verifier makes of it.
+#include "stella/services/key_ring.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "stella/base/file.h"
+#include "stella/contracts/errors.h"
+#include "stella/crypto/key_log.h"
+#include "stella/services/authority.h"
+#include "stella/testing/postgres.h"
+
+namespace stella::authority {
+namespace {
+
+namespace errors = contracts::errors;
+using crypto::Counting;
+
+class Ring : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/stella-keys-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    const auto key = crypto::KeyPair::generate().value();
+    ASSERT_TRUE(key.save(directory_ + "/evidence.pem", "pass").has_value());
+    first_ = key.public_key().id();
+    ASSERT_TRUE(Provisioner(pool_).introduce_key(key.public_key(), "evidence", TraceId::generate()).has_value());
+    ring_ = std::make_unique<KeyRing>(pool_, KeyRingOptions{directory_, "pass", [this](std::shared_ptr<const crypto::Signer> key) { used_ = std::move(key); }});
+    ASSERT_TRUE(ring_->settle().has_value());
+    ASSERT_TRUE(ring_->begin(TraceId::generate()).has_value());
+  }
+  void TearDown() override { (void)!std::system(("rm -rf '" + directory_ + "'").c_str()); }
+  crypto::PublicKey current() const { return crypto::KeyPair::load(directory_ + "/evidence.pem", "pass").value().public_key(); }
+  std::string state(const KeyId& key) { return db_.sql("SELECT state FROM signing_keys WHERE key_id = '" + key.str() + "'"); }
+  std::string events(std::string_view kind) { return db_.sql("SELECT count(*) FROM timeline_outbox WHERE tenant_id = 'platform' AND convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%'"); }
+  crypto::KeyHistory own() { return std::move(*key_history(pool_).value()); }
+  // As somebody reads it who has the text and trusts these keys.
+  Result<crypto::KeyHistory> read(std::set<KeyId> roots = {}) { return crypto::key_history_of(crypto::parse_key_log(key_log(pool_).value()).value(), std::move(roots)); }
+  KeyId rotate() {
+    const auto id = ring_->rotate("user:operator", TraceId::generate());
+    EXPECT_TRUE(id.has_value()) << id.error().describe();
+    return id.value();
+  }
+
+  testing::TestDatabase db_;
+  pg::SystemPool<pg::AuthorityRole> pool_{db_.options("stella_authority")};
+  std::string directory_;
+  KeyId first_;
+  std::unique_ptr<KeyRing> ring_;
+  std::shared_ptr<const crypto::Signer> used_;
+};
+
+TEST_F(Ring, ARotationIsSignedByOldAndNew) {
+  EXPECT_TRUE(ring_->begin(TraceId::generate()).has_value());  // again: nothing
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM key_events"), "2");
+  const Timestamp before = Timestamp::now();
+  const KeyId second = rotate();
+  const Timestamp after = Timestamp::now();
+  EXPECT_EQ(current().id(), second);
+  ASSERT_NE(used_, nullptr);
+  EXPECT_EQ(used_->public_key().id(), second);
+  EXPECT_EQ(state(first_), "retired");
+  EXPECT_EQ(state(second), "active");
+  EXPECT_EQ(events("key.introduced"), "2");
+  EXPECT_EQ(events("key.rotated"), "1");
+  EXPECT_EQ(crypto::PublicKey::from_pem(read_file(directory_ + "/evidence.pub", 4096).value()).value().id(), second);
+  EXPECT_NE(::access((directory_ + "/evidence.next.pem").c_str(), F_OK), 0);
+
+  const auto history = read();  // nobody but the log's own beginning is trusted
+  ASSERT_TRUE(history.has_value()) << history.error().describe();
+  EXPECT_EQ(history->counts(first_, before), Counting::kCounts);
+  EXPECT_EQ(history->counts(first_, after), Counting::kRetired);
+  EXPECT_EQ(history->counts(second, after), Counting::kCounts);
+  EXPECT_EQ(ring_->retire(first_, "", "user:operator", TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_EQ(ring_->retire(second, "", "user:operator", TraceId::generate()).error().code(), errors::kConflict);
+}
+
+TEST_F(Ring, WhatAThiefSignedDoesNotCount) {
+  const Timestamp stolen = Timestamp::now();
+  const KeyId second = rotate();
+  EXPECT_EQ(ring_->compromise(first_, Timestamp::now() + std::chrono::hours(1), "", "user:operator", TraceId::generate()).error().field("field"), "since");
+  EXPECT_EQ(ring_->compromise(crypto::KeyPair::generate().value().public_key().id(), stolen, "", "user:operator", TraceId::generate()).error().code(), base_errors::kNotFound);
+  EXPECT_TRUE(ring_->compromise(first_, stolen, "lost laptop", "user:operator", TraceId::generate()).value());
+  EXPECT_FALSE(ring_->compromise(first_, stolen, "", "user:operator", TraceId::generate()).value());
+  EXPECT_EQ(state(first_), "compromised");
+  EXPECT_EQ(events("key.compromised"), "1");
+  // The thief could have made the second key: whoever knows only the first does not take it, and a third begins anew.
+  EXPECT_EQ(read()->counts(second, Timestamp::now()), Counting::kNotActive);
+  EXPECT_EQ(read()->counts(first_, Timestamp::now()), Counting::kCompromised);
+  const KeyId third = rotate();
+  EXPECT_EQ(own().counts(third, Timestamp::now()), Counting::kCounts);
+  EXPECT_EQ(read()->counts(third, Timestamp::now()), Counting::kNotActive);
+  EXPECT_EQ(read({third})->counts(third, Timestamp::now()), Counting::kCounts);
+  const KeyId fourth = rotate();
+  EXPECT_EQ(own().counts(fourth, Timestamp::now()), Counting::kCounts);
+  EXPECT_EQ(read({third})->counts(fourth, Timestamp::now()), Counting::kCounts);
+}
+
+TEST_F(Ring, TheKeyThatSignsMayBeTheStolenOne) {
+  EXPECT_TRUE(ring_->compromise(first_, Timestamp::now(), "", "user:operator", TraceId::generate()).value());
+  const KeyId second = rotate();
+  EXPECT_EQ(state(first_), "compromised");
+  EXPECT_EQ(own().counts(second, Timestamp::now()), Counting::kCounts);
+  EXPECT_EQ(own().counts(first_, Timestamp::now()), Counting::kCompromised);
+  EXPECT_EQ(events("key.activated"), "2");
+}
+
+TEST_F(Ring, ACrashBetweenCommitAndSwitch) {
+  // After the commit: the next key is known, its file is not in place.
+  const std::string old = read_file(directory_ + "/evidence.pem", 1 << 16).value();
+  const KeyId second = rotate();
+  const std::string fresh = read_file(directory_ + "/evidence.pem", 1 << 16).value();
+  ASSERT_TRUE(write_file_durable(directory_ + "/evidence.pem", old, 0600).has_value());
+  ASSERT_TRUE(write_file_durable(directory_ + "/evidence.next.pem", fresh, 0600).has_value());
+  ASSERT_TRUE(ring_->settle().has_value());
+  EXPECT_EQ(current().id(), second);
+  EXPECT_NE(::access((directory_ + "/evidence.next.pem").c_str(), F_OK), 0);
+  // Before it: nobody has heard of it.
+  ASSERT_TRUE(crypto::KeyPair::generate().value().save(directory_ + "/evidence.next.pem", "pass").has_value());
+  ASSERT_TRUE(ring_->settle().has_value());
+  EXPECT_EQ(current().id(), second);
+  EXPECT_NE(::access((directory_ + "/evidence.next.pem").c_str(), F_OK), 0);
+  rotate();
+}
+
+
+TEST_F(Ring, TheRecordOnlyGrows) {
+  for (const char* change : {"DELETE FROM key_events", "UPDATE key_events SET at = now()"}) db_.sql("DO $$ BEGIN " + std::string(change) + "; EXCEPTION WHEN raise_exception THEN NULL; END $$");
+  EXPECT_EQ(db_.sql("SELECT count(DISTINCT at) || ' ' || count(*) FROM key_events WHERE at < now()"), "1 2");
+}
+
+}  // namespace
+}  // namespace stella::authority
