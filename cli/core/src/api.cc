@@ -62,6 +62,7 @@ Result<http::ClientResponse> Api::try_once(const Call& call, const std::string& 
   request.timeout = call.timeout;
   request.ca_file = options_.ca_file;
   request.on_upload = call.on_upload;
+  request.on_body = call.on_body;
   request.headers = {{"traceparent", telemetry::format_traceparent({options_.trace, SpanId::generate()})}, {"accept", "application/json"}};
   if (!options_.token.empty()) request.headers.emplace_back("authorization", "Bearer " + options_.token);
   if (!options_.tenant.empty()) request.headers.emplace_back("x-stella-tenant", options_.tenant);

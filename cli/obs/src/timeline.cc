@@ -5,6 +5,7 @@
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/cli/table.h"
+#include "timeline_follow.h"
 
 namespace stella::cli {
 
@@ -33,6 +34,7 @@ struct Args {
   std::string order;
   std::int64_t limit = 100;
   std::string id;
+  bool follow = false;
 };
 
 Result<Query> query_of(const Args& args) {
@@ -66,6 +68,12 @@ std::string time_text(std::string_view rfc3339, Timestamp now, bool millis) {
 
 Result<int> list(Session& session, const Args& args) {
   Query query = STELLA_TRY(query_of(args));
+  if (args.follow) {
+    for (const std::string* other : {&args.from, &args.to, &args.q, &args.order})
+      if (!other->empty()) return Error(base_errors::kInvalid, "--follow begins now and has the log's order").with("field", "--from, --to, --search, --order").with("expected", "none of them beside --follow");
+    query.pop_back();  // the order
+    return follow_timeline(session, std::move(query));
+  }
   Api* api = STELLA_TRY(session.api());
   const json::Value page = STELLA_TRY(api->list("/timeline", std::move(query), static_cast<int>(args.limit)));
   session.show_list(page, [&] {
@@ -125,6 +133,7 @@ void register_timeline(App& app) {
       .option("--search", &args->q, "Only where the details hold this text.", {.value = "TEXT"})
       .option("--order", &args->order, "time: newest first; log: by log index, ascending.", {.choices = {"time", "log"}})
       .option("--limit", &args->limit, "How many to show; 0 shows all.", {.value = "N"})
+      .option("--follow", &args->follow, "Show each event as it enters the log, until you stop it.")
       .run([args](Session& s) { return list(s, *args); });
   app.command("timeline show", "One event with its details.").argument("EVENT", &args->id, "Its id.").run([args](Session& s) { return show(s, *args); });
 }

@@ -29,6 +29,7 @@ struct Call {
   std::string save_to = {};
   std::chrono::milliseconds timeout{60'000};
   std::function<void(std::uint64_t, std::uint64_t)> on_upload = {};
+  std::function<bool(std::string_view)> on_body = {};  // http::ClientRequest
 };
 
 struct ApiOptions {
