@@ -3,6 +3,7 @@
 #include "page.h"
 #include "stella/contracts/errors.h"
 #include "stella/services/export.h"
+#include "stella/services/comparison.h"
 #include "stella/services/ledger.h"
 #include "stella/tenancy/paths.h"
 
@@ -71,6 +72,15 @@ Result<http::Response> list_evaluations(Context& ctx) {
 Result<http::Response> get_evaluation(Context& ctx) {
   const EvaluationId id = STELLA_TRY(ctx.id_param<EvaluationId>("evaluation_id"));
   return one_row(ctx, std::string("SELECT (").append(kEvaluationJson).append(")::text FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2"), {ctx.tenant(), id});
+}
+
+Result<http::Response> compare_evaluations(Context& ctx) {
+  const EvaluationId before = STELLA_TRY(ctx.id_param<EvaluationId>("evaluation_id"));
+  const auto after = EvaluationId::parse(ctx.request.query_param("with"));
+  if (!after) return Error(base_errors::kInvalid, "another evaluation is needed").with("field", "with").with("expected", "an evaluation id");
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const json::Value out = STELLA_TRY(ledger::compare_evaluations(*tx, ctx.services.store, before, *after));
+  return http::Response::json(200, json::dump(out));
 }
 
 // In the order of findings.ndjson, which is total: the cursor is the number of the next one.

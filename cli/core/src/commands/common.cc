@@ -46,6 +46,7 @@ void register_documents(App& app) {
 void register_evaluations(App& app) {
   register_evaluate(app);
   register_findings(app);
+  register_compare(app);
   register_export(app);
   register_job(app);
 }

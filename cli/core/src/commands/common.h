@@ -41,6 +41,7 @@ void register_ingest(App& app);
 void register_policy(App& app);
 void register_evaluate(App& app);
 void register_findings(App& app);
+void register_compare(App& app);
 void register_export(App& app);
 void register_job(App& app);
 
