@@ -38,6 +38,7 @@ CREATE TABLE evidence_retention (         -- one row per sealed bundle
   wanted bigint NOT NULL DEFAULT 1,       -- counts what changed; the store has it where applied is the same
   applied bigint NOT NULL DEFAULT 0,
   not_before timestamptz NOT NULL DEFAULT '-infinity',  -- the store refused a lock: tried again from here on
+  dispose_after timestamptz NOT NULL DEFAULT '-infinity',  -- something that is not a row keeps it at least until then
   checked_at timestamptz NOT NULL DEFAULT '-infinity',  -- when the store's locks were last looked at
   PRIMARY KEY (tenant_id, bundle_id)
 );

@@ -16,9 +16,12 @@ namespace {
 
 constexpr telemetry::Logger kLog{"evidence.keeper"};
 
+constexpr std::chrono::microseconds kSoon = std::chrono::minutes(1), kLate = std::chrono::hours(1);
+
 constexpr std::string_view kExpired =
-    "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) WHERE r.retain_until < $1 AND r.base_at IS NOT NULL AND s.state = 'sealed' AND NOT EXISTS "
-    "(SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
+    "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id WHERE r.retain_until < $1 "
+    "AND r.base_at IS NOT NULL AND r.dispose_after < $1 AND s.state = 'sealed' AND coalesce(greatest(c.retain_until, c.incident_until) < $1, true) AND NOT EXISTS (SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id "
+    "AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
 constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') ORDER BY planned_at LIMIT 64";
 constexpr std::string_view kFacts =
     "SELECT s.case_id, s.state, r.base_at, r.retain_until, c.retain_until, c.incident_until, (SELECT count(*) FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND h.released_at IS NULL), "
@@ -97,13 +100,24 @@ Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenan
   return std::optional<Doomed>(std::move(out));
 }
 
-Result<Disposition> Keeper::plan(const TenantId& tenant, const BundleId& bundle) {
+Result<Disposition> Keeper::plan(const TenantId& tenant, const BundleId& bundle) { return plan_as(tenant, bundle, true); }
+
+Result<Disposition> Keeper::plan_expired(const TenantId& tenant, const BundleId& bundle) { return plan_as(tenant, bundle, false); }
+
+Result<Disposition> Keeper::plan_as(const TenantId& tenant, const BundleId& bundle, bool asked) {
   auto tx = STELLA_TRY(Tx::open(pool_));
   auto found = STELLA_TRY(look(tx, tenant, bundle));
   if (!found) return Error(base_errors::kNotFound, "no such sealed bundle");
   if (!STELLA_TRY(tx.query(kCovered, {tenant, bundle})).empty()) return Error(contracts::errors::kConflict, "its deletion is planned already");
   const Kept kept = deletable(found->facts, options_.now(), !frozen().empty());
   std::string reason(reason_of(kept));
+  if (!asked && (kept == Kept::kRetained || kept == Kept::kInUse)) {
+    // The store's lock ends a little later than the rows say, or somebody is reading: no refusal, only not yet.
+    const Timestamp now = options_.now(), later = kept == Kept::kInUse ? now + kSoon : std::min(kept_until(found->facts).value_or(now), now + kLate);
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET dispose_after = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, later}));
+    STELLA_TRY_VOID(tx.commit());
+    return Disposition{Disposition::kWaiting, reason};
+  }
   if (reason.empty() && !found->present) reason = "the store does not have it any more";
   const Uuid id = Uuid::v7();
   json::Value details = reason.empty() ? found->commitments() : json::Value::object({{"what", "bundle"}, {"reason", reason}, {"case_id", found->case_id.str()}});
@@ -184,7 +198,7 @@ Result<int> Keeper::dispose() {
     }
     return {};
   };
-  if (options_.dispose) STELLA_TRY_VOID(each(kExpired, {options_.now()}, &Keeper::plan));
+  if (options_.dispose) STELLA_TRY_VOID(each(kExpired, {options_.now()}, &Keeper::plan_expired));
   STELLA_TRY_VOID(each(kPending, {}, &Keeper::execute));
   if (trouble) return std::move(*trouble);
   return done;

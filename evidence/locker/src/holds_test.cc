@@ -306,6 +306,31 @@ TEST_F(Holding, ABundleIsDeletedInThreeSteps) {
   EXPECT_TRUE(store_->stat(key(other, "C-2")).has_value());
 }
 
+TEST_F(Holding, WhatTheStoreKeepsALittleLongerIsNoRefusal) {
+  now_ = Timestamp::now();
+  const BundleId id = sealed("C-1");
+  auto k = keeper({.dispose = true});
+  ASSERT_TRUE(k->round().has_value());
+  const Timestamp lock = store_->lock_state(key(id, "C-1"))->retain_until;  // in whole seconds, rounded up
+  pass(hours(24) + microseconds(1));
+  ASSERT_LE(now_, lock);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.refused"), "0");
+  EXPECT_EQ(events("disposition.planned"), "0");
+  pass(lock - now_ + microseconds(1));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(events("disposition.planned"), "1");
+  // So is the retention of its case.
+  const BundleId other = sealed("C-2", "other");
+  ASSERT_TRUE(k->round().has_value());
+  auto t = tx();
+  ASSERT_TRUE(extend_retention(t, CaseId::parse("C-2").value(), now_ + hours(50), RetentionBy::kIncident, "incident", TraceId::generate(), "").has_value());
+  ASSERT_TRUE(t.commit().has_value());
+  pass(hours(49));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM dispositions WHERE bundle_id = '" + other.str() + "'"), "0");
+}
+
 TEST_F(Holding, AHoldThatComesBetweenStopsTheDeletion) {
   const BundleId id = sealed("C-1");
   auto k = keeper();

@@ -50,8 +50,8 @@ class Keeper {
 
   // Everything that is due; how many bundles were looked at or moved on. One thread at a time per process, any number of processes.
   Result<int> round();
-  // The first step of deleting one bundle: kPlanned or kRefused (kConflict where it is planned already). Also what round() does for each that
-  // has expired, with `dispose`.
+  // The first step of deleting one bundle: kPlanned or kRefused (kConflict where it is planned already). round() does it for each that has
+  // expired, with `dispose`.
   Result<Disposition> plan(const TenantId& tenant, const BundleId& bundle);
   // The second and third: kWaiting until a checkpoint covers the plan. kNotFound where nothing is planned.
   Result<Disposition> execute(const TenantId& tenant, const BundleId& bundle);
@@ -67,6 +67,8 @@ class Keeper {
   Result<bool> reconcile_one(const TenantId& tenant, const BundleId& bundle);
   Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
   Result<int> dispose();
+  Result<Disposition> plan_expired(const TenantId& tenant, const BundleId& bundle);
+  Result<Disposition> plan_as(const TenantId& tenant, const BundleId& bundle, bool asked);
   struct Doomed;
   Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
   Result<bool> destroy(Tx& tx, const Doomed& bundle);  // false: the store does not let go yet
