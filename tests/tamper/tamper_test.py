@@ -270,9 +270,97 @@ def no_signature(files, **_):
     return mend_lists(files)
 
 
-TAMPERINGS = [changed_file, changed_file_and_lists, changed_file_and_item, changed_file_up_to_the_seal, foreign_signature, foreign_signature_with_our_key_id,
-              all_of_it_under_a_foreign_key, dropped_leaf, dropped_file, withheld_without_its_commitment, swapped_salt, swapped_files, extra_file, extra_file_in_the_lists,
-              extra_file_outside_data, truncated_items, items_cut_in_a_line, reordered_items, reordered_and_renumbered_items, doubled_item, changed_root, changed_seal, no_signature]
+# ── and of the log's files: verify.sh says that it does not check them; the verdict names each ───────────────────────
+def custody_events(files, change):
+    lines = files["custody/events.jsonl"].splitlines(True)
+    files["custody/events.jsonl"] = b"".join(change(lines))
+    return mend_lists(files)
+
+
+def changed_event(files, **_):
+    return custody_events(files, lambda lines: lines[:3] + [lines[3].replace(b'"actor":"', b'"actor":"x', 1)] + lines[4:])
+
+
+def dropped_event_and_proof(files, **_):
+    """Who computed the components? The proofs behind it move up, so that each fits its event."""
+    lines = files["custody/events.jsonl"].splitlines(True)
+    gone = {n for n, line in enumerate(lines) if b'"components.ndjson"' in line and json.loads(line)["kind"] in ("job.finished", "sbom.computed")}
+    proofs = [files.pop(f"custody/{n:06}.tlog-proof") for n in range(len(lines))]
+    for n, proof in enumerate(p for i, p in enumerate(proofs) if i not in gone):
+        files[f"custody/{n:06}.tlog-proof"] = proof
+    return custody_events(files, lambda lines: [line for n, line in enumerate(lines) if n not in gone])
+
+
+def swapped_events(files, **_):
+    return custody_events(files, lambda lines: lines[:2] + [lines[3], lines[2]] + lines[4:])
+
+
+def doubled_event(files, **_):
+    count = len(files["custody/events.jsonl"].splitlines())
+    files[f"custody/{count:06}.tlog-proof"] = files[f"custody/{count - 1:06}.tlog-proof"]
+    return custody_events(files, lambda lines: lines + [lines[-1]])
+
+
+def invented_event(files, **_):
+    return custody_events(files, lambda lines: lines + [lines[-1].replace(b'"event_id":"0', b'"event_id":"1', 1)])
+
+
+def proof_of_another_event(files, **_):
+    files["custody/000001.tlog-proof"] = files["custody/000002.tlog-proof"]
+    return mend_lists(files)
+
+
+def no_proof(files, **_):
+    del files["custody/000001.tlog-proof"]
+    return mend_lists(files)
+
+
+def no_checkpoint(files, **_):
+    del files["custody/checkpoint"]
+    return mend_lists(files)
+
+
+def checkpoint_of_another_size(files, **_):
+    lines = files["custody/checkpoint"].split(b"\n")
+    lines[1] = str(int(lines[1]) + 1).encode()
+    files["custody/checkpoint"] = b"\n".join(lines)
+    return mend_lists(files)
+
+
+def checkpoint_of_the_other_log(files, **_):
+    files["custody/checkpoint"] = files["custody/kb-checkpoint"]
+    return mend_lists(files)
+
+
+def no_events_of_the_knowledge_base(files, **_):
+    for name in [n for n in files if n.startswith("custody/kb-")]:
+        del files[name]
+    return mend_lists(files)
+
+
+def events_of_another_tenant(files, **_):
+    return custody_events(files, lambda lines: [line.replace(b'"tenant_id":"acme"', b'"tenant_id":"beta"') for line in lines])
+
+
+# What was done, and the dimension of the verdict that says so ("" where it is no bundle any more).
+TAMPERINGS = {
+    changed_file: "INTEGRITY", changed_file_and_lists: "INTEGRITY", changed_file_and_item: "INTEGRITY", changed_file_up_to_the_seal: "AUTHENTICITY", foreign_signature: "AUTHENTICITY",
+    foreign_signature_with_our_key_id: "AUTHENTICITY", all_of_it_under_a_foreign_key: "AUTHENTICITY", dropped_leaf: "INTEGRITY", dropped_file: "INTEGRITY",
+    withheld_without_its_commitment: "INTEGRITY", swapped_salt: "INTEGRITY", swapped_files: "INTEGRITY", extra_file: "INTEGRITY", extra_file_in_the_lists: "INTEGRITY",
+    extra_file_outside_data: "INTEGRITY", truncated_items: "INTEGRITY", items_cut_in_a_line: "INTEGRITY", reordered_items: "INTEGRITY", reordered_and_renumbered_items: "INTEGRITY",
+    doubled_item: "INTEGRITY", changed_root: "INTEGRITY", changed_seal: "INTEGRITY", no_signature: "AUTHENTICITY"}
+LOG_TAMPERINGS = {
+    changed_event: "INCLUSION", dropped_event_and_proof: "CUSTODY", swapped_events: "INCLUSION", doubled_event: "INCLUSION", invented_event: "INCLUSION",
+    proof_of_another_event: "INCLUSION", no_proof: "INCLUSION", no_checkpoint: "INCLUSION", checkpoint_of_another_size: "INCLUSION", checkpoint_of_the_other_log: "INCLUSION",
+    no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY"}
+
+
+def table():
+    """The rows of docs/guarantees.md."""
+    name = lambda f: f.__name__.replace("_", " ")
+    rows = [f"| {name(f)} | {d} | refused | refused | refused |" for f, d in TAMPERINGS.items()]
+    rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in LOG_TAMPERINGS.items()]
+    return "\n".join(["| what was done to a bundle | the verdict's dimension | `verify.sh` | API | `stella` |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
 
 
 # ── the verifiers: (bundle bytes) -> True where they accept ───────────────────────────────────────────────────────────
@@ -318,6 +406,14 @@ class Verifiers:
         assert reply.status in (200, 400, 413, 422), reply
         return reply.status == 200 and reply["result"] == "pass", reply.text
 
+    def dimensions(self, tgz):
+        """The dimensions that fail, where everything is trusted that this installation has keys for."""
+        done = subprocess.run([self.program, "forensic", "verify", "-o", "json", "--trust", self.platform.key_path(), "--trust-log", self.platform.path("keys", "log.pub"), self.put(tgz)],
+                              capture_output=True, text=True, timeout=120, env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
+        if done.returncode == 3:
+            return {"": done.stderr}
+        return {d["name"]: d["reason"] for d in json.loads(done.stdout)["dimensions"] if d["outcome"] == "FAIL"}
+
     def stella(self, tgz, trust=None):
         done = subprocess.run([self.program, "forensic", "verify", "--trust", trust or self.platform.key_path(), self.put(tgz)], capture_output=True, text=True, timeout=120,
                               env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
@@ -341,6 +437,7 @@ def make_bundle(client):
 
 def main():
     report = Report("tamper")
+    report.check("the table of the docs is this one", write_table(True), "run tests/tamper/tamper_test.py docs")
     with Platform(tenants=("acme",)) as platform:
         client, tmp = platform.client("admin"), platform.path("tmp")
         tgz = make_bundle(client)
@@ -375,7 +472,17 @@ def main():
         if program:
             report.check("stella with another key does not pass", v.stella(tgz, tmp + "/foreign.pub")[0] in (1, 2))
 
-        for tamper in TAMPERINGS:
+        if program:
+            report.check("nothing fails in the bundle as it is", v.dimensions(tgz) == {}, v.dimensions(tgz))
+            for tamper, dimension in LOG_TAMPERINGS.items():
+                name = tamper.__name__.replace("_", " ")
+                before = unpack(tgz)
+                files = tamper(dict(before))
+                assert files != before, name
+                failing = v.dimensions(pack(files))
+                report.check(f"{name}: {dimension} says so", dimension in failing, failing)
+
+        for tamper, dimension in TAMPERINGS.items():
             name = tamper.__name__.replace("_", " ")
             before = unpack(tgz)
             files = tamper(dict(before), key=foreign, directory=tmp)
@@ -388,6 +495,8 @@ def main():
             if program:
                 code, text = v.stella(bundle)
                 report.check(f"{name}: stella refuses", code in (1, 3), f"exit {code}: {text}")
+                failing = v.dimensions(bundle)
+                report.check(f"{name}: {dimension} says so", dimension in failing or "" in failing, failing)
 
         for name, bundle in (("cut in half", tgz[:len(tgz) // 2]), ("bytes after the end", tgz + b"more"), ("two gzip members", tgz + pack({"x": b""})), ("no gzip", b"x" * 1000),
                              ("a file twice", None), ("a path that leaves", pack({**unpack(tgz), "../evil": b""})), ("empty", b"")):
@@ -418,5 +527,23 @@ def main():
     report.end()
 
 
+def write_table(check):
+    """The table in docs/guarantees.md is this file's: written with `docs`, compared in every run."""
+    path = os.path.join(HERE, "..", "..", "docs", "guarantees.md")
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    begin, end = "<!-- tampering -->\n", "<!-- end of tampering -->"
+    head, rest = text.split(begin)
+    new = head + begin + table() + end + rest.split(end)[1]
+    if check:
+        return new == text
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(new)
+    return True
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["docs"]:
+        write_table(False)
+    else:
+        main()
