@@ -11,6 +11,7 @@
 #include "stella/platform/bus_server_config.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/services/authority.h"
+#include "stella/services/key_ring.h"
 #include "stellad.h"
 
 namespace stella::stellad {
@@ -108,14 +109,18 @@ Result<void> init(const config::Settings& settings, const Arguments& arguments) 
   if (!arguments.superuser_password_file.empty()) STELLA_TRY_VOID(prepare_database(settings, arguments));
   const pg::PoolOptions owner = STELLA_TRY(pool_options(settings, "stella_owner"));
   const pg::MigrationReport migrated = STELLA_TRY(pg::migrate(owner));
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
+  pg::SystemPool<pg::AuthorityRole> pool(login);
+  const authority::KeyRingOptions keys = STELLA_TRY(key_ring_options(settings));
+  authority::KeyRing ring(pool, keys);
+  STELLA_TRY_VOID(ring.settle());
   const crypto::PublicKey evidence = STELLA_TRY(ensure_key(settings, "evidence"));
   const crypto::PublicKey token = STELLA_TRY(ensure_key(settings, "token"));
   const crypto::Ed25519PublicKey log = STELLA_TRY(ensure_log_key(settings));
-  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
-  pg::SystemPool<pg::AuthorityRole> pool(login);
   authority::Provisioner provisioner(pool);
   const TraceId trace = TraceId::generate();
   STELLA_TRY_VOID(provisioner.introduce_key(evidence, "evidence", trace));
+  STELLA_TRY_VOID(ring.begin(trace));
   STELLA_TRY_VOID(provisioner.introduce_key(token, "token", trace));
   STELLA_TRY_VOID(provisioner.introduce_key(log, "log", trace));
   bool tenant_created = false;

@@ -162,6 +162,8 @@ struct Process {
   std::shared_ptr<PgRowSink> row_sink;
   std::unique_ptr<controls::Watcher> controls;
   std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
+  std::unique_ptr<pg::SystemPool<pg::AuthorityRole>> authority_pool;
+  std::shared_ptr<authority::KeyRing> key_ring;
   std::unique_ptr<pg::SystemPool<pg::LockerRole>> locker_pool;
   std::unique_ptr<evidence::Locker> locker;
   std::unique_ptr<evidence::Keeper> keeper;
@@ -173,7 +175,6 @@ struct Process {
   std::jthread indexer_thread;
   std::unique_ptr<timeline::Checkpointer> checkpointer;
   std::unique_ptr<pg::Pool> web_pool;
-  std::unique_ptr<pg::SystemPool<pg::AuthorityRole>> authority_pool;
   std::unique_ptr<authority::Authority> authority;
   std::unique_ptr<authority::Provisioner> provisioner;
   std::unique_ptr<web::Services> services;
@@ -192,7 +193,22 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   return {};
 }
 
+// Whoever seals holds the evidence key, and so is who may rotate it.
+Result<void> open_key_ring(const config::Settings& settings, Process& p) {
+  authority::KeyRingOptions options = STELLA_TRY(key_ring_options(settings));
+  // Each of them from its next signature on.
+  options.use = [&p](std::shared_ptr<const crypto::Signer> key) {
+    p.locker->use(key);
+    if (auto* orchestrator = g_orchestrator.load()) orchestrator->use(key);
+    if (p.services) p.services->evidence_signer = key;
+    kLog.info("the evidence key was rotated");
+  };
+  p.key_ring = std::make_shared<authority::KeyRing>(*p.authority_pool, std::move(options));
+  return p.key_ring->settle();
+}
+
 Result<void> start_locker(const config::Settings& settings, Process& p) {
+  STELLA_TRY_VOID(open_key_ring(settings, p));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
   p.locker_pool = std::make_unique<pg::SystemPool<pg::LockerRole>>(login);
   auto key = STELLA_TRY(load_key(settings, "evidence"));
@@ -270,9 +286,7 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
 
 Result<void> start_web(const config::Settings& settings, Process& p) {
   const pg::PoolOptions web_login = STELLA_TRY(pool_options(settings, "stella_web"));
-  const pg::PoolOptions authority_login = STELLA_TRY(pool_options(settings, "stella_authority"));
   p.web_pool = std::make_unique<pg::Pool>(web_login);
-  p.authority_pool = std::make_unique<pg::SystemPool<pg::AuthorityRole>>(authority_login);
   p.health.set_store(p.store.get(), p.web_pool.get());
   auto key = STELLA_TRY(load_key(settings, "token"));
   authority::Options options;
@@ -285,6 +299,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   if (const auto stamper = STELLA_TRY(open_stamper(settings))) p.services->time_trust = stamper->trust();
   p.services->time_threshold = std::max<std::size_t>(1, static_cast<std::size_t>(settings.integer("time.required")));
   // Only where this process seals too, so that it has the key anyway.
+  p.services->key_ring = p.key_ring;
   if (p.locker) p.services->evidence_signer = STELLA_TRY(load_key(settings, "evidence"));
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
@@ -328,6 +343,10 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(open_store(settings));
   jobs::set_wake_hook(wake_orchestrator);
+  if (roles.contains("locker") || roles.contains("web")) {
+    const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
+    p.authority_pool = std::make_unique<pg::SystemPool<pg::AuthorityRole>>(login);
+  }
   jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));
   // First the API: while the bus is away it says so instead of refusing connections.

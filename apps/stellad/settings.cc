@@ -35,6 +35,13 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
   return std::make_shared<crypto::KeyPair>(std::move(key));
 }
 
+Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings) {
+  authority::KeyRingOptions options;
+  options.directory = settings.text("data_dir") + "/keys";
+  options.passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  return options;
+}
+
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings) {
   const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
   auto key = STELLA_TRY(crypto::Ed25519KeyPair::load(settings.text("data_dir") + "/keys/log.pem", passphrase));

@@ -11,6 +11,7 @@
 #include "stella/platform/config.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
+#include "stella/services/key_ring.h"
 
 namespace stella::stellad {
 
@@ -35,6 +36,7 @@ Result<std::string> read_secret(const std::string& path);
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
 // The deployment's key of that purpose ("evidence", "token"); --init makes it.
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
+Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings);
 // The key that signs the tenants' logs (Ed25519), and its public half alone.
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings);
 Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings);

@@ -2,6 +2,7 @@
 """Every operation of contracts/openapi.yaml against a running platform: each documented success and failure is provoked, and every reply
 (status, content type, headers, body) must fit its description. Undocumented members fail, and so does a documented reply nobody saw."""
 import gzip
+import json
 import os
 import re
 import signal
@@ -70,7 +71,9 @@ class Api:
         else:
             schema = declared["content"][content].get("schema")
             if schema and content.endswith("json"):
-                wrong += self.schemas.errors(reply.json, schema)
+                documents = [json.loads(line) for line in reply.text.splitlines()] if content.endswith("ndjson") else [reply.json]
+                for document in documents:
+                    wrong += self.schemas.errors(document, schema)
         for header, node in declared["headers"].items():
             text = reply.headers.get(header.lower())
             optional = header == "Allow" and reply.status != 405 or header == "Retry-After" and reply.status not in (429, 503)
@@ -151,7 +154,7 @@ def sample(name):
 
 
 def check_public(api, c):
-    for name in ("root", "healthz", "readyz", "metrics", "openid_configuration", "jwks", "list_keys"):
+    for name in ("root", "healthz", "readyz", "metrics", "openid_configuration", "jwks", "list_keys", "key_history"):
         reply = api.call("as documented", name, Client(c.url), 200)
         if name == "metrics":
             api.report.check("metrics end as OpenMetrics must", reply.text.endswith("# EOF\n"), reply.text[-80:])
@@ -217,6 +220,16 @@ def check_access(api, p, c):
     api.call("not JSON", "create_tenant", c, 400, b"[")
     api.call("list", "list_projects", c, 200)
     api.call("new", "create_project", c, 201, {"slug": "shop", "name": "Shop"})
+    api.call("unknown key", "change_key", c, 404, {"action": "retire", "key_id": "SHA256:" + "A" * 43})
+    api.call("no key id", "change_key", c, 422, {"action": "retire", "key_id": "x"})
+    api.call("no such action", "change_key", c, 422, {"action": "destroy"})
+    api.call("not JSON", "change_key", c, 400, b"[")
+    signs = [k for k in c.get("/keys")["items"] if k["purpose"] == "evidence"][-1]["key_id"]
+    api.call("the key that signs", "change_key", c, 409, {"action": "retire", "key_id": signs})
+    api.call("lies ahead", "change_key", c, 422, {"action": "compromise", "key_id": signs, "since": "2999-01-01T00:00:00Z"})
+    api.call("rotate", "change_key", c, 200, {"action": "rotate"})
+    api.call("the one before", "change_key", c, 200, {"action": "compromise", "key_id": signs, "since": "2000-01-01T00:00:00Z", "reason": "lost"})
+    api.call("begun anew", "change_key", c, 200, {"action": "rotate"})
     api.call("there already", "create_project", c, 409, {"slug": "shop", "name": "Shop"})
     api.call("not a slug", "create_project", c, 422, {"slug": "No!", "name": "x"})
     api.call("not JSON", "create_project", c, 400, b"[")

@@ -18,7 +18,7 @@ from stella_platform import ROOT, SAMPLES, Platform  # noqa: E402
 
 ROUTE = re.compile(r'Route\{"(\w+)", "([^"]+)", (k\w+), "([^"]*)", ([^,]+), h::(\w+)(?:, true)?\}')
 # Reachable without a token: each on purpose.
-PUBLIC = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /.well-known/openid-configuration", "GET /.well-known/jwks.json", "GET /keys", "POST /tokens"}
+PUBLIC = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /.well-known/openid-configuration", "GET /.well-known/jwks.json", "GET /keys", "GET /keys/history", "POST /tokens"}
 
 
 def routes():
@@ -93,6 +93,7 @@ class Things:
             "create_timeline_event": {"event_id": "01990000-0000-7000-8000-" + uuid.uuid4().hex[:12], "kind": "annotation.added", "resource_type": "evaluation", "resource_id": "x", "details": {"target": "x"}},
             "create_snapshot": {"kind": "eval", "resource_id": i("evaluation_id"), "case_id": "CASE-9"},
             "export_evidence": {"recipient": "matrix"},
+            "change_key": {"action": "retire", "key_id": "SHA256:" + "A" * 43},
             "change_hold": {"action": "place", "authority": "matrix", "reason": "matrix"},
             "verify_evidence": {"bundle_id": i("bundle_id")},
             "verify_attestation": {"attestation_id": i("attestation_id"), "subject_digest": self.digest},

@@ -20,6 +20,7 @@ Result<http::Response> create_principal(Context&);
 Result<http::Response> openid_configuration(Context&);
 Result<http::Response> jwks(Context&);
 Result<http::Response> list_keys(Context&);
+Result<http::Response> key_history(Context&);
 Result<http::Response> healthz(Context&);
 Result<http::Response> readyz(Context&);
 Result<http::Response> metrics(Context&);
@@ -78,6 +79,9 @@ Result<http::Response> change_hold(Context&);
 Result<http::Response> get_custody(Context&);
 
 // handlers_obs.cc
+// handlers_keys.cc
+Result<http::Response> change_key(Context&);
+
 Result<http::Response> obs_trace(Context&);
 Result<http::Response> obs_health(Context&);
 Result<http::Response> obs_settings(Context&);

@@ -147,8 +147,9 @@ Result<Examined> examine_stored(const Stored& stored, Form form, const evidence:
 // A batch document for tools that know only Sigstore: the control plane signs the verified statement again, now.
 Result<json::Value> signed_on_demand(Context& ctx, const Examined& examined) {
   if (!examined.statement) return Error(contracts::errors::kIntegrity, "the stored statement does not verify, so it is not signed again").with("reason", std::string(examined.verdict.str("reason")));
-  if (!ctx.services.evidence_signer) return Error(contracts::errors::kUnavailable, "this server does not hold the evidence key: ask one with the role locker").with("part", "evidence key");
-  return json::parse(STELLA_TRY(evidence::sign_statement(*ctx.services.evidence_signer, *examined.statement)));
+  const auto signer = ctx.services.evidence_signer.load();
+  if (!signer) return Error(contracts::errors::kUnavailable, "this server does not hold the evidence key: ask one with the role locker").with("part", "evidence key");
+  return json::parse(STELLA_TRY(evidence::sign_statement(*signer, *examined.statement)));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "handlers.h"
 #include "page.h"
 #include "stella/contracts/errors.h"
+#include "stella/crypto/key_log.h"
 #include "stella/telemetry/metrics.h"
 
 namespace stella::web::handlers {
@@ -22,6 +23,13 @@ Result<http::Response> list_keys(Context& ctx) {
   for (const auto& k : keys)
     items.push_back(json::Value::object({{"key_id", k.key_id}, {"purpose", k.purpose}, {"algorithm", k.algorithm}, {"public_pem", k.public_pem}, {"state", k.state}, {"introduced_at", k.introduced_at.rfc3339()}}));
   return http::Response::json(200, json::dump(json::Value::object({{"items", std::move(items)}, {"next_cursor", nullptr}})));
+}
+
+Result<http::Response> key_history(Context& ctx) {
+  http::Response response;
+  response.content_type = std::string(crypto::kKeyLogType);
+  response.body = STELLA_TRY(ctx.services.provisioner.key_log());
+  return response;
 }
 
 // Alive: this process answers. Says nothing about the parts.

@@ -20,6 +20,8 @@ constexpr std::array kRoutes{
     Route{"GET", "/.well-known/openid-configuration", kPublic, "", 0, h::openid_configuration},
     Route{"GET", "/.well-known/jwks.json", kPublic, "", 0, h::jwks},
     Route{"GET", "/keys", kPublic, "", 0, h::list_keys},
+    Route{"GET", "/keys/history", kPublic, "", 0, h::key_history},
+    Route{"POST", "/keys", kPlatform, "keys:write", kJson, h::change_key},
 
     Route{"POST", "/tokens", kPublic, "", kJson, h::create_token},
     Route{"DELETE", "/tokens/:token_id", kToken, "", 0, h::revoke_token},

@@ -16,6 +16,7 @@ namespace stella::cli {
 namespace {
 
 constexpr std::uint64_t kFileBytes = 1u << 20;
+constexpr std::uint64_t kHistoryBytes = 4u << 20;
 
 std::string environment(const char* name) {
   const char* value = ::getenv(name);
@@ -113,6 +114,17 @@ Result<bool> ProfileStore::trust_key(std::string_view name, std::string_view pem
   STELLA_TRY_VOID(make_dirs(trust_directory(), 0700));
   STELLA_TRY_VOID(write_file_durable(path, pem, 0644));
   return true;
+}
+
+Result<void> ProfileStore::keep_key_history(std::string_view text) const {
+  const std::string path = key_history_path();
+  const auto before = read_file(path, kHistoryBytes);
+  if (!before && before.error().code() != base_errors::kNotFound) return Error(before.error());
+  if (before && *before == text) return {};
+  if (before && !text.starts_with(*before))
+    return Error(contracts::errors::kUntrusted, "the server tells the life of its keys differently than before").with("path", path).with("remedy", std::string("Ask its operator what happened. To begin anew, remove the file."));
+  STELLA_TRY_VOID(make_dirs(trust_directory(), 0700));
+  return write_file_durable(path, text, 0644);
 }
 
 Result<std::string> normalized_url(std::string_view url) {

@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "register.h"
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/key_log.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/verify_script.h"
 #include "stella/timeline/log/note.h"
@@ -20,6 +22,7 @@ struct Args {
   std::string trust;
   std::string trust_log;
   std::string trust_time;
+  std::string keys;
   std::int64_t authorities = 1;
   std::string checkpoint;
   std::string consistency;
@@ -32,6 +35,8 @@ struct Extra {
   std::optional<crypto::TimestampTrust> time;
   std::string time_source, kept_source;
   std::optional<evidence::KeptCheckpoint> kept;
+  std::optional<crypto::KeyHistory> history;
+  std::string key_source;
 };
 
 constexpr std::uint64_t kSmallFile = 1u << 20;
@@ -55,7 +60,27 @@ Result<timeline::Proof> read_consistency(const std::string& path) {
   return out;
 }
 
+// The life of the signing keys: --keys, else what login kept, else nothing.
+Result<void> gather_keys(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
+  const std::string path = args.keys.empty() ? store.key_history_path() : args.keys;
+  auto text = read_file(path, kSmallFile);
+  if (!text && text.error().code() == base_errors::kNotFound && args.keys.empty()) return {};
+  if (!text) return about_document(std::move(text.error()), path);
+  auto entries = crypto::parse_key_log(*text);
+  if (!entries) return about_document(std::move(entries.error()), path);
+  std::set<KeyId> roots;
+  for (const auto& key : options.trust) roots.insert(key.id());
+  auto history = crypto::key_history_of(*entries, std::move(roots));
+  if (!history) return about_document(std::move(history.error()), path);
+  extra.history = std::move(*history);
+  extra.key_source = args.keys.empty() ? path : "--keys " + path;
+  options.key_history = &*extra.history;
+  options.key_source = extra.key_source;
+  return {};
+}
+
 Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
+  STELLA_TRY_VOID(gather_keys(store, args, extra, options));
   extra.logs = STELLA_TRY(trusted_logs(store, args.trust_log));
   options.log_keys = extra.logs.keys;
   options.log_signers = extra.logs.signers;
@@ -226,6 +251,7 @@ void register_verify(App& app) {
       .option("--trust-log", &args->trust_log, "The key of the tenant's log: a .vkey file, or the installation's Ed25519 key as PEM (default: what `stella login` kept).", {.value = "PATH"})
       .option("--trust-time", &args->trust_time, "PEM file with the roots of the time authorities that you trust.", {.value = "FILE"})
       .option("--authorities", &args->authorities, "How many different authorities must have stamped the seal (default: 1).", {.value = "N"})
+      .option("--keys", &args->keys, "The life of the signing keys (stella keys history --out): whether the key was good when it signed (default: what `stella login` kept).", {.value = "FILE"})
       .option("--checkpoint", &args->checkpoint, "A checkpoint of the log that you kept from before: shows that the log has one history.", {.value = "FILE"})
       .option("--consistency", &args->consistency, "The proof between that checkpoint and the enclosed one (stella timeline proof), where their sizes differ.", {.value = "FILE"})
       .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})

@@ -9,6 +9,7 @@
 #include "stella/contracts/events.h"
 #include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
 #include "stella/crypto/kdf.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
@@ -138,7 +139,7 @@ SealFacts facts_of(const Row& row, Timestamp sealed_at) {
 }  // namespace
 
 Locker::Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Signer> signer, LockerOptions options)
-    : pool_(pool), store_(store), signer_(std::move(signer)), options_(std::move(options)), worm_(std::make_unique<WormWatch>(options_.store_name, options_.probe_every)) {}
+    : pool_(pool), store_(store), options_(std::move(options)), worm_(std::make_unique<WormWatch>(options_.store_name, options_.probe_every)), signer_(std::move(signer)) {}
 
 Locker::~Locker() { stop(); }
 
@@ -154,6 +155,11 @@ void Locker::wake() {
   const Lock lock(mutex_);
   woken_ = true;
   changed_.notify_all();
+}
+
+void Locker::use(std::shared_ptr<const crypto::Signer> signer) {
+  const Lock lock(mutex_);
+  signer_ = std::move(signer);
 }
 
 void Locker::loop() {
@@ -230,7 +236,11 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     }
     const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
     const std::string key = bundle_key(secret, row.request);
-    const crypto::Signer* signers[] = {signer_.get()};
+    const auto signer = [&] {
+      const Lock hold(mutex_);
+      return signer_;
+    }();
+    const crypto::Signer* signers[] = {signer.get()};
     SealInput input;
     input.payload_fd = payload.get();
     input.items_ndjson = items;
@@ -243,7 +253,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       input.facts.worm_probe_sha256 = worm->digest.hex();
     }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
-    input.extra_files.emplace_back("trust-hints/" + signer_->public_key().keyid8() + ".pub", signer_->public_key().pem());
+    input.extra_files.emplace_back("trust-hints/" + signer->public_key().keyid8() + ".pub", signer->public_key().pem());
     if (options_.stamper) input.stamp = [this](std::span<const std::string_view> signatures) { return options_.stamper->stamp(signatures); };
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
@@ -286,7 +296,9 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const Sha256 digest = hasher.finish();
   STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "manifest.json"), seal_text, lock));
   STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "root.merkle"), root, lock));
-  const std::string key_id = signer_->public_key().id().str();
+  // Who signed it: a bundle of before a crash may have another key than the next one gets.
+  const auto envelope = STELLA_TRY(crypto::dsse_parse(STELLA_TRY(member("attest/seal.dsse.json"))));
+  const std::string key_id = envelope.signatures.empty() ? std::string() : envelope.signatures.front().keyid;
   STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                            {row.bundle, row.tenant, row.case_id.str(), row.kind, seal.head.root, bundle_key_path, key_id, json::dump(json::Value::object({{"resource_id", row.resource_id}}))}));
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = $6 WHERE tenant_id = $1 AND bundle_id = $2",

@@ -63,6 +63,10 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
   VerifyOptions options;
   options.trust = trust.keys;
   options.trust_source = "evidence keys of this deployment";
+  if (trust.history) {
+    options.key_history = &*trust.history;
+    options.key_source = "key history of this deployment";
+  }
   if (trust.time) {
     options.time_trust = &*trust.time;
     options.time_source = "time.roots of this deployment";

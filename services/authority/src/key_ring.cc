@@ -12,6 +12,7 @@
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/key_log.h"
+#include "stella/services/authority.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::authority {
@@ -79,6 +80,9 @@ Result<std::optional<crypto::KeyHistory>> key_history(pg::SystemPool<pg::Authori
   if (!history) return Error(history.error());
   return std::optional<crypto::KeyHistory>(std::move(*history));
 }
+
+Result<std::string> Provisioner::key_log() { return authority::key_log(pool_); }
+Result<std::optional<crypto::KeyHistory>> Provisioner::key_history() { return authority::key_history(pool_); }
 
 // A transaction that is alone, the key that signs, and what is known of all keys.
 struct KeyRing::Open {

@@ -228,7 +228,7 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
   jobs::KindHandler* h = handler(job.kind);
   std::vector<evidence::Stated> stated;
   if (h != nullptr) stated = STELLA_TRY(h->statements(tx, done));
-  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer, provenance_of(done, report), std::move(stated)));
+  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer.load(), provenance_of(done, report), std::move(stated)));
   if (h != nullptr) STELLA_TRY_VOID(h->on_finished(tx, done));
   count_end(tx, job, done.cached ? "cached" : "finished");
   count_journey(tx, job);

@@ -10,6 +10,8 @@ Orchestrator::Orchestrator(pg::SystemPool<pg::OrchestratorRole>& pool, bus::Conn
                            std::shared_ptr<const crypto::Signer> signer, Handlers handlers, Options options)
     : impl_(new Impl{pool, bus, store, std::move(signer), std::move(handlers), std::move(options)}) {}
 
+void Orchestrator::use(std::shared_ptr<const crypto::Signer> signer) { impl_->signer = std::move(signer); }
+
 Orchestrator::~Orchestrator() { stop(); }
 
 namespace {

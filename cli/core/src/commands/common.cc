@@ -35,6 +35,7 @@ void register_access(App& app) {
   register_account(app);
   register_tenant(app);
   register_principal(app);
+  register_keys(app);
 }
 
 void register_documents(App& app) {

@@ -35,6 +35,7 @@ std::string count_of(const json::Value& counts, std::string_view name);
 void register_login(App& app);
 void register_account(App& app);
 void register_tenant(App& app);
+void register_keys(App& app);
 void register_principal(App& app);
 void register_sbom(App& app);
 void register_ingest(App& app);

@@ -61,6 +61,7 @@ Result<std::vector<Trusted>> fetch_keys(Api& api, const ProfileStore& store) {
   for (const json::Value& item : keys.items("items")) {
     const bool log = item.str("purpose") == "log";
     if (!log && item.str("purpose") != "evidence") continue;
+    if (item.str("state") == "compromised") continue;  // whoever trusted it before asks the history
     Trusted trusted;
     if (log) {
       const auto key = STELLA_TRY(crypto::Ed25519PublicKey::from_pem(item.str("public_pem")));
@@ -74,6 +75,8 @@ Result<std::vector<Trusted>> fetch_keys(Api& api, const ProfileStore& store) {
     }
     out.push_back(std::move(trusted));
   }
+  const http::ClientResponse history = STELLA_TRY(api.send({.path = "/keys/history"}));
+  if (!history.body.empty()) STELLA_TRY_VOID(store.keep_key_history(history.body));
   return out;
 }
 
@@ -128,7 +131,7 @@ void register_login(App& app) {
       .option("-u,--username", &args->username, "Who logs in (default: STELLA_USERNAME, then config.json).", {.value = "NAME"})
       .option("--password-file", &args->password_file, "File with the password; - is stdin (default: STELLA_PASSWORD, then a question).", {.value = "FILE"})
       .option("--service", &args->service, "Log in as a service account.")
-      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them\n  trust/log-….ed25519  the key of the logs, likewise")
+      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them\n  trust/keys.jsonl    their lives: what was signed when, and what does not count\n  trust/log-….ed25519  the key of the logs, likewise")
       .run([args](Session& session) { return login(session, *args); });
 }
 

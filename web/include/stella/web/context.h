@@ -22,6 +22,7 @@
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 #include "stella/services/authority.h"
+#include "stella/services/key_ring.h"
 #include "stella/web/streams.h"
 
 namespace stella::web {
@@ -44,7 +45,9 @@ struct Services {
   std::optional<crypto::Ed25519PublicKey> log_key;
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   // Signs statements again for tools that know no batch. Null where this process does not seal.
-  std::shared_ptr<const crypto::Signer> evidence_signer;
+  std::atomic<std::shared_ptr<const crypto::Signer>> evidence_signer;
+  // Changes the evidence key. Null likewise.
+  std::shared_ptr<authority::KeyRing> key_ring;
   // Whom this deployment believes the time of a seal, and how many of them it takes.
   std::optional<crypto::TimestampTrust> time_trust;
   std::size_t time_threshold = 1;

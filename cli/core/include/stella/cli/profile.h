@@ -3,6 +3,7 @@
 //   config.json       {"url","username","tenant"}: written by `stella up` and by `stella login --url`
 //   credentials.json  {"servers":{"<url>":{"access_token","token_id"?,"expires_at","tenant_id","actor","username"}}}, mode 0600
 //   trust/<keyid8>.pub  public evidence keys, as seen at login
+//   trust/keys.jsonl    the life of the evidence keys, likewise
 //   trust/log.ed25519   the key that signs the logs
 #pragma once
 
@@ -51,6 +52,9 @@ class ProfileStore {
 
   // Writes trust/<name>. True where it is new; kUntrusted where another key has that name.
   Result<bool> trust_key(std::string_view name, std::string_view pem) const;
+  // The life of those keys as the server tells it (crypto/key_log.h), trust/keys.jsonl: it only grows. kUntrusted where it is not the kept one and more.
+  std::string key_history_path() const { return trust_directory() + "/keys.jsonl"; }
+  Result<void> keep_key_history(std::string_view text) const;
 
  private:
   std::string directory_;

@@ -15,6 +15,7 @@
 #include "stella/base/sync.h"
 #include "stella/base/time.h"
 #include "stella/crypto/ed25519.h"
+#include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/pg.h"
 #include "stella/tenancy/scope.h"
@@ -163,6 +164,9 @@ class Provisioner {
   Result<ProjectId> create_project(const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace);
   // Public halves of all signing keys, oldest first.
   Result<std::vector<KeyRow>> list_keys();
+  // The life of the evidence keys (key_ring.h): as JSON lines, and as this deployment believes it.
+  Result<std::string> key_log();
+  Result<std::optional<crypto::KeyHistory>> key_history();
   // Names the public half of a signing key (idempotent).
   Result<void> introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace);
   Result<void> introduce_key(const crypto::Ed25519PublicKey& key, std::string_view purpose, TraceId trace);

@@ -47,6 +47,8 @@ class Orchestrator {
   void stop();
   // New work may be there. Any thread; never blocks.
   void wake();
+  // Signs attestations with this key from the next one on. Thread-safe.
+  void use(std::shared_ptr<const crypto::Signer> signer);
 
   struct Impl;
 

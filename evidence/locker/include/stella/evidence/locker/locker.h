@@ -20,6 +20,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/base/sync.h"
+#include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
 #include "stella/crypto/timestamp.h"
 #include "stella/evidence/format/verdict.h"
@@ -50,6 +51,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
 // What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
 struct Trust {
   std::vector<crypto::PublicKey> keys;
+  std::optional<crypto::KeyHistory> history = {};   // none: KEY-STATUS is NOT-CHECKED
   std::optional<crypto::TimestampTrust> time = {};  // none: TIME is NOT-CHECKED
   std::size_t time_threshold = 1;                   // how many different authorities must have stamped the seal
 };
@@ -99,6 +101,8 @@ class Locker {
   void start();
   void stop();
   void wake();
+  // Signs with this key from the next seal on. Thread-safe.
+  void use(std::shared_ptr<const crypto::Signer> signer);
   // Seals what is built; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
   // processes.
   Result<int> round();
@@ -109,12 +113,12 @@ class Locker {
 
   pg::SystemPool<pg::LockerRole>& pool_;
   objects::Store& store_;
-  std::shared_ptr<const crypto::Signer> signer_;
   LockerOptions options_;
   std::unique_ptr<WormWatch> worm_;
   std::atomic<bool> stopping_{false};
   Mutex mutex_;
   CondVar changed_;
+  std::shared_ptr<const crypto::Signer> signer_ STELLA_GUARDED_BY(mutex_);
   bool woken_ STELLA_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

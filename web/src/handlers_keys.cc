@@ -1,0 +1,57 @@
+// What platform operators do to the evidence key: rotate it, retire one, call one compromised.
+#include "handlers.h"
+#include "stella/contracts/errors.h"
+
+namespace stella::web::handlers {
+namespace {
+
+constexpr std::size_t kReasonBytes = 500;
+
+Result<std::string> reason_of(const json::Value& body) {
+  std::string reason(body.str("reason"));
+  if (reason.size() > kReasonBytes) return Error(base_errors::kInvalid, "a field is not acceptable").with("field", std::string("reason")).with("expected", "at most " + std::to_string(kReasonBytes) + " bytes");
+  return reason;
+}
+
+Result<KeyId> key_of(const json::Value& body) {
+  const std::string text = STELLA_TRY(body.require_string("key_id"));
+  auto id = KeyId::parse(text);
+  if (!id) return Error(base_errors::kInvalid, "not a key id").with("field", std::string("key_id")).with("expected", std::string("SHA256:… as GET /keys lists it"));
+  return *id;
+}
+
+Result<std::string> act(Context& ctx, authority::KeyRing& ring, std::string_view action, const json::Value& body) {
+  const std::string reason = STELLA_TRY(reason_of(body));
+  if (action == "rotate") {
+    const KeyId next = STELLA_TRY(ring.rotate(ctx.actor(), ctx.trace));
+    return next.str();
+  }
+  const KeyId key = STELLA_TRY(key_of(body));
+  if (action == "retire") {
+    STELLA_TRY_VOID(ring.retire(key, reason, ctx.actor(), ctx.trace));
+    return key.str();
+  }
+  const std::string text = STELLA_TRY(body.require_string("since"));
+  const auto since = Timestamp::parse(text);
+  if (!since) return Error(base_errors::kInvalid, "not an instant").with("field", std::string("since")).with("expected", std::string("RFC 3339, as in 2026-11-24T17:07:00Z"));
+  STELLA_TRY_VOID(ring.compromise(key, *since, reason, ctx.actor(), ctx.trace));
+  return key.str();
+}
+
+}  // namespace
+
+Result<http::Response> change_key(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"action"}, {"key_id"}, {"since"}, {"reason"}}));
+  const std::string action = STELLA_TRY(body.require_string("action"));
+  if (action != "rotate" && action != "retire" && action != "compromise")
+    return Error(base_errors::kInvalid, "not an action on a key").with("field", std::string("action")).with("expected", std::string("rotate, retire or compromise"));
+  if (!ctx.services.key_ring) return Error(contracts::errors::kUnavailable, "this server does not hold the evidence key: ask one with the role locker").with("part", "evidence key");
+  STELLA_TRY_VOID(ctx.write_decision());
+  const std::string key = STELLA_TRY(act(ctx, *ctx.services.key_ring, action, body));
+  const auto history = STELLA_TRY(ctx.services.provisioner.key_history());
+  const auto id = STELLA_TRY(KeyId::parse(key));
+  const std::string_view state = history ? crypto::name_of(history->state_at(id, Timestamp::now())) : crypto::name_of(crypto::KeyState::kUnknown);
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"action", action}, {"key_id", key}, {"state", state}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+}  // namespace stella::web::handlers
