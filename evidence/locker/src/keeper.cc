@@ -121,7 +121,7 @@ Result<void> Keeper::believe_clock() {
     event.details = json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}});
     const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
     STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
-    kLog.error("no evidence is deleted until the clock is right again, or evidence.clock_checked says when a person found it right");
+    kLog.warn("no evidence is deleted until the clock is right again, or evidence.clock_checked says when a person found it right");
   }
   STELLA_TRY_VOID(tx.commit());
   const Lock lock(mutex_);
