@@ -299,12 +299,12 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   if (const auto stamper = STELLA_TRY(open_stamper(settings))) p.services->time_trust = stamper->trust();
   p.services->time_threshold = std::max<std::size_t>(1, static_cast<std::size_t>(settings.integer("time.required")));
   // Only where this process seals too, so that it has the key anyway.
-  p.services->key_ring = p.key_ring;
   if (p.locker) p.services->evidence_signer = STELLA_TRY(load_key(settings, "evidence"));
+  p.services->key_ring = p.key_ring;
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
+  p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
-  p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
   http.address = settings.text("http.address");
   http.port = static_cast<std::uint16_t>(settings.integer("http.port"));
   http.workers = static_cast<int>(settings.integer("http.workers"));
@@ -343,11 +343,11 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(open_store(settings));
   jobs::set_wake_hook(wake_orchestrator);
+  jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker") || roles.contains("web")) {
     const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_authority"));
     p.authority_pool = std::make_unique<pg::SystemPool<pg::AuthorityRole>>(login);
   }
-  jobs::set_max_attempts(static_cast<int>(settings.integer("jobs.max_attempts")));
   if (roles.contains("locker")) STELLA_TRY_VOID(start_locker(settings, p));
   // First the API: while the bus is away it says so instead of refusing connections.
   if (roles.contains("web")) STELLA_TRY_VOID(start_web(settings, p));
@@ -391,9 +391,9 @@ Result<void> serve(const config::Settings& settings) {
   g_orchestrator = nullptr;
   g_wake_bus = nullptr;
   if (p.orchestrator) p.orchestrator->stop();
+  if (p.keeper) p.keeper->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
-  if (p.keeper) p.keeper->stop();
   if (p.checkpointer) p.checkpointer->stop();
   (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
   return {};

@@ -23,7 +23,9 @@ from stella_platform import SAMPLES, Platform, binary  # noqa: E402
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 # Documented replies that cannot be provoked here, each with the reason. Nothing else may stay unseen.
-UNSEEN = {}
+UNSEEN = {
+    ("get_checkpoint", 404): "a tenant's first event is its creation, and the first event is signed at once",
+}
 
 
 class Api:
@@ -218,8 +220,6 @@ def check_access(api, p, c):
     api.call("there already", "create_tenant", c, 409, {"tenant_id": "delta", "display_name": "Delta"})
     api.call("not an id", "create_tenant", c, 422, {"tenant_id": "No!", "display_name": "x"})
     api.call("not JSON", "create_tenant", c, 400, b"[")
-    api.call("list", "list_projects", c, 200)
-    api.call("new", "create_project", c, 201, {"slug": "shop", "name": "Shop"})
     api.call("unknown key", "change_key", c, 404, {"action": "retire", "key_id": "SHA256:" + "A" * 43})
     api.call("no key id", "change_key", c, 422, {"action": "retire", "key_id": "x"})
     api.call("no such action", "change_key", c, 422, {"action": "destroy"})
@@ -230,6 +230,8 @@ def check_access(api, p, c):
     api.call("rotate", "change_key", c, 200, {"action": "rotate"})
     api.call("the one before", "change_key", c, 200, {"action": "compromise", "key_id": signs, "since": "2000-01-01T00:00:00Z", "reason": "lost"})
     api.call("begun anew", "change_key", c, 200, {"action": "rotate"})
+    api.call("list", "list_projects", c, 200)
+    api.call("new", "create_project", c, 201, {"slug": "shop", "name": "Shop"})
     api.call("there already", "create_project", c, 409, {"slug": "shop", "name": "Shop"})
     api.call("not a slug", "create_project", c, 422, {"slug": "No!", "name": "x"})
     api.call("not JSON", "create_project", c, 400, b"[")
@@ -304,6 +306,10 @@ def check_decisions(api, p, c, sbom, rejected):
     evaluation = done["evaluation_id"]
     api.call("list", "list_evaluations", c, 200, query="limit=1&sbom=" + sbom["sbom_id"])
     api.call("one", "get_evaluation", c, 200, evaluation_id=evaluation)
+    same = api.call("with itself", "compare_evaluations", c, 200, query="with=" + evaluation, evaluation_id=evaluation)
+    api.report.check("an evaluation is the same as itself", same["findings"] == [] and same["explained"] and not same["decision_changed"], repr(same))
+    api.call("with none", "compare_evaluations", c, 422, evaluation_id=evaluation)
+    api.call("with an unknown one", "compare_evaluations", c, 404, query="with=" + NOBODY, evaluation_id=evaluation)
     api.call("all", "list_findings", c, 200, query="evaluation=" + evaluation)
     page = api.call("a page", "list_findings", c, 200, query="limit=1&evaluation=" + evaluation)
     api.call("the next page", "list_findings", c, 200, query=f"limit=1&cursor={page['next_cursor']}&evaluation={evaluation}")
@@ -347,7 +353,20 @@ def check_jobs(api, p, c, done, sbom, rejected):
     wait_for(lambda: c.get("/evidence?case=CASE-2")["items"][0]["state"] == "sealed")
     api.call("sealed at last", "list_evidence", c, 200, query="case=CASE-2")
     wait_for(lambda: c.get("/evaluations/" + waiting["evaluation_id"])["state"] == "cancelled")
+    api.call("with one that never finished", "compare_evaluations", c, 409, query="with=" + waiting["evaluation_id"], evaluation_id=done["evaluation_id"])
     api.call("cancelled", "get_evaluation", c, 200, evaluation_id=waiting["evaluation_id"])
+
+
+def check_log(api, c, first):
+    head = api.call("newest", "get_checkpoint", c, 200)
+    origin, size = head["checkpoint"].split("\n")[:2]
+    api.report.check("the checkpoint is of the log it names", (origin, int(size)) == (head["origin"], head["size"]) and head["vkey"].startswith(origin + "+"), repr(head))
+    none = api.call("to itself", "get_consistency_proof", c, 200, query=f"from_size={head['size']}&to_size={head['size']}")
+    api.report.check("a size continues itself without hashes", none["hashes"] == [], repr(none))
+    api.call("more than is signed", "get_consistency_proof", c, 422, query=f"from_size=1&to_size={head['size'] + 1000}")
+    api.call("no sizes", "get_consistency_proof", c, 422)
+    api.call("a size that was never signed", "get_consistency_proof", c, 404, query=f"from_size={head['size'] - 1}&to_size={head['size']}")
+    api.call("of the first event", "get_inclusion_proof", c, 200, event_id=first["event_id"])
 
 
 def check_timeline(api, c, done):
@@ -366,10 +385,17 @@ def check_timeline(api, c, done):
     api.call("external", "create_timeline_event", c, 201, event)
     api.call("again", "create_timeline_event", c, 200, event)
     api.call("at once", "get_timeline_event", c, 200, event_id=event["event_id"])
+    api.call("too young for a checkpoint", "get_inclusion_proof", c, 409, event_id=event["event_id"])
+    check_log(api, c, whole["items"][0])
     api.call("another one with its id", "create_timeline_event", c, 409, {**event, "details": {**event["details"], "reason": "another"}})
     api.call("not external", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "kind": "policy.evaluated"})
     api.call("details that do not fit", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "details": {}})
     api.call("not JSON", "create_timeline_event", c, 400, b"[")
+    api.call("from now on", "stream_timeline", c, 200)
+    stream = api.call("from the beginning", "stream_timeline", c, 200, query="from_index=0&kind=policy.*")
+    api.report.check("a stream begins at once", stream.text.startswith(": following"), repr(stream))
+    api.call("an option of the list", "stream_timeline", c, 422, query="limit=5")
+    api.call("not an id", "stream_timeline", c, 422, headers={"Last-Event-ID": "x"})
 
 
 def uuid7():
@@ -391,11 +417,6 @@ def check_evidence(api, c, done, export):
     api.call("list", "list_evidence", c, 200, query="case=CASE-1&kind=eval&limit=1")
     bundle = made[0]["bundle_id"]
     for each in made:
-    api.call("from now on", "stream_timeline", c, 200)
-    stream = api.call("from the beginning", "stream_timeline", c, 200, query="from_index=0&kind=policy.*")
-    api.report.check("a stream begins at once", stream.text.startswith(": following"), repr(stream))
-    api.call("an option of the list", "stream_timeline", c, 422, query="limit=5")
-    api.call("not an id", "stream_timeline", c, 422, headers={"Last-Event-ID": "x"})
         reply = api.call("verdict of " + each["kind"], "get_evidence", c, 200, bundle_id=each["bundle_id"])
         api.report.check(f"a sealed {each['kind']} bundle verifies", reply["verdict"]["result"] == "pass", repr(reply["verdict"]))
     out = api.call("bytes", "export_evidence", c, 200, {"recipient": "auditor"}, bundle_id=bundle)

@@ -44,6 +44,7 @@ Result<http::Response> activate_policy(Context&);
 Result<http::Response> create_evaluation(Context&);
 Result<http::Response> list_evaluations(Context&);
 Result<http::Response> get_evaluation(Context&);
+Result<http::Response> compare_evaluations(Context&);
 Result<http::Response> list_findings(Context&);
 Result<http::Response> create_export(Context&);
 Result<http::Response> list_exports(Context&);
@@ -59,8 +60,8 @@ Result<http::Response> list_timeline(Context&);
 Result<http::Response> get_timeline_event(Context&);
 Result<http::Response> create_timeline_event(Context&);
 Result<http::Response> get_checkpoint(Context&);
-Result<http::Response> get_consistency_proof(Context&);
 Result<http::Response> stream_timeline(Context&);  // handlers_stream.cc
+Result<http::Response> get_consistency_proof(Context&);
 Result<http::Response> get_inclusion_proof(Context&);
 
 // handlers_evidence.cc: evidence and attestations
@@ -78,10 +79,10 @@ Result<http::Response> get_hold(Context&);
 Result<http::Response> change_hold(Context&);
 Result<http::Response> get_custody(Context&);
 
-// handlers_obs.cc
 // handlers_keys.cc
 Result<http::Response> change_key(Context&);
 
+// handlers_obs.cc
 Result<http::Response> obs_trace(Context&);
 Result<http::Response> obs_health(Context&);
 Result<http::Response> obs_settings(Context&);

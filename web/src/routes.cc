@@ -49,6 +49,7 @@ constexpr std::array kRoutes{
     Route{"POST", "/evaluations", kTenant, "evaluation:write", kJson, h::create_evaluation, true},
     Route{"GET", "/evaluations", kTenant, "evaluation:read", 0, h::list_evaluations},
     Route{"GET", "/evaluations/:evaluation_id", kTenant, "evaluation:read", 0, h::get_evaluation},
+    Route{"GET", "/evaluations/:evaluation_id/comparison", kTenant, "evaluation:read", 0, h::compare_evaluations},
     Route{"GET", "/findings", kTenant, "finding:read", 0, h::list_findings},
     Route{"POST", "/exports", kTenant, "export:write", kJson, h::create_export, true},
     Route{"GET", "/exports", kTenant, "export:read", 0, h::list_exports},
@@ -61,8 +62,8 @@ constexpr std::array kRoutes{
 
     Route{"GET", "/timeline", kTenant, "timeline:read", 0, h::list_timeline},
     Route{"GET", "/timeline/:event_id", kTenant, "timeline:read", 0, h::get_timeline_event},
-    Route{"GET", "/timeline/checkpoint", kTenant, "timeline:read", 0, h::get_checkpoint},
     Route{"GET", "/timeline/stream", kTenant, "timeline:read", 0, h::stream_timeline},
+    Route{"GET", "/timeline/checkpoint", kTenant, "timeline:read", 0, h::get_checkpoint},
     Route{"GET", "/timeline/proof", kTenant, "timeline:read", 0, h::get_consistency_proof},
     Route{"GET", "/timeline/:event_id/proof", kTenant, "timeline:read", 0, h::get_inclusion_proof},
     Route{"POST", "/timeline", kTenant, "timeline:write", kJson, h::create_timeline_event},

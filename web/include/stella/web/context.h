@@ -43,7 +43,6 @@ struct Services {
   std::function<void()> settle_telemetry;
   // The key that signs the tenants' logs; its public half makes each log's vkey.
   std::optional<crypto::Ed25519PublicKey> log_key;
-  int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   // Signs statements again for tools that know no batch. Null where this process does not seal.
   std::atomic<std::shared_ptr<const crypto::Signer>> evidence_signer;
   // Changes the evidence key. Null likewise.
@@ -52,6 +51,7 @@ struct Services {
   std::optional<crypto::TimestampTrust> time_trust;
   std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
+  int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
