@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""The time of a seal and the life of its key, as an auditor decides them with nothing but files: a real time authority (openssl behind HTTP) stamps
+seals, the key is rotated and called compromised while the platform runs, and `stella forensic verify` and `openssl ts -verify` say what holds."""
+import base64
+import http.server
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(HERE, "..", "platform")]
+from client import tar_of  # noqa: E402
+from report import Report  # noqa: E402
+from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+
+CONFIG = """[req]
+distinguished_name = dn
+prompt = no
+[dn]
+CN = unused
+[root]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign
+[tsa]
+keyUsage = critical,digitalSignature
+extendedKeyUsage = critical,timeStamping
+[tsa_config]
+serial = serial
+default_policy = 1.2.3.4.1
+digests = sha256
+signer_digest = sha256
+clock_precision_digits = 6
+ess_cert_id_alg = sha256
+"""
+
+
+class Authority:
+    """RFC 3161 over HTTP; the openssl program signs."""
+
+    def __init__(self, directory):
+        self.dir = directory
+        with open(self.path("conf"), "w") as f:
+            f.write(CONFIG)
+        with open(self.path("serial"), "w") as f:
+            f.write("01\n")
+        ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-config", "conf"]
+        self.openssl("req", "-x509", *ec, "-keyout", "root.key", "-out", "root.pem", "-days", "3650", "-subj", "/CN=Root", "-extensions", "root")
+        self.openssl("req", *ec, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Authority")
+        self.openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", "30", "-extfile", "conf", "-extensions", "tsa", "-out", "tsa.pem")
+        authority = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):  # noqa: N802
+                body = self.rfile.read(int(self.headers["content-length"]))
+                with open(authority.path("query"), "wb") as f:
+                    f.write(body)
+                authority.openssl("ts", "-reply", "-config", "conf", "-section", "tsa_config", "-queryfile", "query", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "reply")
+                with open(authority.path("reply"), "rb") as f:
+                    reply = f.read()
+                self.send_response(200)
+                self.send_header("content-type", "application/timestamp-reply")
+                self.send_header("content-length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/tsr"
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def openssl(self, *arguments):
+        return subprocess.run(["openssl", *arguments], cwd=self.dir, check=True, capture_output=True, text=True).stdout
+
+
+class Auditor:
+    """The stella program with a configuration of its own."""
+
+    def __init__(self, platform, directory):
+        self.env = {"PATH": os.environ["PATH"], "STELLA_CONFIG_DIR": directory, "STELLA_URL": platform.url, "STELLA_PASSWORD": platform.passwords["admin"], "HOME": directory}
+        self.dir = directory
+
+    def attempt(self, *arguments):
+        return subprocess.run([binary("stella"), *arguments], env=self.env, capture_output=True, text=True)
+
+    def run(self, *arguments, code=0):
+        done = self.attempt(*arguments)
+        assert done.returncode == code, f"stella {' '.join(arguments)}: {done.returncode} instead of {code}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def login(self):
+        return json.loads(self.run("login", "-u", "admin", "-o", "json"))
+
+    def verdict(self, bundle, *options, code=0):
+        found = json.loads(self.run("forensic", "verify", bundle, "-o", "json", *options, code=code))
+        return {d["name"]: (d["outcome"], d["reason"]) for d in found["dimensions"]}, found
+
+
+def sealed(c, evaluation, case):
+    made = c.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": evaluation, "case_id": case})
+    assert made["state"] == "sealed", made
+    return made["bundle_id"]
+
+
+def main():
+    report = Report("keys")
+    with tempfile.TemporaryDirectory(prefix="stella-tsa-") as tsa_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home:
+        tsa = Authority(tsa_dir)
+        roots = tsa.path("root.pem")
+        os.chmod(tsa_dir, 0o755)
+        with Platform(settings={"time.authorities": f"local={tsa.url}", "time.roots": roots, "time.required": "1"}) as p:
+            c = p.client("admin")
+            c.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"})
+            with open(SAMPLES + "/policy.yaml", "rb") as f:
+                policy = c.post("/policies", f.read())["policy_version"]
+            assert c.post(f"/policies/{policy}/activate").status == 200
+            with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
+                sbom = c.post("/sboms?wait=60", f.read())["sbom_id"]
+            evaluation = c.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"]
+            auditor = Auditor(p, home)
+            first_key = auditor.login()["evidence_keys"][0]["key_id"]
+
+            def fetch(case):
+                file = os.path.join(home, case + ".tgz")
+                auditor.run("forensic", "get", sealed(c, evaluation, case), "--out", file, "--recipient", "auditor")
+                return file
+
+            trust = ["--trust-time", roots]
+            before = fetch("CASE-1")
+            found, whole = auditor.verdict(before, *trust, "--require", "TIME,KEY-STATUS")
+            report.check("stamped, and the key was active", found["TIME"][0] == found["KEY-STATUS"][0] == "PASS", repr(found))
+            report.check("the seal says what the store keeps", whole["bundle"]["worm_level"] == "W1" and len(whole["bundle"]["worm_probe_sha256"]) == 64, repr(whole["bundle"]))
+            found, _ = auditor.verdict(before)
+            report.check("nobody is trusted with the time", found["TIME"][0] == found["KEY-STATUS"][0] == "NOT-CHECKED", repr(found))
+
+            # Somebody without our program.
+            subprocess.run(["tar", "xzf", before, "-C", tsa_dir, "attest/seal.dsse.json", "time"], check=True)
+            with open(tsa.path("attest/seal.dsse.json")) as f:
+                signature = base64.b64decode(json.load(f)["signatures"][0]["sig"])
+            with open(tsa.path("signature"), "wb") as f:
+                f.write(signature)
+            said = tsa.openssl("ts", "-verify", "-in", "time/1.tsr", "-data", "signature", "-CAfile", "root.pem")
+            report.check("openssl finds the same", "Verification: OK" in said, said)
+
+            rotated = json.loads(auditor.run("keys", "rotate", "-o", "json"))
+            report.check("another key is active", rotated["state"] == "active" and rotated["key_id"] != first_key, repr(rotated))
+            after = fetch("CASE-2")
+            auditor.login()
+            found, whole = auditor.verdict(after, *trust, "--require", "TIME,KEY-STATUS")
+            report.check("sealed with the new key, without a restart", whole["signers"] == [rotated["key_id"]], repr(whole["signers"]))
+            report.check("the old one still counts for what it signed", auditor.verdict(before, *trust)[0]["KEY-STATUS"][0] == "PASS", "")
+            p.restart("stellad")
+            p.wait_ready()
+            found, whole = auditor.verdict(fetch("CASE-3"), *trust, "--require", "KEY-STATUS")
+            report.check("the new key signs after a restart, too", whole["signers"] == [rotated["key_id"]], repr(whole["signers"]))
+
+            events = [e["event"]["kind"] for e in json.loads(auditor.run("keys", "history", "-o", "json"))["items"]]
+            report.check("the history tells it", events == ["introduced", "activated", "introduced", "rotated"], repr(events))
+            auditor.run("keys", "compromise", first_key, "--since", "2026-01-01T00:00:00Z", "--reason", "lost")
+            auditor.run("keys", "history", "--out", os.path.join(home, "keys.jsonl"))
+            found, _ = auditor.verdict(before, *trust, "--require", "KEY-STATUS", "--keys", os.path.join(home, "keys.jsonl"), code=1)
+            report.check("what the stolen key signed does not count", found["AUTHENTICITY"][0] == "PASS" and found["KEY-STATUS"][0] == "FAIL" and "compromised" in found["KEY-STATUS"][1], repr(found))
+            auditor.login()
+            report.check("login keeps it", auditor.verdict(before, *trust, "--require", "KEY-STATUS", code=1)[0]["KEY-STATUS"][0] == "FAIL", "")
+            history = os.path.join(home, "trust", "keys.jsonl")
+            with open(history) as f:
+                lines = f.readlines()
+            with open(history, "w") as f:
+                f.writelines(lines[:2] + lines[:1])
+            refused = auditor.attempt("login", "-u", "admin")
+            report.check("a history that was rewritten is not taken", refused.returncode != 0 and "differently than before" in refused.stderr, refused.stdout + refused.stderr)
+    report.end()
+
+
+if __name__ == "__main__":
+    main()
