@@ -5,9 +5,7 @@
 #include <vector>
 
 #include "stella/cli/app.h"
-#include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
-#include "stella/timeline/log/note.h"
 
 namespace stella::cli {
 
@@ -27,13 +25,5 @@ struct TrustedKeys {
 };
 // --trust, else the user's trust directory; no keys at all where that is empty or absent. A --trust that cannot be read is an error.
 Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& trust);
-
-struct TrustedLogs {
-  std::vector<timeline::VerifierKey> keys;          // of single logs
-  std::vector<crypto::Ed25519PublicKey> signers;    // of installations, for every log of theirs
-  std::string source;
-};
-// --trust-log (a vkey, or an Ed25519 key as PEM), else *.vkey and *.ed25519 of the user's trust directory.
-Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& trust);
 
 }  // namespace stella::cli

@@ -1,6 +1,5 @@
 // stella forensic verify, stella forensic verify-script: offline, no server.
 #include <algorithm>
-#include <filesystem>
 #include <optional>
 #include <set>
 
@@ -8,11 +7,11 @@
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
+#include "stella/cli/trust.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/key_log.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/verify_script.h"
-#include "stella/timeline/log/note.h"
 
 namespace stella::cli {
 namespace {
@@ -81,7 +80,7 @@ Result<void> gather_keys(const ProfileStore& store, const Args& args, Extra& ext
 
 Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
   STELLA_TRY_VOID(gather_keys(store, args, extra, options));
-  extra.logs = STELLA_TRY(trusted_logs(store, args.trust_log));
+  extra.logs = STELLA_TRY(trusted_logs(store, args.trust_log, "--trust-log"));
   options.log_keys = extra.logs.keys;
   options.log_signers = extra.logs.signers;
   options.log_source = extra.logs.source;
@@ -209,38 +208,6 @@ Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& t
   if (keys.error().code() == base_errors::kNotFound) return TrustedKeys{};
   keys.error().add("document", store.trust_directory());
   return std::move(keys.error());
-}
-
-Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& trust) {
-  TrustedLogs out;
-  const auto add = [&](const std::string& path) -> Result<void> {
-    const std::string text = STELLA_TRY(read_document(path));
-    if (text.starts_with("-----BEGIN")) {
-      auto key = crypto::Ed25519PublicKey::from_pem(text);
-      if (!key) return about_document(std::move(key.error()), path);
-      out.signers.push_back(std::move(*key));
-    } else {
-      auto key = timeline::VerifierKey::parse(std::string_view(text).substr(0, text.find_first_of("\r\n")));
-      if (!key) return about_document(std::move(key.error()), path);
-      out.keys.push_back(std::move(*key));
-    }
-    return {};
-  };
-  if (!trust.empty()) {
-    STELLA_TRY_VOID(add(trust));
-    out.source = "--trust-log " + trust;
-    return out;
-  }
-  std::error_code none;
-  std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::directory_iterator(store.trust_directory(), none)) {
-    const std::string path = entry.path().string();
-    if (path.ends_with(".ed25519") || path.ends_with(".vkey")) files.push_back(path);
-  }
-  std::sort(files.begin(), files.end());
-  for (const std::string& file : files) STELLA_TRY_VOID(add(file));
-  if (!files.empty()) out.source = "trust directory " + store.trust_directory();
-  return out;
 }
 
 void register_verify(App& app) {

@@ -1,14 +1,12 @@
 // stella timeline checkpoint, proof, verify: what the log states, proves, and whether its entries are what it signed.
-#include <filesystem>
-
 #include "register.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/cli/table.h"
+#include "stella/cli/trust.h"
 #include "stella/contracts/errors.h"
-#include "stella/crypto/ed25519.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
 #include "stella/timeline/log/proofs.h"
@@ -33,24 +31,10 @@ struct Signed {
   std::string note;
 };
 
-// The keys that may sign this log: --trust, else what `stella login` kept. The server's own vkey is only a hint.
+// The server's own vkey is only a hint.
 Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std::string& trust, const std::string& origin) {
-  std::vector<std::string> files;
-  if (!trust.empty()) {
-    files.push_back(trust);
-  } else {
-    std::error_code none;
-    for (const auto& entry : std::filesystem::directory_iterator(session.store().trust_directory(), none))
-      if (entry.path().extension() == ".ed25519" || entry.path().extension() == ".vkey") files.push_back(entry.path().string());
-  }
-  std::vector<timeline::VerifierKey> out;
-  for (const std::string& file : files) {
-    const std::string text = STELLA_TRY(read_file(file, kSmallFile));
-    auto key = text.starts_with("-----BEGIN") ? [&]() -> Result<timeline::VerifierKey> { return timeline::VerifierKey::ed25519(origin, STELLA_TRY(crypto::Ed25519PublicKey::from_pem(text))); }()
-                                              : timeline::VerifierKey::parse(std::string_view(text).substr(0, text.find_first_of("\r\n")));
-    if (!key) return about_document(std::move(key.error()), file);
-    out.push_back(std::move(*key));
-  }
+  const TrustedLogs trusted = STELLA_TRY(trusted_logs(session.store(), trust, "--trust"));
+  auto out = trusted.of(origin);
   if (out.empty()) return Error(contracts::errors::kUntrusted, "no key of the log is trusted").with("remedy", "stella login keeps it; or give --trust KEY from a source that you trust.");
   return out;
 }

@@ -13,6 +13,7 @@
 #include "stella/crypto/kdf.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
+#include "stella/provenance/enclose.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
@@ -117,6 +118,14 @@ objects::ObjectLock lock_for(const Terms& terms, const LockerOptions& options, c
   if (!worm || worm->level == objects::WormLevel::kPlain || terms.retain_until <= now) return out;
   out.mode = options.lock.mode == objects::LockMode::kNone ? objects::LockMode::kGovernance : options.lock.mode;
   out.retain_until = until;
+  return out;
+}
+
+// The keys whose statements may travel in a bundle of ours.
+Result<std::vector<crypto::PublicKey>> evidence_keys(pg::SystemTx<pg::LockerRole>& tx) {
+  const auto rows = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE purpose = 'evidence' AND state <> 'compromised' ORDER BY introduced_at"));
+  std::vector<crypto::PublicKey> out;
+  for (int i = 0; i < rows.size(); ++i) out.push_back(STELLA_TRY(crypto::PublicKey::from_pem(rows.text(i, 0))));
   return out;
 }
 
@@ -253,6 +262,10 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       input.facts.worm_probe_sha256 = worm->digest.hex();
     }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
+    if (row.kind == "eval") {
+      const auto trusted = STELLA_TRY(evidence_keys(tx));
+      for (auto& file : STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id))) input.extra_files.push_back(std::move(file));
+    }
     input.extra_files.emplace_back("trust-hints/" + signer->public_key().keyid8() + ".pub", signer->public_key().pem());
     if (options_.stamper) input.stamp = [this](std::span<const std::string_view> signatures) { return options_.stamper->stamp(signatures); };
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));

@@ -63,6 +63,8 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
   VerifyOptions options;
   options.trust = trust.keys;
   options.trust_source = "evidence keys of this deployment";
+  options.log_signers = trust.log_signers;
+  options.log_source = "log key of this deployment";
   if (trust.history) {
     options.key_history = &*trust.history;
     options.key_source = "key history of this deployment";

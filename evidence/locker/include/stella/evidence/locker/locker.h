@@ -20,6 +20,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/base/sync.h"
+#include "stella/crypto/ed25519.h"
 #include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
 #include "stella/crypto/timestamp.h"
@@ -51,6 +52,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
 // What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
 struct Trust {
   std::vector<crypto::PublicKey> keys;
+  std::vector<crypto::Ed25519PublicKey> log_signers = {};  // none: INCLUSION and CUSTODY are NOT-CHECKED
   std::optional<crypto::KeyHistory> history = {};   // none: KEY-STATUS is NOT-CHECKED
   std::optional<crypto::TimestampTrust> time = {};  // none: TIME is NOT-CHECKED
   std::size_t time_threshold = 1;                   // how many different authorities must have stamped the seal
