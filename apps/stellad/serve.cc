@@ -24,6 +24,7 @@
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/timeline/checkpointer.h"
+#include "stella/timeline/cosigner.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
 #include "stella/web/server.h"
@@ -112,10 +113,11 @@ class Health {
     bus_ = bus;
     until_.reset();
   }
-  void set_indexer(timeline::Indexer* indexer, timeline::Checkpointer* checkpointer) {
+  void set_indexer(timeline::Indexer* indexer, timeline::Checkpointer* checkpointer, timeline::Cosigner* cosigner) {
     const Lock lock(mutex_);
     indexer_ = indexer;
     checkpointer_ = checkpointer;
+    cosigner_ = cosigner;
     until_.reset();
   }
   bool bus_connected() {
@@ -134,6 +136,11 @@ class Health {
     if (indexer_ != nullptr) {
       auto trouble = indexer_->trouble();
       if (!trouble) trouble = checkpointer_->trouble();
+      // A witness that is away stops nothing; one that saw another history is for somebody to look at.
+      if (!trouble && cosigner_ != nullptr) {
+        trouble = cosigner_->trouble();
+        if (trouble && trouble->code() != contracts::errors::kIntegrity) trouble.reset();
+      }
       parts_.emplace_back("indexer", trouble ? std::string(trouble->message()) : std::string());
     }
     for (const auto& [name, problem] : parts_)
@@ -149,6 +156,7 @@ class Health {
   bus::Connection* bus_ STELLA_GUARDED_BY(mutex_) = nullptr;
   timeline::Indexer* indexer_ STELLA_GUARDED_BY(mutex_) = nullptr;
   timeline::Checkpointer* checkpointer_ STELLA_GUARDED_BY(mutex_) = nullptr;
+  timeline::Cosigner* cosigner_ STELLA_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::pair<std::string, std::string>> parts_ STELLA_GUARDED_BY(mutex_);
   std::optional<Deadline> until_ STELLA_GUARDED_BY(mutex_);
 };
@@ -174,6 +182,7 @@ struct Process {
   std::unique_ptr<timeline::Indexer> indexer;
   std::jthread indexer_thread;
   std::unique_ptr<timeline::Checkpointer> checkpointer;
+  std::unique_ptr<timeline::Cosigner> cosigner;
   std::unique_ptr<pg::Pool> web_pool;
   std::unique_ptr<authority::Authority> authority;
   std::unique_ptr<authority::Provisioner> provisioner;
@@ -279,7 +288,13 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
   checkpoints.events = settings.integer("timeline.checkpoint_events");
   p.checkpointer = std::make_unique<timeline::Checkpointer>(*p.indexer_pool, *p.store, std::move(key), checkpoints);
   p.checkpointer->start();
-  p.health.set_indexer(p.indexer.get(), p.checkpointer.get());
+  if (const std::string& file = settings.text("timeline.witness_policy"); !file.empty()) {
+    const std::string policy = STELLA_TRY(read_file(file, timeline::kPolicyFileBytes));
+    auto witnesses = STELLA_TRY(timeline::LogPolicy::parse(policy));
+    p.cosigner = std::make_unique<timeline::Cosigner>(*p.indexer_pool, *p.store, std::move(witnesses));
+    p.cosigner->start();
+  }
+  p.health.set_indexer(p.indexer.get(), p.checkpointer.get(), p.cosigner.get());
   p.indexer_thread = std::jthread([indexer = p.indexer.get()](std::stop_token stop) { indexer->run(stop); });
   return {};
 }
@@ -394,6 +409,7 @@ Result<void> serve(const config::Settings& settings) {
   if (p.keeper) p.keeper->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
+  if (p.cosigner) p.cosigner->stop();
   if (p.checkpointer) p.checkpointer->stop();
   (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
   return {};

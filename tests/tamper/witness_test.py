@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""A running platform and three witnesses, programs of their own: the checkpoint that is served carries a quorum with one witness down, and a history that
+the platform itself rewrote is refused by the witnesses and said by the platform."""
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "platform")]
+
+from client import Unreachable  # noqa: E402
+from report import Report  # noqa: E402
+from stella_platform import Platform, binary  # noqa: E402
+from timeline_tamper_test import Log  # noqa: E402
+
+
+class Witness:
+    """The program with its directory."""
+
+    def __init__(self, platform, number, log_vkey):
+        self.directory, self.name = platform.path("tmp", f"w{number}"), f"w{number}.example/witness"
+        os.mkdir(self.directory)
+        for file, text in (("logs", f"log {log_vkey}\nquorum none\n"), ("pass", "of the witness\n"),
+                           ("w.yaml", f"witness.name: {self.name}\nwitness.logs: {self.directory}/logs\nwitness.state_dir: {self.directory}/state\n"
+                            f"witness.key_file: {self.directory}/key.pem\nwitness.passphrase_file: {self.directory}/pass\nwitness.port: 0\n")):
+            with open(os.path.join(self.directory, file), "w") as f:
+                f.write(text)
+        self.vkey = subprocess.run([binary("stella-witness"), "--init", "--config", self.directory + "/w.yaml"], capture_output=True, text=True, check=True).stdout.strip()
+        self.process = subprocess.Popen([binary("stella-witness"), "--config", self.directory + "/w.yaml", "--ready-file", self.directory + "/ready"], stderr=subprocess.DEVNULL)
+        wait(lambda: os.path.exists(self.directory + "/ready"))
+        with open(self.directory + "/ready") as f:
+            self.url = "http://127.0.0.1:" + f.read().strip()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def wait(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
+
+
+def answered(platform):
+    try:
+        return platform.client("admin")
+    except Unreachable:
+        return None
+
+
+def cosigners(client):
+    """Size and the names under the signed note, the log's own first."""
+    note = client.get("/timeline/checkpoint")["checkpoint"]
+    text, lines = note.split("\n\n")
+    return int(text.split("\n")[1]), [line.split(" ")[1] for line in lines.strip().split("\n")]
+
+
+def restart(platform, log):
+    platform.kill("stellad")
+    platform.start("stellad")
+    platform.wait_ready()
+    log.client = platform.client("admin")
+
+
+def main():
+    report = Report("witness")
+    with Platform(settings={"timeline.checkpoint_every": "1s"}, tenants=("acme",)) as platform:
+        log = Log(platform, platform.path("tmp"))
+        log.emit(10)
+        old = log.signed()
+        log.copy("old")
+        witnesses = [Witness(platform, i, log.client.get("/timeline/checkpoint")["vkey"]) for i in range(3)]
+        try:
+            policy = platform.path("tmp", "policy")
+            with open(policy, "w") as f:
+                f.writelines(f"witness w{i} {w.vkey} {w.url}\n" for i, w in enumerate(witnesses))
+                f.write("group two 2 w0 w1 w2\nquorum two\n")
+            with open(platform.path("stella.yaml"), "a") as f:
+                f.write(f"timeline.witness_policy: {policy}\n")
+            witnesses[1].stop()
+            restart(platform, log)
+            log.emit(20)
+            size = log.signed()
+            there = wait(lambda: cosigners(log.client)[1][1:])
+            report.check("two of three witnesses cosigned, one is down", sorted(there) == [witnesses[0].name, witnesses[2].name], str(there))
+            code, text = log.verify()
+            report.check("verify accepts the cosigned checkpoint", code == 0, text)
+            log.keep(report, log.kept)
+            log.emit(5)
+            grown = log.signed()
+            wait(lambda: cosigners(log.client)[0] == grown and len(cosigners(log.client)[1]) == 3)
+            report.check("the next checkpoint is cosigned, too", True)
+
+            # Back to an older copy, and on from there: every signature of the platform is good.
+            platform.kill("stellad")
+            log.restore("old")
+            platform.start("stellad")
+            log.client = wait(lambda: answered(platform))  # not ready: the witnesses object at once
+            log.emit(size - old + 40)
+            longer = log.signed()
+            ready = wait(lambda: (lambda r: r if r.status == 503 else None)(log.client.get("/readyz")))
+            report.check("the platform says that a witness saw another history", "indexer" in ready.text and ready["parts"]["indexer"] != "ok", repr(ready))
+            seen, names = cosigners(log.client)
+            report.check(f"no witness cosigned the other history of {longer} entries", len(names) == 1 and seen >= old, str(names))
+        finally:
+            for w in witnesses:
+                w.stop()
+    report.end()
+
+
+if __name__ == "__main__":
+    main()

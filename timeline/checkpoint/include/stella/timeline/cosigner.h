@@ -1,0 +1,58 @@
+// Has the newest checkpoint of each log cosigned by witnesses, so that a log which is rewritten is seen by others than its operator.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "stella/base/result.h"
+#include "stella/base/sync.h"
+#include "stella/platform/objects.h"
+#include "stella/platform/pg.h"
+#include "stella/timeline/log/policy.h"
+
+namespace stella::timeline {
+
+struct CosignerOptions {
+  std::chrono::milliseconds poll{500};
+  std::chrono::milliseconds timeout{5000};  // of one exchange with one witness
+};
+
+// Signing never waits for it. A witness that is away is asked again with the log's next checkpoint. Any number may run: asking twice is harmless.
+class Cosigner {
+ public:
+  // The policy's witnesses are asked for every log (its log lines are for readers); a quorum that no answer reached is trouble(). `pool` and
+  // `store` outlive the object.
+  Cosigner(pg::SystemPool<pg::IndexerRole>& pool, objects::Store& store, LogPolicy policy, CosignerOptions options = CosignerOptions());
+  ~Cosigner();
+  void start();
+  void stop();
+  // Asks for every checkpoint that was not asked for yet; how many were cosigned by a quorum. Every log is tried; the first error comes at the end:
+  // kIntegrity where a witness has seen another history, kUnavailable where the quorum was not reached.
+  Result<int> round();
+  // What was wrong last, for /readyz; nullopt while all is well. kIntegrity stays until the process ends: somebody has to look.
+  std::optional<Error> trouble() const;
+
+ private:
+  struct Log;
+  void loop();
+  Result<void> cosign(const Log& log);
+
+  pg::SystemPool<pg::IndexerRole>& pool_;
+  objects::Store& store_;
+  const LogPolicy policy_;
+  const CosignerOptions options_;
+  std::map<std::string, std::uint64_t> asked_;                                   // size by tenant; the loop's thread alone
+  std::map<std::string, std::map<std::size_t, std::uint64_t>> cosigned_;         // size that a witness cosigned last, by tenant and witness
+  std::atomic<bool> stopping_{false};
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::optional<Error> trouble_ STELLA_GUARDED_BY(mutex_);
+  std::thread thread_;
+};
+
+}  // namespace stella::timeline
