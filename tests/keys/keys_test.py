@@ -156,6 +156,9 @@ def main():
             found, whole = auditor.verdict(after, *trust, "--require", "TIME,KEY-STATUS")
             report.check("sealed with the new key, without a restart", whole["signers"] == [rotated["key_id"]], repr(whole["signers"]))
             report.check("the old one still counts for what it signed", auditor.verdict(before, *trust)[0]["KEY-STATUS"][0] == "PASS", "")
+            for made in c.all("/evidence"):
+                own = {d["name"]: d["outcome"] for d in c.get("/evidence/" + made["bundle_id"])["verdict"]["dimensions"]}
+                report.check("the server's own verdict says the same of " + made["case_id"], own["TIME"] == own["KEY-STATUS"] == own["AUTHENTICITY"] == "PASS", repr(own))
             p.restart("stellad")
             p.wait_ready()
             found, whole = auditor.verdict(fetch("CASE-3"), *trust, "--require", "KEY-STATUS")

@@ -344,6 +344,47 @@ TEST_F(BundleTest, NoFlippedBitPasses) {
   EXPECT_LT(meaningless, 10u);
 }
 
+TEST_F(BundleTest, WhoStampsSeesTheSignaturesAndAddsFilesOfTimeAlone) {
+  StringSink payload;
+  const auto items = build_payload(evaluation_files(), payload).value();
+  write("payload.tar", payload.text);
+  const crypto::KeyPair second = crypto::KeyPair::generate().value();
+  const crypto::Signer* signers[] = {&key_, &second};
+  const std::string lines = items_ndjson(items);
+  std::vector<std::string> seen;
+  using Files = std::vector<std::pair<std::string, std::string>>;
+  const auto try_seal = [&](Result<Files> answer) -> Result<std::string> {
+    const Fd fd(::open(path("payload.tar").c_str(), O_RDONLY | O_CLOEXEC));
+    SealInput input;
+    input.payload_fd = fd.get();
+    input.items_ndjson = lines;
+    input.bundle_key = bundle_key_;
+    input.signers = signers;
+    input.facts = facts();
+    input.stamp = [&](std::span<const std::string_view> signatures) {
+      seen.assign(signatures.begin(), signatures.end());
+      return answer;
+    };
+    StringSink out;
+    auto sealed = seal_bundle(input, out);
+    if (!sealed) return Error(sealed.error());
+    return std::move(out.text);
+  };
+  const auto tgz = try_seal(Files{{"1.tsr", "token"}, {"chain.pem", "certificates"}});
+  ASSERT_TRUE(tgz.has_value()) << tgz.error().describe();
+  const Members files = members(*tgz);
+  EXPECT_EQ(files.at("time/1.tsr"), "token");
+  EXPECT_EQ(files.at("time/chain.pem"), "certificates");
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_TRUE(key_.public_key().verify(crypto::dsse_pae("application/vnd.in-toto+json", files.at("evidence/seal.json")), seen[0]));
+  EXPECT_TRUE(second.public_key().verify(crypto::dsse_pae("application/vnd.in-toto+json", files.at("evidence/seal.json")), seen[1]));
+  // The lists cover them: the bag is still a bag, and nothing but the token fails.
+  EXPECT_EQ(verify(*tgz).of(Dimension::kIntegrity).outcome, Outcome::kPass);
+  for (const char* name : {"notes.txt", "../x.tsr", "a/b.tsr", ""}) EXPECT_EQ(try_seal(Files{{name, "x"}}).error().code(), base_errors::kInvalid) << name;
+  EXPECT_EQ(try_seal(Files{{"1.tsr", "x"}, {"1.tsr", "y"}}).error().code(), base_errors::kInvalid);
+  EXPECT_EQ(try_seal(Error(base_errors::kIo, "no authority")).error().code(), base_errors::kIo);
+}
+
 TEST_F(BundleTest, SealRefusesAPayloadThatIsNotWhatItSays) {
   StringSink payload;
   const auto items = build_payload(evaluation_files(), payload).value();
