@@ -139,6 +139,66 @@ def tampered_tile(report, log):
     report.check("undone, the proof holds again", code == 0, text)
 
 
+def member_renamed(lines):
+    return [lines[0], lines[1].replace('"kind":', '"kynd":', 1), *lines[2:]]
+
+
+def word_changed(lines):
+    return [*lines[:50], lines[50].replace("queue", "quite"), *lines[51:]]
+
+
+def line_deleted(lines):
+    return lines[:50] + lines[51:]
+
+
+def line_deleted_and_renumbered(lines):
+    return [json.dumps({**json.loads(line), "log_index": i}) if i < len(lines) - 2 else line for i, line in enumerate(lines[:50] + lines[51:])]
+
+
+def lines_swapped(lines):
+    return lines[:50] + [lines[51], lines[50]] + lines[52:]
+
+
+def tail_cut(lines):
+    return lines[:-10]
+
+
+def tail_cut_before_the_checkpoint(lines):
+    return lines[:-10] + lines[-1:]
+
+
+def another_checkpoint(lines):
+    return [*lines[:-1], json.dumps({"checkpoint": json.loads(lines[-1])["checkpoint"].replace("stellaops.dev/log/", "stellaops.dev/log/0", 1)})]
+
+
+def something_behind(lines):
+    return lines + lines[:1]
+
+
+def exported(report, log):
+    file, changed = os.path.join(log.directory, "log.ndjson"), os.path.join(log.directory, "changed.ndjson")
+    code, text = log.stella("timeline", "export", "--trust", log.trust, "--out", file)
+    report.check("an offline copy is written", code == 0, text)
+    offline = lambda name, *more: log.stella("--url", "http://127.0.0.1:9", "timeline", "verify", "--trust", log.trust, "--file", name, *more)
+    for more in ((), ("--since", log.kept), ("--since", log.early)):
+        code, text = offline(file, *more)
+        report.check(f"the copy is accepted without a server {' '.join(more[:1])}", code == 0, text)
+    with open(file, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    for tamper in (member_renamed, word_changed, line_deleted, line_deleted_and_renumbered, lines_swapped, tail_cut, tail_cut_before_the_checkpoint, another_checkpoint, something_behind):
+        after = tamper(list(lines))
+        assert after != lines, tamper.__name__
+        with open(changed, "w", encoding="utf-8") as f:
+            f.write("\n".join(after) + "\n")
+        code, text = offline(changed)
+        report.check(f"copy: {tamper.__name__.replace('_', ' ')}: found", code != 0, f"exit {code}: {text}")
+    log.platform.execute(ENTRY.format(7))
+    os.unlink(file)
+    code, text = log.stella("timeline", "export", "--trust", log.trust, "--out", file)
+    report.check("no copy of a log that is not what was signed", code != 0 and not os.path.exists(file) and not os.path.exists(file + ".part"), f"exit {code}: {text}")
+    log.restore("sound")
+
+
 def forked(report, log):
     """The database goes back to an older copy and the platform itself signs another history from there: every signature is good."""
     platform = log.platform
@@ -176,6 +236,7 @@ def main():
             report.check(f"the log as it is, {size} entries: accepted", code == 0, text)
         tampered_rows(report, log, old - 20, old)
         tampered_tile(report, log)
+        exported(report, log)
         forked(report, log)
     report.end()
 

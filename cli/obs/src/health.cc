@@ -38,6 +38,7 @@ void register_obs(App& app) {
   register_obs_settings(app);
   register_timeline(app);
   register_timeline_log(app);
+  register_timeline_export(app);
 }
 
 }  // namespace stella::cli

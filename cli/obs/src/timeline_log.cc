@@ -1,4 +1,8 @@
 // stella timeline checkpoint, proof, verify: what the log states, proves, and whether its entries are what it signed.
+#include "timeline_log.h"
+
+#include <algorithm>
+
 #include "register.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
@@ -24,11 +28,7 @@ struct Args {
   std::string since;
   std::string trust;
   std::string event;
-};
-
-struct Signed {
-  timeline::Checkpoint checkpoint;
-  std::string note;
+  std::string file;
 };
 
 // The server's own vkey is only a hint.
@@ -39,12 +39,16 @@ Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std:
   return out;
 }
 
+}  // namespace
+
 Result<Signed> open_note(Session& session, const std::string& trust, const std::string& note) {
   const std::string origin = note.substr(0, note.find('\n'));
   const auto keys = STELLA_TRY(log_keys(session, trust, origin));
   auto opened = STELLA_TRY(timeline::open_checkpoint(note, origin, keys));
   return Signed{std::move(opened.checkpoint), note};
 }
+
+namespace {
 
 Result<int> checkpoint(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
@@ -83,14 +87,9 @@ Result<int> proof(Session& session, const Args& args) {
   return kExitDone;
 }
 
-struct Walk {
-  timeline::CompactTree tree;
-  std::vector<std::pair<std::int64_t, std::string>> bad;  // index, what is wrong
-  std::optional<Sha256> root_at_kept;
-};
+}  // namespace
 
-// Every entry up to `size`, hashed again from its own bytes.
-Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept) {
+Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept, const std::function<Result<void>(std::uint64_t, std::string_view)>& each) {
   Walk out;
   Progress progress(session.console(), "verify", size);
   while (out.tree.size() < size) {
@@ -111,8 +110,10 @@ Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t 
       // The entry is the canonical text of its own members: whoever changed one of them changed the leaf.
       json::Value entry = item;
       for (const char* ours : {"log_index", "digest", "state"}) entry.as_object().erase(ours);
-      const Sha256 leaf = timeline::leaf_hash(STELLA_TRY(json::canonical(entry)));
+      const std::string bytes = STELLA_TRY(json::canonical(entry));
+      const Sha256 leaf = timeline::leaf_hash(bytes);
       if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
+      if (each) STELLA_TRY_VOID(each(out.tree.size(), bytes));
       out.tree.append(leaf);
       if (out.tree.size() == kept) out.root_at_kept = out.tree.root();
     }
@@ -122,7 +123,45 @@ Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t 
   return out;
 }
 
+std::vector<std::pair<std::string, std::string>> problems_of(const Signed& head, const std::optional<Signed>& kept, const Walk& walked) {
+  std::vector<std::pair<std::string, std::string>> problems;
+  for (const auto& [index, what] : walked.bad) problems.emplace_back("entry " + std::to_string(index), what);
+  if (walked.bad.empty() && (walked.tree.size() != head.checkpoint.size || walked.tree.root() != head.checkpoint.root))
+    problems.emplace_back("checkpoint", "the entries do not lead to the signed root: a row was changed, removed or put in");
+  if (!kept) return problems;
+  const auto& older = kept->checkpoint;
+  if (older.origin != head.checkpoint.origin) problems.emplace_back("--since", "a checkpoint of another log: " + older.origin);
+  else if (older.size > head.checkpoint.size) problems.emplace_back("--since", "the log became shorter than what you kept: " + std::to_string(older.size) + " entries then");
+  else if (walked.root_at_kept && *walked.root_at_kept != older.root) problems.emplace_back("--since", "the entries of then are others today");
+  return problems;
+}
+
+int show_verdict(Session& session, const Verdict& v) {
+  const auto& head = v.head.checkpoint;
+  json::Array list;
+  for (const auto& [where, what] : v.problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
+  const json::Value shown = json::Value::object({{"result", v.problems.empty() ? "pass" : "fail"}, {"origin", head.origin}, {"size", head.size}, {"root", head.root.hex()},
+                                                 {"entries_checked", v.walked.tree.size()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
+  session.show(shown, [&] {
+    const Palette& paint = session.console().out_palette();
+    std::string out;
+    for (const auto& [where, what] : v.problems) out += paint(Style::kRed, "FAIL") + "  " + where + ": " + printable(what) + "\n";
+    if (v.problems.empty()) {
+      out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(v.walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
+      if (v.kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(v.kept->checkpoint.size)) + " entries\n";
+    }
+    Facts facts;
+    facts.add("log", head.origin).add("size", with_commas(static_cast<std::int64_t>(head.size))).add("root", head.root.hex());
+    facts.add("not checked", v.kept ? "events younger than the checkpoint" : "whether the log had another history before: --since a checkpoint that you kept");
+    return out + facts.render(paint, 2);
+  });
+  return v.problems.empty() ? kExitDone : kExitFailed;
+}
+
+namespace {
+
 Result<int> verify(Session& session, const Args& args) {
+  if (!args.file.empty()) return verify_export(session, args.file, args.trust, args.since);
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
   const Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
@@ -133,37 +172,13 @@ Result<int> verify(Session& session, const Args& args) {
     kept = STELLA_TRY(open_note(session, args.trust, *note));
   }
   const Walk walked = STELLA_TRY(walk(session, *api, head.checkpoint.size, kept ? kept->checkpoint.size : 0));
-  std::vector<std::pair<std::string, std::string>> problems;  // what, where
-  for (const auto& [index, what] : walked.bad) problems.emplace_back("entry " + std::to_string(index), what);
-  if (walked.bad.empty() && walked.tree.root() != head.checkpoint.root) problems.emplace_back("checkpoint", "the entries do not lead to the signed root: a row was changed, removed or put in");
-  if (kept) {
-    const auto& older = kept->checkpoint;
-    if (older.origin != head.checkpoint.origin) problems.emplace_back("--since", "a checkpoint of another log: " + older.origin);
-    else if (older.size > head.checkpoint.size) problems.emplace_back("--since", "the log became shorter than what you kept: " + std::to_string(older.size) + " entries then");
-    else if (walked.root_at_kept && *walked.root_at_kept != older.root) problems.emplace_back("--since", "the entries of then are others today");
-    else {
-      const auto consistency = fetch_proof(*api, older.size, head.checkpoint.size);
-      if (!consistency || !timeline::verify_growth(older, head.checkpoint, *consistency)) problems.emplace_back("--since", "the server cannot prove that its log continues the one you kept");
-    }
+  auto problems = problems_of(head, kept, walked);
+  const auto about_kept = [](const auto& problem) { return problem.first == "--since"; };
+  if (kept && std::none_of(problems.begin(), problems.end(), about_kept)) {
+    const auto consistency = fetch_proof(*api, kept->checkpoint.size, head.checkpoint.size);
+    if (!consistency || !timeline::verify_growth(kept->checkpoint, head.checkpoint, *consistency)) problems.emplace_back("--since", "the server cannot prove that its log continues the one you kept");
   }
-  json::Array list;
-  for (const auto& [where, what] : problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
-  const json::Value shown = json::Value::object({{"result", problems.empty() ? "pass" : "fail"}, {"origin", head.checkpoint.origin}, {"size", head.checkpoint.size}, {"root", head.checkpoint.root.hex()},
-                                                 {"entries_checked", walked.tree.size()}, {"since", kept ? json::Value(kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
-  session.show(shown, [&] {
-    const Palette& paint = session.console().out_palette();
-    std::string out;
-    for (const auto& [where, what] : problems) out += paint(Style::kRed, "FAIL") + "  " + where + ": " + printable(what) + "\n";
-    if (problems.empty()) {
-      out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
-      if (kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(kept->checkpoint.size)) + " entries\n";
-    }
-    Facts facts;
-    facts.add("log", head.checkpoint.origin).add("size", with_commas(static_cast<std::int64_t>(head.checkpoint.size))).add("root", head.checkpoint.root.hex());
-    facts.add("not checked", kept ? "events younger than the checkpoint" : "whether the log had another history before: --since a checkpoint that you kept");
-    return out + facts.render(paint, 2);
-  });
-  return problems.empty() ? kExitDone : kExitFailed;
+  return show_verdict(session, {head, kept, walked, std::move(problems)});
 }
 
 }  // namespace
@@ -181,6 +196,7 @@ void register_timeline_log(App& app) {
       .run([args](Session& s) { return proof(s, *args); });
   app.command("timeline verify", "Fetch every entry of your log, hash it again, and compare with the signed checkpoint and with one that you kept.")
       .option("--since", &args->since, "A checkpoint that you kept from before.", {.value = "FILE"})
+      .option("--file", &args->file, "Verify an offline copy (stella timeline export) instead; no server is asked.", {.value = "FILE"})
       .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
       .note("Exit codes\n  0  everything holds\n  1  something does not; each line says what")
       .run([args](Session& s) { return verify(s, *args); });

@@ -1,0 +1,49 @@
+// What the commands about a whole log share: its signed checkpoint, and the walk over its entries.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "stella/cli/api.h"
+#include "stella/cli/session.h"
+#include "stella/timeline/log/checkpoint.h"
+#include "stella/timeline/log/merkle.h"
+
+namespace stella::cli {
+
+struct Signed {
+  timeline::Checkpoint checkpoint;
+  std::string note;
+};
+// Verified under `trust` (a file), else under the keys that the user trusts.
+Result<Signed> open_note(Session& session, const std::string& trust, const std::string& note);
+
+struct Walk {
+  timeline::CompactTree tree;
+  std::vector<std::pair<std::int64_t, std::string>> bad;  // index, what is wrong
+  std::optional<Sha256> root_at_kept;
+};
+// Every entry up to `size`, hashed again from its own bytes; `each` gets them in order.
+Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept, const std::function<Result<void>(std::uint64_t index, std::string_view entry)>& each = {});
+
+struct Verdict {
+  const Signed& head;
+  const std::optional<Signed>& kept;
+  const Walk& walked;
+  std::vector<std::pair<std::string, std::string>> problems;  // where, what
+};
+// Shows it; the exit code.
+int show_verdict(Session& session, const Verdict& verdict);
+
+// What the walk and the older checkpoint say, without asking anybody: problems of entries, of the root, of origin, size and history.
+std::vector<std::pair<std::string, std::string>> problems_of(const Signed& head, const std::optional<Signed>& kept, const Walk& walked);
+
+// stella timeline verify --file (timeline_export.cc).
+Result<int> verify_export(Session& session, const std::string& file, const std::string& trust, const std::string& since);
+
+}  // namespace stella::cli
