@@ -172,6 +172,37 @@ TEST_F(CheckpointTest, NothingTamperedIsSigned) {
   EXPECT_FALSE(refused().empty());
 }
 
+// Leaf hashes, tiles and checkpoints outlive the entries: where rows are gone for good, what was signed is proved as before and goes on.
+TEST_F(CheckpointTest, ProofsOutliveTheEntries) {
+  std::vector<Checkpoint> all;
+  for (const int count : {100, 200, 10, 290}) {
+    grow(count);
+    EXPECT_EQ(sign(), 1);
+    auto tx = open();
+    all.push_back(verified(signed_head(tx).value()));
+  }
+  const auto proves = [&] {
+    auto tx = open();
+    const SignedHead head = signed_head(tx).value();
+    const VerifierKey keys[] = {VerifierKey::ed25519(head.origin, key->public_key()).value()};
+    for (const std::uint64_t index : {std::uint64_t{0}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{599}, head.size - 1}) {
+      const auto file = inclusion_file(tx, *store, head, index);
+      ASSERT_TRUE(file.has_value()) << index << " " << file.error().describe();
+      EXPECT_TRUE(verify_tlog_proof(*parse_tlog_proof(*file), leaf_hash(R"({"kind":"annotation.added","n":)" + std::to_string(index) + "}"), head.origin, keys).has_value());
+    }
+    for (const Checkpoint& older : all) {
+      const auto proof = consistency(tx, *store, older.size, head.size);
+      ASSERT_TRUE(proof.has_value()) << older.size << " " << proof.error().describe();
+      EXPECT_TRUE(verify_growth(older, verified(head), *proof).has_value());
+    }
+  };
+  db.sql("DELETE FROM timeline_log");
+  proves();
+  grow(5);
+  EXPECT_EQ(sign(), 1);
+  proves();
+}
+
 // Killed between the objects and the commit: the next one finds them there and goes on; other bytes there are an alarm.
 TEST_F(CheckpointTest, BeginsAgainAfterACrash) {
   grow(256);
