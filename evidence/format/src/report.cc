@@ -84,14 +84,27 @@ void add_chain(std::string& out, const std::vector<ReportStep>& chain) {
   out.append("</ol>\n");
 }
 
-constexpr std::string_view kVerify = R"(<h2>Do not believe this page: verify</h2>
-<p>This report is one of the sealed files. That it was not changed is shown by the seal, checked with a key that you did not get from this bundle:</p>
-<pre>sh verify.sh KEY.pub bundle.tgz            # openssl, sha256sum, tar, awk: none of our software
-stella forensic verify bundle.tgz --trust KEY.pub
-stella forensic replay bundle.tgz          # runs the decision again from the inputs in data/inputs/</pre>
-<p><code>VERIFY.md</code> explains each step, and what a good result does not say.</p>
-</body></html>
-)";
+// Every claim of a bundle, beside the command that checks it: what a reader who trusts nobody does next.
+struct Claim {
+  std::string_view claim, command, rests_on;
+};
+constexpr Claim kClaims[] = {
+    {"No file was changed, removed or added since it was sealed.", "sh verify.sh KEY.pub bundle.tgz", "openssl, sha256sum, tar and awk; none of our software"},
+    {"It was sealed by whoever holds the key.", "stella forensic verify bundle.tgz --trust KEY.pub", "a key that you did not get from this bundle"},
+    {"The decision follows from the inputs.", "stella forensic replay bundle.tgz", "the programs, run again on data/inputs/"},
+    {"Nothing is withheld without saying so.", "stella forensic verify bundle.tgz --require COMPLETENESS", "the commitments in evidence/items.jsonl"},
+    {"What happened is in the log, and each step took what another made.", "stella forensic verify bundle.tgz --trust-log LOG.vkey --require INCLUSION,CUSTODY", "the key of the log"},
+    {"The log was not rewritten.", "stella forensic verify bundle.tgz --checkpoint CHECKPOINT --require CONSISTENCY", "a checkpoint that you kept from before"},
+    {"It was signed no later than it says.", "stella forensic verify bundle.tgz --trust-time ROOTS.pem --require TIME", "time authorities that you trust; without them the time is the installation's clock"},
+    {"The key was good when it signed.", "stella forensic verify bundle.tgz --keys KEYS.jsonl --trust-time ROOTS.pem --require KEY-STATUS", "the record of the keys' lives"}};
+
+void add_claims(std::string& out) {
+  out.append("<h2>Do not believe this page: verify</h2>\n<p>This report is one of the sealed files. Each line is a claim of this bundle, the command that checks it, and what the answer rests on.</p>\n"
+             "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">check</th><th scope=\"col\">rests on</th></tr></thead><tbody>\n");
+  for (const Claim& c : kClaims)
+    out.append("<tr><td>").append(escape_html(c.claim)).append("</td><td><code>").append(escape_html(c.command)).append("</code></td><td class=\"soft\">").append(escape_html(c.rests_on)).append("</td></tr>\n");
+  out.append("</tbody></table></div>\n<p><code>VERIFY.md</code> explains each step, and what a good result does not say.</p>\n</body></html>\n");
+}
 
 }  // namespace
 
@@ -131,7 +144,8 @@ std::string build_report(const Report& report) {
   }
   for (const auto& table : report.tables) add_table(out, table);
   add_chain(out, report.chain);
-  return out.append(kVerify);
+  add_claims(out);
+  return out;
 }
 
 }  // namespace stella::evidence
