@@ -9,6 +9,7 @@ namespace stella::timeline {
 namespace {
 
 constexpr std::string_view kHead = "SELECT size, root FROM timeline_heads WHERE tenant_id = stella_tenant()";
+constexpr std::string_view kSigned = "SELECT origin, size, root FROM timeline_logs WHERE tenant_id = stella_tenant() AND size > 0";
 constexpr std::string_view kOne =
     "SELECT l.event_id, e.ts, e.kind, e.digest, l.log_index, l.entry FROM timeline_log l LEFT JOIN timeline_events e"
     " ON e.tenant_id = stella_tenant() AND e.event_id = l.event_id WHERE l.tenant_id = stella_tenant() AND l.event_id = $1";
@@ -67,10 +68,28 @@ std::string Page::json() const {
   }
   out += "],\"next_cursor\":" + (next_cursor ? "\"" + *next_cursor + "\"" : "null");
   out += ",\"order\":\"" + std::string(order == Order::kLog ? "log" : "time") + "\",\"head\":{\"size\":" + std::to_string(head.size) + ",\"root\":\"" + head.root + "\"}";
+  if (checkpoint.size > 0) {
+    out += ",\"checkpoint\":{\"origin\":\"" + checkpoint.origin + "\",\"size\":" + std::to_string(checkpoint.size) + ",\"root\":\"" + checkpoint.root + "\"}";
+  } else {
+    out += ",\"checkpoint\":null";
+  }
+  out += ",\"left_out\":" + std::to_string(left_out());
   // A contiguous index range with every entry: only then can an omission be seen.
   out += ",\"contiguous\":" + std::string(order == Order::kLog && !filtered ? "true" : "false");
   if (searched_from) out += ",\"searched_from\":\"" + searched_from->rfc3339() + "\"";
   return out + "}";
+}
+
+std::int64_t Page::left_out() const {
+  std::optional<std::int64_t> first, last;
+  std::int64_t shown = 0;
+  for (const auto& item : items) {
+    if (!item.log_index) continue;
+    ++shown;
+    first = std::min(first.value_or(*item.log_index), *item.log_index);
+    last = std::max(last.value_or(*item.log_index), *item.log_index);
+  }
+  return first ? *last - *first + 1 - shown : 0;
 }
 
 Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter) {
@@ -87,7 +106,7 @@ Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& fi
     from = filter.to.value_or(Timestamp::now()) - kSearchWindow;
     page.searched_from = from;
   }
-  const std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}};
+  const std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}, {kSigned, {}}};
   const auto rows = STELLA_TRY(pg::TenantTx::read_many(web_pool, scope, queries));
   const pg::Rows& found = rows[0];
   const int shown = std::min(found.size(), filter.limit);
@@ -95,6 +114,7 @@ Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& fi
   for (int i = 0; i < shown; ++i) page.items.push_back(read_item(found, i));
   if (found.size() > filter.limit) page.next_cursor = encode_cursor(next_position(page.items.back(), filter.order));
   page.head = read_head(rows[1]);
+  if (!rows[2].empty()) page.checkpoint = {std::string(rows[2].text(0, 0)), rows[2].integer(0, 1), STELLA_TRY(rows[2].sha256(0, 2)).hex()};
   return page;
 }
 

@@ -183,6 +183,20 @@ TEST_F(Queries, LogOrderIsContiguousAndBoundToTheHead) {
   EXPECT_EQ(value->items("items")[0].integer("log_index"), 10);
   EXPECT_EQ(value->items("items")[0].str("event_id"), ids[10].str());
   EXPECT_EQ(value->find("head")->str("root"), db.sql("SELECT encode(root, 'hex') FROM timeline_heads WHERE tenant_id = 'acme'"));
+  // Bound to what is signed, where something is; and a filtered page says how much of its range it leaves out.
+  EXPECT_TRUE(value->find("checkpoint")->is_null());
+  EXPECT_EQ(value->integer("left_out", -1), 0);
+  db.sql("INSERT INTO timeline_logs (tenant_id, origin, size, root) VALUES ('acme', 'log/1', 20, decode(repeat('ab', 32), 'hex'))");
+  const auto bound = json::parse(page(f).json());
+  ASSERT_TRUE(bound.has_value());
+  EXPECT_EQ(bound->find("checkpoint")->integer("size"), 20);
+  EXPECT_EQ(bound->find("checkpoint")->str("origin"), "log/1");
+  Filter degraded;
+  degraded.kinds = {std::string(events::kServiceDegraded)};
+  const Page some = page(degraded);
+  ASSERT_GT(some.items.size(), 1u);
+  EXPECT_EQ(some.left_out(), *some.items.front().log_index - *some.items.back().log_index + 1 - static_cast<std::int64_t>(some.items.size()));
+  EXPECT_GT(some.left_out(), 0);
   Filter none;
   none.q = "nowhere";
   const auto empty = json::parse(page(none).json());

@@ -74,14 +74,24 @@ struct Head {
   std::string root;  // hex; the empty tree's root where there is no log yet
 };
 
+// The newest signed checkpoint when the page was read: what a reader holds the page against. Size 0: nothing is signed yet.
+struct Bound {
+  std::string origin;
+  std::int64_t size = 0;
+  std::string root;  // hex
+};
+
 struct Page {
   std::vector<Item> items;
   std::optional<std::string> next_cursor;
   Head head;                        // of the tenant's log when the page was read
+  Bound checkpoint;
   bool filtered = false;            // then omissions are not provable from the page
   std::optional<Timestamp> searched_from;  // where `q` bounded the window by itself
 
-  // {"items":[…],"next_cursor":…,"head":{"size","root"},"order":…,"complete":…}
+  // Entries of the page's range of log indexes that it leaves out: because they do not match, or lie between two pages of another order.
+  std::int64_t left_out() const;
+  // {"items":[…],"next_cursor":…,"order":…,"head":{"size","root"},"checkpoint":{"origin","size","root"}|null,"contiguous":…,"left_out":…}
   std::string json() const;
   Order order = Order::kTime;
 };
