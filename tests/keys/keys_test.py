@@ -166,10 +166,21 @@ def main():
 
             events = [e["event"]["kind"] for e in json.loads(auditor.run("keys", "history", "-o", "json"))["items"]]
             report.check("the history tells it", events == ["introduced", "activated", "introduced", "rotated"], repr(events))
+            rotation = json.loads(c.get("/keys/history").text.splitlines()[3])["at"]
+            auditor.run("keys", "compromise", first_key, "--since", rotation)
+            auditor.run("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "still.tgz"), "--recipient", "auditor")
+            report.ok("what it signed before it was stolen is still good, for a stamp says when")
+            # Now the second key may be the thief's: it cannot say more, a third begins anew, and the auditor takes it from the operator.
+            doubted = auditor.attempt("keys", "compromise", first_key, "--since", "2026-01-01T00:00:00Z")
+            report.check("a key that a stolen one vouched for has no word", doubted.returncode == 1 and "rotate it first" in doubted.stderr, doubted.stdout + doubted.stderr)
+            auditor.run("keys", "rotate")
+            auditor.login()
             auditor.run("keys", "compromise", first_key, "--since", "2026-01-01T00:00:00Z", "--reason", "lost")
             auditor.run("keys", "history", "--out", os.path.join(home, "keys.jsonl"))
             found, _ = auditor.verdict(before, *trust, "--require", "KEY-STATUS", "--keys", os.path.join(home, "keys.jsonl"), code=1)
             report.check("what the stolen key signed does not count", found["AUTHENTICITY"][0] == "PASS" and found["KEY-STATUS"][0] == "FAIL" and "compromised" in found["KEY-STATUS"][1], repr(found))
+            refused = auditor.attempt("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "again.tgz"), "--recipient", "auditor")
+            report.check("the server does not hand it out either", refused.returncode != 0 and "no key that counts" in refused.stderr, refused.stdout + refused.stderr)
             auditor.login()
             report.check("login keeps it", auditor.verdict(before, *trust, "--require", "KEY-STATUS", code=1)[0]["KEY-STATUS"][0] == "FAIL", "")
             history = os.path.join(home, "trust", "keys.jsonl")

@@ -75,7 +75,16 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
     options.time_threshold = trust.time_threshold;
   }
   options.store = store;
-  return verify_bundle(source, options);
+  auto verdict = verify_bundle(source, options);
+  if (!verdict || trust.former.empty() || !trust.history || !verdict->signers.empty()) return verdict;
+  // No key that is trusted today signed. One that was compromised later counts for what it provably signed before.
+  std::vector<crypto::PublicKey> all = trust.keys;
+  all.insert(all.end(), trust.former.begin(), trust.former.end());
+  options.trust = all;
+  FileSource again(fd);
+  auto earlier = verify_bundle(again, options);
+  if (earlier && earlier->of(Dimension::kKeyStatus).outcome == Outcome::kPass) return earlier;
+  return verdict;
 }
 
 // A bundle of ours that cannot even be read was changed in the store: that is a verdict on it, not a mistake of whoever asks.
@@ -96,8 +105,10 @@ Result<Verdict> judge_stored(int fd, const Trust& trust, objects::Store& store, 
 
 // What was changed in the store is not passed on.
 Result<void> refuse_changed(const Verdict& verdict) {
-  if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail || verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
+  if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail)
     return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
+  if (verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
+    return Error(contracts::errors::kIntegrity, "no key that counts signed the stored bundle: it was changed in the store, or its key was compromised").with("reason", verdict.of(Dimension::kAuthenticity).reason);
   return {};
 }
 

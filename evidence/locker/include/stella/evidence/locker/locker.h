@@ -53,6 +53,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
 struct Trust {
   std::vector<crypto::PublicKey> keys;
   std::vector<crypto::Ed25519PublicKey> log_signers = {};  // none: INCLUSION and CUSTODY are NOT-CHECKED
+  std::vector<crypto::PublicKey> former = {};       // compromised: they count for what `history` and `time` say they signed before
   std::optional<crypto::KeyHistory> history = {};   // none: KEY-STATUS is NOT-CHECKED
   std::optional<crypto::TimestampTrust> time = {};  // none: TIME is NOT-CHECKED
   std::size_t time_threshold = 1;                   // how many different authorities must have stamped the seal
