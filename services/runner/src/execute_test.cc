@@ -189,7 +189,7 @@ TEST_F(Execute, EndlessLoopsMeetTheCpuLimit) {
   const auto outcome = run("selftest.spin");
   expect_failed(outcome, "cpu limit");
   EXPECT_EQ(outcome.error.str("code"), "limit");
-  EXPECT_GE(outcome.cpu_ms, 900u);
+  EXPECT_GE(outcome.cpu_ms, 500u);  // the kernel enforces by ticks and reports by the nanosecond: on a busy machine the two differ
 }
 
 TEST_F(Execute, SleepersMeetTheWallClock) {
