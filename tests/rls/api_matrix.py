@@ -136,6 +136,8 @@ class Matrix:
         if route["handler"] == "list_findings" and not query:
             evaluation = str(uuid.uuid4()) if unknown else self.things.ids["evaluation_id"]
             query, ids = "?evaluation=" + evaluation, ids + [evaluation]
+        if route["handler"] == "compare_evaluations" and not query:
+            query = "?with=" + self.things.ids["evaluation_id"]
         if route["handler"] == "get_consistency_proof" and not query:
             size = self.beta.get("/timeline/checkpoint")["size"]  # one that the other tenant's log has
             query = f"?from_size={size}&to_size={size}"
