@@ -71,6 +71,7 @@ def exercise(platform, admin):
     validate.check_jobs(api, platform, admin, done, sbom, rejected)
     validate.check_timeline(api, admin, done)
     validate.check_evidence(api, admin, done, export)
+    validate.check_holds(api, platform, admin)
     validate.check_attestations(api, admin, done, export)
     validate.check_observability(api, admin, done)
     validate.check_settings(api, admin)

@@ -76,9 +76,11 @@ Result<http::Response> get_evaluation(Context& ctx) {
 
 Result<http::Response> compare_evaluations(Context& ctx) {
   const EvaluationId before = STELLA_TRY(ctx.id_param<EvaluationId>("evaluation_id"));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const auto known = STELLA_TRY(tx->query("SELECT FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2", {ctx.tenant(), before}));
+  if (known.empty()) return Error(base_errors::kNotFound, "no such evaluation");
   const auto after = EvaluationId::parse(ctx.request.query_param("with"));
   if (!after) return Error(base_errors::kInvalid, "another evaluation is needed").with("field", "with").with("expected", "an evaluation id");
-  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const json::Value out = STELLA_TRY(ledger::compare_evaluations(*tx, ctx.services.store, before, *after));
   return http::Response::json(200, json::dump(out));
 }
