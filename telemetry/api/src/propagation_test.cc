@@ -18,9 +18,11 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 constexpr std::string_view kParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
+// The extractor keeps views: the headers must live as long as it.
 void feed(Extractor& to, const Headers& headers) {
   for (const auto& [name, value] : headers) to.header(name, value);
 }
+void feed(Extractor& to, Headers&& headers) = delete;
 
 Headers injected(const Context& context) {
   Headers out;
@@ -130,8 +132,9 @@ TEST_F(Propagation, AStoredStateIsReadAsStrictlyAsAHeader) {
 
 TEST_F(Propagation, TheSameTenantsTraceGoesOn) {
   allow({"case"});
+  const Headers headers{{"traceparent", std::string(kParent)}, {"tracestate", "vendor=1"}, {"baggage", "case=7,user=ann"}};
   Extractor caller;
-  feed(caller, {{"traceparent", std::string(kParent)}, {"tracestate", "vendor=1"}, {"baggage", "case=7,user=ann"}});
+  feed(caller, headers);
   const Admission admission = admit(caller, true);
   EXPECT_FALSE(admission.linked);
   EXPECT_EQ(admission.context.traceparent(), kParent);
@@ -144,8 +147,9 @@ TEST_F(Propagation, AStrangersTraceIsLinkedAndNothingElseOfItStays) {
   allow({"case"});
   const auto kept = std::make_shared<Kept>();
   const auto before = install_sink(kept);
+  const Headers headers{{"traceparent", std::string(kParent.substr(0, 53)) + "00"}, {"tracestate", "ot=th:8"}, {"baggage", "case=7"}};
   Extractor caller;
-  feed(caller, {{"traceparent", std::string(kParent.substr(0, 53)) + "00"}, {"tracestate", "ot=th:8"}, {"baggage", "case=7"}});
+  feed(caller, headers);
   Admission admission = admit(caller, false);
   ASSERT_TRUE(admission.linked);
   EXPECT_TRUE(admission.context.trace_id.empty());
@@ -191,7 +195,8 @@ TEST_F(Propagation, WithoutAGoodTraceparentThereIsNothingToLink) {
 TEST_F(Propagation, BaggageNeedsNoTrace) {
   allow({"case"});
   Extractor caller;
-  feed(caller, {{"baggage", "case=7"}});
+  const Headers headers{{"baggage", "case=7"}};
+  feed(caller, headers);
   EXPECT_EQ(admit(caller, true).context.baggage, "case=7");
   EXPECT_EQ(admit(caller, false).context.baggage, "");
 }
