@@ -24,7 +24,7 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
   const std::string dir = settings.text("data_dir") + "/keys";
   STELLA_TRY_VOID(make_dirs(dir, 0750));
   if (::access((dir + "/" + purpose + ".pem").c_str(), F_OK) != 0) {
-    const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+    const std::string passphrase = STELLA_TRY(key_passphrase(settings));
     const crypto::KeyPair key = STELLA_TRY(crypto::KeyPair::generate());
     STELLA_TRY_VOID(key.save(dir + "/" + purpose + ".pem", passphrase));
   }
@@ -37,7 +37,7 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
 Result<crypto::Ed25519PublicKey> ensure_log_key(const config::Settings& settings) {
   const std::string path = settings.text("data_dir") + "/keys/log.pem";
   if (::access(path.c_str(), F_OK) != 0) {
-    const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+    const std::string passphrase = STELLA_TRY(key_passphrase(settings));
     const crypto::Ed25519KeyPair key = STELLA_TRY(crypto::Ed25519KeyPair::generate());
     STELLA_TRY_VOID(key.save(path, passphrase));
   }

@@ -172,6 +172,7 @@ struct Process {
   std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
   std::unique_ptr<pg::SystemPool<pg::AuthorityRole>> authority_pool;
   std::shared_ptr<authority::KeyRing> key_ring;
+  std::shared_ptr<const crypto::Signer> evidence_key;  // as the locker opened it at the start: each opening costs a tenth of a second
   std::unique_ptr<pg::SystemPool<pg::LockerRole>> locker_pool;
   std::unique_ptr<evidence::Locker> locker;
   std::unique_ptr<evidence::Keeper> keeper;
@@ -220,7 +221,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(open_key_ring(settings, p));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
   p.locker_pool = std::make_unique<pg::SystemPool<pg::LockerRole>>(login);
-  auto key = STELLA_TRY(load_key(settings, "evidence"));
+  p.evidence_key = STELLA_TRY(load_key(settings, "evidence"));
   evidence::LockerOptions options;
   options.temp_dir = settings.text("data_dir") + "/tmp";
   options.tenant_secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
@@ -229,7 +230,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   options.lock = STELLA_TRY(lock_default(settings));
   options.store_name = settings.text("objects.driver");
   options.stamper = STELLA_TRY(open_stamper(settings));
-  p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, std::move(key), std::move(options));
+  p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, p.evidence_key, std::move(options));
   p.locker->start();
   evidence::KeeperOptions keep;
   keep.keep = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(settings.integer("evidence.keep")));
@@ -314,7 +315,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   if (const auto stamper = STELLA_TRY(open_stamper(settings))) p.services->time_trust = stamper->trust();
   p.services->time_threshold = std::max<std::size_t>(1, static_cast<std::size_t>(settings.integer("time.required")));
   // Only where this process seals too, so that it has the key anyway.
-  if (p.locker) p.services->evidence_signer = STELLA_TRY(load_key(settings, "evidence"));
+  if (p.locker) p.services->evidence_signer = p.evidence_key;
   p.services->key_ring = p.key_ring;
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));

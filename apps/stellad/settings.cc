@@ -29,8 +29,10 @@ Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::stri
   return options;
 }
 
+Result<std::string> key_passphrase(const config::Settings& settings) { return read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"); }
+
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose) {
-  const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  const std::string passphrase = STELLA_TRY(key_passphrase(settings));
   auto key = STELLA_TRY(crypto::KeyPair::load(settings.text("data_dir") + "/keys/" + std::string(purpose) + ".pem", passphrase));
   return std::make_shared<crypto::KeyPair>(std::move(key));
 }
@@ -38,12 +40,12 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
 Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings) {
   authority::KeyRingOptions options;
   options.directory = settings.text("data_dir") + "/keys";
-  options.passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  options.passphrase = STELLA_TRY(key_passphrase(settings));
   return options;
 }
 
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings) {
-  const std::string passphrase = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/key_passphrase"));
+  const std::string passphrase = STELLA_TRY(key_passphrase(settings));
   auto key = STELLA_TRY(crypto::Ed25519KeyPair::load(settings.text("data_dir") + "/keys/log.pem", passphrase));
   return std::make_shared<crypto::Ed25519KeyPair>(std::move(key));
 }

@@ -32,6 +32,8 @@ struct Arguments {
 std::string path_of(const config::Settings& settings, std::string_view name, std::string_view below);
 // First line of a secret file.
 Result<std::string> read_secret(const std::string& path);
+// What the private keys on disk are encrypted with.
+Result<std::string> key_passphrase(const config::Settings& settings);
 // Pool options of a database login ("stella_web", …).
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
 // The deployment's key of that purpose ("evidence", "token"); --init makes it.
