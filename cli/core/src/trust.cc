@@ -44,16 +44,6 @@ Result<void> add(TrustedLogs& logs, const std::string& path) {
 
 }  // namespace
 
-std::vector<timeline::VerifierKey> TrustedLogs::of(const std::string& origin) const {
-  std::vector<timeline::VerifierKey> out;
-  for (const auto& signer : signers)
-    if (auto key = timeline::VerifierKey::ed25519(origin, signer)) out.push_back(std::move(*key));
-  // The same key may have been given both ways: two of one name and id would be an error.
-  for (const auto& key : keys)
-    if (std::none_of(out.begin(), out.end(), [&](const auto& k) { return k.name() == key.name() && k.id() == key.id(); })) out.push_back(key);
-  return out;
-}
-
 Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& file, std::string_view option) {
   TrustedLogs out;
   const std::vector<std::string> files = file.empty() ? files_of(store.trust_directory()) : std::vector<std::string>{file};

@@ -34,7 +34,7 @@ struct Args {
 // The server's own vkey is only a hint.
 Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std::string& trust, const std::string& origin) {
   const TrustedLogs trusted = STELLA_TRY(trusted_logs(session.store(), trust, "--trust"));
-  auto out = trusted.of(origin);
+  auto out = timeline::keys_of_log(origin, trusted.signers, trusted.keys);
   if (out.empty()) return Error(contracts::errors::kUntrusted, "no key of the log is trusted").with("remedy", "stella login keeps it; or give --trust KEY from a source that you trust.");
   return out;
 }

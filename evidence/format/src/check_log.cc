@@ -38,15 +38,8 @@ void read_events(const Contents& contents, const std::string& tenant, LogPart& p
   }
 }
 
-// The keys that may sign the log of this name.
 std::vector<timeline::VerifierKey> keys_for(const VerifyOptions& options, const std::string& origin) {
-  std::vector<timeline::VerifierKey> out;
-  for (const auto& key : options.log_signers)
-    if (auto named = timeline::VerifierKey::ed25519(origin, key)) out.push_back(std::move(*named));
-  // The same key may have been given both ways; two of one name and id would be an error.
-  for (const auto& key : options.log_keys)
-    if (std::none_of(out.begin(), out.end(), [&](const auto& k) { return k.name() == key.name() && k.id() == key.id(); })) out.push_back(key);
-  return out;
+  return timeline::keys_of_log(origin, options.log_signers, options.log_keys);
 }
 
 LogPart read_part(const Contents& contents, const VerifyOptions& options, CustodyLog log, const std::string& tenant) {

@@ -111,6 +111,15 @@ bool VerifierKey::verify(std::string_view text, std::string_view signature) cons
   return time && ed25519_->verify(cosigned_message(text, *time), signature.substr(kCosignatureTimeBytes));
 }
 
+std::vector<VerifierKey> keys_of_log(std::string_view origin, std::span<const crypto::Ed25519PublicKey> signers, std::span<const VerifierKey> logs) {
+  std::vector<VerifierKey> out;
+  for (const auto& signer : signers)
+    if (auto named = VerifierKey::ed25519(origin, signer)) out.push_back(std::move(*named));
+  for (const auto& log : logs)
+    if (std::none_of(out.begin(), out.end(), [&](const auto& k) { return k.name() == log.name() && k.id() == log.id(); })) out.push_back(log);
+  return out;
+}
+
 std::string NoteSignature::line() const { return std::string(kDash) + name + " " + base64_encode(id_bytes(key_id) + bytes) + "\n"; }
 
 std::string Note::str() const {

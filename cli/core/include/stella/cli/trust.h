@@ -15,9 +15,6 @@ struct TrustedLogs {
   std::vector<timeline::VerifierKey> keys;          // of single logs, by name
   std::vector<crypto::Ed25519PublicKey> signers;    // of installations, for every log of theirs
   std::string source;                               // for the verdict: "--trust-log FILE", "trust directory …"
-
-  // The keys that may sign the log of this name.
-  std::vector<timeline::VerifierKey> of(const std::string& origin) const;
 };
 // `file` (a vkey, or an Ed25519 key as PEM), which was given with `option`; else *.vkey and *.ed25519 of the user's trust directory.
 Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& file, std::string_view option);

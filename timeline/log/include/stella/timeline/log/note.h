@@ -58,6 +58,10 @@ class VerifierKey {
   std::optional<crypto::PublicKey> ecdsa_;
 };
 
+// The keys that may sign the log of this name: an installation's signers under that name, and those of single logs. A key that is given both
+// ways is one (verify_note refuses two of one name and id); an origin that cannot name a key leaves only the latter.
+std::vector<VerifierKey> keys_of_log(std::string_view origin, std::span<const crypto::Ed25519PublicKey> signers, std::span<const VerifierKey> logs);
+
 struct NoteSignature {
   std::string name;
   std::uint32_t key_id = 0;
