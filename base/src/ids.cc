@@ -1,8 +1,10 @@
 // Identifiers: generation from operating-system randomness, strict parsing, one spelling each.
 #include "stella/base/ids.h"
 
+#include <pthread.h>
 #include <sys/random.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -29,10 +31,32 @@ Result<std::array<std::uint8_t, N>> parse_hex(std::string_view hex, Literal mess
   return out;
 }
 
+// Counts the forks above this process: random bytes that a parent drew ahead must not make the ids of its child.
+std::atomic<unsigned> forks{0};
+
+// Randomness for ids, drawn ahead: a system call per id costs more than the rest of it. Never for secrets.
+void fill_id_random(std::uint8_t* out, std::size_t size) {
+  struct Ahead {
+    std::array<std::uint8_t, 256> bytes;
+    std::size_t used = sizeof bytes;
+    unsigned fork = 0;
+  };
+  [[maybe_unused]] static const bool registered = (pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }), true);
+  static thread_local Ahead ahead;
+  const unsigned fork = forks.load(std::memory_order_relaxed);
+  if (ahead.fork != fork || ahead.used + size > ahead.bytes.size()) {
+    fill_random(ahead.bytes.data(), ahead.bytes.size());
+    ahead.used = 0;
+    ahead.fork = fork;
+  }
+  std::memcpy(out, ahead.bytes.data() + ahead.used, size);
+  ahead.used += size;
+}
+
 template <class Id, std::size_t N>
 Id random_nonzero() {
   std::array<std::uint8_t, N> bytes{};
-  do fill_random(bytes.data(), bytes.size());
+  do fill_id_random(bytes.data(), bytes.size());
   while (bytes == std::array<std::uint8_t, N>{});
   return Id(bytes);
 }
@@ -58,7 +82,7 @@ Uuid Uuid::v7() {
   static std::int64_t last_ms = 0;
   static std::uint32_t counter = 0;
   std::array<std::uint8_t, 16> b{};
-  fill_random(b.data(), b.size());
+  fill_id_random(b.data(), b.size());
   std::int64_t ms = Timestamp::now().micros() / 1000;
   {
     const Lock lock(mutex);

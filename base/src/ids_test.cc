@@ -2,6 +2,8 @@
 #include "stella/base/ids.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace stella {
 namespace {
@@ -15,6 +17,24 @@ TEST(Ids, Uuid7IsOrderedAndWellFormed) {
   }
   EXPECT_EQ(last.str()[14], '7');
   EXPECT_EQ(Uuid::parse(last.str()).value(), last);
+}
+
+TEST(Ids, AForkedChildDrawsOthersThanItsParent) {
+  (void)TraceId::generate();  // randomness lies ready now
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string hex = TraceId::generate().hex();
+    _exit(write(ends[1], hex.data(), hex.size()) == 32 ? 0 : 1);
+  }
+  char theirs[32];
+  ASSERT_EQ(read(ends[0], theirs, sizeof theirs), 32);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_NE(TraceId::generate().hex(), std::string_view(theirs, sizeof theirs));
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Ids, UuidRefusesOtherSpellings) {

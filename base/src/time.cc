@@ -121,9 +121,23 @@ Result<Timestamp> Timestamp::parse(std::string_view text) {
 
 std::string Timestamp::rfc3339() const {
   const Civil c = civil_from_micros(micros_);
-  char buf[48];
-  std::snprintf(buf, sizeof buf, "%04d-%02u-%02uT%02u:%02u:%02u.%06uZ", c.year, c.month, c.day, c.hour, c.minute, c.second, c.micros);
-  return buf;
+  if (c.year < 0 || c.year > 9999) {
+    char buf[48];
+    std::snprintf(buf, sizeof buf, "%04d-%02u-%02uT%02u:%02u:%02u.%06uZ", c.year, c.month, c.day, c.hour, c.minute, c.second, c.micros);
+    return buf;
+  }
+  std::string out = "0000-00-00T00:00:00.000000Z";
+  const auto put = [&out](std::size_t last, unsigned value) {
+    for (; value > 0; value /= 10) out[last--] = static_cast<char>('0' + value % 10);
+  };
+  put(3, static_cast<unsigned>(c.year));
+  put(6, c.month);
+  put(9, c.day);
+  put(12, c.hour);
+  put(15, c.minute);
+  put(18, c.second);
+  put(25, c.micros);
+  return out;
 }
 
 std::string Timestamp::rfc3339_seconds() const {
