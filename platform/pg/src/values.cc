@@ -15,24 +15,39 @@ namespace {
 
 PGresult* as_result(void* p) { return static_cast<PGresult*>(p); }
 
-std::string array_literal(std::span<const std::string> items) {
-  std::size_t total = 2;
-  for (const auto& item : items) total += item.size() + 3;
-  std::string out;
-  out.reserve(total);
-  out += '{';
-  for (const std::string_view item : items) {
-    if (out.size() > 1) out += ',';
-    out += '"';
-    for (std::size_t done = 0; done < item.size();) {
-      const auto special = std::min(item.find_first_of("\"\\", done), item.size());
-      out += item.substr(done, special - done);
-      done = special;
-      if (done < item.size()) (out += '\\') += item[done++];
-    }
-    out += '"';
+// One dimension in binary form (array_recv): dimensions, null flag, element type, length and lower bound, then each item with its
+// length. The server reads it about twice as fast as an array literal.
+class BinaryArray {
+ public:
+  BinaryArray(std::uint32_t element_oid, std::size_t items, std::size_t bytes) {
+    out_.reserve(20 + 4 * items + bytes);
+    put(items == 0 ? 0 : 1);
+    put(0);
+    put(element_oid);
+    if (items == 0) return;
+    put(static_cast<std::uint32_t>(items));
+    put(1);
   }
-  return out += '}';
+  void add(std::string_view item) {
+    put(static_cast<std::uint32_t>(item.size()));
+    out_ += item;
+  }
+  Param take() { return Param::bytes(out_); }
+
+ private:
+  void put(std::uint32_t v) {
+    for (int shift = 24; shift >= 0; shift -= 8) out_ += static_cast<char>((v >> shift) & 0xff);
+  }
+  std::string out_;
+};
+
+constexpr std::uint32_t kByteaOid = 17, kTextOid = 25, kTimestamptzOid = 1184, kUuidOid = 2950;
+constexpr std::int64_t kPostgresEpoch = 946'684'800'000'000;  // 2000-01-01 in microseconds since 1970
+
+std::size_t total_bytes(std::span<const std::string> items) {
+  std::size_t total = 0;
+  for (const auto& item : items) total += item.size();
+  return total;
 }
 
 }  // namespace
@@ -81,30 +96,49 @@ Param Param::json(std::string_view text) {
   return p;
 }
 
-Param Param::text_array(std::span<const std::string> items) { return Param(array_literal(items)); }
-Param Param::uuid_array(std::span<const std::string> items) { return Param(array_literal(items)); }
-// Binary form (array_recv): dimensions, null flag, element type, length and lower bound, then each item with its length.
-Param Param::bytes_array(std::span<const std::string> items) {
-  constexpr std::uint32_t kByteaOid = 17;
-  std::size_t total = 20;
-  for (const auto& item : items) total += 4 + item.size();
-  std::string out;
-  out.reserve(total);
-  auto put = [&out](std::uint32_t v) {
-    for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>((v >> shift) & 0xff);
-  };
-  put(items.empty() ? 0 : 1);
-  put(0);
-  put(kByteaOid);
-  if (!items.empty()) {
-    put(static_cast<std::uint32_t>(items.size()));
-    put(1);
-  }
+Param Param::text_array(std::span<const std::string> items) {
+  BinaryArray out(kTextOid, items.size(), total_bytes(items));
   for (const auto& item : items) {
-    put(static_cast<std::uint32_t>(item.size()));
-    out += item;
+    if (item.find('\0') == item.npos) {
+      out.add(item);
+    } else {
+      out.add(without_nul(item));
+    }
   }
-  return bytes(out);
+  return out.take();
+}
+
+Param Param::uuid_array(std::span<const Uuid> items) {
+  BinaryArray out(kUuidOid, items.size(), 16 * items.size());
+  for (const Uuid& item : items) out.add({reinterpret_cast<const char*>(item.bytes().data()), item.bytes().size()});
+  return out.take();
+}
+
+Param Param::uuid_array(std::span<const std::string> items) {
+  BinaryArray out(kUuidOid, items.size(), 16 * items.size());
+  for (const auto& item : items) {
+    const auto uuid = Uuid::parse(item);
+    // An empty item is no uuid either: the server refuses it, as it would the text.
+    out.add(uuid ? std::string_view(reinterpret_cast<const char*>(uuid->bytes().data()), uuid->bytes().size()) : std::string_view());
+  }
+  return out.take();
+}
+
+Param Param::timestamp_array(std::span<const Timestamp> items) {
+  BinaryArray out(kTimestamptzOid, items.size(), 8 * items.size());
+  for (const Timestamp item : items) {
+    const auto value = static_cast<std::uint64_t>(item.micros() - kPostgresEpoch);
+    char bytes[8];
+    for (int i = 0; i < 8; ++i) bytes[i] = static_cast<char>(value >> (56 - 8 * i));
+    out.add({bytes, sizeof bytes});
+  }
+  return out.take();
+}
+
+Param Param::bytes_array(std::span<const std::string> items) {
+  BinaryArray out(kByteaOid, items.size(), total_bytes(items));
+  for (const auto& item : items) out.add(item);
+  return out.take();
 }
 
 Rows::Rows() = default;

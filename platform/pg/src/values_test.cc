@@ -51,6 +51,20 @@ TEST_F(Values, Arrays) {
   EXPECT_EQ(read("SELECT ($1::bytea[])[2]", {Param::bytes_array(raws)}).bytes(0, 0), "x");
 }
 
+TEST_F(Values, ArraysOfIdsAndTimes) {
+  const std::vector<Uuid> ids = {Uuid::v7(), Uuid::v7()};
+  const std::vector<std::string> id_texts = {EventId(ids[0]).str(), EventId(ids[1]).str()};
+  const std::vector<Timestamp> times = {Timestamp::from_micros(0), Timestamp::from_micros(1'796'000'000'123'456)};
+  const Rows rows = read("SELECT ($1::uuid[])[2], $2::uuid[] = $1::uuid[], ($3::timestamptz[])[1], ($3::timestamptz[])[2]",
+                         {Param::uuid_array(ids), Param::uuid_array(id_texts), Param::timestamp_array(times)});
+  EXPECT_EQ(rows.text(0, 0), id_texts[1]);
+  EXPECT_TRUE(rows.boolean(0, 1));
+  EXPECT_EQ(rows.timestamp(0, 2), times[0]);
+  EXPECT_EQ(rows.timestamp(0, 3), times[1]);
+  const std::vector<std::string> wrong = {"not-a-uuid"};
+  EXPECT_FALSE(TenantTx::read(pool, scope, "SELECT $1::uuid[]", {Param::uuid_array(wrong)}).has_value());
+}
+
 TEST_F(Values, NulBecomesTheReplacementCharacter) {
   const std::string name("a\0b\0", 4);
   const std::vector<std::string> names = {name};

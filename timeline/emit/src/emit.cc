@@ -179,13 +179,15 @@ Result<void> admit(Event& event, std::string_view role) {
 
 // One statement's worth of events; deferred like a single one.
 Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Event> events, std::vector<EventId>& ids) {
-  std::vector<std::string> id_texts, times, entries, resources, parents, states;
+  std::vector<Uuid> uuids;
+  std::vector<Timestamp> times;
+  std::vector<std::string> entries, resources, parents, states;
   for (const Event& event : events) {
     const EventId id = EventId::generate();
     const Timestamp ts = Timestamp::now();
     entries.push_back(STELLA_TRY(encode_entry(id, ts, tenant, event)));
-    id_texts.push_back(id.str());
-    times.push_back(ts.rfc3339());
+    uuids.push_back(id.uuid());
+    times.push_back(ts);
     resources.push_back(resources_json(event));
     parents.push_back(event.traceparent);
     states.push_back(tracestate_of(event.trace));
@@ -195,8 +197,8 @@ Result<void> insert_many(pg::Tx& tx, const TenantId& tenant, std::span<const Eve
   params.reserve(8);
   params.emplace_back(shard_of(tenant));
   params.emplace_back(tenant);
-  params.push_back(pg::Param::uuid_array(id_texts));
-  params.push_back(pg::Param::text_array(times));
+  params.push_back(pg::Param::uuid_array(uuids));
+  params.push_back(pg::Param::timestamp_array(times));
   params.push_back(pg::Param::bytes_array(entries));
   params.push_back(pg::Param::text_array(resources));
   params.push_back(pg::Param::text_array(parents));

@@ -48,10 +48,11 @@ class Param {
   static Param bytes(std::string_view raw);
   // JSON text for jsonb, which refuses NUL: its escape becomes U+FFFD.
   static Param json(std::string_view text);
-  // text[] in array-literal form.
+  // Arrays travel in binary form, so the parameter's type must be exactly text[], uuid[], timestamptz[] or bytea[]: write the cast.
   static Param text_array(std::span<const std::string> items);
-  static Param uuid_array(std::span<const std::string> items);
-  // bytea[]; each item is raw bytes.
+  static Param uuid_array(std::span<const Uuid> items);
+  static Param uuid_array(std::span<const std::string> items);  // of their canonical texts; the server refuses what is none
+  static Param timestamp_array(std::span<const Timestamp> items);
   static Param bytes_array(std::span<const std::string> items);
 
   bool is_null() const { return !text_.has_value(); }
