@@ -165,6 +165,7 @@ def check_public(api, c):
         reply = api.call("Accept: " + accept, "metrics", Client(c.url), 200, headers={"accept": accept})
         type_, ends = reply.headers.get("content-type"), reply.text.endswith("# EOF\n")
         api.report.check("its format is the one that was asked for: " + accept, type_ == served and ends == served.startswith("application/"), f"{type_} {reply.text[-80:]}")
+        api.report.check("caches are told what chose it: " + accept, reply.headers.get("vary") == "Accept", str(reply.headers.get("vary")))
 
 
 def check_refusals(api, p, admin):

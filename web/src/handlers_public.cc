@@ -52,6 +52,7 @@ Result<http::Response> metrics(Context& ctx) {
   telemetry::Exposition exposition = telemetry::expose(ctx.request.header("accept"));
   http::Response response;
   response.content_type = std::string(exposition.content_type);
+  response.header("Vary", "Accept");  // a cache between must not give Prometheus' classic format to one that asked for OpenMetrics
   response.body = std::move(exposition.body);
   return response;
 }
