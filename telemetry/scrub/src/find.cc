@@ -19,7 +19,7 @@ bool available(Engine engine) {
     case Engine::kScalar: return true;
 #if defined(__x86_64__)
     case Engine::kAvx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
-    case Engine::kAvx512: return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
+    case Engine::kAvx512: return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2");
 #endif
     default: return false;
   }

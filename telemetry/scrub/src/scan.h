@@ -8,11 +8,13 @@
 namespace stella::telemetry::scrubbing {
 
 // Positions of a 64-byte block at which a matcher has to look. They may be too many (a vector knows nibbles), never too few.
-struct Candidates {
-  std::uint64_t trigger;                                     // a trigger's window begins here; its buckets are in Buckets
-  std::uint64_t at, dotted /* digit after the third dot */, colons /* the third of a chain */, digits /* 12th of a run */, open /* digit after + or ( */,
+template <class V>
+struct CandidatesOf {
+  V trigger;                                     // a trigger's window begins here; its buckets are in Buckets
+  V at, dotted /* digit after the third dot */, colons /* the third of a chain */, digits /* 12th of a run */, open /* digit after + or ( */,
       base64 /* 10th of a run */;
 };
+using Candidates = CandidatesOf<std::uint64_t>;
 struct Buckets {
   alignas(64) std::uint8_t low[64], up[64];
 };

@@ -39,8 +39,18 @@ constexpr Wide kWide = [] {
 }();
 
 #define STELLA_INLINE inline __attribute__((always_inline))
+struct FourLanes : Lanes<Four> {
+  static STELLA_INLINE void load(V& to, const std::uint64_t* from, std::size_t n) {
+    const __m256i wanted = _mm256_cmpgt_epi64(_mm256_set1_epi64x(static_cast<long long>(n)), _mm256_set_epi64x(3, 2, 1, 0));
+    to = (V)_mm256_maskload_epi64(reinterpret_cast<const long long*>(from), wanted);
+  }
+  static STELLA_INLINE unsigned nonzero(const V& x) {
+    return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64((__m256i)x, _mm256_setzero_si256())))) ^ 15;
+  }
+};
 struct Avx2 {
   using V = __m256i;
+  using Ops = FourLanes;
   V low[2], up[2];
   V percent, slash, high;
   STELLA_INLINE Avx2() { low[0] = low[1] = up[0] = up[1] = percent = slash = high = _mm256_setzero_si256(); }

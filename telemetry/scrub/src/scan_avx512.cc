@@ -1,4 +1,4 @@
-// The pass in 64-byte vectors (AVX-512 VBMI): one permutation looks 64 bytes up in a table of 128, compares give bit masks directly, and
+// The pass in 64-byte vectors (AVX-512 VBMI, VBMI2): one permutation looks 64 bytes up in a table of 128, compares give bit masks directly, and
 // masked loads make a short text as cheap as a block.
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -11,7 +11,7 @@
 
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12, in its own header
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi,bmi,bmi2,lzcnt")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,lzcnt")
 
 namespace stella::telemetry::scrubbing {
 namespace {
@@ -19,8 +19,17 @@ namespace {
 #include "scan_kernel.h"
 
 #define STELLA_INLINE inline __attribute__((always_inline))
+struct EightLanes : Lanes<Eight> {
+  template <int k>
+  static STELLA_INLINE V shift(const V& x, const V& before) {
+    return (V)_mm512_shldi_epi64((__m512i)x, (__m512i)before, k);
+  }
+  static STELLA_INLINE void load(V& to, const std::uint64_t* from, std::size_t n) { to = (V)_mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << n) - 1), from); }
+  static STELLA_INLINE unsigned nonzero(const V& x) { return _mm512_test_epi64_mask((__m512i)x, (__m512i)x); }
+};
 struct Avx512 {
   using V = __m512i;
+  using Ops = EightLanes;
   V low, up;
   V seen_cls, seen_word, seen_byte;
   STELLA_INLINE Avx512() { low = up = seen_cls = seen_word = seen_byte = _mm512_setzero_si512(); }

@@ -1,29 +1,113 @@
 // The loop over blocks and the arithmetic on their bit masks, shared by the three implementations. Each includes it once, inside an unnamed
 // namespace and (for vectors) under its own target options.
 //
-// Masks are written so that a bit stands at the *last* byte of what it is about: only earlier bytes, of this block or the one before, decide.
+// Masks are written so that a bit stands at the *last* byte of what it is about: only earlier bytes decide. The masks of several blocks lie side
+// by side in one vector of 64-bit lanes, so that the arithmetic, which needs more instructions than the look at the bytes, is done for all at once
+// and nothing is carried from block to block but by a move of lanes.
 
 #pragma once
 
-// What 64 bytes are: one bit a byte.
-struct Masks {
-  std::uint64_t digit, dot, colon, at, sep /* blank, - */, open /* + ( */, symbol /* + - / _ */, word /* base64 */;
-  std::uint64_t first, second;  // may be the first, second of four base64 characters that encode three ASCII bytes
-  std::uint64_t trigger;
+// What 64 bytes are, one bit a byte; or several such blocks, one a lane.
+template <class V>
+struct MasksOf {
+  V digit, dot, colon, at, sep /* blank, - */, open /* + ( */, symbol /* + - / _ */, word /* base64 */;
+  V first, second;  // may be the first, second of four base64 characters that encode three ASCII bytes
+  V trigger;
+};
+using Masks = MasksOf<std::uint64_t>;
+
+// One block and none before it.
+struct One {
+  using V = std::uint64_t;
+  static V before(V, V) { return 0; }
+  template <int k>
+  static V shift(V x, V) {
+    return x << k;
+  }
 };
 
-// The top bits of a mask of the block before, at the bottom: what `m << k` lacks. Kept apart from the shift so that no double-word shift is
-// made of the two, which is slow on some CPUs.
+typedef std::uint64_t Two __attribute__((vector_size(16)));
+typedef std::uint64_t Four __attribute__((vector_size(32)));
+typedef std::uint64_t Eight __attribute__((vector_size(64)));
+
+// L blocks, in the vector extension of the compiler.
+template <class Vector>
+struct Lanes {
+  using V = Vector;
+  static constexpr std::size_t kLanes = sizeof(V) / 8;
+  // Each lane the one before it: the first is the last of `last`.
+  static inline __attribute__((always_inline)) V before(const V& x, const V& last) {
+    if constexpr (kLanes == 8) return __builtin_shufflevector(last, x, 7, 8, 9, 10, 11, 12, 13, 14);
+    if constexpr (kLanes == 4) return __builtin_shufflevector(last, x, 3, 4, 5, 6);
+    if constexpr (kLanes == 2) return __builtin_shufflevector(last, x, 1, 2);
+  }
+  // x << k, filled up from the end of the block before.
+  template <int k>
+  static inline __attribute__((always_inline)) V shift(const V& x, const V& before) {
+    return x << k | before >> (64 - k);
+  }
+  static inline __attribute__((always_inline)) void load(V& to, const std::uint64_t* from, std::size_t n) {
+    to = V{};
+    for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+  static inline __attribute__((always_inline)) unsigned nonzero(const V& x) {
+    unsigned out = 0;
+    for (std::size_t i = 0; i < kLanes; ++i) out |= static_cast<unsigned>(x[i] != 0) << i;
+    return out;
+  }
+};
+
+// Each mask of which bits move, as it was in the blocks before.
+template <class V>
 struct Carry {
-  std::uint64_t dot1 = 0, digit1 = 0, digit2 = 0, dotted234 = 0, dotted2_234 = 0, colon2345 = 0, colon2_2345 = 0, run1 = 0, run2 = 0, run4_4 = 0, run4_8 = 0, open1 = 0, word1 = 0, symbol1 = 0, start9 = 0,
-                first1 = 0, pair4 = 0, pair8 = 0;
+  V dot{}, digit{}, dotted{}, dotted2{}, colon{}, colon2{}, run{}, run2{}, run4{}, open{}, word{}, symbol{}, start{}, first{}, pair{};
 };
 
-// Any of 2, 3, 4 (and 5) bytes further on.
-inline __attribute__((always_inline)) std::uint64_t on234(std::uint64_t m) { return m << 2 | m << 3 | m << 4; }
-inline __attribute__((always_inline)) std::uint64_t top234(std::uint64_t m) { return m >> 62 | m >> 61 | m >> 60; }
-inline __attribute__((always_inline)) std::uint64_t on2345(std::uint64_t m) { return on234(m) | m << 5; }
-inline __attribute__((always_inline)) std::uint64_t top2345(std::uint64_t m) { return top234(m) | m >> 59; }
+// A mask with the blocks before it.
+template <class Ops>
+struct Moving {
+  using V = typename Ops::V;
+  inline __attribute__((always_inline)) Moving(const V& value, V& last) : x(value), before(Ops::before(value, last)) { last = value; }
+  template <int k>
+  inline __attribute__((always_inline)) V by() const {
+    return Ops::template shift<k>(x, before);
+  }
+  const V x, before;
+};
+
+template <class Ops, class V = typename Ops::V>
+inline __attribute__((always_inline)) void combine(const MasksOf<V>& b, Carry<V>& c, CandidatesOf<V>& out) {
+  using M = Moving<Ops>;
+  out.trigger = b.trigger;
+  out.at = b.at;
+
+  const M digit(b.digit, c.digit), dot(b.dot, c.dot);
+  const M dotted(b.digit & dot.template by<1>() & digit.template by<2>(), c.dotted);
+  const M dotted2(dotted.x & (dotted.template by<2>() | dotted.template by<3>() | dotted.template by<4>()), c.dotted2);
+  out.dotted = dotted2.x & (dotted2.template by<2>() | dotted2.template by<3>() | dotted2.template by<4>());
+
+  const M colon(b.colon, c.colon);
+  const M colon2(b.colon & (colon.template by<2>() | colon.template by<3>() | colon.template by<4>() | colon.template by<5>()), c.colon2);
+  out.colons = colon2.x & (colon2.template by<2>() | colon2.template by<3>() | colon2.template by<4>() | colon2.template by<5>());
+
+  const M run(b.digit | (b.sep & digit.template by<1>()), c.run);
+  const M run2(run.x & run.template by<1>(), c.run2);
+  const M run4(run2.x & run2.template by<2>(), c.run4);
+  out.digits = run4.x & run4.template by<4>() & run4.template by<8>();
+  const M open(b.open, c.open);
+  out.open = b.digit & open.template by<1>();
+
+  // Twelve characters that may be base64 of ASCII, from a start: the pair of the first quad ends at start + 1, that of the third at start + 9.
+  const M word(b.word, c.word), symbol(b.symbol, c.symbol), first(b.first, c.first);
+  const M start(b.word & (~word.template by<1>() | symbol.template by<1>()), c.start);
+  const M pair(b.second & first.template by<1>(), c.pair);
+  out.base64 = pair.x & pair.template by<4>() & pair.template by<8>() & start.template by<9>();
+}
+
+template <class V>
+inline __attribute__((always_inline)) V any_of(const CandidatesOf<V>& c) {
+  return c.trigger | c.at | c.dotted | c.colons | c.digits | c.open | c.base64;
+}
 
 // Keeps a mask in a general register: the shifts of mask registers are slow.
 inline __attribute__((always_inline)) std::uint64_t pin(std::uint64_t m) {
@@ -31,91 +115,76 @@ inline __attribute__((always_inline)) std::uint64_t pin(std::uint64_t m) {
   return m;
 }
 
-inline __attribute__((always_inline)) Candidates combine(const Masks& in, Carry& c) {
-  const Masks b{pin(in.digit), pin(in.dot), pin(in.colon), in.at, pin(in.sep), pin(in.open), pin(in.symbol), pin(in.word), pin(in.first), pin(in.second), in.trigger};
-  Candidates out;
-  out.trigger = b.trigger;
-  out.at = b.at;
-
-  const std::uint64_t dotted = b.digit & (b.dot << 1 | c.dot1) & (b.digit << 2 | c.digit2);
-  const std::uint64_t dotted2 = dotted & (on234(dotted) | c.dotted234);
-  out.dotted = dotted2 & (on234(dotted2) | c.dotted2_234);
-
-  const std::uint64_t colon2 = b.colon & (on2345(b.colon) | c.colon2345);
-  out.colons = colon2 & (on2345(colon2) | c.colon2_2345);
-
-  const std::uint64_t run = b.digit | (b.sep & (b.digit << 1 | c.digit1));
-  const std::uint64_t run2 = run & (run << 1 | c.run1);
-  const std::uint64_t run4 = run2 & (run2 << 2 | c.run2);
-  out.digits = run4 & (run4 << 4 | c.run4_4) & (run4 << 8 | c.run4_8);
-  out.open = b.digit & (b.open << 1 | c.open1);
-
-  // Twelve characters that may be base64 of ASCII, from a start: the pair of the first quad ends at start + 1, that of the third at start + 9.
-  const std::uint64_t start = b.word & (~(b.word << 1 | c.word1) | (b.symbol << 1 | c.symbol1));
-  const std::uint64_t pair = b.second & (b.first << 1 | c.first1);
-  out.base64 = pair & (pair << 4 | c.pair4) & (pair << 8 | c.pair8) & (start << 9 | c.start9);
-
-  c.dot1 = b.dot >> 63;
-  c.digit1 = b.digit >> 63;
-  c.digit2 = b.digit >> 62;
-  c.dotted234 = top234(dotted);
-  c.dotted2_234 = top234(dotted2);
-  c.colon2345 = top2345(b.colon);
-  c.colon2_2345 = top2345(colon2);
-  c.run1 = run >> 63;
-  c.run2 = run2 >> 62;
-  c.run4_4 = run4 >> 60;
-  c.run4_8 = run4 >> 56;
-  c.open1 = b.open >> 63;
-  c.word1 = b.word >> 63;
-  c.symbol1 = b.symbol >> 63;
-  c.start9 = start >> 55;
-  c.first1 = b.first >> 63;
-  c.pair4 = pair >> 60;
-  c.pair8 = pair >> 56;
-  return out;
-}
-
-inline __attribute__((always_inline)) bool any_of(const Candidates& c) { return (c.trigger | c.at | c.dotted | c.colons | c.digits | c.open | c.base64) != 0; }
-
-// A short text at a glance: its block is its only one, so no carries, and what an e-mail address or base64 needs behind it is known.
+// A short text at a glance: its block is its only one, and what an e-mail address or base64 needs behind it is known.
 template <class Isa>
 inline __attribute__((always_inline)) bool quiet(std::string_view text) {
   const std::size_t size = text.size();
   if (size == 0) return true;
   Isa isa;
-  const Masks masks = isa.tail(reinterpret_cast<const std::uint8_t*>(text.data()), size, size);
-  Carry none;
-  Candidates found = combine(masks, none);
+  const Masks in = isa.tail(reinterpret_cast<const std::uint8_t*>(text.data()), size, size);
+  const Masks masks{pin(in.digit), pin(in.dot), pin(in.colon), in.at, pin(in.sep), pin(in.open), pin(in.symbol), pin(in.word), pin(in.first), pin(in.second), in.trigger};
+  Carry<std::uint64_t> none;
+  Candidates found;
+  combine<One>(masks, none, found);
   found.at &= masks.dot == 0 ? 0 : ~std::uint64_t{0} >> std::countl_zero(masks.dot);  // a dot follows
   if (size < 16) found.base64 = 0;
-  return !any_of(found) && !isa.rare();
+  return any_of(found) == 0 && !isa.rare();
 }
 
 // Isa::block(p) classifies p[0..63] and may read up to p[66]; Isa::tail(p, n, size) the last n of `size` bytes, 0 < n < 67 (what lies behind
-// counts as 0). Isa::rare(): some percent sign, backslash or byte beyond ASCII was seen. Isa::buckets() writes the buckets of the block just classified; Isa::flags() says which rare characters were seen in any.
+// counts as 0). Isa::rare(): some percent sign, backslash or byte beyond ASCII was seen. Isa::buckets() writes the buckets of the block just
+// classified; Isa::flags() says which rare characters were seen in any. Isa::Ops: the lanes.
 template <class Isa>
 inline __attribute__((always_inline)) void scan(Finder& finder) {
+  using Ops = typename Isa::Ops;
+  using V = typename Ops::V;
+  constexpr std::size_t kLanes = Ops::kLanes;
   const std::uint8_t* text = reinterpret_cast<const std::uint8_t*>(finder.text().data());
   const std::size_t size = finder.text().size();
   Isa isa;
-  const auto step = [&](const Masks& masks, std::size_t i, Carry& carry) __attribute__((always_inline)) {
-    const Candidates found = combine(masks, carry);
-    if (any_of(found)) {
-      const Candidates copy = found;
-      Buckets buckets;
-      isa.buckets(buckets);
-      finder.candidates(copy, buckets, i);
-    }
+  Carry<V> carry;
+  MasksOf<std::uint64_t[kLanes]> in;  // uninitialised on purpose, as the buckets
+  Buckets buckets[kLanes];
+  const auto keep = [&](const Masks& m, std::size_t n) __attribute__((always_inline)) {
+    in.digit[n] = m.digit;
+    in.dot[n] = m.dot;
+    in.colon[n] = m.colon;
+    in.at[n] = m.at;
+    in.sep[n] = m.sep;
+    in.open[n] = m.open;
+    in.symbol[n] = m.symbol;
+    in.word[n] = m.word;
+    in.first[n] = m.first;
+    in.second[n] = m.second;
+    in.trigger[n] = m.trigger;
+    isa.buckets(buckets[n]);
   };
-  if (size <= 64) {  // most fields: nothing to carry
-    Carry none;
-    if (size != 0) step(isa.tail(text, size, size), 0, none);
-  } else {
-    Carry carry;
-    std::size_t i = 0;
-    for (; i + 67 <= size; i += 64) step(isa.block(text + i), i, carry);
-    for (; i < size; i += 64) step(isa.tail(text + i, size - i, size), i, carry);
+  for (std::size_t base = 0; base < size; base += 64 * kLanes) {
+    std::size_t n = 0;
+    for (; n < kLanes && base + 64 * n + 67 <= size; ++n) keep(isa.block(text + base + 64 * n), n);
+    for (; n < kLanes && base + 64 * n < size; ++n) keep(isa.tail(text + base + 64 * n, size - base - 64 * n, size), n);
+    MasksOf<V> masks;
+    Ops::load(masks.digit, in.digit, n);
+    Ops::load(masks.dot, in.dot, n);
+    Ops::load(masks.colon, in.colon, n);
+    Ops::load(masks.at, in.at, n);
+    Ops::load(masks.sep, in.sep, n);
+    Ops::load(masks.open, in.open, n);
+    Ops::load(masks.symbol, in.symbol, n);
+    Ops::load(masks.word, in.word, n);
+    Ops::load(masks.first, in.first, n);
+    Ops::load(masks.second, in.second, n);
+    Ops::load(masks.trigger, in.trigger, n);
+    CandidatesOf<V> found;
+    combine<Ops>(masks, carry, found);
+    unsigned lanes = Ops::nonzero(any_of(found));
+    if (lanes == 0) continue;
+    const CandidatesOf<V> copy = found;  // in memory
+    for (; lanes != 0; lanes &= lanes - 1) {
+      const auto i = static_cast<std::size_t>(std::countr_zero(lanes));
+      const Candidates one{copy.trigger[i], copy.at[i], copy.dotted[i], copy.colons[i], copy.digits[i], copy.open[i], copy.base64[i]};
+      finder.candidates(one, buckets[i], base + 64 * i);
+    }
   }
   isa.flags(finder);
 }

@@ -13,6 +13,7 @@ namespace {
 #include "scan_kernel.h"
 
 struct Scalar {
+  using Ops = Lanes<Two>;
   Buckets last;
   bool percent = false, slash = false, high = false;
 
