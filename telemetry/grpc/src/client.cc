@@ -11,7 +11,7 @@ using ::grpc::experimental::InterceptionHookPoints;
 
 class ClientInterceptor final : public ::grpc::experimental::Interceptor {
  public:
-  ClientInterceptor(const ClientOptions& options, std::string_view method) : span_(options.span, SpanKind::kClient, Context::current()) { set_method(span_, method); }
+  ClientInterceptor(const ClientOptions& options, std::string_view method) : call_(current_call()), span_(options.span, SpanKind::kClient, Context::current()) { set_method(span_, method); }
 
   void Intercept(::grpc::experimental::InterceptorBatchMethods* call) override {
     if (call->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) inject_into(*call->GetSendInitialMetadata(), span_.context());
@@ -23,10 +23,14 @@ class ClientInterceptor final : public ::grpc::experimental::Interceptor {
   void finish(::grpc::experimental::InterceptorBatchMethods& call) {
     const ::grpc::Status* status = call.GetRecvStatus();
     if (status != nullptr) set_status(span_, *status, false);
-    if (const auto* trailing = call.GetRecvTrailingMetadata(); trailing != nullptr && trailing->count(kKeep) > 0) span_.keep();
+    if (const auto* trailing = call.GetRecvTrailingMetadata(); trailing != nullptr && trailing->count(kKeep) > 0) {
+      span_.keep();
+      keep_call(call_, span_.context().trace_id);  // this may be another thread than the handler's
+    }
     span_.end();
   }
 
+  const void* const call_;  // that this one is made for
   ManualSpan span_;
 };
 

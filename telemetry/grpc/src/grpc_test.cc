@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -56,14 +57,17 @@ std::multimap<std::string, std::string> metadata_of(const ::grpc::ServerContextB
   return out;
 }
 
-// Answers every method with its request; "/test.Echo/Fail" with INTERNAL, "/test.Echo/Refuse" with INVALID_ARGUMENT.
+// Answers every method with its request; "/test.Echo/Fail" with INTERNAL, "/test.Echo/Refuse" with INVALID_ARGUMENT; "/test.Echo/Relay" after
+// `relay`.
 class Echo final : public ::grpc::CallbackGenericService {
  public:
   std::multimap<std::string, std::string> seen;
   Context ambient;
+  std::function<void()> relay;
 
   ::grpc::ServerGenericBidiReactor* CreateReactor(::grpc::GenericCallbackServerContext* call) override {
     const CallScope scope(*call);
+    if (call->method().ends_with("Relay")) relay();
     const std::lock_guard lock(mutex_);
     seen = metadata_of(*call);
     ambient = Context::current();
@@ -234,6 +238,22 @@ TEST_F(Grpc, AFailingCalleeAsksToKeepTheTrace) {
   EXPECT_EQ(client_span.status, "error");
   EXPECT_EQ(attributes(server_span).integer("rpc.grpc.status_code"), 13);
   EXPECT_EQ(attributes(client_span).integer("rpc.grpc.status_code"), 13);
+}
+
+TEST_F(Grpc, AFailureTwoCallsAwayIsKeptByAllThree) {
+  known = Caller{*TenantId::parse("acme"), "service:1"};
+  echo.relay = [this] { EXPECT_FALSE(call("/test.Echo/Fail").status.ok()); };
+  const Answer answer = call("/test.Echo/Relay");
+  EXPECT_TRUE(answer.status.ok());
+  EXPECT_TRUE(answer.keep);
+  echo.relay = [this] { EXPECT_TRUE(call("/test.Echo/Say").status.ok()); };
+  EXPECT_FALSE(call("/test.Echo/Relay").keep);
+}
+
+TEST_F(Grpc, ACalleeReachedByOtherMeansAsksToo) {
+  known = Caller{*TenantId::parse("acme"), "service:1"};
+  echo.relay = [] { Span("test.callee").keep(); };  // as the HTTP client does
+  EXPECT_TRUE(call("/test.Echo/Relay").keep);
 }
 
 TEST_F(Grpc, TheCallersMistakeIsNotTheServersFailure) {

@@ -20,24 +20,31 @@ class OpenCalls {
   void put(const void* call, const Context& context) {
     Part& part = part_of(call);
     const Lock lock(part.mutex);
-    part.contexts.insert_or_assign(call, context);
+    part.calls.insert_or_assign(call, context);
   }
   void drop(const void* call) {
     Part& part = part_of(call);
     const Lock lock(part.mutex);
-    part.contexts.erase(call);
+    part.calls.erase(call);
+  }
+  void keep(const void* call, const TraceId& trace) {
+    Part& part = part_of(call);
+    const Lock lock(part.mutex);
+    const auto it = part.calls.find(call);
+    // The address may have become another call's.
+    if (it != part.calls.end() && it->second.trace_id == trace) it->second.keep = true;
   }
   std::optional<Context> find(const void* call) {
     Part& part = part_of(call);
     const Lock lock(part.mutex);
-    const auto it = part.contexts.find(call);
-    return it == part.contexts.end() ? std::nullopt : std::optional<Context>(it->second);
+    const auto it = part.calls.find(call);
+    return it == part.calls.end() ? std::nullopt : std::optional<Context>(it->second);
   }
 
  private:
   struct Part {
     Mutex mutex;
-    std::unordered_map<const void*, Context> contexts STELLA_GUARDED_BY(mutex);
+    std::unordered_map<const void*, Context> calls STELLA_GUARDED_BY(mutex);
   };
   Part& part_of(const void* call) { return parts_[(reinterpret_cast<std::uintptr_t>(call) >> 6) % parts_.size()]; }
   std::array<Part, 16> parts_;
@@ -47,6 +54,8 @@ OpenCalls& open_calls() {
   static OpenCalls* calls = new OpenCalls;  // calls may end while the process does
   return *calls;
 }
+
+thread_local const void* t_call = nullptr;
 
 class ServerInterceptor final : public ::grpc::experimental::Interceptor {
  public:
@@ -84,7 +93,10 @@ class ServerInterceptor final : public ::grpc::experimental::Interceptor {
     if (!span_) return;
     const ::grpc::Status status = call.GetSendStatus();
     set_status(*span_, status, true);
-    if (is_server_fault(status.error_code())) {
+    const auto open = open_calls().find(call_);
+    const bool asked = open && open->keep;
+    if (asked) span_->keep();
+    if (asked || is_server_fault(status.error_code())) {
       if (auto* trailing = call.GetSendTrailingMetadata()) trailing->emplace(kKeep, "1");
     }
     end();
@@ -116,8 +128,24 @@ class ServerFactory final : public ::grpc::experimental::ServerInterceptorFactor
 
 std::unique_ptr<::grpc::experimental::ServerInterceptorFactoryInterface> server_interceptor(ServerOptions options) { return std::make_unique<ServerFactory>(std::move(options)); }
 
-CallScope::CallScope(const ::grpc::ServerContextBase& call) {
-  if (auto context = open_calls().find(&call)) scope_.emplace(std::move(*context));
+const void* current_call() { return t_call; }
+
+void keep_call(const void* call, const TraceId& trace) {
+  if (call != nullptr) open_calls().keep(call, trace);
+}
+
+CallScope::CallScope(const ::grpc::ServerContextBase& call) : outer_(t_call) {
+  auto context = open_calls().find(&call);
+  if (!context) return;
+  scope_.emplace(std::move(*context));
+  t_call = call_ = &call;
+}
+
+CallScope::~CallScope() {
+  if (call_ == nullptr) return;
+  const Context& context = Context::current();
+  if (context.keep) keep_call(call_, context.trace_id);
+  t_call = outer_;
 }
 
 }  // namespace stella::telemetry::rpc

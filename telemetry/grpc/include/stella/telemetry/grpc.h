@@ -48,12 +48,18 @@ struct ClientOptions {
 std::unique_ptr<::grpc::experimental::ClientInterceptorFactoryInterface> client_interceptor(ClientOptions options = {});
 
 // In a handler: makes the call's context (its span, the caller's tenant) ambient on this thread until the end of the scope. Without the
-// interceptor the thread's own context stays.
+// interceptor the thread's own context stays. Where a callee of the handler asked to keep the trace, by gRPC or by HTTP, the caller is asked,
+// too.
 class CallScope {
  public:
   explicit CallScope(const ::grpc::ServerContextBase& call);
+  ~CallScope();
+  CallScope(const CallScope&) = delete;
+  CallScope& operator=(const CallScope&) = delete;
 
  private:
+  const void* outer_;
+  const void* call_ = nullptr;
   std::optional<ContextScope> scope_;
 };
 
