@@ -12,6 +12,7 @@
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/otel_settings.h"
+#include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sampler.h"
 
 namespace stella::apps {
@@ -111,6 +112,21 @@ void apply_sampling(const config::Settings& settings, const telemetry::OtelSetti
   telemetry::set_sampling_rate(end == text.c_str() || *end != '\0' ? 1 : rate);
 }
 
+Result<void> allow_baggage(const config::Settings& settings) {
+  std::vector<std::string> keys;
+  for (std::string_view rest = settings.text("telemetry.baggage_keys"); !rest.empty();) {
+    const std::size_t end = std::min(rest.find(','), rest.size());
+    std::string_view key = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    while (key.starts_with(' ')) key.remove_prefix(1);
+    while (key.ends_with(' ')) key.remove_suffix(1);
+    if (!key.empty()) keys.emplace_back(key);
+  }
+  auto allowed = telemetry::allow_baggage(keys);
+  if (!allowed) allowed.error().add("setting", "telemetry.baggage_keys");
+  return allowed;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& settings, std::string_view service) {
@@ -119,6 +135,7 @@ Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& sett
   auto backend = STELLA_TRY(telemetry::Backend::install(std::move(options)));
   std::unique_ptr<Telemetry> started(new Telemetry(std::move(backend)));
   apply_sampling(settings, otel);
+  STELLA_TRY_VOID(allow_baggage(settings));
   for (const std::string& warning : otel.warnings) kLog.warn("a telemetry variable of the environment is not followed", {f::detail(warning)});
   return started;
 }
