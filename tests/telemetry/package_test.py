@@ -2,7 +2,7 @@
 """The installed package and the example service that links it: installed into an empty directory, configured and built from a copy outside of the
 checkout, run, and its log line, metrics and propagation looked at. Nothing of the platform may be needed.
 
-    package_test.py BUILD_DIR
+    package_test.py BUILD_DIR [SANITIZERS of that build]
 """
 import json
 import os
@@ -40,11 +40,12 @@ def expect(what, ok, *seen):
 
 def main():
     build = sys.argv[1]
+    flags = "-Wall -Wextra -Werror" + (f" -fsanitize={sys.argv[2]}" if sys.argv[2:] else "")
     with tempfile.TemporaryDirectory(prefix="stella-package-") as work:
         prefix, source, log = work + "/prefix", work + "/pricing", work + "/pricing.log"
         run("cmake", "--install", build, "--component", "telemetry", "--prefix", prefix)
         shutil.copytree(ROOT + "/examples/pricing", source)
-        run("cmake", "-G", "Ninja", "-S", source, "-B", work + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+        run("cmake", "-G", "Ninja", "-S", source, "-B", work + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, "-DCMAKE_CXX_FLAGS=" + flags)
         run("cmake", "--build", work + "/build")
         service = subprocess.Popen([work + "/build/pricing", log], stdout=subprocess.PIPE, text=True)
         try:
