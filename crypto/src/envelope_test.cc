@@ -240,10 +240,37 @@ TEST_F(EnvelopeTest, TheSinkMayEndTheStream) {
   EXPECT_FALSE(decryptor.update("x").has_value());
 }
 
+// Processes share the file: none loses the key that another one added, and none goes on with one that another destroyed.
+TEST_F(EnvelopeTest, KeyringsOfOneFileSeeEachOthersChanges) {
+  const auto other = std::move(FileKeyring::open(path("ring"), "pass").value());
+  ASSERT_TRUE(other->add_key("beta/1"));
+  ASSERT_TRUE(ring_->add_key("gamma/1"));
+  const std::string sealed = envelope_seal(*ring_, "beta/1", "x", "hello").value();
+  EXPECT_EQ(envelope_open(*other, "x", sealed).value(), "hello");
+  EXPECT_EQ(other->add_key("gamma/1").error().code(), base_errors::kInvalid);
+  ASSERT_TRUE(other->destroy_key("beta/1"));
+  const auto gone = envelope_open(*ring_, "x", sealed);
+  EXPECT_EQ(gone.error().code(), base_errors::kNotFound);
+  EXPECT_EQ(gone.error().field("reason"), "destroyed");
+  EXPECT_EQ(ring_->add_key("beta/1").error().field("reason"), "destroyed") << "an id is never used twice";
+  EXPECT_EQ(ring_->destroy_key("beta/1").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(ring_->destroy_key("never").error().code(), base_errors::kNotFound);
+  const auto again = std::move(FileKeyring::open(path("ring"), "pass").value());
+  EXPECT_EQ(again->key_ids(), (std::vector<std::string>{"acme/1", "gamma/1"}));
+  EXPECT_EQ(envelope_open(*again, "x", sealed).error().field("reason"), "destroyed");
+  // A keyring of the same name with another passphrase is another keyring.
+  ASSERT_EQ(::unlink(path("ring").c_str()), 0);
+  EXPECT_EQ(ring_->wrap("acme/1", std::string(32, 'k'), "c").error().code(), base_errors::kIo);
+  ASSERT_TRUE(FileKeyring::create(path("ring"), "pass", kCheap));
+  EXPECT_EQ(ring_->wrap("acme/1", std::string(32, 'k'), "c").error().code(), base_errors::kInvalid);
+}
+
 // Written by another implementation (Python, cryptography 48): the format is fixed by these bytes.
 TEST_F(EnvelopeTest, OpensWhatAnotherImplementationWrote) {
   class Known final : public Kms {
    public:
+    Result<void> add_key(std::string_view) override { return {}; }
+    Result<void> destroy_key(std::string_view) override { return {}; }
     Result<std::string> wrap(std::string_view, std::string_view, std::string_view) const override { return std::string("k"); }
     Result<SecretBytes> unwrap(std::string_view, std::string_view wrapped, std::string_view) const override { return SecretBytes(std::string(32, wrapped[0])); }
   };

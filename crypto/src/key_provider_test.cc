@@ -307,6 +307,14 @@ TEST_F(Pkcs11Test, TheTokenWrapsDataKeys) {
   EXPECT_EQ(token->wrap("acme/1", "short", "c").error().field("field"), "data_key");
   // After all those failures the session pool is sound.
   EXPECT_EQ(token->unwrap("acme/1", wrapped, "c")->view(), data_key);
+  // Another process that knows the key already loses it, too, when it is destroyed.
+  const auto beside = kms();
+  ASSERT_TRUE(token->add_key("gone/1").has_value());
+  const std::string lost = beside->wrap("gone/1", data_key, "c").value();
+  ASSERT_TRUE(token->destroy_key("gone/1").has_value());
+  EXPECT_EQ(token->unwrap("gone/1", lost, "c").error().code(), base_errors::kNotFound);
+  EXPECT_FALSE(beside->unwrap("gone/1", lost, "c").has_value());
+  EXPECT_EQ(token->destroy_key("gone/1").error().code(), base_errors::kNotFound);
   // The key does not come out.
   CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
   const CK_SESSION_HANDLE session = pkcs11_login(module, KeyUri::parse(uri("token=main")).value(), "1234", false).value();

@@ -1,7 +1,11 @@
 // The keyring file.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "aes_gcm.h"
 #include "stella/base/encoding.h"
@@ -70,18 +74,61 @@ Result<std::unique_ptr<FileKeyring>> FileKeyring::open(const std::string& path, 
   if (auto opened = gcm_unwrap(out->master_.view(), entry_aad(kCheckId), check, "wrong passphrase for this keyring"); !opened)
     return std::move(opened.error()).with("path", path);
   const Lock lock(out->mutex_);
+  STELLA_TRY_VOID(out->refresh());
+  return out;
+}
+
+Result<void> FileKeyring::read_keys(const json::Value& doc) const {
+  std::map<std::string, SecretBytes, std::less<>> keys;
   for (const auto& entry : doc.items("keys")) {
     const std::string id(entry.str("id"));
     if (!valid_wrapping_key_id(id)) return damaged("key ids");
     const std::string sealed = STELLA_TRY(base64_decode(entry.str("sealed")));
-    auto key = gcm_unwrap(out->master_.view(), entry_aad(id), sealed, "a key of this keyring is damaged");
-    if (!key) return std::move(key.error()).with("path", path).with("key", id);
-    const bool is_new = key->size() == kGcmKeyBytes && out->keys_.emplace(id, SecretBytes(*key)).second;
+    auto key = gcm_unwrap(master_.view(), entry_aad(id), sealed, "a key of this keyring is damaged");
+    if (!key) return std::move(key.error()).with("path", path_).with("key", id);
+    const bool is_new = key->size() == kGcmKeyBytes && keys.emplace(id, SecretBytes(*key)).second;
     erase_secret(*key);
     if (!is_new) return damaged("each key once, 32 bytes");
   }
-  return out;
+  std::set<std::string, std::less<>> destroyed;
+  for (const auto& id : doc.items("destroyed")) {
+    if (!id.is_string() || !valid_wrapping_key_id(id.as_string()) || keys.contains(id.as_string())) return damaged("ids of destroyed keys");
+    destroyed.emplace(id.as_string());
+  }
+  keys_ = std::move(keys);
+  destroyed_ = std::move(destroyed);
+  return {};
 }
+
+// The keys as the file has them now: another process may have added or destroyed one.
+Result<void> FileKeyring::refresh() const {
+  struct stat st {};
+  if (::stat(path_.c_str(), &st) != 0) return io_error("the keyring cannot be read", path_);
+  const Stamp now{st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_size};
+  if (now == stamp_) return {};
+  const std::string text = STELLA_TRY(read_file(path_, kKeyringBytes));
+  const json::Value doc = STELLA_TRY(json::parse(text));
+  const json::Value* kdf = doc.find("scrypt");
+  if (doc.str("format") != kFormat || kdf == nullptr) return damaged(kFormat);
+  if (kdf->str("salt") != base64_encode(salt_)) return Error(base_errors::kInvalid, "another keyring took the place of this one: restart").with("path", path_);
+  STELLA_TRY_VOID(read_keys(doc));
+  stamp_ = now;
+  return {};
+}
+
+namespace {
+
+// Changes of one file from several processes, one after the other. The lock goes with the descriptor.
+Result<Fd> lock_for_change(const std::string& path) {
+  Fd fd(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return io_error("cannot lock the keyring", path + ".lock");
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return io_error("cannot lock the keyring", path + ".lock");
+  }
+  return fd;
+}
+
+}  // namespace
 
 Result<void> FileKeyring::save() const {
   json::Value doc;
@@ -95,6 +142,7 @@ Result<void> FileKeyring::save() const {
     keys.push(json::Value::object({{"id", id}, {"sealed", base64_encode(sealed)}}));
   }
   doc.set("keys", std::move(keys));
+  if (!destroyed_.empty()) doc.set("destroyed", json::Array(destroyed_.begin(), destroyed_.end()));
   return write_file_durable(path_, json::pretty(doc), 0600);
 }
 
@@ -102,12 +150,35 @@ Result<void> FileKeyring::add_key(std::string_view key_id) {
   if (!valid_wrapping_key_id(key_id))
     return Error(base_errors::kInvalid, "not a key id").with("field", "key_id").with("expected", "[A-Za-z0-9][A-Za-z0-9._/-]{0,127}");
   const Lock lock(mutex_);
+  const Fd alone = STELLA_TRY(lock_for_change(path_));
+  STELLA_TRY_VOID(refresh());
+  if (destroyed_.contains(key_id)) return destroyed_wrapping_key(base_errors::kInvalid, key_id);
   const auto [at, is_new] = keys_.emplace(std::string(key_id), SecretBytes());
   if (!is_new) return Error(base_errors::kInvalid, "the keyring has this key").with("field", "key_id").with("actual", std::string(key_id));
   at->second = SecretBytes::random(kGcmKeyBytes);
   auto saved = save();
   if (!saved) keys_.erase(at);
   return saved;
+}
+
+Result<void> FileKeyring::destroy_key(std::string_view key_id) {
+  const Lock lock(mutex_);
+  const Fd alone = STELLA_TRY(lock_for_change(path_));
+  STELLA_TRY_VOID(find(key_id));
+  auto taken = keys_.extract(keys_.find(key_id));
+  destroyed_.emplace(key_id);
+  auto saved = save();
+  if (saved) return saved;
+  destroyed_.erase(destroyed_.find(key_id));
+  keys_.insert(std::move(taken));
+  return saved;
+}
+
+Result<const SecretBytes*> FileKeyring::find(std::string_view key_id) const {
+  STELLA_TRY_VOID(refresh());
+  if (const auto at = keys_.find(key_id); at != keys_.end()) return &at->second;
+  if (destroyed_.contains(key_id)) return destroyed_wrapping_key(base_errors::kNotFound, key_id);
+  return unknown_wrapping_key(key_id);
 }
 
 std::vector<std::string> FileKeyring::key_ids() const {
@@ -120,16 +191,14 @@ std::vector<std::string> FileKeyring::key_ids() const {
 Result<std::string> FileKeyring::wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const {
   if (data_key.size() != kDataKeyBytes) return not_a_data_key();
   const Lock lock(mutex_);
-  const auto at = keys_.find(key_id);
-  if (at == keys_.end()) return unknown_wrapping_key(key_id);
-  return gcm_wrap(at->second.view(), wrapping_aad(key_id, context), data_key);
+  const SecretBytes* const with = STELLA_TRY(find(key_id));
+  return gcm_wrap(with->view(), wrapping_aad(key_id, context), data_key);
 }
 
 Result<SecretBytes> FileKeyring::unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const {
   const Lock lock(mutex_);
-  const auto at = keys_.find(key_id);
-  if (at == keys_.end()) return unknown_wrapping_key(key_id);
-  auto key = gcm_unwrap(at->second.view(), wrapping_aad(key_id, context), wrapped, kDoesNotOpen);
+  const SecretBytes* const with = STELLA_TRY(find(key_id));
+  auto key = gcm_unwrap(with->view(), wrapping_aad(key_id, context), wrapped, kDoesNotOpen);
   if (!key) return std::move(key.error()).with("key", std::string(key_id));
   SecretBytes out(*key);
   erase_secret(*key);

@@ -82,6 +82,22 @@ Result<void> Pkcs11Kms::add_key(std::string_view key_id) {
   return {};
 }
 
+Result<void> Pkcs11Kms::destroy_key(std::string_view key_id) {
+  if (!valid_wrapping_key_id(key_id)) return unknown_wrapping_key(key_id);
+  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri_.module_path));
+  const Lock lock(mutex_);
+  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module, uri_, pin_.view(), true));
+  const std::unique_ptr<const CK_SESSION_HANDLE, std::function<void(const CK_SESSION_HANDLE*)>> closer(&session, [&](const CK_SESSION_HANDLE* s) { module->C_CloseSession(*s); });
+  const auto found = STELLA_TRY(pkcs11_find(module, session, wrapping_key(key_id)));
+  if (found.empty()) return unknown_wrapping_key(key_id);
+  for (const CK_OBJECT_HANDLE object : found) {
+    if (const CK_RV rv = module->C_DestroyObject(session, object); rv != CKR_OK) return pkcs11_error("the token does not destroy its key", uri_, rv);
+  }
+  // Sessions that found the key before hold a handle of nothing.
+  if (const auto at = keys_.find(key_id); at != keys_.end()) keys_.erase(at);
+  return {};
+}
+
 Result<std::string> Pkcs11Kms::wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const {
   if (data_key.size() != kDataKeyBytes) return not_a_data_key();
   const auto object = STELLA_TRY(key(key_id));

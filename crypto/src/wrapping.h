@@ -19,6 +19,9 @@ inline constexpr Literal kDoesNotOpen{"the wrapped key does not open: another ke
 inline Error unknown_wrapping_key(std::string_view key_id) {
   return Error(base_errors::kNotFound, "no such wrapping key").with("key", std::string(key_id));
 }
+inline Error destroyed_wrapping_key(ErrorCode code, std::string_view key_id) {
+  return Error(code, "this wrapping key was destroyed: what it encrypted is gone for good").with("reason", "destroyed").with("key", std::string(key_id));
+}
 inline Error not_a_data_key() { return Error(base_errors::kInvalid, "not a data key").with("field", "data_key").with("expected", "32 bytes"); }
 
 }  // namespace stella::crypto

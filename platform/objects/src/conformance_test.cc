@@ -6,6 +6,8 @@
 #include "s3_test_support.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/envelope.h"
+#include "stella/platform/encrypted_objects.h"
 #include "stella/platform/objects.h"
 
 namespace stella::objects {
@@ -23,7 +25,17 @@ class Conformance : public ::testing::TestWithParam<std::string> {
   static void TearDownTestSuite() { server_.reset(); }
 
   void SetUp() override {
-    if (GetParam() == "posix") {
+    open_driver();
+    if (!encrypted() || !store_) return;
+    EncryptionOptions options;
+    options.kms = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+    options.rule = [](std::string_view) { return Encryption{"tenant/acme"}; };
+    options.spool_dir = dir_.path();
+    store_ = open_encrypted_store(std::move(store_), std::move(options));
+  }
+
+  void open_driver() {
+    if (posix()) {
       store_ = std::move(open_posix_store(dir_.path() + "/store").value());
       return;
     }
@@ -37,6 +49,11 @@ class Conformance : public ::testing::TestWithParam<std::string> {
     server_->make_bucket(bucket_, true);
     store_ = std::move(open_s3_store(server_->options(bucket_)).value());
   }
+
+  static bool posix() { return GetParam().starts_with("posix"); }
+  static bool encrypted() { return GetParam().ends_with("encrypted"); }
+  // What stat() and list() say of so many bytes: their number, or that of the envelope.
+  static std::uint64_t stored(std::uint64_t plain) { return encrypted() ? crypto::envelope_body_bytes(plain) + kHeader : plain; }
 
   Fd file_of(std::string_view bytes) {
     Fd fd(::open(dir_.path().c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -53,6 +70,8 @@ class Conformance : public ::testing::TestWithParam<std::string> {
     return out;
   }
 
+  // Magic, version and chunk, key id, a data key wrapped with nonce and tag.
+  static constexpr std::uint64_t kHeader = 9 + 2 + sizeof "tenant/acme" - 1 + 2 + 12 + 32 + 16;
   static inline std::unique_ptr<S3Server> server_;
   static inline std::string why_;
   TempDir dir_;
@@ -65,12 +84,12 @@ TEST_P(Conformance, AnObjectComesBackAsItWent) {
   ASSERT_EQ(store_->put("a/b.json", bytes).value(), Created::kNew);
   EXPECT_EQ(store_->get("a/b.json", 5).value(), bytes);
   EXPECT_EQ(store_->get("a/b.json", 4).error().code(), base_errors::kLimit);
-  EXPECT_EQ(store_->stat("a/b.json")->size, 5u);
+  EXPECT_EQ(store_->stat("a/b.json")->size, stored(5));
   const Fd fd = std::move(store_->open("a/b.json").value());
   EXPECT_EQ(read_fd(fd.get(), 10).value(), bytes);
   ASSERT_EQ(store_->put("a/empty", "").value(), Created::kNew);
   EXPECT_EQ(store_->get("a/empty", 0).value(), "");
-  EXPECT_EQ(store_->stat("a/empty")->size, 0u);
+  EXPECT_EQ(store_->stat("a/empty")->size, stored(0));
 }
 
 TEST_P(Conformance, AnObjectIsNeverReplaced) {
@@ -120,7 +139,7 @@ TEST_P(Conformance, CopiesFromADescriptorWhileHashing) {
     ASSERT_TRUE(copied) << copied.error().describe();
     EXPECT_EQ(copied->sha256, digest);
     EXPECT_EQ(copied->size, size);
-    EXPECT_EQ(store_->stat(key_of(bytes))->size, size);
+    EXPECT_EQ(store_->stat(key_of(bytes))->size, stored(size));
     EXPECT_TRUE(store_->get(key_of(bytes), size).value() == bytes);
     const Fd back = std::move(store_->open(key_of(bytes)).value());
     EXPECT_TRUE(read_fd(back.get(), size).value() == bytes);
@@ -179,7 +198,7 @@ TEST_P(Conformance, ListsInTheOrderOfKeys) {
   EXPECT_TRUE(keys("", "z").empty());
   EXPECT_TRUE(keys("none/").empty());
   EXPECT_TRUE(keys("", "", 0).empty());
-  EXPECT_EQ(store_->list("", "", 1)->at(0).size, 1u);
+  EXPECT_EQ(store_->list("", "", 1)->at(0).size, stored(1));
   EXPECT_EQ(store_->list("../", "", 1).error().code(), base_errors::kInvalid);
   EXPECT_EQ(store_->list("", "a b", 1).error().code(), base_errors::kInvalid);
 }
@@ -269,7 +288,7 @@ TEST_P(Conformance, ProbeWritesAndReadsBack) {
 TEST_P(Conformance, TheWormProbeSaysWhatItSaw) {
   const auto report = store_->worm_probe();
   ASSERT_TRUE(report) << report.error().describe();
-  EXPECT_EQ(to_string(report->level), GetParam() == "posix" ? "W1" : "W3") << report->transcript;
+  EXPECT_EQ(to_string(report->level), posix() ? "W1" : "W3") << report->transcript;
   EXPECT_TRUE(report->create_only);
   EXPECT_EQ(report->digest, crypto::sha256(report->transcript));
   EXPECT_EQ(report->transcript.find("NOT refused"), std::string::npos) << report->transcript;
@@ -277,8 +296,8 @@ TEST_P(Conformance, TheWormProbeSaysWhatItSaw) {
   ASSERT_TRUE(store_->worm_probe()) << "again, with the first canary still there";
 }
 
-INSTANTIATE_TEST_SUITE_P(Posix, Conformance, ::testing::Values("posix"));
-INSTANTIATE_TEST_SUITE_P(S3, Conformance, ::testing::Values("s3"));
+INSTANTIATE_TEST_SUITE_P(Posix, Conformance, ::testing::Values("posix", "posix_encrypted"));
+INSTANTIATE_TEST_SUITE_P(S3, Conformance, ::testing::Values("s3", "s3_encrypted"));
 
 }  // namespace
 }  // namespace stella::objects

@@ -16,6 +16,7 @@
 #include "s3_upload.h"
 #include "s3_versions.h"
 #include "s3_worm.h"
+#include "spool.h"
 #include "stella/crypto/digest.h"
 #include "stella/telemetry/context.h"
 
@@ -24,24 +25,6 @@ namespace {
 
 constexpr std::chrono::minutes kCanaryEvery{1};
 constexpr std::string_view kCanaryPrefix = ".canary/ready/";
-
-Error no_room_or(Literal message, const std::string& path) { return errno == ENOSPC || errno == EDQUOT ? disk_full() : io_error(message, path); }
-
-// A file without a name, gone with its descriptor.
-Result<Fd> spool_file(const std::string& dir) {
-  Fd fd(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd) return fd;
-  std::string name = dir + "/stella-spool-XXXXXX";
-  fd = Fd(::mkostemp(name.data(), O_CLOEXEC));
-  if (!fd) return no_room_or("cannot create a spool file", dir);
-  ::unlink(name.c_str());
-  return fd;
-}
-
-Result<void> spool(int fd, std::string_view bytes) {
-  if (auto written = write_all(fd, bytes); !written) return no_room_or("cannot write the spool file", "");
-  return {};
-}
 
 class S3Store final : public Store {
  public:

@@ -1,12 +1,15 @@
 // Keys that encrypt keys: the interface, and the keyring file. The PKCS#11 implementation stands in pkcs11.h.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "stella/base/json.h"
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
 #include "stella/crypto/kdf.h"
@@ -22,17 +25,24 @@ bool valid_wrapping_key_id(std::string_view key_id);
 
 // Wraps and unwraps data keys under keys it never shows. `context` says what the data key is for (a store key, a tenant): a wrapped key opens
 // under the same context only. Implementations are thread-safe.
-// Errors: kNotFound for an unknown key id, kInvalid where the wrapped key does not open, kIo where the key store is away.
+// Errors: kNotFound for an unknown key id (with reason=destroyed where it is known to have been), kInvalid where the wrapped key does not open,
+// kIo where the key store is away.
 class Kms {
  public:
   virtual ~Kms() = default;
+  // A new random key, durable before it is used. kInvalid where the id is taken (also by a destroyed key) or no id.
+  virtual Result<void> add_key(std::string_view key_id) = 0;
+  // The key is gone for good, and with it everything that is wrapped under it, in every process from its next call on. Durable. Again: kNotFound.
+  virtual Result<void> destroy_key(std::string_view key_id) = 0;
   virtual Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const = 0;
   virtual Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const = 0;
 };
 
 // AES-256 keys in one file, each sealed under a key derived from the passphrase (scrypt, AES-256-GCM):
-//   {"format":"stella-keyring/1","scrypt":{"log_n","r","p","salt"},"check":…,"keys":[{"id","sealed"},…]}
-// A rotation adds a key; old ones stay as long as objects are wrapped under them. Back the file up: without it every object is lost.
+//   {"format":"stella-keyring/1","scrypt":{"log_n","r","p","salt"},"check":…,"keys":[{"id","sealed"},…],"destroyed":[id,…]}
+// A rotation adds a key; old ones stay as long as objects are wrapped under them. Back the file up: without it every object is lost. (A copy
+// also keeps what was destroyed: keep few, and let them go.)
+// Several processes may use one file: each call looks whether it was replaced, and changes are made under a lock of <path>.lock.
 class FileKeyring final : public Kms {
  public:
   // A new, empty keyring, mode 0600. kInvalid where the file exists or the passphrase is empty.
@@ -40,23 +50,33 @@ class FileKeyring final : public Kms {
   // kInvalid for a wrong passphrase, kMalformed for a damaged file.
   static Result<std::unique_ptr<FileKeyring>> open(const std::string& path, std::string_view passphrase);
 
-  // A new random key, on disk before it is used. kInvalid where the id is taken or no id.
-  Result<void> add_key(std::string_view key_id);
-  std::vector<std::string> key_ids() const;
+  Result<void> add_key(std::string_view key_id) override;
+  Result<void> destroy_key(std::string_view key_id) override;
+  std::vector<std::string> key_ids() const;  // those that are not destroyed, as this process knows them
 
   Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const override;
   Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const override;
 
  private:
   FileKeyring(std::string path, ScryptCost cost, std::string salt, SecretBytes master);
+  struct Stamp {  // of the file's content: files are replaced, never changed
+    std::uint64_t inode = 0;
+    std::int64_t seconds = 0, nanos = 0, size = 0;
+    friend bool operator==(const Stamp&, const Stamp&) = default;
+  };
   Result<void> save() const STELLA_REQUIRES(mutex_);
+  Result<void> read_keys(const json::Value& doc) const STELLA_REQUIRES(mutex_);
+  Result<void> refresh() const STELLA_REQUIRES(mutex_);
+  Result<const SecretBytes*> find(std::string_view key_id) const STELLA_REQUIRES(mutex_);
 
   const std::string path_;
   const ScryptCost cost_;
   const std::string salt_;
   const SecretBytes master_;
   mutable Mutex mutex_;
-  std::map<std::string, SecretBytes, std::less<>> keys_ STELLA_GUARDED_BY(mutex_);
+  mutable std::map<std::string, SecretBytes, std::less<>> keys_ STELLA_GUARDED_BY(mutex_);
+  mutable std::set<std::string, std::less<>> destroyed_ STELLA_GUARDED_BY(mutex_);
+  mutable Stamp stamp_ STELLA_GUARDED_BY(mutex_){};
 };
 
 }  // namespace stella::crypto

@@ -27,8 +27,9 @@ class Pkcs11Kms final : public Kms {
   static Result<std::unique_ptr<Pkcs11Kms>> open(const KeyUri& uri, SecretBytes pin = {});
   ~Pkcs11Kms() override;
 
-  // A new key made by the token: sensitive, never extractable. kInvalid where there is one of that id or it is no id.
-  Result<void> add_key(std::string_view key_id);
+  // Made by the token: sensitive, never extractable. A token keeps no memory of destroyed keys: their ids are free again.
+  Result<void> add_key(std::string_view key_id) override;
+  Result<void> destroy_key(std::string_view key_id) override;
 
   Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const override;
   Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const override;
