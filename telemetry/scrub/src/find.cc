@@ -6,10 +6,6 @@
 #include <bit>
 #include <cstring>
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
 #include "layers.h"
 
 namespace stella::telemetry::scrubbing {
@@ -69,99 +65,8 @@ bool quiet(std::string_view text, Engine engine) {
   }
 }
 
-// As each(), but a call may have looked further: positions before `seen` are passed over.
-template <class F>
-static inline void each_unseen(std::uint64_t mask, std::size_t base, const std::size_t& seen, F&& f) {
-  while (mask != 0) {
-    const auto i = static_cast<std::size_t>(std::countr_zero(mask));
-    f(base + i);
-    const std::size_t next = seen > base + i ? seen - base : i + 1;
-    mask = next > 63 ? 0 : mask & (~std::uint64_t{0} << next);
-  }
-}
-
-template <class F>
-static inline void each(std::uint64_t mask, F&& f) {
-  for (; mask != 0; mask &= mask - 1) f(static_cast<std::size_t>(std::countr_zero(mask)));
-}
-
-namespace {
-
-// The triggers' windows by bucket, four side by side.
-struct Windows {
-  static constexpr std::size_t kMost = 16;
-  alignas(16) std::uint32_t value[16][kMost] = {}, mask[16][kMost] = {};
-};
-constexpr Windows kWindows = [] {
-  Windows w;
-  for (std::size_t b = 0; b < 16; ++b) {
-    for (std::size_t i = 0; i < Windows::kMost; ++i) {
-      const std::size_t t = kBucketBegin[b] + i;
-      const bool is = t < kBucketBegin[b + 1];
-      w.value[b][i] = is ? kTriggers[t].value : 1;  // none: 0 is never 1
-      w.mask[b][i] = is ? kTriggers[t].mask : 0;
-    }
-  }
-  return w;
-}();
-static_assert([] {
-  for (std::size_t b = 0; b < 16; ++b) {
-    if (kBucketBegin[b + 1] - kBucketBegin[b] > static_cast<int>(Windows::kMost)) return false;
-  }
-  return true;
-}());
-
-// The rows of a bucket that `window` is of, as bits.
-inline unsigned rows_of(std::size_t bucket, std::uint32_t window) {
-#if defined(__x86_64__)
-  const __m128i all = _mm_set1_epi32(static_cast<int>(window));
-  const auto four = [&](std::size_t i) {
-    const __m128i value = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.value[bucket] + i)), mask = _mm_load_si128(reinterpret_cast<const __m128i*>(kWindows.mask[bucket] + i));
-    return _mm_cmpeq_epi32(_mm_and_si128(all, mask), value);
-  };
-  return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(four(0), four(4)), _mm_packs_epi32(four(8), four(12)))));
-#else
-  unsigned out = 0;
-  for (std::size_t i = 0; i < Windows::kMost; ++i) out |= static_cast<unsigned>((window & kWindows.mask[bucket][i]) == kWindows.value[bucket][i]) << i;
-  return out;
-#endif
-}
-
-}  // namespace
-
-inline __attribute__((always_inline)) void Finder::trigger(std::size_t pos, unsigned buckets) {
-  std::uint32_t window = 0;
-  if (pos + 4 <= text_.size()) [[likely]] {
-    std::memcpy(&window, text_.data() + pos, 4);
-    if constexpr (std::endian::native == std::endian::big) window = __builtin_bswap32(window);
-  } else {
-    for (std::size_t i = pos; i < text_.size(); ++i) window |= static_cast<std::uint32_t>(static_cast<std::uint8_t>(text_[i])) << 8 * (i - pos);
-  }
-  for (; buckets != 0; buckets &= buckets - 1) {
-    const auto bucket = static_cast<std::size_t>(std::countr_zero(buckets));
-    for (unsigned rows = rows_of(bucket, window); rows != 0; rows &= rows - 1) {
-      const TriggerRow& row = kTriggers[kBucketBegin[bucket] + static_cast<std::size_t>(std::countr_zero(rows))];
-      if (pos >= row.at) match(row.rule, pos, row.at);
-    }
-  }
-}
-
-void Finder::candidates(const Candidates& found, const Buckets& buckets, std::size_t base) {
-  if (!started_) {
-    seen_ = Seen{};
-    started_ = true;
-  }
-  each(found.trigger, [&](std::size_t i) { trigger(base + i, buckets.low[i] | buckets.up[i] << 8); });
-  each(found.at, [&](std::size_t i) { email(base + i); });
-  each_unseen(found.dotted, base, seen_.dotted, [&](std::size_t pos) { ipv4(pos); });
-  each_unseen(found.colons, base, seen_.colons, [&](std::size_t pos) { ipv6(pos); });
-  each_unseen(found.digits, base, seen_.digits, [&](std::size_t pos) { digits(pos); });
-  each(found.open, [&](std::size_t i) { phone(base + i); });
-  if (layers_.base64) each(found.base64, [&](std::size_t i) { base64(base + i - 9); });
-}
-
-void Finder::match(Rule rule, std::size_t pos, std::size_t at) {
-  switch (kRules[static_cast<std::size_t>(rule)].matcher) {
+void Finder::match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at) {
+  switch (matcher) {
     case Matcher::kToken: return token(rule, pos - at);
     case Matcher::kAzure: return azure(pos);
     case Matcher::kJwt: return jwt(pos);
@@ -253,7 +158,7 @@ void sort_hits(Hit* begin, Hit* end) {
     Hit* to = h;
     for (; to != begin && sooner(moved, to[-1]) && steps != 0; --to, --steps) *to = to[-1];
     *to = moved;
-    if (steps == 0) return std::sort(begin, end, sooner);
+    if (steps == 0) return std::stable_sort(begin, end, sooner);  // equals stay in order, as above
   }
 }
 

@@ -77,7 +77,12 @@ class Finder {
   Finder(std::string_view text, Hits& hits, Layers layers, Engine engine) : text_(text), hits_(hits), layers_(layers), engine_(engine) {}
   std::string_view text() const { return text_; }
   // For the scan.
-  void candidates(const Candidates& found, const Buckets& buckets, std::size_t base);
+  void start() {
+    if (started_) return;
+    seen_ = Seen{};
+    started_ = true;
+  }
+  void match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at);
   void flags(bool percent, bool slash, bool high) {
     percent_ = percent;
     slash_ = slash;
@@ -86,10 +91,19 @@ class Finder {
   bool percent() const { return percent_; }
   bool slash() const { return slash_; }
   bool high() const { return high_; }
+  bool in_base64() const { return layers_.base64; }
+  // What the scan's own arithmetic finds (match_pii.cc, layers.cc); the last position that they have looked at.
+  void email(std::size_t at);
+  void ipv4(std::size_t pos);
+  void ipv6(std::size_t pos);
+  void phone(std::size_t pos);
+  void digits(std::size_t pos);
+  void base64(std::size_t start);
+  const std::size_t& seen_dotted() const { return seen_.dotted; }
+  const std::size_t& seen_colons() const { return seen_.colons; }
+  const std::size_t& seen_digits() const { return seen_.digits; }
 
  private:
-  void trigger(std::size_t pos, unsigned buckets);
-  void match(Rule rule, std::size_t pos, std::size_t at);
   void hit(Rule rule, std::size_t begin, std::size_t end) { hits_.push({begin, end, rule}); }
 
   // match_secret.cc
@@ -103,15 +117,11 @@ class Finder {
   void signature(std::size_t pos);
   // match_pair.cc
   void pair(std::size_t pos);
+  bool in_own_mask(std::size_t pos) const;
   void authorization(std::size_t pos);
   void entropy(std::size_t pos);
   bool pair_value(std::size_t name, std::size_t pos);
   // match_pii.cc
-  void email(std::size_t at);
-  void ipv4(std::size_t pos);
-  void ipv6(std::size_t pos);
-  void phone(std::size_t pos);
-  void digits(std::size_t pos);
   void iban(std::size_t pos);
   struct Purl {
     std::size_t asked = 0;  // the last position, and the answer there
@@ -121,8 +131,6 @@ class Finder {
   // match_path.cc
   void path(std::size_t pos);
   void windows_path(std::size_t pos);
-  // layers.cc
-  void base64(std::size_t start);
 
   char before(std::size_t pos) const { return pos == 0 ? '\0' : text_[pos - 1]; }
   char at(std::size_t pos) const { return pos < text_.size() ? text_[pos] : '\0'; }

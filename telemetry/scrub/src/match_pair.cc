@@ -35,6 +35,12 @@ constexpr std::array<std::string_view, 34> kInnocent{
     "invalid",  "valid",    "wrong",   "incorrect", "changed", "unchanged", "bearer", "basic",  "opaque",  "redacted",  "hidden",   "masked",
     "denied",   "rejected", "revoked", "unknown", "not",    "must",      "the",     "is",       "was",     "for"};
 
+constexpr std::size_t kLongestInnocent = [] {
+  std::size_t longest = 0;
+  for (const std::string_view word : kInnocent) longest = std::max(longest, word.size());
+  return longest;
+}();
+
 bool blank(char c) { return c == ' ' || c == '\t'; }
 
 template <std::size_t N>
@@ -79,12 +85,19 @@ bool after_separator(std::string_view text, std::size_t pos, const std::array<st
 bool innocent_value(std::string_view name, std::string_view value) {
   if (value.empty()) return true;
   if (value.starts_with("${") || value.starts_with("{{") || value.starts_with("$(") || value.starts_with("%(")) return true;  // a placeholder
-  if (value.find_first_not_of("*.xX-") == std::string_view::npos) return true;                                              // masked by somebody
-  for (const std::string_view word : kInnocent) {
-    if (word.size() == value.size() && equal_nocase(value, word)) return true;
+  const auto all = [value](auto&& is_one) {
+    for (const char c : value) {
+      if (!is_one(c)) return false;
+    }
+    return true;
+  };
+  if (all([](char c) { return among("*.xX-", c); })) return true;  // masked by somebody
+  if (value.size() <= kLongestInnocent && alpha(value.back())) {
+    for (const std::string_view word : kInnocent) {
+      if (word.size() == value.size() && equal_nocase(value, word)) return true;
+    }
   }
-  const bool number = value.find_first_not_of("0123456789") == std::string_view::npos;
-  if (number && value.size() <= 5 && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
+  if (value.size() <= 5 && all([](char c) { return is(c, kDigit); }) && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
   return begins_nocase(name, "pwd") && value[0] == '/';  // the working directory
 }
 
@@ -143,6 +156,17 @@ bool Finder::pair_value(std::size_t name, std::size_t pos) {
   return bare(pos);
 }
 
+// Behind "[s" of a mask of ours, [secret:7f3a91c2], that ends where a value ends: it would be found and settle() would drop it. Only of the
+// text itself, as settle() knows no other.
+bool Finder::in_own_mask(std::size_t pos) const {
+  if (!layers_.escapes || pos < 2 || text_[pos - 2] != '[') return false;
+  const std::string_view rest = text_.substr(pos - 2);
+  constexpr std::string_view kBegin = "[secret:";
+  if (!rest.starts_with(kBegin)) return false;
+  const std::size_t size = own_mask(rest);
+  return size == kBegin.size() + 9 && (size == rest.size() || is(rest[size], kPairStop));
+}
+
 void Finder::pair(std::size_t pos) {
   const auto value = [&](std::size_t name) { return [this, name](std::size_t begin) { return pair_value(name, begin); }; };
   if (lower(text_[pos]) == 'k') {  // …key
@@ -159,6 +183,8 @@ void Finder::pair(std::size_t pos) {
     }
     return;
   }
+  if (in_own_mask(pos)) return;
+  if (lower(text_[pos]) == 'p' && lower(at(pos + 1)) == 'a' && lower(at(pos + 4)) == 'w') return;  // passw…: its own trigger stands further on
   for (const Name& name : names_at(lower(text_[pos]))) {
     if (pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
     if (name.text == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;

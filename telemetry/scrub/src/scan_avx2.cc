@@ -8,6 +8,7 @@
 #include "classes.h"
 #include "find.h"
 #include "scan.h"
+#include "triggers.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,lzcnt")
@@ -46,6 +47,14 @@ struct FourLanes : Lanes<Four> {
   }
   static STELLA_INLINE unsigned nonzero(const V& x) {
     return static_cast<unsigned>(_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64((__m256i)x, _mm256_setzero_si256())))) ^ 15;
+  }
+  static STELLA_INLINE unsigned rows(std::size_t bucket, std::uint32_t window) {
+    const __m256i all = _mm256_set1_epi32(static_cast<int>(window));
+    const auto eight = [&](std::size_t i) __attribute__((always_inline)) {
+      const __m256i value = _mm256_load_si256(reinterpret_cast<const __m256i*>(kWindows.value[bucket] + i)), mask = _mm256_load_si256(reinterpret_cast<const __m256i*>(kWindows.mask[bucket] + i));
+      return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(all, mask), value))));
+    };
+    return eight(0) | eight(8) << 8;
   }
 };
 struct Avx2 {
@@ -169,7 +178,7 @@ struct Avx2 {
 
 }  // namespace
 
-void scan_avx2(Finder& finder) { scan<Avx2>(finder); }
+void scan_avx2(Finder& finder) { Scan<Avx2>(finder).all(); }
 bool quiet_avx2(std::string_view text) { return quiet<Avx2>(text); }
 
 }  // namespace stella::telemetry::scrubbing

@@ -3,11 +3,13 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "classes.h"
 #include "find.h"
 #include "scan.h"
+#include "triggers.h"
 
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12, in its own header
 #pragma GCC push_options
@@ -26,6 +28,9 @@ struct EightLanes : Lanes<Eight> {
   }
   static STELLA_INLINE void load(V& to, const std::uint64_t* from, std::size_t n) { to = (V)_mm512_maskz_loadu_epi64(static_cast<__mmask8>((1u << n) - 1), from); }
   static STELLA_INLINE unsigned nonzero(const V& x) { return _mm512_test_epi64_mask((__m512i)x, (__m512i)x); }
+  static STELLA_INLINE unsigned rows(std::size_t bucket, std::uint32_t window) {
+    return _mm512_cmpeq_epi32_mask(_mm512_and_si512(_mm512_set1_epi32(static_cast<int>(window)), _mm512_load_si512(kWindows.mask[bucket])), _mm512_load_si512(kWindows.value[bucket]));
+  }
 };
 struct Avx512 {
   using V = __m512i;
@@ -56,8 +61,8 @@ struct Avx512 {
   }
   STELLA_INLINE Masks tail(const std::uint8_t* p, std::size_t n, std::size_t) {
     return classify([p, n](int w) __attribute__((always_inline)) {
-      const std::size_t left = n > static_cast<std::size_t>(w) ? n - static_cast<std::size_t>(w) : 0;
-      return _mm512_maskz_loadu_epi8(left >= 64 ? ~std::uint64_t{0} : _bzhi_u64(~std::uint64_t{0}, static_cast<unsigned>(left)), p + w);
+      const std::uint64_t left = std::max<std::uint64_t>(n, static_cast<unsigned>(w)) - static_cast<unsigned>(w);  // 64 or more: all
+      return _mm512_maskz_loadu_epi8(_bzhi_u64(~std::uint64_t{0}, left), p + w);
     });
   }
   STELLA_INLINE bool rare() const { return (test(seen_cls, kIsPercent) | test(seen_word, kWordSlash) | _mm512_movepi8_mask(seen_byte)) != 0; }
@@ -70,7 +75,7 @@ struct Avx512 {
 
 }  // namespace
 
-void scan_avx512(Finder& finder) { scan<Avx512>(finder); }
+void scan_avx512(Finder& finder) { Scan<Avx512>(finder).all(); }
 bool quiet_avx512(std::string_view text) { return quiet<Avx512>(text); }
 
 }  // namespace stella::telemetry::scrubbing

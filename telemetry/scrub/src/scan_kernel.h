@@ -55,6 +55,12 @@ struct Lanes {
     for (std::size_t i = 0; i < kLanes; ++i) out |= static_cast<unsigned>(x[i] != 0) << i;
     return out;
   }
+  // The rows of a bucket that `window` is of, as bits.
+  static inline __attribute__((always_inline)) unsigned rows(std::size_t bucket, std::uint32_t window) {
+    unsigned out = 0;
+    for (std::size_t i = 0; i < Windows::kMost; ++i) out |= static_cast<unsigned>((window & kWindows.mask[bucket][i]) == kWindows.value[bucket][i]) << i;
+    return out;
+  }
 };
 
 // Each mask of which bits move, as it was in the blocks before.
@@ -131,60 +137,114 @@ inline __attribute__((always_inline)) bool quiet(std::string_view text) {
   return any_of(found) == 0 && !isa.rare();
 }
 
+template <class F>
+inline __attribute__((always_inline)) void each(std::uint64_t mask, F&& f) {
+  for (; mask != 0; mask &= mask - 1) f(static_cast<std::size_t>(std::countr_zero(mask)));
+}
+// The same, but a call may have looked further: positions before `seen` are passed over.
+template <class F>
+inline __attribute__((always_inline)) void each_unseen(std::uint64_t mask, std::size_t base, const std::size_t& seen, F&& f) {
+  while (mask != 0) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(mask));
+    f(base + i);
+    const std::size_t next = seen > base + i ? seen - base : i + 1;
+    mask = next > 63 ? 0 : mask & (~std::uint64_t{0} << next);
+  }
+}
+
 // Isa::block(p) classifies p[0..63] and may read up to p[66]; Isa::tail(p, n, size) the last n of `size` bytes, 0 < n < 67 (what lies behind
 // counts as 0). Isa::rare(): some percent sign, backslash or byte beyond ASCII was seen. Isa::buckets() writes the buckets of the block just
 // classified; Isa::flags() says which rare characters were seen in any. Isa::Ops: the lanes.
 template <class Isa>
-inline __attribute__((always_inline)) void scan(Finder& finder) {
+class Scan {
   using Ops = typename Isa::Ops;
   using V = typename Ops::V;
-  constexpr std::size_t kLanes = Ops::kLanes;
-  const std::uint8_t* text = reinterpret_cast<const std::uint8_t*>(finder.text().data());
-  const std::size_t size = finder.text().size();
-  Isa isa;
-  Carry<V> carry;
-  MasksOf<std::uint64_t[kLanes]> in;  // uninitialised on purpose, as the buckets
-  Buckets buckets[kLanes];
-  const auto keep = [&](const Masks& m, std::size_t n) __attribute__((always_inline)) {
-    in.digit[n] = m.digit;
-    in.dot[n] = m.dot;
-    in.colon[n] = m.colon;
-    in.at[n] = m.at;
-    in.sep[n] = m.sep;
-    in.open[n] = m.open;
-    in.symbol[n] = m.symbol;
-    in.word[n] = m.word;
-    in.first[n] = m.first;
-    in.second[n] = m.second;
-    in.trigger[n] = m.trigger;
-    isa.buckets(buckets[n]);
-  };
-  for (std::size_t base = 0; base < size; base += 64 * kLanes) {
+  static constexpr std::size_t kLanes = Ops::kLanes;
+
+ public:
+  inline __attribute__((always_inline)) explicit Scan(Finder& finder)
+      : finder_(finder), text_(reinterpret_cast<const std::uint8_t*>(finder.text().data())), size_(finder.text().size()) {}
+  inline __attribute__((always_inline)) void all() {
+    if (size_ <= 64 * kLanes) {  // nearly every text: nothing comes before its blocks
+      Carry<V> none;
+      group(0, none);
+    } else {
+      Carry<V> carry;
+      for (std::size_t base = 0; base < size_; base += 64 * kLanes) group(base, carry);
+    }
+    isa_.flags(finder_);
+  }
+
+ private:
+  inline __attribute__((always_inline)) void keep(const Masks& m, std::size_t n) {
+    in_.digit[n] = m.digit;
+    in_.dot[n] = m.dot;
+    in_.colon[n] = m.colon;
+    in_.at[n] = m.at;
+    in_.sep[n] = m.sep;
+    in_.open[n] = m.open;
+    in_.symbol[n] = m.symbol;
+    in_.word[n] = m.word;
+    in_.first[n] = m.first;
+    in_.second[n] = m.second;
+    in_.trigger[n] = m.trigger;
+    isa_.buckets(buckets_[n]);
+  }
+  // The blocks from `base` on, as many as there are lanes.
+  inline __attribute__((always_inline)) void group(std::size_t base, Carry<V>& carry) {
     std::size_t n = 0;
-    for (; n < kLanes && base + 64 * n + 67 <= size; ++n) keep(isa.block(text + base + 64 * n), n);
-    for (; n < kLanes && base + 64 * n < size; ++n) keep(isa.tail(text + base + 64 * n, size - base - 64 * n, size), n);
+    for (; n < kLanes && base + 64 * n + 67 <= size_; ++n) keep(isa_.block(text_ + base + 64 * n), n);
+    for (; n < kLanes && base + 64 * n < size_; ++n) keep(isa_.tail(text_ + base + 64 * n, size_ - base - 64 * n, size_), n);
     MasksOf<V> masks;
-    Ops::load(masks.digit, in.digit, n);
-    Ops::load(masks.dot, in.dot, n);
-    Ops::load(masks.colon, in.colon, n);
-    Ops::load(masks.at, in.at, n);
-    Ops::load(masks.sep, in.sep, n);
-    Ops::load(masks.open, in.open, n);
-    Ops::load(masks.symbol, in.symbol, n);
-    Ops::load(masks.word, in.word, n);
-    Ops::load(masks.first, in.first, n);
-    Ops::load(masks.second, in.second, n);
-    Ops::load(masks.trigger, in.trigger, n);
+    Ops::load(masks.digit, in_.digit, n);
+    Ops::load(masks.dot, in_.dot, n);
+    Ops::load(masks.colon, in_.colon, n);
+    Ops::load(masks.at, in_.at, n);
+    Ops::load(masks.sep, in_.sep, n);
+    Ops::load(masks.open, in_.open, n);
+    Ops::load(masks.symbol, in_.symbol, n);
+    Ops::load(masks.word, in_.word, n);
+    Ops::load(masks.first, in_.first, n);
+    Ops::load(masks.second, in_.second, n);
+    Ops::load(masks.trigger, in_.trigger, n);
     CandidatesOf<V> found;
     combine<Ops>(masks, carry, found);
     unsigned lanes = Ops::nonzero(any_of(found));
-    if (lanes == 0) continue;
+    if (lanes == 0) return;
     const CandidatesOf<V> copy = found;  // in memory
     for (; lanes != 0; lanes &= lanes - 1) {
       const auto i = static_cast<std::size_t>(std::countr_zero(lanes));
       const Candidates one{copy.trigger[i], copy.at[i], copy.dotted[i], copy.colons[i], copy.digits[i], copy.open[i], copy.base64[i]};
-      finder.candidates(one, buckets[i], base + 64 * i);
+      candidates(one, buckets_[i], base + 64 * i);
     }
   }
-  isa.flags(finder);
-}
+
+  // Not inlined: the loop over blocks needs the registers.
+  __attribute__((noinline)) void candidates(const Candidates& found, const Buckets& buckets, std::size_t base) {
+    finder_.start();
+    const std::string_view text = finder_.text();
+    each(found.trigger, [&](std::size_t i) __attribute__((always_inline)) {
+      const std::uint32_t window = window_at(text, base + i);
+      for (unsigned in = buckets.low[i] | buckets.up[i] << 8; in != 0; in &= in - 1) {
+        const auto bucket = static_cast<std::size_t>(std::countr_zero(in));
+        for (unsigned rows = Ops::rows(bucket, window); rows != 0; rows &= rows - 1) {
+          const Task& task = kTasks[kBucketBegin[bucket] + static_cast<std::size_t>(std::countr_zero(rows))];
+          if (base + i >= task.at) finder_.match(task.matcher, task.rule, base + i, task.at);
+        }
+      }
+    });
+    each(found.at, [&](std::size_t i) { finder_.email(base + i); });
+    each_unseen(found.dotted, base, finder_.seen_dotted(), [&](std::size_t pos) { finder_.ipv4(pos); });
+    each_unseen(found.colons, base, finder_.seen_colons(), [&](std::size_t pos) { finder_.ipv6(pos); });
+    each_unseen(found.digits, base, finder_.seen_digits(), [&](std::size_t pos) { finder_.digits(pos); });
+    each(found.open, [&](std::size_t i) { finder_.phone(base + i); });
+    if (finder_.in_base64()) each(found.base64, [&](std::size_t i) { finder_.base64(base + i - 9); });
+  }
+
+  Finder& finder_;
+  const std::uint8_t* const text_;
+  const std::size_t size_;
+  Isa isa_;
+  MasksOf<std::uint64_t[kLanes]> in_;  // uninitialised on purpose, as the buckets
+  Buckets buckets_[kLanes];
+};

@@ -6,6 +6,7 @@
 #include "classes.h"
 #include "find.h"
 #include "scan.h"
+#include "triggers.h"
 
 namespace stella::telemetry::scrubbing {
 namespace {
@@ -59,7 +60,7 @@ struct Scalar {
 
 }  // namespace
 
-void scan_scalar(Finder& finder) { scan<Scalar>(finder); }
+void scan_scalar(Finder& finder) { Scan<Scalar>(finder).all(); }
 bool quiet_scalar(std::string_view text) { return quiet<Scalar>(text); }
 
 }  // namespace stella::telemetry::scrubbing
