@@ -114,13 +114,17 @@ Result<void> init(const config::Settings& settings, const Arguments& arguments) 
   const authority::KeyRingOptions keys = STELLA_TRY(key_ring_options(settings));
   authority::KeyRing ring(pool, keys);
   STELLA_TRY_VOID(ring.settle());
-  const crypto::PublicKey evidence = STELLA_TRY(ensure_key(settings, "evidence"));
+  const bool elsewhere = keys.signer != nullptr;  // a person made it, and named it in keys.evidence
+  const crypto::PublicKey evidence = elsewhere ? keys.signer->public_key() : STELLA_TRY(ensure_key(settings, "evidence"));
   const crypto::PublicKey token = STELLA_TRY(ensure_key(settings, "token"));
   const crypto::Ed25519PublicKey log = STELLA_TRY(ensure_log_key(settings));
+  const bool encrypted = STELLA_TRY(encrypts(settings));
+  if (encrypted) STELLA_TRY_VOID(open_tenant_keys(settings, true));
   authority::Provisioner provisioner(pool);
   const TraceId trace = TraceId::generate();
   STELLA_TRY_VOID(provisioner.introduce_key(evidence, "evidence", trace));
-  STELLA_TRY_VOID(ring.begin(trace));
+  const auto previous = STELLA_TRY(open_previous_evidence_key(settings));
+  STELLA_TRY_VOID(ring.begin(trace, previous.get()));
   STELLA_TRY_VOID(provisioner.introduce_key(token, "token", trace));
   STELLA_TRY_VOID(provisioner.introduce_key(log, "log", trace));
   bool tenant_created = false;

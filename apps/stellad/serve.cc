@@ -213,15 +213,22 @@ Result<void> open_key_ring(const config::Settings& settings, Process& p) {
     if (p.services) p.services->evidence_signer = key;
     kLog.info("the evidence key was rotated");
   };
+  const auto kept_elsewhere = options.signer;
   p.key_ring = std::make_shared<authority::KeyRing>(*p.authority_pool, std::move(options));
-  return p.key_ring->settle();
+  STELLA_TRY_VOID(p.key_ring->settle());
+  if (!kept_elsewhere) return {};
+  // What a key signs that nobody signed in counts for nobody.
+  const auto history = STELLA_TRY(authority::key_history(*p.authority_pool));
+  const KeyId id = kept_elsewhere->public_key().id();
+  if (history && history->state_at(id, Timestamp::now()) != crypto::KeyState::kUnknown) return {};
+  return Error(contracts::errors::kConflict, "the evidence key is not in the history of this deployment: run stellad --init").with("setting", std::string("keys.evidence")).with("key", id.str());
 }
 
 Result<void> start_locker(const config::Settings& settings, Process& p) {
   STELLA_TRY_VOID(open_key_ring(settings, p));
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
   p.locker_pool = std::make_unique<pg::SystemPool<pg::LockerRole>>(login);
-  p.evidence_key = STELLA_TRY(load_key(settings, "evidence"));
+  p.evidence_key = STELLA_TRY(open_evidence_key(settings));
   evidence::LockerOptions options;
   options.temp_dir = settings.text("data_dir") + "/tmp";
   options.tenant_secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
@@ -249,7 +256,7 @@ Result<void> start_orchestrator(const config::Settings& settings, Process& p) {
   p.health.set_bus(p.orchestrator_bus.get());
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_orchestrator"));
   p.orchestrator_pool = std::make_unique<pg::SystemPool<pg::OrchestratorRole>>(login);
-  auto key = STELLA_TRY(load_key(settings, "evidence"));
+  auto key = STELLA_TRY(open_evidence_key(settings));
   orchestrator::Handlers handlers;
   for (auto& [kind, handler] : ledger::handlers(*p.store)) handlers.emplace(kind, handler);
   for (auto& [kind, handler] : exports::handlers()) handlers.emplace(kind, handler);

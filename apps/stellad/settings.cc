@@ -1,6 +1,12 @@
 // Settings as the things that are made of them: paths, secrets, pools, keys.
+#include <unistd.h>
+
 #include "stella/base/file.h"
+#include "stella/crypto/key_provider.h"
+#include "stella/crypto/pkcs11.h"
+#include "stella/platform/encrypted_objects.h"
 #include "stella/services/authority.h"
+#include "stella/tenancy/contents.h"
 #include "stellad.h"
 
 namespace stella::stellad {
@@ -37,8 +43,69 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
   return std::make_shared<crypto::KeyPair>(std::move(key));
 }
 
+namespace {
+
+// What opens the key of a URI: nothing here where the URI names a file of its own, else a file among our secrets.
+Result<crypto::SecretBytes> pin_of(const config::Settings& settings, const crypto::KeyUri& uri, std::string_view token_pin) {
+  if (!uri.pin_source.empty()) return crypto::SecretBytes();
+  const bool file = uri.scheme == crypto::KeyUri::Scheme::kFile;
+  return crypto::read_secret_file(path_of(settings, "secrets.dir", "secrets") + "/" + std::string(file ? "key_passphrase" : token_pin));
+}
+
+Result<std::shared_ptr<const crypto::Signer>> open_signer(const config::Settings& settings, std::string_view setting) {
+  const std::string& text = settings.text(setting);
+  const auto opened = [&]() -> Result<std::shared_ptr<const crypto::Signer>> {
+    const crypto::KeyUri uri = STELLA_TRY(crypto::KeyUri::parse(text));
+    crypto::SecretBytes pin = STELLA_TRY(pin_of(settings, uri, "evidence_pin"));
+    auto signer = STELLA_TRY(crypto::open_signer(text, std::move(pin)));
+    return std::shared_ptr<const crypto::Signer>(std::move(signer));
+  }();
+  if (!opened) return Error(opened.error()).with("setting", std::string(setting));
+  return opened;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const crypto::Signer>> open_evidence_key(const config::Settings& settings) {
+  if (!settings.text("keys.evidence").empty()) return open_signer(settings, "keys.evidence");
+  auto key = STELLA_TRY(load_key(settings, "evidence"));
+  return std::shared_ptr<const crypto::Signer>(std::move(key));
+}
+
+Result<std::shared_ptr<const crypto::Signer>> open_previous_evidence_key(const config::Settings& settings) {
+  if (settings.text("keys.evidence_previous").empty()) return std::shared_ptr<const crypto::Signer>();
+  return open_signer(settings, "keys.evidence_previous");
+}
+
+Result<bool> encrypts(const config::Settings& settings) {
+  const std::string& word = settings.text("evidence.encryption");
+  if (word == "off" || word == "tenant") return word == "tenant";
+  return Error(base_errors::kInvalid, "no such encryption at rest").with("field", std::string("evidence.encryption")).with("expected", std::string("off or tenant"));
+}
+
+Result<std::shared_ptr<crypto::Kms>> open_tenant_keys(const config::Settings& settings, bool make) {
+  if (const std::string& text = settings.text("keys.tenants"); !text.empty()) {
+    const auto opened = [&]() -> Result<std::shared_ptr<crypto::Kms>> {
+      const crypto::KeyUri uri = STELLA_TRY(crypto::KeyUri::parse(text));
+      crypto::SecretBytes pin = STELLA_TRY(pin_of(settings, uri, "tenants_pin"));
+      auto token = STELLA_TRY(crypto::Pkcs11Kms::open(uri, std::move(pin)));
+      return std::shared_ptr<crypto::Kms>(std::move(token));
+    }();
+    if (!opened) return Error(opened.error()).with("setting", std::string("keys.tenants"));
+    return opened;
+  }
+  const std::string path = settings.text("data_dir") + "/keys/tenants.json";
+  const bool there = ::access(path.c_str(), F_OK) == 0;
+  if (!there && !make && !STELLA_TRY(encrypts(settings))) return std::shared_ptr<crypto::Kms>();
+  if (!there && !make) return Error(base_errors::kNotFound, "there is no keyring of the tenants' keys; stellad --init makes an empty one, unless it was lost: then restore it").with("path", path);
+  const std::string passphrase = STELLA_TRY(key_passphrase(settings));
+  auto ring = STELLA_TRY(there ? crypto::FileKeyring::open(path, passphrase) : crypto::FileKeyring::create(path, passphrase));
+  return std::shared_ptr<crypto::Kms>(std::move(ring));
+}
+
 Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings) {
   authority::KeyRingOptions options;
+  if (!settings.text("keys.evidence").empty()) options.signer = STELLA_TRY(open_evidence_key(settings));
   options.directory = settings.text("data_dir") + "/keys";
   options.passphrase = STELLA_TRY(key_passphrase(settings));
   return options;
@@ -64,7 +131,9 @@ Result<objects::LockDefault> lock_default(const config::Settings& settings) {
   return lock;
 }
 
-Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
+namespace {
+
+Result<std::unique_ptr<objects::Store>> open_driver(const config::Settings& settings) {
   const objects::LockDefault lock = STELLA_TRY(lock_default(settings));
   const std::string& driver = settings.text("objects.driver");
   if (driver == "posix") return objects::open_posix_store(path_of(settings, "objects.root", "objects"), {lock, settings.boolean("objects.immutable")});
@@ -81,6 +150,23 @@ Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& setti
   options.lock = lock;
   options.second_domain = settings.text("objects.second_domain");
   return objects::open_s3_store(options);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings) {
+  auto driver = STELLA_TRY(open_driver(settings));
+  objects::EncryptionOptions options;
+  options.encrypt = STELLA_TRY(encrypts(settings));
+  options.kms = STELLA_TRY(open_tenant_keys(settings));
+  if (!options.kms) return driver;
+  options.rule = [](std::string_view key) -> std::optional<objects::Encryption> {
+    const auto contents = object_key::contents_of(key);
+    if (!contents) return std::nullopt;
+    return objects::Encryption{object_key::wrapping_key_id(contents->tenant), contents->content};
+  };
+  options.spool_dir = settings.text("data_dir") + "/tmp";
+  return objects::open_encrypted_store(std::move(driver), std::move(options));
 }
 
 Result<std::shared_ptr<evidence::Stamper>> open_stamper(const config::Settings& settings) {

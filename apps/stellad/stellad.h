@@ -7,6 +7,7 @@
 #include "stella/base/result.h"
 #include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
+#include "stella/crypto/kms.h"
 #include "stella/evidence/locker/stamper.h"
 #include "stella/platform/config.h"
 #include "stella/platform/objects.h"
@@ -36,12 +37,19 @@ Result<std::string> read_secret(const std::string& path);
 Result<std::string> key_passphrase(const config::Settings& settings);
 // Pool options of a database login ("stella_web", …).
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
-// The deployment's key of that purpose ("evidence", "token"); --init makes it.
+// The deployment's key of that purpose ("evidence", "token") in its directory of keys; --init makes it.
 Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settings, std::string_view purpose);
+// The key that signs evidence, wherever keys.evidence says it is, and the one before it (null where none is named).
+Result<std::shared_ptr<const crypto::Signer>> open_evidence_key(const config::Settings& settings);
+Result<std::shared_ptr<const crypto::Signer>> open_previous_evidence_key(const config::Settings& settings);
 Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings);
 // The key that signs the tenants' logs (Ed25519), and its public half alone.
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings);
 Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings);
+// Whether evidence.encryption says so; kInvalid for another word.
+Result<bool> encrypts(const config::Settings& settings);
+// The tenants' keys; null where there are none (encryption was never on). `make`: an empty keyring where none is.
+Result<std::shared_ptr<crypto::Kms>> open_tenant_keys(const config::Settings& settings, bool make = false);
 // What new objects are locked with, and the object store of the driver that the settings name.
 Result<objects::LockDefault> lock_default(const config::Settings& settings);
 Result<std::unique_ptr<objects::Store>> open_store(const config::Settings& settings);

@@ -87,7 +87,7 @@ Result<std::optional<crypto::KeyHistory>> Provisioner::key_history() { return au
 // A transaction that is alone, the key that signs, and what is known of all keys.
 struct KeyRing::Open {
   Tx tx;
-  std::shared_ptr<crypto::KeyPair> signer;
+  std::shared_ptr<const crypto::Signer> signer;
   Rows rows;
   std::optional<crypto::KeyHistory> history;  // nullopt: no event yet
   Timestamp at;                               // of the events to come
@@ -97,7 +97,8 @@ Result<KeyRing::Open> KeyRing::open() {
   auto tx = STELLA_TRY(Tx::open(pool_));
   STELLA_TRY_VOID(tx.query(kAlone));
   Open out{std::move(tx), nullptr, {}, std::nullopt, Timestamp::now()};
-  out.signer = STELLA_TRY(load(path("evidence.pem"), options_.passphrase));
+  out.signer = options_.signer;
+  if (!out.signer) out.signer = STELLA_TRY(load(path("evidence.pem"), options_.passphrase));
   out.rows = STELLA_TRY(read_rows(out.tx));
   if (out.rows.entries.empty()) return out;
   auto history = crypto::key_history_of(out.rows.entries, out.rows.roots);
@@ -134,10 +135,16 @@ Result<void> KeyRing::append(Open& open, const crypto::KeyEvent& event, std::spa
   return {};
 }
 
-Result<void> KeyRing::begin(TraceId trace) {
+Result<void> KeyRing::begin(TraceId trace, const crypto::Signer* previous) {
   const Lock lock(mutex_);
   Open now = STELLA_TRY(open());
-  if (now.history) return {};
+  if (now.history && now.history->state_at(now.signer->public_key().id(), now.at) != crypto::KeyState::kUnknown) return {};
+  if (now.history) {
+    if (previous == nullptr)
+      return Error(contracts::errors::kConflict, "the evidence key is not in the history of this deployment: name the one before it in keys.evidence_previous, so that it signs this one in").with("key", now.signer->public_key().id().str());
+    STELLA_TRY_VOID(succeed(now, *now.signer, *previous, "system:authority", trace));
+    return now.tx.commit();
+  }
   const crypto::Signer* self[] = {now.signer.get()};
   const KeyId id = now.signer->public_key().id();
   // The timeline has heard of it by introduce_key() already: the row alone.
@@ -159,6 +166,7 @@ Result<void> KeyRing::switch_files(const std::string& old8) {
 
 Result<void> KeyRing::settle() {
   const Lock lock(mutex_);
+  if (options_.signer) return {};
   if (::access(path("evidence.next.pem").c_str(), F_OK) != 0) return {};
   const auto next = load(path("evidence.next.pem"), options_.passphrase);
   auto tx = STELLA_TRY(Tx::open(pool_));
@@ -175,7 +183,24 @@ Result<void> KeyRing::settle() {
   return switch_files(before->public_key().keyid8());
 }
 
+// The events of a key that takes the place of another; a root where that one is not good enough to say so.
+Result<void> KeyRing::succeed(Open& now, const crypto::Signer& next, const crypto::Signer& old, std::string_view actor, TraceId trace) {
+  const crypto::PublicKey& key = next.public_key();
+  const KeyId before = old.public_key().id();
+  if (now.history->state_at(before, now.at) == crypto::KeyState::kUnknown) return Error(contracts::errors::kConflict, "the key before is not in the history of this deployment").with("key", before.str());
+  const crypto::Signer* self[] = {&next};
+  const crypto::Signer* both[] = {&old, &next};
+  STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kIntroduced, .key = key.id(), .public_key = key}, self, false, json::Value::object({{"algorithm", "ecdsa-p256-sha256"}, {"purpose", "evidence"}}), actor, trace));
+  const bool handed_on = now.history->state_at(before, now.at) == crypto::KeyState::kActive;
+  if (handed_on) STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kRotated, .key = before, .successor = key.id()}, both, false, json::Value::object({{"purpose", "evidence"}}), actor, trace));
+  else STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kActivated, .key = key.id()}, self, true, json::Value::object({{"purpose", "evidence"}}), actor, trace));
+  STELLA_TRY_VOID(now.tx.query("UPDATE signing_keys SET state = 'retired' WHERE key_id = $1 AND state = 'active'", {before.str()}));
+  return {};
+}
+
 Result<KeyId> KeyRing::rotate(std::string_view actor, TraceId trace) {
+  if (options_.signer)
+    return Error(contracts::errors::kConflict, "the evidence key is kept elsewhere: make a new one there, name it in keys.evidence and this one in keys.evidence_previous, run stellad --init and restart").with("key", options_.signer->public_key().id().str());
   STELLA_TRY_VOID(settle());
   const Lock lock(mutex_);
   Open now = STELLA_TRY(open());
@@ -185,14 +210,8 @@ Result<KeyId> KeyRing::rotate(std::string_view actor, TraceId trace) {
   const auto next = std::make_shared<crypto::KeyPair>(std::move(fresh));
   const crypto::PublicKey& key = next->public_key();
   STELLA_TRY_VOID(next->save(path("evidence.next.pem"), options_.passphrase));
-  const crypto::Signer* self[] = {next.get()};
-  const crypto::Signer* both[] = {now.signer.get(), next.get()};
-  STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kIntroduced, .key = key.id(), .public_key = key}, self, false, json::Value::object({{"algorithm", "ecdsa-p256-sha256"}, {"purpose", "evidence"}}), actor, trace));
-  const bool handed_on = now.history->state_at(old.id(), now.at) == crypto::KeyState::kActive;
-  if (handed_on) STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kRotated, .key = old.id(), .successor = key.id()}, both, false, json::Value::object({{"purpose", "evidence"}}), actor, trace));
-  else STELLA_TRY_VOID(append(now, {.kind = crypto::KeyEventKind::kActivated, .key = key.id()}, self, true, json::Value::object({{"purpose", "evidence"}}), actor, trace));
   STELLA_TRY_VOID(now.tx.query("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ($1, 'evidence', 'ecdsa-p256-sha256', $2)", {key.id().str(), key.pem()}));
-  STELLA_TRY_VOID(now.tx.query("UPDATE signing_keys SET state = 'retired' WHERE key_id = $1 AND state = 'active'", {old.id().str()}));
+  STELLA_TRY_VOID(succeed(now, *next, *now.signer, actor, trace));
   STELLA_TRY_VOID(now.tx.commit());
   STELLA_TRY_VOID(switch_files(old.keyid8()));
   if (options_.use) options_.use(next);

@@ -27,7 +27,7 @@ class Ring : public ::testing::Test {
     ASSERT_TRUE(key.save(directory_ + "/evidence.pem", "pass").has_value());
     first_ = key.public_key().id();
     ASSERT_TRUE(Provisioner(pool_).introduce_key(key.public_key(), "evidence", TraceId::generate()).has_value());
-    ring_ = std::make_unique<KeyRing>(pool_, KeyRingOptions{directory_, "pass", [this](std::shared_ptr<const crypto::Signer> key) { used_ = std::move(key); }});
+    ring_ = std::make_unique<KeyRing>(pool_, KeyRingOptions{directory_, "pass", nullptr, [this](std::shared_ptr<const crypto::Signer> key) { used_ = std::move(key); }});
     ASSERT_TRUE(ring_->settle().has_value());
     ASSERT_TRUE(ring_->begin(TraceId::generate()).has_value());
   }
@@ -125,6 +125,34 @@ TEST_F(Ring, ACrashBetweenCommitAndSwitch) {
   rotate();
 }
 
+// Out of the file into a token, seen from here: a signer whose private half is nobody's business.
+TEST_F(Ring, AKeyKeptElsewhereIsSignedInByTheOneBefore) {
+  const auto old = crypto::KeyPair::load(directory_ + "/evidence.pem", "pass").value();
+  const auto token = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());
+  const KeyId second = token->public_key().id();
+  ASSERT_TRUE(Provisioner(pool_).introduce_key(token->public_key(), "evidence", TraceId::generate()));
+  KeyRing ring(pool_, KeyRingOptions{directory_, "pass", token});
+  ASSERT_TRUE(ring.settle());
+  const auto alone = ring.begin(TraceId::generate());
+  ASSERT_FALSE(alone);
+  EXPECT_EQ(alone.error().code(), errors::kConflict);
+  EXPECT_EQ(alone.error().field("key"), second.str());
+  const auto stranger = crypto::KeyPair::generate().value();
+  EXPECT_EQ(ring.begin(TraceId::generate(), &stranger).error().code(), errors::kConflict);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM key_events"), "2") << "and nothing was written";
+  const Timestamp before = Timestamp::now();
+  ASSERT_TRUE(ring.begin(TraceId::generate(), &old));
+  ASSERT_TRUE(ring.begin(TraceId::generate())) << "again: nothing, and the key before is not needed any more";
+  EXPECT_EQ(db_.sql("SELECT string_agg(kind, ' ' ORDER BY seq) FROM key_events"), "introduced activated introduced rotated");
+  EXPECT_EQ(state(first_), "retired");
+  EXPECT_EQ(state(second), "active");
+  const auto history = read();
+  ASSERT_TRUE(history) << history.error().describe();
+  EXPECT_EQ(history->counts(first_, before), Counting::kCounts);
+  EXPECT_EQ(history->counts(second, Timestamp::now()), Counting::kCounts);
+  EXPECT_EQ(ring.rotate("user:operator", TraceId::generate()).error().code(), errors::kConflict) << "people make the next one";
+  EXPECT_TRUE(ring.compromise(first_, before, "", "user:operator", TraceId::generate()).value()) << "the key in the token signs the events";
+}
 
 TEST_F(Ring, TheRecordOnlyGrows) {
   for (const char* change : {"DELETE FROM key_events", "UPDATE key_events SET at = now()"}) db_.sql("DO $$ BEGIN " + std::string(change) + "; EXCEPTION WHEN raise_exception THEN NULL; END $$");

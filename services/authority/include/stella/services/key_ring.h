@@ -31,6 +31,8 @@ Result<std::optional<crypto::KeyHistory>> key_history(pg::SystemPool<pg::Authori
 struct KeyRingOptions {
   std::string directory;
   std::string passphrase;
+  // A key that is kept elsewhere (a token, a file of its own) and signs instead of evidence.pem. People make its successor there, not rotate().
+  std::shared_ptr<const crypto::Signer> signer{};
   std::function<void(std::shared_ptr<const crypto::Signer>)> use{};  // called with the new key once a rotation is durable
 };
 
@@ -41,10 +43,12 @@ class KeyRing {
 
   // Ends a rotation that was broken off: forward where its events are there, else back. Asks the database only where one was under way.
   Result<void> settle();
-  // The first events of the key that signs, where there are none: it is a root.
-  Result<void> begin(TraceId trace);
+  // The first events of the key that signs, where there are none: it is a root. Where there are some and none is its own, `previous` signs it
+  // in (a key that moved into a token, or its successor there); kConflict without one. After introduce_key().
+  Result<void> begin(TraceId trace, const crypto::Signer* previous = nullptr);
 
-  // A new key, signed in by the one before, which signs no more from here on; where that one was compromised, a new root. Its id.
+  // A new key, signed in by the one before, which signs no more from here on; where that one was compromised, a new root. Its id. kConflict
+  // where the key is kept elsewhere.
   Result<KeyId> rotate(std::string_view actor, TraceId trace);
   // kConflict for the key that signs now, and for one that is retired or compromised already; kNotFound.
   Result<void> retire(const KeyId& key, std::string_view reason, std::string_view actor, TraceId trace);
@@ -56,6 +60,7 @@ class KeyRing {
   struct Open;
   Result<Open> open();
   Result<void> append(Open& open, const crypto::KeyEvent& event, std::span<const crypto::Signer* const> signers, bool root, json::Value details, std::string_view actor, TraceId trace);
+  Result<void> succeed(Open& open, const crypto::Signer& next, const crypto::Signer& old, std::string_view actor, TraceId trace);
   Result<void> switch_files(const std::string& old8);
   std::string path(std::string_view name) const { return options_.directory + "/" + std::string(name); }
 
