@@ -90,15 +90,16 @@ void Finder::match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at) 
 std::size_t own_mask(std::string_view text) {
   if (text.empty() || text[0] != '[') return 0;
   std::size_t kind = 1;
-  while (kind < text.size() && kind < 33 && (is(text[kind], kLower) || text[kind] == '_')) ++kind;
-  while (kind < text.size() && kind < 33 && kind > 1 && (is(text[kind], kLower | kDigit) || text[kind] == '_')) ++kind;
+  const std::size_t most = std::min<std::size_t>(text.size(), 33);
+  if (most > 1 && (is(text[1], kLower) || text[1] == '_')) {
+    while (kind < most && (is(text[kind], kLower | kDigit) || text[kind] == '_')) ++kind;
+  }
   if (kind == 1 || kind >= text.size() || text[kind] != ':') return 0;
   const auto fingerprint = [&](std::size_t from) -> std::size_t {
     if (from + 9 > text.size() || text[from + 8] != ']') return 0;
-    for (std::size_t i = from; i < from + 8; ++i) {
-      if (!is(text[i], kDigit) && (text[i] < 'a' || text[i] > 'f')) return 0;
-    }
-    return from + 9;
+    bool hex = true;
+    for (std::size_t i = from; i < from + 8; ++i) hex &= is(text[i], kHex) & !is(text[i], kUpper);
+    return hex ? from + 9 : 0;
   };
   if (const std::size_t end = fingerprint(kind + 1); end != 0) return end;
   if (!text.starts_with("[ipv4:") && !text.starts_with("[ipv6:")) return 0;

@@ -117,7 +117,8 @@ class Finder {
   void signature(std::size_t pos);
   // match_pair.cc
   void pair(std::size_t pos);
-  bool in_own_mask(std::size_t pos) const;
+  bool in_own_mask(std::size_t pos);
+  bool in_cpe(std::size_t pos);
   void authorization(std::size_t pos);
   void entropy(std::size_t pos);
   bool pair_value(std::size_t name, std::size_t pos);
@@ -152,7 +153,9 @@ class Finder {
   // Up to where each matcher has looked already; what makes it linear. Filled in by the first candidate: most texts have none.
   struct Seen {
     std::size_t jwt_run = 0, pem = 0, pair_begin = 0, pair_run = 0, pair_end = 0, dotted = 0, colons = 0, digits = 0, base64 = 0, base64_run = 0, path = 0, signature = 0, bearer = 0, basic = 0,
-                authorization = 0, entropy = 0;
+                authorization = 0, entropy = 0, masks_begin = 0, masks_end = 0;
+    bool cpe_asked = false;  // where the first CPE is
+    std::size_t cpe = 0;
     Purl email_purl, ipv4_purl;
     std::size_t token[std::size(kRules)] = {};  // by rule: a key of one may begin inside that of another and reach further
   };
@@ -166,7 +169,11 @@ class Finder {
 bool innocent_value(std::string_view name, std::string_view value);
 bool high_entropy(std::string_view value);
 bool basic_credentials(std::string_view base64);
-// Appends the bytes of `encoded` up to the first that is no printable ASCII; returns how many characters of it were used.
-std::size_t decode_base64_text(std::string_view encoded, std::string& out);
+// Writes the bytes of `encoded` up to the first that is no printable ASCII to `out`, which has room for decoded_room(encoded.size()).
+struct Decoded {
+  std::size_t used, size;  // characters of `encoded`, and bytes
+};
+Decoded decode_base64_text(std::string_view encoded, char* out);
+constexpr std::size_t decoded_room(std::size_t encoded) { return encoded / 4 * 3 + 3; }
 
 }  // namespace stella::telemetry::scrubbing

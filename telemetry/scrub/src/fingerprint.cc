@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <ctime>
 #include <memory>
@@ -129,8 +130,16 @@ void append_mask(std::string& out, std::string_view kind, std::string_view detai
     to += detail.copy(to, 64);
     *to++ = ':';
   }
-  constexpr char kHexDigits[] = "0123456789abcdef";
-  for (int i = 0; i < 8; ++i) *to++ = kHexDigits[print >> (28 - 4 * i) & 15];
+  // Its hex digits, eight at once: the digits apart, then each 0-9 or a-f.
+  std::uint64_t digits = print;
+  digits = (digits | digits << 16) & 0x0000ffff0000ffffull;
+  digits = (digits | digits << 8) & 0x00ff00ff00ff00ffull;
+  digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0full;
+  const std::uint64_t letters = (digits + 0x0606060606060606ull) >> 4 & 0x0101010101010101ull;
+  digits += 0x3030303030303030ull + letters * ('a' - '0' - 10);
+  if constexpr (std::endian::native == std::endian::little) digits = __builtin_bswap64(digits);
+  std::memcpy(to, &digits, 8);
+  to += 8;
   *to++ = ']';
   out.append(mask, static_cast<std::size_t>(to - mask));
 }

@@ -155,17 +155,22 @@ constexpr std::array<std::uint8_t, 256> kSextets = [] {
   return t;
 }();
 
-bool printable(unsigned byte);
+// Blank to tilde, and the marks that end or indent a line.
+constexpr std::array<bool, 256> kPrintable = [] {
+  std::array<bool, 256> t{};
+  for (std::size_t c = 0x20; c < 0x7f; ++c) t[c] = true;
+  t['\n'] = t['\r'] = t['\t'] = true;
+  return t;
+}();
 // Twelve characters of base64 that say nine bytes of text: the least that is looked into.
 bool nine_printable(const char* p) {
   for (int quad = 0; quad < 3; ++quad, p += 4) {
     unsigned bits = 0;
     for (int i = 0; i < 4; ++i) bits = bits << 6 | (kSextets[static_cast<std::uint8_t>(p[i])] & 63);
-    if (!printable(bits >> 16) || !printable(bits >> 8 & 255) || !printable(bits & 255)) return false;
+    if (!kPrintable[bits >> 16] || !kPrintable[bits >> 8 & 255] || !kPrintable[bits & 255]) return false;
   }
   return true;
 }
-bool printable(unsigned byte) { return (byte >= 0x20 && byte < 0x7f) || byte == '\n' || byte == '\r' || byte == '\t'; }
 
 }  // namespace
 
@@ -181,46 +186,50 @@ void find_in_percent(std::string_view text, Hits& hits, Layers layers, Engine en
   find_decoded<PercentEscapes>(text.substr(begin, end - begin), begin, hits, layers, engine, 1);
 }
 
-std::size_t decode_base64_text(std::string_view encoded, std::string& out) {
-  char buffer[192];
-  std::size_t used = 0, kept = 0;
-  const auto done = [&](std::size_t characters) {
-    out.append(buffer, kept);
-    return characters;
-  };
-  while (used < encoded.size()) {
-    if (kept + 3 > sizeof buffer) {
-      out.append(buffer, kept);
-      kept = 0;
-    }
-    unsigned bits = 0, n = 0;
-    for (; n < 4 && used + n < encoded.size(); ++n) {
-      const unsigned sextet = kSextets[static_cast<std::uint8_t>(encoded[used + n])];
-      if (sextet == 64) break;
-      bits = bits << 6 | sextet;
-    }
-    if (n < 2) break;
-    bits <<= 6 * (4 - n);
-    for (unsigned i = 0; i + 1 < n; ++i) {
-      const unsigned byte = bits >> (16 - 8 * i) & 255;
-      if (!printable(byte)) return done(used + i);
-      buffer[kept++] = static_cast<char>(byte);
-    }
-    used += n;
-    if (n < 4) break;
+Decoded decode_base64_text(std::string_view encoded, char* out) {
+  const auto sextet = [&](std::size_t i) -> unsigned { return kSextets[static_cast<std::uint8_t>(encoded[i])]; };
+  Decoded done{0, 0};
+  while (done.used + 4 <= encoded.size()) {  // whole quads of text
+    const unsigned a = sextet(done.used), b = sextet(done.used + 1), c = sextet(done.used + 2), d = sextet(done.used + 3);
+    const unsigned bits = a << 18 | b << 12 | c << 6 | d;
+    if (((a | b | c | d) & 64) != 0 || !kPrintable[bits >> 16] || !kPrintable[bits >> 8 & 255] || !kPrintable[bits & 255]) break;
+    out[done.size] = static_cast<char>(bits >> 16);
+    out[done.size + 1] = static_cast<char>(bits >> 8);
+    out[done.size + 2] = static_cast<char>(bits);
+    done.size += 3;
+    done.used += 4;
   }
-  return done(used);
+  // What is left, or the quad that ends it.
+  unsigned bits = 0, n = 0;
+  for (; n < 4 && done.used + n < encoded.size() && sextet(done.used + n) != 64; ++n) bits = bits << 6 | sextet(done.used + n);
+  if (n < 2) return done;
+  bits <<= 6 * (4 - n);
+  for (unsigned i = 0; i + 1 < n; ++i) {
+    const unsigned byte = bits >> (16 - 8 * i) & 255;
+    if (!kPrintable[byte]) {
+      done.used += i;
+      return done;
+    }
+    out[done.size++] = static_cast<char>(byte);
+  }
+  done.used += n;
+  return done;
 }
 
 void Finder::base64(std::size_t start) {
   if (start < seen_.base64) return;
-  std::string decoded;
   if (seen_.base64_run <= start) seen_.base64_run = run(start, kBase64);
   if (seen_.base64_run < start + 16) return;
   if (!nine_printable(text_.data() + start)) return;
-  const std::size_t used = decode_base64_text(text_.substr(start, seen_.base64_run - start), decoded);
+  const std::size_t size = seen_.base64_run - start;
+  char few[192];
+  std::unique_ptr<char[]> many;
+  if (decoded_room(size) > sizeof few) many = std::make_unique_for_overwrite<char[]>(decoded_room(size));
+  char* const buffer = many ? many.get() : few;
+  const Decoded done = decode_base64_text(text_.substr(start, size), buffer);
+  const std::string_view decoded(buffer, done.size);
   if (decoded.size() < 9) return;
-  seen_.base64 = start + used;
+  seen_.base64 = start + done.used;
   if (decoded.size() <= kShort && quiet(decoded, engine_)) return;
   Hits inner;
   find(decoded, inner, {.escapes = false, .base64 = false}, engine_);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <span>
 
 #include "find.h"
@@ -102,7 +103,14 @@ bool innocent_value(std::string_view name, std::string_view value) {
 }
 
 // Inside a CPE, whose colons part names of products: cpe:2.3:a:base-passwd:base-passwd:3.6.1:…
-static bool in_cpe(std::string_view text, std::size_t pos) {
+bool Finder::in_cpe(std::size_t pos) {
+  const std::string_view text = text_;
+  if (!seen_.cpe_asked) {  // most texts have none
+    seen_.cpe_asked = true;
+    const void* first = ::memmem(text.data(), text.size(), "cpe:", 4);
+    seen_.cpe = first == nullptr ? text.size() : static_cast<std::size_t>(static_cast<const char*>(first) - text.data());
+  }
+  if (pos < seen_.cpe) return false;
   std::size_t from = pos;
   while (from > 0 && pos - from < 128 && !is(text[from - 1], kSpace) && !among("\"'<>`", text[from - 1])) --from;
   const std::string_view word = text.substr(from, pos - from);
@@ -113,7 +121,7 @@ static bool in_cpe(std::string_view text, std::size_t pos) {
 bool Finder::pair_value(std::size_t name, std::size_t pos) {
   const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
   const auto found = [&](std::size_t begin, std::size_t end) {
-    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(text_[begin - 1] == ':' && in_cpe(text_, name))) hit(Rule::kSecretPair, begin, end);
+    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(text_[begin - 1] == ':' && in_cpe(name))) hit(Rule::kSecretPair, begin, end);
     return true;
   };
   if (pos >= text_.size()) return false;
@@ -143,9 +151,10 @@ bool Finder::pair_value(std::size_t name, std::size_t pos) {
       while (seen_.pair_end > begin && among(")}]", text_[seen_.pair_end - 1])) --seen_.pair_end;
     }
     const std::size_t end = std::max(begin, seen_.pair_end);
-    const auto characters = std::count_if(text_.begin() + static_cast<std::ptrdiff_t>(begin), text_.begin() + static_cast<std::ptrdiff_t>(std::min(end, begin + 12)),
-                                          [](char c) { return (static_cast<std::uint8_t>(c) & 0xc0) != 0x80; });
-    return characters >= 3 && found(begin, end);
+    const auto first = text_.begin() + static_cast<std::ptrdiff_t>(begin);
+    const bool ascii = end - begin >= 3 && ((text_[begin] | text_[begin + 1] | text_[begin + 2]) & 0x80) == 0;
+    const bool three = ascii || std::count_if(first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(end - begin, 12)), [](char c) { return (static_cast<std::uint8_t>(c) & 0xc0) != 0x80; }) >= 3;
+    return three && found(begin, end);
   };
   constexpr std::array<std::string_view, 4> kSchemes{"bearer", "basic", "digest", "token"};
   if (const std::size_t scheme = word_of(text_.substr(pos), kSchemes); scheme != 0 && blank(at(pos + scheme))) {
@@ -156,15 +165,19 @@ bool Finder::pair_value(std::size_t name, std::size_t pos) {
   return bare(pos);
 }
 
-// Behind "[s" of a mask of ours, [secret:7f3a91c2], that ends where a value ends: it would be found and settle() would drop it. Only of the
-// text itself, as settle() knows no other.
-bool Finder::in_own_mask(std::size_t pos) const {
+// Behind "[s" of a mask of ours, [secret:7f3a91c2], which is followed by more of them at most until the value ends: it would be found and
+// settle() would drop it. Only of the text itself, as settle() knows no other.
+bool Finder::in_own_mask(std::size_t pos) {
   if (!layers_.escapes || pos < 2 || text_[pos - 2] != '[') return false;
-  const std::string_view rest = text_.substr(pos - 2);
+  const std::size_t begin = pos - 2;
   constexpr std::string_view kBegin = "[secret:";
-  if (!rest.starts_with(kBegin)) return false;
-  const std::size_t size = own_mask(rest);
-  return size == kBegin.size() + 9 && (size == rest.size() || is(rest[size], kPairStop));
+  if (!text_.substr(begin).starts_with(kBegin) || own_mask(text_.substr(begin)) != kBegin.size() + 9) return false;
+  if (begin < seen_.masks_begin || begin >= seen_.masks_end) {  // else of the same chain as the last time
+    seen_.masks_begin = begin;
+    seen_.masks_end = begin;
+    while (const std::size_t size = own_mask(text_.substr(seen_.masks_end))) seen_.masks_end += size;
+  }
+  return seen_.masks_end == text_.size() || is(text_[seen_.masks_end], kPairStop);
 }
 
 void Finder::pair(std::size_t pos) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 
 #include "find.h"
 
@@ -88,9 +89,8 @@ void Finder::scheme(Rule rule, std::size_t pos, std::string_view name) {
 }
 
 bool basic_credentials(std::string_view base64) {
-  std::string decoded;
-  decode_base64_text(base64, decoded);
-  return decoded.find(':') != std::string::npos;
+  const auto decoded = std::make_unique_for_overwrite<char[]>(decoded_room(base64.size()));
+  return std::string_view(decoded.get(), decode_base64_text(base64, decoded.get()).size).find(':') != std::string_view::npos;
 }
 
 void Finder::pem(std::size_t pos) {

@@ -121,14 +121,17 @@ inline __attribute__((always_inline)) std::uint64_t pin(std::uint64_t m) {
   return m;
 }
 
+inline __attribute__((always_inline)) Masks pinned(const Masks& m) {
+  return {pin(m.digit), pin(m.dot), pin(m.colon), m.at, pin(m.sep), pin(m.open), pin(m.symbol), pin(m.word), pin(m.first), pin(m.second), m.trigger};
+}
+
 // A short text at a glance: its block is its only one, and what an e-mail address or base64 needs behind it is known.
 template <class Isa>
 inline __attribute__((always_inline)) bool quiet(std::string_view text) {
   const std::size_t size = text.size();
   if (size == 0) return true;
   Isa isa;
-  const Masks in = isa.tail(reinterpret_cast<const std::uint8_t*>(text.data()), size, size);
-  const Masks masks{pin(in.digit), pin(in.dot), pin(in.colon), in.at, pin(in.sep), pin(in.open), pin(in.symbol), pin(in.word), pin(in.first), pin(in.second), in.trigger};
+  const Masks masks = pinned(isa.tail(reinterpret_cast<const std::uint8_t*>(text.data()), size, size));
   Carry<std::uint64_t> none;
   Candidates found;
   combine<One>(masks, none, found);
@@ -165,7 +168,9 @@ class Scan {
   inline __attribute__((always_inline)) explicit Scan(Finder& finder)
       : finder_(finder), text_(reinterpret_cast<const std::uint8_t*>(finder.text().data())), size_(finder.text().size()) {}
   inline __attribute__((always_inline)) void all() {
-    if (size_ <= 64 * kLanes) {  // nearly every text: nothing comes before its blocks
+    if (size_ <= 64) {
+      if (size_ != 0) single();
+    } else if (size_ <= 64 * kLanes) {  // nearly every text: nothing comes before its blocks
       Carry<V> none;
       group(0, none);
     } else {
@@ -176,6 +181,15 @@ class Scan {
   }
 
  private:
+  inline __attribute__((always_inline)) void single() {
+    const Masks masks = pinned(isa_.tail(text_, size_, size_));
+    Carry<std::uint64_t> none;
+    Candidates found;
+    combine<One>(masks, none, found);
+    if (any_of(found) == 0) return;
+    isa_.buckets(buckets_[0]);
+    candidates(found, buckets_[0], 0);
+  }
   inline __attribute__((always_inline)) void keep(const Masks& m, std::size_t n) {
     in_.digit[n] = m.digit;
     in_.dot[n] = m.dot;
