@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstdint>
 
 #include "chars.h"
@@ -207,14 +206,9 @@ std::size_t iban_length(std::string_view country) {
 
 std::string_view network(std::string_view address, std::array<char, 64>& out) {
   std::array<unsigned, 4> octet{};
-  if (octets(address, octet)) {
-    char* to = out.data();
-    for (std::size_t i = 0; i < 3; ++i) {
-      to = std::to_chars(to, to + 3, octet[i]).ptr;
-      *to++ = '.';
-    }
-    for (const char c : std::string_view("0/24")) *to++ = c;
-    return {out.data(), static_cast<std::size_t>(to - out.data())};
+  if (octets(address, octet)) {  // which has no leading zeros: its first three are written as they stand
+    const std::size_t kept = address.copy(out.data(), address.rfind('.') + 1);
+    return {out.data(), kept + std::string_view("0/24").copy(out.data() + kept, 4)};
   }
   std::array<std::uint8_t, 16> bytes{};
   std::array<char, INET6_ADDRSTRLEN> zero{};

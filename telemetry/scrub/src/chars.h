@@ -21,6 +21,7 @@ enum CharBits : std::uint16_t {
   kPairStop = 512,   // ends an unquoted value
   kPathStop = 1024,
   kDomain = 2048,
+  kLabel = 8192,     // of a domain: the same without the dot
   kUrlStop = 4096,   // ends the authority of a URL
 };
 
@@ -49,6 +50,7 @@ inline constexpr std::array<std::uint16_t, 256> kChars = [] {
     if (among(" \t\n\r\f,;&\"'<", c)) bits |= kPairStop;
     if (among(" \t\n\r\f\"'<>|,;:()[]`{}", c)) bits |= kPathStop;
     if (alnum || among(".-", c) || c >= 128) bits |= kDomain;
+    if (alnum || c == '-' || c >= 128) bits |= kLabel;
     if (among("/?# \t\n\r\f\"'<>\\", c)) bits |= kUrlStop;
     table[static_cast<std::size_t>(c)] = static_cast<std::uint16_t>(bits);
   }

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "layers.h"
 
@@ -47,12 +48,41 @@ Found find(std::string_view text, Hits& hits, Layers layers, Engine engine) {
   return {finder.high()};
 }
 
+namespace {
+
+// The largest block that a thread gave back: texts with thousands of hits come one after the other, and blocks of their size would be mapped and
+// unmapped by the allocator each time.
+struct Spare {
+  std::unique_ptr<Hit[]> block;
+  std::size_t room = 0;
+  ~Spare();
+};
+constexpr std::size_t kMostSpare = 16384;
+thread_local bool t_spare_gone = false;  // its thread ends: what is destroyed later may scrub still
+thread_local Spare t_spare;
+Spare::~Spare() { t_spare_gone = true; }
+
+}  // namespace
+
 void Hits::grow() {
-  auto more = std::make_unique_for_overwrite<Hit[]>(room_ * 4);
+  std::unique_ptr<Hit[]> more;
+  std::size_t room = room_ * 4;
+  if (!t_spare_gone && t_spare.room >= room) {
+    more = std::move(t_spare.block);
+    room = std::exchange(t_spare.room, 0);
+  } else {
+    more = std::make_unique_for_overwrite<Hit[]>(room);
+  }
   std::copy(data_, data_ + size_, more.get());
   many_ = std::move(more);
   data_ = many_.get();
-  room_ *= 4;
+  room_ = room;
+}
+
+void Hits::give_back() {
+  if (t_spare_gone || room_ > kMostSpare || room_ <= t_spare.room) return;
+  t_spare.block = std::move(many_);
+  t_spare.room = room_;
 }
 
 bool quiet(std::string_view text, Engine engine) {

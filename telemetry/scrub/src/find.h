@@ -29,6 +29,9 @@ class Hits {
     for (std::size_t i = 0; i < other.size_; ++i) push(other.data_[i]);
   }
   Hits& operator=(const Hits&) = delete;
+  ~Hits() {
+    if (many_) [[unlikely]] give_back();
+  }
   void push(const Hit& hit) {
     if (size_ == room_) [[unlikely]] grow();
     data_[size_++] = hit;
@@ -42,6 +45,7 @@ class Hits {
 
  private:
   void grow();
+  void give_back();
 
   static constexpr std::size_t kInline = 16;
   Hit few_[kInline];  // uninitialised on purpose

@@ -47,15 +47,13 @@ void Finder::email(std::size_t at_sign) {
   // The longest domain: labels and dots, then letters.
   std::size_t end = 0, last = 0, label = at_sign + 1;
   while (true) {
-    std::size_t stop = label;
-    while (stop < text_.size() && text_[stop] != '.' && is(text_[stop], kDomain)) ++stop;
-    if (stop == label || at(stop) != '.') break;
-    std::size_t letters = stop + 1;
-    while (letters < text_.size() && alpha(text_[letters])) ++letters;
-    if (letters - stop - 1 >= 2) {
-      end = letters;
-      last = stop + 1;
+    std::size_t stop = run(label, kUpper | kLower);
+    if (label != at_sign + 1 && stop - label >= 2) {  // behind a dot
+      end = stop;
+      last = label;
     }
+    stop = run(stop, kLabel);
+    if (stop == label || at(stop) != '.') break;
     label = stop + 1;
   }
   if (end == 0) return;

@@ -9,17 +9,24 @@
 namespace stella::telemetry::scrubbing {
 namespace {
 
-bool in_charset(char c, Charset set) {
+// A charset as a class of characters and one more.
+struct Chars {
+  unsigned bits;
+  char extra;
+  bool has(char c) const { return is(c, bits) || c == extra; }
+};
+constexpr Chars chars_of(Charset set) {
+  constexpr unsigned kAlnum = kDigit | kUpper | kLower;
   switch (set) {
-    case Charset::kAlnum: return alnum(c);
-    case Charset::kWord: return alnum(c) || c == '_';
-    case Charset::kUpper: return is(c, kUpper | kDigit);
-    case Charset::kBase64url: return is(c, kBase64Url);
-    case Charset::kDashed: return alnum(c) || c == '-';
-    case Charset::kSlashed: return alnum(c) || c == '/';
-    case Charset::kDotted: return is(c, kBase64Url) || c == '.';
+    case Charset::kAlnum: return {kAlnum, '0'};
+    case Charset::kWord: return {kAlnum, '_'};
+    case Charset::kUpper: return {kUpper | kDigit, '0'};
+    case Charset::kBase64url: return {kBase64Url, '0'};
+    case Charset::kDashed: return {kAlnum, '-'};
+    case Charset::kSlashed: return {kAlnum, '/'};
+    case Charset::kDotted: return {kBase64Url, '.'};
   }
-  return false;
+  return {kAlnum, '0'};
 }
 
 // Words that follow "bearer" in prose.
@@ -42,7 +49,8 @@ void Finder::token(Rule rule, std::size_t begin) {
     const PrefixRow& prefix = kPrefixes[p];
     if (!begins(rest, prefix.text)) continue;
     std::size_t end = begin + prefix.text.size();
-    while (end < text_.size() && in_charset(text_[end], prefix.charset)) ++end;
+    const Chars chars = chars_of(prefix.charset);
+    while (end < text_.size() && chars.has(text_[end])) ++end;
     if (end - begin - prefix.text.size() < prefix.least) continue;
     seen = end;
     return hit(rule, begin, end);

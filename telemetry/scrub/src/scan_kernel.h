@@ -233,20 +233,36 @@ class Scan {
     }
   }
 
+  // First all compares, then all calls: a call would make the first forget its registers.
+  inline __attribute__((always_inline)) void triggers(std::string_view text, std::uint64_t trigger, const Buckets& buckets, std::size_t base) {
+    struct Ready {
+      std::uint8_t at, bucket;
+      std::uint16_t rows;
+    };
+    Ready ready[64 * 16];  // uninitialised on purpose
+    Ready* end = ready;
+    each(trigger, [&](std::size_t i) __attribute__((always_inline)) {
+      const std::uint32_t window = window_at(text, base + i);
+      for (unsigned in = buckets.low[i] | buckets.up[i] << 8; in != 0; in &= in - 1) {
+        const auto bucket = static_cast<std::size_t>(std::countr_zero(in));
+        const unsigned rows = Ops::rows(bucket, window);
+        *end = {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(bucket), static_cast<std::uint16_t>(rows)};
+        end += rows != 0;
+      }
+    });
+    for (const Ready* r = ready; r != end; ++r) {
+      for (unsigned rows = r->rows; rows != 0; rows &= rows - 1) {
+        const Task& task = kTasks[kBucketBegin[r->bucket] + static_cast<std::size_t>(std::countr_zero(rows))];
+        if (base + r->at >= task.at) finder_.match(task.matcher, task.rule, base + r->at, task.at);
+      }
+    }
+  }
+
   // Not inlined: the loop over blocks needs the registers.
   __attribute__((noinline)) void candidates(const Candidates& found, const Buckets& buckets, std::size_t base) {
     finder_.start();
     const std::string_view text = finder_.text();
-    each(found.trigger, [&](std::size_t i) __attribute__((always_inline)) {
-      const std::uint32_t window = window_at(text, base + i);
-      for (unsigned in = buckets.low[i] | buckets.up[i] << 8; in != 0; in &= in - 1) {
-        const auto bucket = static_cast<std::size_t>(std::countr_zero(in));
-        for (unsigned rows = Ops::rows(bucket, window); rows != 0; rows &= rows - 1) {
-          const Task& task = kTasks[kBucketBegin[bucket] + static_cast<std::size_t>(std::countr_zero(rows))];
-          if (base + i >= task.at) finder_.match(task.matcher, task.rule, base + i, task.at);
-        }
-      }
-    });
+    if (found.trigger != 0) triggers(text, found.trigger, buckets, base);
     each(found.at, [&](std::size_t i) { finder_.email(base + i); });
     each_unseen(found.dotted, base, finder_.seen_dotted(), [&](std::size_t pos) { finder_.ipv4(pos); });
     each_unseen(found.colons, base, finder_.seen_colons(), [&](std::size_t pos) { finder_.ipv6(pos); });

@@ -72,8 +72,7 @@ void drop_allowed(Hits& hits, PiiSet allowed) {
   hits.shrink(static_cast<std::size_t>(out - hits.begin()));
 }
 
-void append_masked(std::string& out, std::string_view text, Hits& hits, std::string_view tenant) {
-  const Key key = key_of(tenant);
+void append_masked(std::string& out, std::string_view text, Hits& hits, Key key) {
   std::array<char, 64> buffer;
   std::size_t done = 0;
   std::uint64_t secrets = 0, pii = 0;
@@ -93,6 +92,41 @@ void append_masked(std::string& out, std::string_view text, Hits& hits, std::str
   if (secrets != 0) g_secrets.fetch_add(secrets, std::memory_order_relaxed);
   if (pii != 0) g_pii.fetch_add(pii, std::memory_order_relaxed);
 }
+
+// The masked copies of a text, of which only the last is needed, in strings that the thread keeps: the allocator would map and unmap long ones each
+// time.
+class Copies {
+ public:
+  Copies() : kept_(t_gone ? nullptr : &t_kept) {}
+  Copies(const Copies&) = delete;
+  ~Copies() {
+    if (kept_ == nullptr) return;
+    for (std::string& text : kept_->text) {
+      if (text.capacity() > kMostKept) std::string().swap(text);
+    }
+  }
+  // Empty; the one before is left alone.
+  std::string& next() {
+    current_ ^= 1;
+    std::string& text = (kept_ != nullptr ? kept_->text : own_)[current_];
+    text.clear();
+    return text;
+  }
+
+ private:
+  struct Kept {
+    std::string text[2];
+    ~Kept() { t_gone = true; }
+  };
+  static constexpr std::size_t kMostKept = 512 << 10;
+  static thread_local bool t_gone;  // the thread ends: what is destroyed later may scrub still
+  static thread_local Kept t_kept;
+  Kept* const kept_;
+  std::string own_[2];
+  unsigned current_ = 0;
+};
+thread_local bool Copies::t_gone = false;
+thread_local Copies::Kept Copies::t_kept;
 
 }  // namespace
 
@@ -119,17 +153,22 @@ void scrub_append(std::string& out, std::string_view text, const ScrubPolicy& po
     hits.clear();
     find(text, hits);
   }
+  if (hits.empty()) {
+    out.append(text);
+    return;
+  }
   // What one mask leaves beside it can read as something else (a boundary is gone): again until nothing is found, which is nearly always at once.
-  std::string again;
+  Copies copies;
+  std::optional<Key> key;
   for (int pass = 0; pass < 8; ++pass) {
     drop_allowed(hits, policy.let_through);
     settle(text, hits);
     if (hits.empty()) break;
-    std::string next;
+    std::string& next = copies.next();
     next.reserve(text.size() + 24 * hits.size() + 16);
-    append_masked(next, text, hits, policy.tenant);
-    again = std::move(next);
-    text = again;
+    if (!key) key = key_of(policy.tenant);
+    append_masked(next, text, hits, *key);
+    text = next;
     hits.clear();
     find(text, hits);
   }
