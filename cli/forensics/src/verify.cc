@@ -230,7 +230,7 @@ void register_verify_script(App& app) {
   auto digest_only = std::make_shared<bool>(false);
   app.command("forensic verify-script", "Print verify.sh, the verifier for whoever trusts none of our software (sh, openssl, sha256sum), and its digest.")
       .option("--digest", digest_only.get(), "Only the digest, as sha256sum writes it.")
-      .note("stella forensic verify-script > verify.sh; sh verify.sh KEY.pub bundle.tgz")
+      .note("stella forensic verify-script > verify.sh; sh verify.sh KEY.pub... bundle.tgz")
       .run([digest_only](Session& s) { return script(s, *digest_only); });
 }
 

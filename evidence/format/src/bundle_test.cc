@@ -97,6 +97,37 @@ TEST_F(BundleTest, WithoutAKeyNothingIsAuthentic) {
   EXPECT_EQ(exit_code(*more, kWithTime), kExitNotChecked);
 }
 
+// After a rotation a reader has several keys, and a bundle is signed by one of them.
+TEST_F(BundleTest, TheShellTakesAnyOfSeveralKeys) {
+  seal(evaluation_files());
+  write("a.pub", crypto::KeyPair::generate().value().public_key().pem());
+  write("z.pem", crypto::KeyPair::generate().value().public_key().pem());
+  ASSERT_EQ(shell("mkdir u && tar xzf bundle.tgz -C u").exit_code, 0);
+  for (const std::string keys : {"KEY.pub a.pub", "a.pub KEY.pub", "a.pub KEY.pub z.pem", "*.pub", "*.pub *.pem"}) {
+    for (const std::string bundle : {" bundle.tgz", " u"}) {
+      const auto run = shell("sh verify.sh " + keys + bundle);
+      EXPECT_EQ(run.exit_code, 0) << keys << bundle << run.output;
+    }
+  }
+  const auto named = shell("sh verify.sh a.pub KEY.pub z.pem bundle.tgz");
+  EXPECT_NE(named.output.find(", KEY.pub)"), std::string::npos) << named.output;
+  EXPECT_EQ(shell("cd u && sh ../verify.sh ../a.pub ../KEY.pub").exit_code, 0);
+  const auto none = shell("sh verify.sh a.pub z.pem bundle.tgz");
+  EXPECT_EQ(none.exit_code, 1);
+  EXPECT_NE(none.output.find("FAIL  the seal is not signed by any of these 2 keys"), std::string::npos) << none.output;
+  // Nothing is left out in silence: one that is no key, a pattern that matches nothing, a bundle that is not the last.
+  write("text.pub", "no key");
+  EXPECT_EQ(shell("sh verify.sh KEY.pub text.pub bundle.tgz").exit_code, 2);
+  EXPECT_EQ(shell("sh verify.sh KEY.pub nowhere/*.pub bundle.tgz").exit_code, 2);
+  EXPECT_EQ(shell("sh verify.sh KEY.pub bundle.tgz a.pub").exit_code, 2);
+  EXPECT_EQ(shell("sh verify.sh KEY.pub bundle.tgz u").exit_code, 2);
+  // A "bundle" that is a public key is a broken bundle, and does not make what lies in this directory trusted.
+  write("forged.tgz", key_.public_key().pem());  // it would fit the bundle that lies there
+  const auto forged = shell("cd u && sh ../verify.sh ../a.pub ../forged.tgz");
+  EXPECT_EQ(forged.exit_code, 1);
+  EXPECT_NE(forged.output.find("not a gzipped tar archive"), std::string::npos) << forged.output;
+}
+
 TEST_F(BundleTest, ThresholdNeedsDifferentKeys) {
   const auto second = crypto::KeyPair::generate().value();
   seal(evaluation_files(), &second);

@@ -7,8 +7,10 @@ std::string_view verify_sh() {
   return R"SH(#!/bin/sh
 # Checks a StellaOps evidence bundle with sh, openssl, sha256sum, tar and awk: no network, none of StellaOps' software.
 #
-#   sh verify.sh KEY.pub [BUNDLE]     BUNDLE: the .tgz file, or the directory it was unpacked into (default: this directory)
+#   sh verify.sh KEY.pub... [BUNDLE]  BUNDLE: the .tgz file, or the directory it was unpacked into (default: this directory)
 #
+# Of several keys (an installation has had one before each rotation) one must have signed. An argument after the first is a key if it is
+# called *.pub or *.pem: by its name, so that no bundle, whatever it holds, makes itself a key that is trusted.
 # Exit: 0 all that is checked here holds, 1 something does not (the last line says what), 2 there was nothing to check with.
 # Use the copy that is published with the documentation: whoever changes a bundle can change the verify.sh inside of it.
 set -u
@@ -20,15 +22,27 @@ stop() { printf 'NOT CHECKED  %s\n' "$1" >&2; exit 2; }
 pass() { printf 'PASS  %s\n' "$1"; }
 
 # 1. What to trust, and the tools.
-[ "$#" -ge 1 ] && [ "$#" -le 2 ] || stop 'usage: sh verify.sh KEY.pub [BUNDLE]   (the key must come from a source that you trust)'
+usage='usage: sh verify.sh KEY.pub... [BUNDLE]   (the keys must come from a source that you trust)'
+[ "$#" -ge 1 ] || stop "$usage"
 for tool in openssl sha256sum tar awk sed grep sort find cmp mktemp xargs; do
   command -v "$tool" >/dev/null 2>&1 || stop "this machine has no $tool"
 done
-bundle=${2:-.}
 tmp=$(mktemp -d) || stop 'no temporary directory'
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 2' HUP INT TERM
-openssl pkey -pubin -in "$1" -out "$tmp/key.pub" 2>/dev/null || stop "not a public key: $1"
+bundle=
+keys=0
+for argument in "$@"; do
+  [ -z "$bundle" ] || stop "the bundle must be the last argument, after its keys (*.pub, *.pem): $bundle"
+  case $argument in
+    *.pub | *.pem) ;;
+    *) if [ "$keys" -gt 0 ]; then bundle=$argument; continue; fi ;;
+  esac
+  keys=$((keys + 1))
+  openssl pkey -pubin -in "$argument" -out "$tmp/key.$keys" 2>/dev/null || stop "not a public key: $argument"
+  printf '%s\n' "$argument" >"$tmp/name.$keys"
+done
+bundle=${bundle:-.}
 
 # 2. The files. An archive is looked through before it is unpacked.
 if [ -f "$bundle" ]; then
@@ -148,13 +162,18 @@ esac
 printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(wc -c <evidence/seal.json)" >"$tmp/pae"
 cat evidence/seal.json >>"$tmp/pae"
 printf '%s\n' "$envelope" | tr ',{}' '\n\n\n' | sed -n 's|^"sig":"\([A-Za-z0-9+/=]*\)"$|\1|p' >"$tmp/sigs"
-verified=no
+verified=
 while read -r sig; do
   printf '%s' "$sig" | openssl base64 -d -A >"$tmp/sig" 2>/dev/null || continue
-  if openssl dgst -sha256 -verify "$tmp/key.pub" -signature "$tmp/sig" "$tmp/pae" >/dev/null 2>&1; then verified=yes; fi
+  for key in "$tmp"/key.*; do
+    if openssl dgst -sha256 -verify "$key" -signature "$tmp/sig" "$tmp/pae" >/dev/null 2>&1; then verified=$key; fi
+  done
 done <"$tmp/sigs"
-[ "$verified" = yes ] || fail 'the seal is not signed by this key'
-pass "signature: the seal is signed by the key that you gave ($(sha256sum "$tmp/key.pub" | cut -c 1-16))"
+if [ -z "$verified" ]; then
+  [ "$keys" -gt 1 ] || fail 'the seal is not signed by this key'
+  fail "the seal is not signed by any of these $keys keys"
+fi
+pass "signature: the seal is signed by the key that you gave ($(sha256sum "$verified" | cut -c 1-16), $(cat "$tmp/name.${verified##*.}"))"
 
 printf '%s\n' 'NOT CHECKED  time, tenant log, custody, key status, retention: see `stella forensic verify`'
 [ "$withheld" -eq 0 ] || printf 'NOTE  %s items are withheld; whether somebody was allowed to is not checked here\n' "$withheld"
@@ -171,6 +190,10 @@ You need the public key of the installation that sealed it, from a source that y
 ## With the shell
 
     sh verify.sh KEY.pub bundle.tgz
+    sh verify.sh keys/*.pub bundle.tgz
+
+The second form takes all keys that the installation has had: one of them must have signed. That a key was still good when it signed is not
+checked here: give only keys that you trust for this bundle, and ask `stella forensic verify` for the status of the key.
 
 Use the copy of `verify.sh` that is published with the documentation of StellaOps (`stella forensic verify-script` prints it too): whoever
 changes a bundle can change the script inside of it. It needs `openssl`, `sha256sum`, `tar` and `awk`, no network, and none of our software.
