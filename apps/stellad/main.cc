@@ -3,6 +3,7 @@
 //   stellad [--config FILE]                                    serves until SIGTERM
 //   stellad [--config FILE] --init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]
 //   stellad [--config FILE] --nats-config FILE [--nats-store DIR]
+//   stellad [--config FILE] --destroy-tenant-key ID --reason TEXT  plans the end of everything that is encrypted under it; no way back
 //   stellad [--config FILE] --telemetry-token FILE             for processes on machines without a stellad; it lives auth.token_ttl
 //
 // Exit: 0, 1 where it could not start or initialise, 2 for wrong arguments.
@@ -18,7 +19,7 @@ namespace {
 
 int usage() {
   std::fputs("usage: stellad [--config FILE] [--init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]]\n"
-             "               [--nats-config FILE [--nats-store DIR]] [--telemetry-token FILE]\n", stderr);
+             "               [--nats-config FILE [--nats-store DIR]] [--telemetry-token FILE] [--destroy-tenant-key ID --reason TEXT]\n", stderr);
   return 2;
 }
 
@@ -38,6 +39,8 @@ bool parse(int argc, char** argv, stella::stellad::Arguments& out) {
                           : name == "--nats-config"             ? &out.nats_config
                           : name == "--nats-store"              ? &out.nats_store
                           : name == "--telemetry-token"         ? &out.telemetry_token
+                          : name == "--destroy-tenant-key"      ? &out.destroy_tenant_key
+                          : name == "--reason"                  ? &out.reason
                                                                 : nullptr;
     if (target == nullptr || ++i == argc) return false;
     *target = argv[i];
@@ -49,6 +52,7 @@ stella::Result<void> run(const stella::stellad::Arguments& arguments) {
   const auto settings = STELLA_TRY(stella::config::Settings::load_with_process_environment(arguments.config));
   if (!arguments.nats_config.empty()) return stella::stellad::write_nats_config(settings, arguments);
   if (!arguments.telemetry_token.empty()) return stella::stellad::write_telemetry_token(settings, arguments.telemetry_token);
+  if (!arguments.destroy_tenant_key.empty()) return stella::stellad::plan_key_destruction(settings, arguments);
   if (arguments.init) return stella::stellad::init(settings, arguments);
   return stella::stellad::serve(settings);
 }

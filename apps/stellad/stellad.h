@@ -27,6 +27,8 @@ struct Arguments {
   std::string nats_config;           // where to write nats-server.conf
   std::string nats_store;
   std::string telemetry_token;       // where to write one
+  std::string destroy_tenant_key;    // whose
+  std::string reason;                // why
 };
 
 // A path setting, or its place below data_dir where it is empty.
@@ -65,6 +67,9 @@ Result<void> init(const config::Settings& settings, const Arguments& arguments);
 Result<void> write_nats_config(const config::Settings& settings, const Arguments& arguments);
 // A fresh telemetry token into `path` (0640: its group may read it, e.g. the runner's), replacing the older one in one step.
 Result<void> write_telemetry_token(const config::Settings& settings, const std::string& path);
+// Plans the end of a tenant's encryption key; the role `locker` carries it out once a checkpoint covers the plan. Prints one JSON line. kConflict
+// where a hold or a retention needs the key.
+Result<void> plan_key_destruction(const config::Settings& settings, const Arguments& arguments);
 // Serves the roles until a stop is requested.
 Result<void> serve(const config::Settings& settings);
 

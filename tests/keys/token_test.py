@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), os.path.join(HERE, "..", "attest"), HERE]
@@ -196,6 +197,24 @@ def main():
         with open(os.path.join(p.dir, "log", "stellad.err"), "rb") as f:
             log += f.read()
         report.check("no PIN in any log", PIN.encode() not in log, "")
+        # The tenant leaves: nothing goes while a bundle is kept.
+        done = stellad(p, "--destroy-tenant-key", "acme", "--reason", "contract ended")
+        report.check("a key that retention needs is not destroyed", done.returncode == 1 and "bundle " in done.stderr, done.stdout + done.stderr)
+        beta = p.client("beta-admin")
+        beta.post("/sboms?wait=60", document)["sbom_id"]
+        done = stellad(p, "--destroy-tenant-key", "beta", "--reason", "contract ended")
+        report.check("that of a tenant without evidence may go", done.returncode == 0 and "planned" in done.stdout, done.stdout + done.stderr)
+        gone = "SELECT count(*) FROM key_dispositions WHERE tenant_id = 'beta' AND state = 'executed'"
+        for _ in range(300):
+            if p.execute(gone).strip() == "1":
+                break
+            time.sleep(0.1)
+        report.check("the server destroys it once a checkpoint covers the plan", p.execute(gone).strip() == "1", p.execute("SELECT state || reason FROM key_dispositions"))
+        with open(p.path("keys", "tenants.json")) as f:
+            ring = json.load(f)
+        report.check("the keyring has acme's and only remembers beta's", [k["id"] for k in ring["keys"]] == ["tenant/acme"] and ring["destroyed"] == ["tenant/beta"], repr(ring.keys()))
+        late = beta.post("/sboms?wait=60", document.replace(b'"version": 1', b'"version": 3', 1))
+        report.check("nothing more is taken for it", late.status == 409, late.text)
         # The keyring is all that opens it.
         p.kill("stellad", 15)
         os.rename(p.path("keys", "tenants.json"), p.path("keys", "away"))

@@ -3,6 +3,7 @@
 
 #include "bundle_objects.h"
 #include "case_lock.h"
+#include "doomed.h"
 #include "retention_rules.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -42,31 +43,6 @@ constexpr std::string_view kForgetResult =
 bool missing(const Error& error) { return error.code() == base_errors::kNotFound; }
 
 }  // namespace
-
-// One bundle as it is at this moment, under the lock of its case.
-struct Keeper::Doomed {
-  TenantId tenant;
-  BundleId bundle;
-  CaseId case_id;
-  RetentionFacts facts;
-  std::string root, seal, digest;
-  bool present = false;             // bundle.tgz lies in the store
-  std::vector<std::string> remove;  // what a deletion takes away, bundle.tgz last
-
-  json::Value commitments() const {
-    return json::Value::object({{"what", "bundle"}, {"case_id", case_id.str()}, {"root_hash", root}, {"seal_sha256", seal}, {"bundle_sha256", digest}, {"until", kept_until(facts).value_or(Timestamp{}).rfc3339()}});
-  }
-  timeline::Event event(std::string_view kind, json::Value details) const {
-    timeline::Event out;
-    out.kind = kind;
-    out.actor = "system:locker";
-    out.resource_type = "bundle";
-    out.resource_id = bundle.str();
-    out.details = std::move(details);
-    out.resources.emplace_back("case", case_id.str());
-    return out;
-  }
-};
 
 Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenant, const BundleId& bundle) {
   const auto which = STELLA_TRY(tx.query("SELECT case_id FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
@@ -201,7 +177,7 @@ Result<int> Keeper::dispose() {
   if (options_.dispose) STELLA_TRY_VOID(each(kExpired, {options_.now()}, &Keeper::plan_expired));
   STELLA_TRY_VOID(each(kPending, {}, &Keeper::execute));
   if (trouble) return std::move(*trouble);
-  return done;
+  return done + STELLA_TRY(destroy_keys());
 }
 
 }  // namespace stella::evidence

@@ -219,21 +219,44 @@ Result<Timestamp> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Tim
   return result;
 }
 
-Result<std::optional<Error>> refuse_under_hold(pg::TenantTx& tx, std::string_view what, TraceId trace, std::string_view traceparent) {
-  STELLA_TRY_VOID(tx.query(kLockTenant, {tx.tenant()}));
-  const auto rows = STELLA_TRY(tx.query("SELECT case_id, authority FROM evidence_holds WHERE tenant_id = $1 AND released_at IS NULL ORDER BY placed_at, hold_id LIMIT 20", {tx.tenant()}));
-  if (rows.empty()) return std::optional<Error>();
+namespace {
+
+struct Refusal {
+  timeline::Event event;
+  Error error;
+};
+
+Result<std::optional<Refusal>> held(pg::Tx& tx, const TenantId& tenant, std::string_view what) {
+  STELLA_TRY_VOID(tx.query(kLockTenant, {tenant}));
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id, authority FROM evidence_holds WHERE tenant_id = $1 AND released_at IS NULL ORDER BY placed_at, hold_id LIMIT 20", {tenant}));
+  if (rows.empty()) return std::optional<Refusal>();
   std::string cases;
   for (int i = 0; i < rows.size(); ++i) cases.append(i == 0 ? "" : ", ").append(rows.text(i, 0)).append(" (").append(rows.text(i, 1)).append(")");
   timeline::Event event;
   event.kind = contracts::events::kDispositionRefused;
   event.resource_type = "tenant";
-  event.resource_id = tx.tenant().str();
-  event.trace = trace;
-  event.traceparent = std::string(traceparent);
+  event.resource_id = tenant.str();
   event.details = json::Value::object({{"what", what}, {"reason", reason_of(Kept::kHeld)}, {"case_id", rows.text(0, 0)}});
-  STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
-  return std::optional<Error>(Error(contracts::errors::kConflict, "a legal hold needs what is to be destroyed").with("what", std::string(what)).with("reason", "held").with("held_by", cases).with("remedy", "Release every hold of the tenant first."));
+  return std::optional(Refusal{std::move(event), Error(contracts::errors::kConflict, "a legal hold needs what is to be destroyed").with("what", std::string(what)).with("reason", "held").with("held_by", cases).with("remedy", "Release every hold of the tenant first.")});
+}
+
+}  // namespace
+
+Result<std::optional<Error>> refuse_under_hold(pg::TenantTx& tx, std::string_view what, TraceId trace, std::string_view traceparent) {
+  auto refusal = STELLA_TRY(held(tx, tx.tenant(), what));
+  if (!refusal) return std::optional<Error>();
+  refusal->event.trace = trace;
+  refusal->event.traceparent = std::string(traceparent);
+  STELLA_TRY_VOID(timeline::emit(tx, std::move(refusal->event)));
+  return std::optional(std::move(refusal->error));
+}
+
+Result<std::optional<Error>> refuse_under_hold(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, std::string_view what) {
+  auto refusal = STELLA_TRY(held(tx, tenant, what));
+  if (!refusal) return std::optional<Error>();
+  refusal->event.actor = "system:locker";
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(refusal->event)));
+  return std::optional(std::move(refusal->error));
 }
 
 }  // namespace stella::evidence

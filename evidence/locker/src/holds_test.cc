@@ -42,6 +42,7 @@ class Holding : public ::testing::Test {
   }
   std::unique_ptr<Keeper> keeper(KeeperOptions options = {}) {
     options.keep = hours(24);
+    options.tenant_keys = keys_;
     options.look_again = seconds(0);  // everything, every round
     options.now = [this] { return now_; };
     options.elapsed = [this] { return elapsed_; };
@@ -138,6 +139,7 @@ class Holding : public ::testing::Test {
   std::shared_ptr<crypto::Ed25519KeyPair> log_key_ = std::make_shared<crypto::Ed25519KeyPair>(crypto::Ed25519KeyPair::generate().value());
   timeline::CompactTree tree_;
   std::unique_ptr<objects::Store> store_;
+  std::shared_ptr<crypto::FileKeyring> keys_;
   const Timestamp start_ = Timestamp::parse("2020-01-01T00:00:00Z").value();
   Timestamp now_;
   microseconds elapsed_{hours(1)};
@@ -463,6 +465,76 @@ TEST_F(Holding, KeysAndTenantsAreNotDestroyedUnderAHold) {
   step(request_release, "C-1", kAnn);
   step(confirm_release, "C-1", kBob);
   EXPECT_FALSE(ask().has_value());
+}
+
+// Crypto-shredding is a deletion of everything at once: the same rules, the same three steps.
+TEST_F(Holding, ATenantsKeyIsDestroyedWhenNothingNeedsIt) {
+  keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+  auto k = keeper();
+  EXPECT_EQ(k->plan_key(acme_, "off-boarding").error().code(), base_errors::kNotFound) << "there is no key";
+  ASSERT_TRUE(keys_->add_key("tenant/acme"));
+  ASSERT_TRUE(keys_->add_key("tenant/beta"));
+  EXPECT_EQ(k->plan_key(acme_, "").error().field("field"), "reason");
+  const BundleId id = sealed("C-1");
+  ASSERT_TRUE(k->round());
+  // Its retention, then a hold.
+  auto refused = k->plan_key(acme_, "off-boarding");
+  ASSERT_TRUE(refused) << refused.error().describe();
+  EXPECT_EQ(refused->state, Disposition::kRefused);
+  EXPECT_NE(refused->reason.find(id.str()), std::string::npos) << refused->reason;
+  pass(hours(25));
+  ASSERT_TRUE(k->round());
+  step(place_hold, "C-9", kAnn);  // a case without a bundle yet
+  refused = k->plan_key(acme_, "off-boarding");
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->state, Disposition::kRefused);
+  EXPECT_NE(refused->reason.find("C-9 (court 7)"), std::string::npos) << refused->reason;
+  EXPECT_EQ(events("disposition.refused"), "2");
+  EXPECT_EQ(k->execute_key(acme_).error().code(), base_errors::kNotFound) << "nothing is planned";
+  step(request_release, "C-9", kAnn);
+  step(confirm_release, "C-9", kBob);
+  ASSERT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  EXPECT_EQ(k->plan_key(acme_, "off-boarding").error().code(), errors::kConflict) << "once";
+  EXPECT_EQ(k->execute_key(acme_)->state, Disposition::kWaiting) << "no checkpoint covers the plan";
+  sign_log();
+  // A hold that comes between plan and deed counts.
+  step(place_hold, "C-1", kAnn);
+  ASSERT_TRUE(k->round());  // asks for the checkpoint where none is due
+  sign_log();
+  ASSERT_TRUE(k->round());
+  EXPECT_EQ(db_.sql("SELECT state || ' ' || reason FROM key_dispositions").substr(0, 8), "refused ");
+  EXPECT_EQ(keys_->key_ids().size(), 2u);
+  step(request_release, "C-1", kAnn);
+  step(confirm_release, "C-1", kBob);
+  ASSERT_TRUE(k->round());
+  ASSERT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  sign_log();
+  EXPECT_TRUE(k->execute_key(acme_));  // asks for the checkpoint where none is due
+  sign_log();
+  ASSERT_TRUE(k->round()) << "the keeper does the rest by itself";
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM key_dispositions WHERE state = 'executed'"), "1");
+  EXPECT_EQ(keys_->key_ids(), std::vector<std::string>{"tenant/beta"});
+  EXPECT_EQ(events("disposition.executed"), "1");
+  EXPECT_EQ(keys_->add_key("tenant/acme").error().field("reason"), "destroyed");
+  EXPECT_EQ(k->plan_key(acme_, "again").error().code(), base_errors::kNotFound);
+}
+
+TEST_F(Holding, ACrashBetweenTheKeysEndAndItsRecordIsSettled) {
+  keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+  ASSERT_TRUE(keys_->add_key("tenant/acme"));
+  auto k = keeper();
+  ASSERT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  EXPECT_EQ(k->execute_key(acme_)->state, Disposition::kWaiting);
+  // As the crash left it; the plan is covered before anything more is done.
+  db_.sql("UPDATE key_dispositions SET state = 'destroying'");
+  ASSERT_TRUE(keys_->destroy_key("tenant/acme"));
+  step(place_hold, "C-1", kAnn);
+  sign_log();
+  if (k->execute_key(acme_)->state == Disposition::kWaiting) {  // asks for the checkpoint where none is due
+    sign_log();
+    EXPECT_EQ(k->execute_key(acme_)->state, Disposition::kExecuted) << "a hold cannot bring it back";
+  }
+  EXPECT_EQ(db_.sql("SELECT state FROM key_dispositions"), "executed");
 }
 
 // ── Random histories, against a model that knows the rules and nothing of rows, locks and objects ──────────────────

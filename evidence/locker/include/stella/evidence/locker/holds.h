@@ -62,5 +62,6 @@ Result<Timestamp> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Tim
 // no hold of the tenant stands in the way. Else the error (kConflict) to answer with, after committing: the refusal is an event. `what`: "the
 // tenant's key", "the tenant". Holds placed until the caller commits wait for it.
 Result<std::optional<Error>> refuse_under_hold(pg::TenantTx& tx, std::string_view what, TraceId trace, std::string_view traceparent);
+Result<std::optional<Error>> refuse_under_hold(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, std::string_view what);
 
 }  // namespace stella::evidence

@@ -2,12 +2,14 @@
 //
 //   adopt      a sealed bundle gets its retention; clocks that start at an event start when it has happened
 //   reconcile  the store's one legal-hold bit is on while the case has a hold; the lock reaches the retention; looked at again and again
+//   destroy    a tenant's encryption key, asked for by a person, in the same three steps: what it encrypted is gone in every copy
 //   dispose    disposition.planned, a checkpoint that covers it, the deletion, disposition.executed; seal, root and events stay
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -16,6 +18,7 @@
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
 #include "stella/base/time.h"
+#include "stella/crypto/kms.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 
@@ -28,6 +31,7 @@ struct KeeperOptions {
   std::string clock_checked;        // RFC 3339: when a person last found the clock right; ends a freeze
   std::chrono::milliseconds poll{1000};
   std::chrono::seconds look_again = std::chrono::hours(1);   // how often the store's locks of a bundle are compared although nothing changed
+  std::shared_ptr<crypto::Kms> tenant_keys{};                // null: encryption was never on
   std::function<Timestamp()> now = [] { return Timestamp::now(); };
   // Time since some instant, by a clock that nobody can set and that goes on while the machine sleeps.
   std::function<std::chrono::microseconds()> elapsed;        // empty: CLOCK_BOOTTIME
@@ -55,6 +59,10 @@ class Keeper {
   Result<Disposition> plan(const TenantId& tenant, const BundleId& bundle);
   // The second and third: kWaiting until a checkpoint covers the plan. kNotFound where nothing is planned.
   Result<Disposition> execute(const TenantId& tenant, const BundleId& bundle);
+  // The same for the key of everything that the tenant has in the store. kRefused while a hold of the tenant or the retention of one bundle needs
+  // it; kNotFound where the tenant has no key (or had one); kInvalid without a purpose, which stands in the record.
+  Result<Disposition> plan_key(const TenantId& tenant, std::string_view purpose);
+  Result<Disposition> execute_key(const TenantId& tenant);
   // Why deletions stand still; "" where they do not.
   std::string frozen() const;
 
@@ -71,6 +79,9 @@ class Keeper {
   Result<Disposition> plan_as(const TenantId& tenant, const BundleId& bundle, bool asked);
   struct Doomed;
   Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
+  Result<std::string> key_needed(Tx& tx, const TenantId& tenant);
+  Result<Disposition> refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason);
+  Result<int> destroy_keys();
   Result<bool> destroy(Tx& tx, const Doomed& bundle);  // false: the store does not let go yet
 
   pg::SystemPool<pg::LockerRole>& pool_;

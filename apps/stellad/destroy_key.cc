@@ -1,0 +1,26 @@
+// stellad --destroy-tenant-key: for whoever runs the machine. The plan is made here, under the rules of every deletion; the server carries it out.
+#include <cstdio>
+
+#include "stella/base/json.h"
+#include "stella/contracts/errors.h"
+#include "stella/evidence/locker/keeper.h"
+#include "stellad.h"
+
+namespace stella::stellad {
+
+Result<void> plan_key_destruction(const config::Settings& settings, const Arguments& arguments) {
+  const TenantId tenant = STELLA_TRY(TenantId::parse(arguments.destroy_tenant_key));
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
+  pg::SystemPool<pg::LockerRole> pool(login);
+  const auto store = STELLA_TRY(open_store(settings));
+  evidence::KeeperOptions options;
+  options.tenant_keys = STELLA_TRY(open_tenant_keys(settings));
+  evidence::Keeper keeper(pool, *store, std::move(options));
+  const evidence::Disposition planned = STELLA_TRY(keeper.plan_key(tenant, arguments.reason));
+  if (planned.state == evidence::Disposition::kRefused)
+    return Error(contracts::errors::kConflict, "this tenant's key is needed; the refusal is on its timeline").with("tenant", tenant.str()).with("reason", planned.reason);
+  std::printf("%s\n", json::dump(json::Value::object({{"tenant_id", tenant.str()}, {"state", "planned"}})).c_str());
+  return {};
+}
+
+}  // namespace stella::stellad

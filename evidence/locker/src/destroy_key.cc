@@ -1,0 +1,136 @@
+// Destruction of a tenant's encryption key: planned, covered by a checkpoint, done. It deletes every bundle of the tenant at once, so every one of
+// them must be deletable, and no hold of the tenant may be in force; both are looked at again right before.
+#include "case_lock.h"
+#include "doomed.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
+#include "stella/evidence/locker/holds.h"
+#include "stella/telemetry/log.h"
+#include "stella/tenancy/contents.h"
+#include "stella/timeline/log_reader.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr telemetry::Logger kLog{"evidence.keeper"};
+constexpr std::string_view kWhat = "the tenant's key";
+constexpr std::string_view kPendingKey =
+    "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0) FROM key_dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id "
+    "WHERE d.tenant_id = $1 AND d.state IN ('planned', 'destroying')";
+
+timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) {
+  timeline::Event out;
+  out.kind = kind;
+  out.actor = "system:locker";
+  out.resource_type = "tenant";
+  out.resource_id = tenant.str();
+  out.details = std::move(details);
+  return out;
+}
+
+Error no_key() { return Error(base_errors::kNotFound, "the tenant has no key that could be destroyed"); }
+
+// Whether the key is there, without using it for anything.
+Result<bool> has_key(const crypto::Kms& keys, const std::string& id) {
+  const auto wrapped = keys.wrap(id, std::string(crypto::kDataKeyBytes, '\0'), "probe");
+  if (wrapped) return true;
+  if (wrapped.error().code() == base_errors::kNotFound) return false;
+  return Error(wrapped.error());
+}
+
+}  // namespace
+
+// Why it cannot go yet; "" where nothing needs it. Holds of the tenant have been looked at, and none comes in between.
+Result<std::string> Keeper::key_needed(Tx& tx, const TenantId& tenant) {
+  const auto rows = STELLA_TRY(tx.query("SELECT bundle_id FROM evidence_snapshots WHERE tenant_id = $1 AND state = 'sealed' ORDER BY case_id, bundle_id", {tenant}));
+  for (int i = 0; i < rows.size(); ++i) {
+    const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 0)));
+    const auto found = STELLA_TRY(look(tx, tenant, bundle));
+    if (!found) continue;
+    const std::string reason(reason_of(deletable(found->facts, options_.now(), !frozen().empty())));
+    if (!reason.empty()) return "bundle " + bundle.str() + ": " + reason;
+  }
+  return frozen();
+}
+
+Result<Disposition> Keeper::refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason) {
+  json::Value details = json::Value::object({{"what", kWhat}, {"reason", reason}});
+  if (!id.empty()) details.set("disposition_id", id);
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionRefused, std::move(details))));
+  STELLA_TRY_VOID(tx.commit());
+  return Disposition{Disposition::kRefused, std::move(reason)};
+}
+
+Result<Disposition> Keeper::plan_key(const TenantId& tenant, std::string_view purpose) {
+  if (purpose.empty() || purpose.size() > kHoldReasonBytes) return Error(base_errors::kInvalid, "a key is not destroyed without a reason").with("field", std::string("reason")).with("expected", std::string("1 to 2000 bytes"));
+  const std::string key = object_key::wrapping_key_id(tenant);
+  if (!options_.tenant_keys) return no_key();
+  const bool there = STELLA_TRY(has_key(*options_.tenant_keys, key));
+  if (!there) return no_key();
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  if (auto refused = STELLA_TRY(refuse_under_hold(tx, tenant, kWhat))) {
+    STELLA_TRY_VOID(tx.commit());
+    return Disposition{Disposition::kRefused, std::string(reason_of(Kept::kHeld)) + ": " + std::string(refused->field("held_by"))};
+  }
+  if (!STELLA_TRY(tx.query(kPendingKey, {tenant})).empty()) return Error(contracts::errors::kConflict, "the destruction of this key is planned already");
+  if (std::string reason = STELLA_TRY(key_needed(tx, tenant)); !reason.empty()) return refuse_key(tx, tenant, "", std::move(reason));
+  const Uuid id = Uuid::v7();
+  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionPlanned, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id.str()}}))));
+  STELLA_TRY_VOID(tx.query("INSERT INTO key_dispositions (tenant_id, disposition_id, key_id, state, purpose, planned_at, planned_event) VALUES ($1, $2, $3, 'planned', $4, $5, $6)", {tenant, id.str(), key, purpose, options_.now(), event}));
+  STELLA_TRY_VOID(tx.commit());
+  return Disposition{Disposition::kPlanned, ""};
+}
+
+Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto planned = STELLA_TRY(tx.query(kPendingKey, {tenant}));
+  if (planned.empty()) return Error(base_errors::kNotFound, "no destruction of this key is planned");
+  if (!options_.tenant_keys) return Error(contracts::errors::kUnavailable, "this process does not have the tenants' keys").with("part", std::string("keys"));
+  if (planned.is_null(0, 2)) return Disposition{Disposition::kWaiting, ""};  // the indexer has not reached it
+  const std::uint64_t covered = static_cast<std::uint64_t>(planned.integer(0, 2)) + 1;
+  if (static_cast<std::uint64_t>(planned.integer(0, 3)) < covered) {
+    STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, covered));
+    STELLA_TRY_VOID(tx.commit());
+    return Disposition{Disposition::kWaiting, ""};
+  }
+  const std::string id(planned.text(0, 0)), key = object_key::wrapping_key_id(tenant);
+  const bool begun = planned.text(0, 1) == "destroying";
+  const bool there = STELLA_TRY(has_key(*options_.tenant_keys, key));
+  // Begun before a crash and gone: it was us, and a hold that came afterwards cannot undo it.
+  if (!begun || there) {
+    const auto held = STELLA_TRY(refuse_under_hold(tx, tenant, kWhat));
+    std::string reason = held ? std::string(reason_of(Kept::kHeld)) : STELLA_TRY(key_needed(tx, tenant));
+    if (reason.empty() && !there) reason = "the key is gone already";
+    if (!reason.empty()) {
+      STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'refused', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now(), reason}));
+      if (!held) return refuse_key(tx, tenant, id, std::move(reason));
+      STELLA_TRY_VOID(tx.commit());
+      return Disposition{Disposition::kRefused, std::move(reason)};
+    }
+    if (!begun) {
+      // Durable before anything goes, and a second look afterwards: in between the locks are free.
+      STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'destroying' WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id}));
+      STELLA_TRY_VOID(tx.commit());
+      return execute_key(tenant);
+    }
+    STELLA_TRY_VOID(options_.tenant_keys->destroy_key(key));
+  }
+  STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'executed', ended_at = $3 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now()}));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionExecuted, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id}}))));
+  STELLA_TRY_VOID(tx.commit());
+  kLog.info("a tenant's key was destroyed: its documents and bundles cannot be read any more, seals and roots stay");
+  return Disposition{Disposition::kExecuted, ""};
+}
+
+Result<int> Keeper::destroy_keys() {
+  const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM key_dispositions WHERE state IN ('planned', 'destroying') ORDER BY planned_at LIMIT 16"));
+  int done = 0;
+  for (int i = 0; i < rows.size() && !stopping_; ++i) {
+    const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
+    const Disposition one = STELLA_TRY(execute_key(tenant));
+    done += one.state != Disposition::kWaiting ? 1 : 0;
+  }
+  return done;
+}
+
+}  // namespace stella::evidence
