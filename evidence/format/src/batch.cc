@@ -4,6 +4,7 @@
 #include "stella/base/encoding.h"
 #include "stella/base/json.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/digest_batch.h"
 #include "stella/evidence/format/item.h"
 #include "stella/evidence/format/statement.h"
 #include "stella/timeline/log/merkle.h"
@@ -40,14 +41,39 @@ Result<TreeHead> head_of(const crypto::DsseEnvelope& envelope) {
   return head;
 }
 
+// All levels of the tree over these leaves (RFC 6962 by pair-and-promote), the level of the root last. The nodes are kept because a proof
+// from the leaves alone would hash the whole tree again for each document.
+std::vector<std::vector<Sha256>> tree_levels(std::vector<Sha256> leaves) {
+  std::vector<std::vector<Sha256>> levels;
+  levels.push_back(std::move(leaves));
+  while (levels.back().size() > 1) {
+    const std::vector<Sha256>& below = levels.back();
+    std::vector<Sha256> level((below.size() + 1) / 2);
+    crypto::sha256_prefixed(0x01, below.data()->bytes().data(), 2 * Sha256::kSize, below.size() / 2, level.data());
+    if (below.size() % 2 != 0) level.back() = below.back();
+    levels.push_back(std::move(level));
+  }
+  return levels;
+}
+
+// The sibling on each level, where there is one: RFC 9162 §2.1.3.1.
+timeline::Proof proof_of(const std::vector<std::vector<Sha256>>& levels, std::size_t index) {
+  timeline::Proof out;
+  for (const auto& level : levels) {
+    if (level.size() > 1 && (index ^ 1) < level.size()) out.push_back(level[index ^ 1]);
+    index /= 2;
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<SignedBatch> SignedBatch::sign(const crypto::Signer& signer, std::vector<Sha256> digests) {
   if (digests.empty() || digests.size() > kMaxBatch) return Error(base_errors::kInvalid, "a batch has 1 to 1048576 statements").with("actual", digests.size());
   SignedBatch out;
-  out.leaves_ = timeline::leaf_hashes(digests);
+  out.levels_ = tree_levels(timeline::leaf_hashes(digests));
   out.digests_ = std::move(digests);
-  const Sha256 root = timeline::merkle_root(out.leaves_);
+  const Sha256 root = out.levels_.back().front();
   const Subject subject{.name = std::string(kSubjectName), .sha256 = crypto::sha256(root_text(out.size(), root))};
   std::string statement = STELLA_TRY(make_statement(std::span(&subject, 1), kBatchPredicate,
                                                     json::Value::object({{"root", root.hex()}, {"size", out.size()}, {"payloadType", kInTotoPayloadType}})));
@@ -57,7 +83,7 @@ Result<SignedBatch> SignedBatch::sign(const crypto::Signer& signer, std::vector<
 
 Result<std::string> SignedBatch::document(std::size_t index, std::string_view statement) const {
   if (index >= size() || crypto::sha256(statement) != digests_[index]) return Error(base_errors::kInvalid, "these bytes are not that statement of the batch").with("field", index);
-  const auto proof = STELLA_TRY(timeline::inclusion_proof(leaves_, index));
+  const auto proof = proof_of(levels_, index);
   std::string out;
   json::Writer w(out);
   w.begin_object().key("batch").raw(envelope_).member("mediaType", kBatchMediaType).key("proof").begin_object().key("hashes").begin_array();

@@ -7,6 +7,8 @@
 #include "stella/base/json.h"
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/statement.h"
+#include "stella/timeline/log/merkle.h"
+#include "stella/timeline/log/proofs.h"
 
 namespace stella::evidence {
 namespace {
@@ -47,6 +49,25 @@ TEST_F(BatchTest, EveryStatementOfEverySizeVerifies) {
       ASSERT_TRUE(verified.has_value()) << count << "/" << i << " " << verified.error().describe();
       EXPECT_EQ(verified->bytes, all[static_cast<std::size_t>(i)]);
       EXPECT_EQ(verified->signers.front(), key_.public_key());
+    }
+  }
+}
+
+// The kept tree gives the root and the proofs that the log's own code computes from the leaves.
+TEST_F(BatchTest, ProofsAreThoseOfTheLog) {
+  for (int count = 1; count <= 70; ++count) {
+    const auto all = statements(count);
+    const SignedBatch batch = sign(all);
+    std::vector<Sha256> digests;
+    for (const auto& s : all) digests.push_back(crypto::sha256(s));
+    const auto leaves = timeline::leaf_hashes(digests);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const json::Value doc = json::parse(batch.document(i, all[i]).value()).value();
+      const auto expected = timeline::inclusion_proof(leaves, i).value();
+      std::vector<std::string> hashes, wanted;
+      for (const auto& hash : doc.find("proof")->items("hashes")) hashes.emplace_back(hash.as_string());
+      for (const Sha256& hash : expected) wanted.push_back(hash.hex());
+      ASSERT_EQ(hashes, wanted) << count << "/" << i;
     }
   }
 }

@@ -24,7 +24,7 @@ inline constexpr std::string_view kBatchPredicate = "https://stellaops.dev/state
 inline constexpr std::string_view kBatchMediaType = "application/vnd.stellaops.batch-attestation.v1+json";
 inline constexpr std::size_t kMaxBatch = 1u << 20;
 
-// A signed batch: the envelope, and the digests that proofs are made from. A value.
+// A signed batch: the envelope, and the tree that proofs are read from (96 bytes a statement). A value; const members are thread-safe.
 class SignedBatch {
  public:
   // `digests`: SHA-256 of each statement's bytes (the store names objects by them, so they are there already). kInvalid: none, or too many.
@@ -32,13 +32,13 @@ class SignedBatch {
 
   std::size_t size() const { return digests_.size(); }
   const std::string& envelope_json() const { return envelope_; }
-  // The document of statement `index`; kInvalid where these bytes are not that statement. O(size).
+  // The document of statement `index`; kInvalid where these bytes are not that statement. The proof costs no hash, whatever the size.
   Result<std::string> document(std::size_t index, std::string_view statement) const;
 
  private:
   std::string envelope_;
   std::vector<Sha256> digests_;
-  std::vector<Sha256> leaves_;
+  std::vector<std::vector<Sha256>> levels_;  // leaves first, the root last; an odd last node moves up as it is
 };
 
 // A document taken apart and its proof checked against the root that the batch names; nothing is believed before `envelope` is verified.
