@@ -23,7 +23,7 @@ Result<void> Ring::map(int fd) {
   void* const base = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return io_error("cannot map a telemetry ring", path_);
   mapping_ = static_cast<char*>(base);
-  // Populated now, so that no push meets a page for the first time.
+  // Populated for reading: the kernel does not make pages of a shared file writable before they are written to (see make_writable).
   const int flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
   if (mmap(mapping_, kRingHeader + size_, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED ||
       mmap(mapping_ + kRingHeader + size_, size_, PROT_READ | PROT_WRITE, flags, fd, kRingHeader) == MAP_FAILED) {
@@ -32,6 +32,13 @@ Result<void> Ring::map(int fd) {
   header_ = reinterpret_cast<RingHeader*>(mapping_);
   data_ = mapping_ + kRingHeader;
   return {};
+}
+
+// MAP_POPULATE leaves the pages of a shared file write-protected: the first store into each would be a fault in which the file system
+// takes its locks, in the middle of a push. The second mapping is written only by a record that crosses the ring's end. Where the kernel
+// is too old (before 5.14) or refuses, the faults happen as they would have.
+void Ring::make_writable() noexcept {
+  madvise(mapping_, kRingHeader + size_ + kRecordBytes, MADV_POPULATE_WRITE);
 }
 
 Result<std::unique_ptr<Ring>> Ring::create(const std::string& path, std::size_t bytes) {
@@ -54,6 +61,7 @@ Result<std::unique_ptr<Ring>> Ring::create(const std::string& path, std::size_t 
     if (!fd || ftruncate(fd.get(), file_bytes) != 0) return io_error("cannot make a telemetry ring", path);
   }
   STELLA_TRY_VOID(ring->map(fd.get()));
+  ring->make_writable();
   RingHeader& h = *ring->header_;
   h.header_bytes = kRingHeader;
   h.data_bytes = static_cast<std::uint32_t>(ring->size_);

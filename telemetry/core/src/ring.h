@@ -119,6 +119,7 @@ class Ring {
  private:
   Ring() = default;
   Result<void> map(int fd);
+  void make_writable() noexcept;
   static void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
   }

@@ -40,6 +40,22 @@ std::vector<std::int64_t> drain(Ring& ring, std::uint64_t& next) {
   return counts;
 }
 
+// Faults of this thread while it fills a new ring once. A page that the kernel writes back in between may cost one more.
+TEST(Ring, APushMeetsNoPageForTheFirstTime) {
+  const TempDir dir;
+  const auto ring = make_ring(dir);
+  const std::string bytes = log_bytes(Level::kInfo, 0, std::string(200, 'x'));
+  ASSERT_TRUE(ring->push(bytes));  // code and stack are warm
+  rusage before{}, after{};
+  ASSERT_EQ(getrusage(RUSAGE_THREAD, &before), 0);
+  while (ring->push(bytes)) {
+  }
+  ASSERT_EQ(getrusage(RUSAGE_THREAD, &after), 0);
+  const auto pages = static_cast<long>(ring->size() / 4096);
+  EXPECT_GT(static_cast<std::size_t>(ring->header().head.load()), ring->size() / 2);
+  EXPECT_LT(after.ru_minflt - before.ru_minflt, pages / 4);
+}
+
 TEST(Ring, RecordsOfRandomSizesComeOutAsTheyWentIn) {
   const TempDir dir;
   const auto ring = make_ring(dir);
