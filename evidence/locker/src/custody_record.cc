@@ -94,10 +94,8 @@ Result<void> CustodyRecord::enclose(pg::SystemTx<pg::LockerRole>& tx, objects::S
     const std::string prefix(custody_prefix(part->log));
     input.extra_files.emplace_back(prefix + "checkpoint", part->head.note);
     if (part->log != CustodyLog::kTenant) input.extra_files.emplace_back(prefix + "events.jsonl", part->events);
-    for (std::size_t i = 0; i < part->indexes.size(); ++i) {
-      std::string proof = STELLA_TRY(timeline::inclusion_file(tx, store, part->tenant, part->head, part->indexes[i]));
-      input.extra_files.emplace_back(custody_proof_path(part->log, i), std::move(proof));
-    }
+    auto proofs = STELLA_TRY(timeline::inclusion_files(tx, store, part->tenant, part->head, part->indexes));
+    for (std::size_t i = 0; i < proofs.size(); ++i) input.extra_files.emplace_back(custody_proof_path(part->log, i), std::move(proofs[i]));
   }
   return {};
 }

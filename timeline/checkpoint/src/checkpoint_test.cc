@@ -102,6 +102,15 @@ TEST_F(CheckpointTest, SignsWhatTheLogIs) {
     EXPECT_FALSE(verify_tlog_proof(*proof, leaf_hash("other"), head.origin, keys).has_value());
   }
   EXPECT_FALSE(inclusion_file(tx, *store, head, head.size).has_value());
+  // Many at once are the same files, in the order asked for; one that is not covered refuses all.
+  const std::uint64_t many[] = {1024, 0, 255, 256, 0, head.size - 1};
+  const auto files = inclusion_files(tx, *store, head, many);
+  ASSERT_TRUE(files.has_value()) << files.error().describe();
+  ASSERT_EQ(files->size(), std::size(many));
+  for (std::size_t i = 0; i < std::size(many); ++i) EXPECT_EQ(files->at(i), inclusion_file(tx, *store, head, many[i]).value());
+  const std::uint64_t beyond[] = {0, head.size};
+  EXPECT_FALSE(inclusion_files(tx, *store, head, beyond).has_value());
+  EXPECT_TRUE(inclusion_files(tx, *store, head, {}).value().empty());
   for (const auto& [from, to] : {std::pair<std::uint64_t, std::uint64_t>{0, 3}, {3, 1}, {1, head.size + 1}, {2, 3}}) EXPECT_FALSE(consistency(tx, *store, from, to).has_value()) << from << " " << to;
 }
 

@@ -1,6 +1,8 @@
 // Proofs from full tiles in the store, the edge of the newest checkpoint, and rows.
 #include "stella/timeline/log_reader.h"
 
+#include <map>
+
 #include "edge.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/log/checkpoint.h"
@@ -55,6 +57,24 @@ class LogTiles final : public TileSource {
   PartialTileSource partial_;
 };
 
+// Tiles read once for many proofs: those of neighbours are nearly the same. Starts afresh when full, so that it holds 8 MiB at most.
+class RememberedTiles final : public TileSource {
+ public:
+  explicit RememberedTiles(TileSource& source) : source_(source) {}
+  Result<std::string> read(const TileId& id) override {
+    const std::string path = id.path();
+    if (const auto found = tiles_.find(path); found != tiles_.end()) return found->second;
+    std::string bytes = STELLA_TRY(source_.read(id));
+    if (tiles_.size() == kMost) tiles_.clear();
+    return tiles_.emplace(path, std::move(bytes)).first->second;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 1024;
+  TileSource& source_;
+  std::map<std::string, std::string> tiles_;
+};
+
 struct Newest {
   SignedHead head;
   std::string edge;
@@ -92,12 +112,19 @@ Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& ten
   return prove_growth(tiles, older, newer);
 }
 
-Result<std::string> inclusion_file(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index) {
+Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::span<const std::uint64_t> indexes) {
+  for (const std::uint64_t index : indexes)
+    if (index >= head.size) return Error(base_errors::kInvalid, "no checkpoint covers this entry yet").with("field", index).with("expected", "below " + std::to_string(head.size));
+  std::vector<std::string> out;
+  if (indexes.empty()) return out;
   Newest now = STELLA_TRY(newest(tx, tenant));
-  if (index >= head.size) return Error(base_errors::kInvalid, "no checkpoint covers this entry yet").with("field", index).with("expected", "below " + std::to_string(head.size));
   LogTiles tiles(tx, store, tenant, std::move(now.edge), now.head.size);
+  RememberedTiles remembered(tiles);
   const Note note = STELLA_TRY(parse_note(head.note));
-  return STELLA_TRY(make_tlog_proof(tiles, {.checkpoint = {.origin = head.origin, .size = head.size, .root = head.root, .extensions = {}}, .note = note}, index)).str();
+  const Checkpoint checkpoint{.origin = head.origin, .size = head.size, .root = head.root, .extensions = {}};
+  out.reserve(indexes.size());
+  for (const std::uint64_t index : indexes) out.push_back(STELLA_TRY(make_tlog_proof(remembered, {.checkpoint = checkpoint, .note = note}, index)).str());
+  return out;
 }
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,7 @@ struct SignedHead {
 namespace detail {
 Result<SignedHead> signed_head(pg::Tx& tx, const TenantId& tenant);
 Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to);
-Result<std::string> inclusion_file(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index);
+Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::span<const std::uint64_t> indexes);
 }  // namespace detail
 
 inline Result<SignedHead> signed_head(pg::TenantTx& tx) { return detail::signed_head(tx, tx.tenant()); }
@@ -42,11 +43,15 @@ inline Result<Proof> consistency(pg::TenantTx& tx, objects::Store& store, std::u
 
 // A C2SP tlog-proof file for the entry at `index` under `head`. kInvalid where the checkpoint does not cover it yet.
 inline Result<std::string> inclusion_file(pg::TenantTx& tx, objects::Store& store, const SignedHead& head, std::uint64_t index) {
-  return detail::inclusion_file(tx, store, tx.tenant(), head, index);
+  return STELLA_TRY(detail::inclusion_files(tx, store, tx.tenant(), head, {&index, 1})).front();
+}
+// The same for many entries, in their order: head, edge and tiles are read once. All or nothing.
+inline Result<std::vector<std::string>> inclusion_files(pg::TenantTx& tx, objects::Store& store, const SignedHead& head, std::span<const std::uint64_t> indexes) {
+  return detail::inclusion_files(tx, store, tx.tenant(), head, indexes);
 }
 template <class Role>
-Result<std::string> inclusion_file(pg::SystemTx<Role>& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::uint64_t index) {
-  return detail::inclusion_file(tx, store, tenant, head, index);
+Result<std::vector<std::string>> inclusion_files(pg::SystemTx<Role>& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::span<const std::uint64_t> indexes) {
+  return detail::inclusion_files(tx, store, tenant, head, indexes);
 }
 
 // Asks for a checkpoint of at least `size`: the checkpointer signs within its poll. Part of the caller's transaction.
