@@ -73,7 +73,7 @@ struct Orchestrator::Impl {
   pg::SystemPool<pg::OrchestratorRole>& pool;
   bus::Connection& bus;
   objects::Store& store;
-  std::atomic<std::shared_ptr<const crypto::Signer>> signer;
+  SharedSlot<crypto::Signer> signer;
   Handlers handlers;
   Options options;
 

@@ -2,11 +2,11 @@
 #include "stella/timeline/emit.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <span>
 
 #include "stella/base/limits.h"
+#include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/telemetry/context.h"
@@ -29,8 +29,8 @@ constexpr std::string_view kLockId = "SELECT pg_advisory_xact_lock(hashtextexten
 constexpr std::string_view kFindOutbox = "SELECT entry FROM timeline_outbox WHERE tenant_id = $1 AND event_id = $2";
 constexpr std::string_view kFindLog = "SELECT entry FROM timeline_log WHERE tenant_id = $1 AND event_id = $2";
 
-std::atomic<std::shared_ptr<const std::function<void(int)>>>& hook_slot() {
-  static std::atomic<std::shared_ptr<const std::function<void(int)>>> slot;
+SharedSlot<std::function<void(int)>>& hook_slot() {
+  static SharedSlot<std::function<void(int)>> slot;
   return slot;
 }
 
@@ -271,7 +271,7 @@ Result<Submitted> submit(pg::TenantTx& tx, External external) {
 }
 
 void set_wake_hook(std::function<void(int shard)> hook) {
-  hook_slot().store(std::make_shared<const std::function<void(int)>>(std::move(hook)));
+  hook_slot() = std::make_shared<const std::function<void(int)>>(std::move(hook));
 }
 
 }  // namespace stella::timeline

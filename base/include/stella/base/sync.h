@@ -2,6 +2,8 @@
 #pragma once
 
 #include <condition_variable>
+#include <memory>
+#include <utility>
 #include <mutex>
 
 #include "stella/base/time.h"
@@ -52,6 +54,28 @@ class CondVar {
 
  private:
   std::condition_variable cv_;
+};
+
+// A value that is replaced while others read it. Not std::atomic<std::shared_ptr>: GCC 12's ends a read without releasing it, so that the
+// next write races with it (ThreadSanitizer sees it).
+template <class T>
+class SharedSlot {
+ public:
+  SharedSlot() = default;
+  SharedSlot(std::shared_ptr<const T> value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): as the pointer itself
+  SharedSlot& operator=(std::shared_ptr<const T> value) {
+    const Lock lock(mutex_);
+    value_.swap(value);
+    return *this;
+  }
+  std::shared_ptr<const T> load() const {
+    const Lock lock(mutex_);
+    return value_;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::shared_ptr<const T> value_ STELLA_GUARDED_BY(mutex_);
 };
 
 }  // namespace stella

@@ -18,6 +18,7 @@
 #include "stella/crypto/keys.h"
 #include "stella/crypto/timestamp.h"
 #include "stella/base/json.h"
+#include "stella/base/sync.h"
 #include "stella/platform/http_server.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
@@ -44,7 +45,7 @@ struct Services {
   // The key that signs the tenants' logs; its public half makes each log's vkey.
   std::optional<crypto::Ed25519PublicKey> log_key;
   // Signs statements again for tools that know no batch. Null where this process does not seal.
-  std::atomic<std::shared_ptr<const crypto::Signer>> evidence_signer;
+  SharedSlot<crypto::Signer> evidence_signer;
   // Changes the evidence key. Null likewise.
   std::shared_ptr<authority::KeyRing> key_ring;
   // Whom this deployment believes the time of a seal, and how many of them it takes.
