@@ -1,4 +1,4 @@
-// G15 (insert), G16 without its bus (outbox to log) and G17 (page) against a cluster that this program starts.
+// G15 (insert), G16 (outbox to log and topic) and G17 (page) against servers that this program starts.
 //
 //   stella_timeline_query_bench [rows of G17, default 5000000]
 //
@@ -13,6 +13,8 @@
 #include "stella/base/encoding.h"
 #include "stella/base/json.h"
 #include "stella/contracts/events.h"
+#include "stella/platform/bus_topology.h"
+#include "stella/testing/nats_server.h"
 #include "stella/testing/postgres.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
@@ -156,8 +158,9 @@ struct Insert {
   }
 };
 
-// ── G16 without the bus ──
-void outbox_to_log() {
+// ── G16 ──
+// Rates in thousands per second: what is in the log, and what has been acknowledged on the topic as well.
+void outbox_to_log(bool publish) {
   testing::TestDatabase db;
   pg::Pool web(db.options("stella_web"));
   for (auto t : {"acme", "rival", "third", "fourth"}) db.tenant(t);
@@ -171,12 +174,19 @@ void outbox_to_log() {
   }
   db.sql("ANALYZE");
   pg::SystemPool<pg::IndexerRole> pool(db.options("stella_indexer"));
-  Indexer indexer(pool, nullptr, {});
+  std::optional<testing::NatsServer> nats;
+  std::unique_ptr<bus::Connection> bus;
+  if (publish) {
+    nats.emplace();
+    bus = nats->connect(bus::user::kIndexer);
+  }
+  Indexer indexer(pool, bus.get(), {});
   const double took = seconds([&] {
     std::jthread thread([&](std::stop_token stop) { indexer.run(stop); });
-    while (indexer.stats().indexed < kEvents) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const auto done = [&] { return publish ? indexer.stats().published : indexer.stats().indexed; };
+    while (done() < kEvents) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   });
-  line("G16", "outbox -> index, leaf, all rows, outbox row gone; not published", 25, kEvents / took / 1000, "k/s", kEvents / took / 25000, 1, true);
+  line("G16", publish ? "outbox -> index, leaf, all rows, row gone, published" : "the same, not published", 25, kEvents / took / 1000, "k/s", kEvents / took / 25000, 1, true);
 }
 
 // ── G17 ──
@@ -250,6 +260,7 @@ int main(int argc, char** argv) {
   const long rows = argc > 1 ? std::atol(argv[1]) : 5'000'000;
   stella::timeline::encoding();
   stella::timeline::Insert().run();
-  stella::timeline::outbox_to_log();
+  stella::timeline::outbox_to_log(true);
+  stella::timeline::outbox_to_log(false);
   stella::timeline::page(rows);
 }
