@@ -244,6 +244,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   keep.base_event = settings.text("evidence.keep_from");
   keep.dispose = settings.boolean("evidence.dispose");
   keep.clock_checked = settings.text("evidence.clock_checked");
+  keep.tenant_keys = STELLA_TRY(open_tenant_keys(settings));
   STELLA_TRY_VOID(evidence::Keeper::check(keep));
   p.keeper = std::make_unique<evidence::Keeper>(*p.locker_pool, *p.store, std::move(keep));
   p.keeper->start();
