@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "driver.h"
+#include "s3_leftovers.h"
 #include "s3_upload.h"
 #include "s3_versions.h"
 #include "s3_worm.h"
@@ -55,6 +56,8 @@ class S3Store final : public Store {
   Result<void> probe() override;
   Result<WormReport> worm_probe() override {
     const bool create_only = STELLA_TRY(uploader_.create_only());
+    // The daily visit. What cannot be tidied up now is tidied up tomorrow.
+    (void)counted("delete", abort_stale_uploads(*client_, Timestamp::now() - kUploadIsStale));
     return counted("put", s3_worm_probe(*client_, options_.lock.mode, create_only, options_.second_domain));
   }
 

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "s3_leftovers.h"
 #include "s3_test_support.h"
 #include "s3_upload.h"
 #include "s3_versions.h"
@@ -143,6 +144,24 @@ TEST_F(S3, ALargeObjectSurvivesAResetPartAndLeavesNoPartsWhereItFails) {
 std::uint64_t peak_kib() {
   const std::string text = read_fd(Fd(::open("/proc/self/status", O_RDONLY | O_CLOEXEC)).get(), 1 << 16).value();
   return std::strtoull(text.c_str() + text.find("VmHWM:") + 6, nullptr, 10);
+}
+
+TEST_F(S3, WhatACrashLeftIsAbortedWhenItIsOld) {
+  const auto client = server_->client(bucket_);
+  for (const std::string key : {"tenants/acme/objects/one", "tenants/acme/objects/two", ".not/ours"}) {
+    S3Call begin;  // and then nothing more: the process is gone
+    begin.method = "POST";
+    begin.key = key;
+    begin.query = {{"uploads", ""}};
+    ASSERT_TRUE(client->call(begin)->ok());
+  }
+  ASSERT_EQ(uploads_left(), 3u);
+  EXPECT_EQ(abort_stale_uploads(*client, Timestamp::now() - kUploadIsStale).value(), 0) << "they may be under way";
+  ASSERT_TRUE(direct()->worm_probe());
+  EXPECT_EQ(uploads_left(), 3u);
+  EXPECT_EQ(abort_stale_uploads(*client, Timestamp::now() + std::chrono::hours(1)).value(), 2);
+  EXPECT_EQ(uploads_left(), 1u) << "what is not ours stays";
+  EXPECT_EQ(abort_stale_uploads(*client, Timestamp::now() + std::chrono::hours(1)).value(), 0);
 }
 
 TEST_F(S3, MemoryDoesNotGrowWithTheObject) {
