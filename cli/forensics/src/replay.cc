@@ -48,6 +48,7 @@ class Chain {
     const std::string params = json::dump(json::Value::object({{"as_of", replay_.as_of}}));
     const Outputs& decided = STELLA_TRY(run_kept("policy.evaluate", params, {{"components.ndjson", components}, {"exposures.ndjson", exposures}, {"vex.ndjson", vex}, {"policy", policy}}));
     for (const auto& output : decided) STELLA_TRY_VOID(compare("policy.evaluate", output));
+    tell_differences();
     replay_.took_us = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun).count();
     return std::move(replay_);
   }
@@ -93,8 +94,17 @@ class Chain {
 
   Result<void> compare(std::string_view kind, const pipeline::MemoryOutput& output) {
     const std::string_view sealed = STELLA_TRY(input("data/outputs/" + output.name));
-    replay_.outputs.push_back({output.name, std::string(kind), crypto::sha256(sealed), crypto::sha256(output.bytes)});
+    replay_.outputs.push_back({output.name, std::string(kind), crypto::sha256(sealed), crypto::sha256(output.bytes), {}});
+    if (!replay_.outputs.back().identical()) differing_.push_back({replay_.outputs.size() - 1, sealed, output.bytes});
     return {};
+  }
+
+  // One wrong output makes those after it differ too, so each gets its share of the list.
+  void tell_differences() {
+    for (const Pair& pair : differing_) {
+      ReplayedOutput& output = replay_.outputs[pair.output];
+      output.diff = evidence::document_diff(pair.sealed, pair.replayed, output.name.ends_with(".ndjson"), evidence::kMaxDifferences / differing_.size());
+    }
   }
 
   // The candidates become an index of their own: linking does not depend on how an index was cut, only on the documents in force.
@@ -142,8 +152,32 @@ class Chain {
 
   std::map<std::string, const evidence::BundleFile*> files_;  // by path: documents are named by digest, so this is the order of the original
   std::deque<Outputs> kept_;
+  struct Pair {
+    std::size_t output;  // position in replay_.outputs
+    std::string_view sealed, replayed;
+  };
+  std::vector<Pair> differing_;
   Replay replay_;
 };
+
+constexpr std::size_t kValueWidth = 60;
+
+// One line per difference; "" where there is none.
+std::string differences(const std::vector<ReplayedOutput>& outputs, const Palette& palette) {
+  const auto value = [](const std::optional<std::string>& text) { return text ? Cell(ellipsized(printable(*text), kValueWidth)) : Cell("(not there)", Style::kDim); };
+  Table table({{"DIFFERS IN"}, {"AT"}, {"SEALED"}, {"REPLAYED"}});
+  std::string notes;
+  std::size_t more = 0;
+  for (const ReplayedOutput& o : outputs) {
+    for (const evidence::JsonDifference& d : o.diff.differences)
+      table.row({o.name, d.record + (d.record.empty() || d.path.empty() ? "" : " ") + d.path, value(d.sealed), value(d.replayed)});
+    more += o.diff.more();
+    if (!o.diff.note.empty()) notes += o.name + ": " + o.diff.note + "\n";
+  }
+  std::string out = table.empty() ? "" : "\n" + table.render(palette, 0);
+  if (more > 0) out += "and " + std::to_string(more) + " more\n";
+  return out + (notes.empty() ? "" : "\n" + notes);
+}
 
 }  // namespace
 
@@ -153,7 +187,11 @@ bool Replay::identical() const {
 
 json::Value Replay::json() const {
   json::Array list;
-  for (const ReplayedOutput& o : outputs) list.push_back(json::Value::object({{"name", o.name}, {"job", o.job}, {"sealed_sha256", o.sealed.hex()}, {"replayed_sha256", o.replayed.hex()}, {"identical", o.identical()}}));
+  for (const ReplayedOutput& o : outputs) {
+    json::Value output = json::Value::object({{"name", o.name}, {"job", o.job}, {"sealed_sha256", o.sealed.hex()}, {"replayed_sha256", o.replayed.hex()}, {"identical", o.identical()}});
+    if (!o.identical()) output.set("diff", o.diff.json());
+    list.push_back(std::move(output));
+  }
   return json::Value::object({{"bundle_id", bundle_id}, {"identical", identical()}, {"sealed_engine", sealed_engine}, {"engine", engine}, {"as_of", as_of}, {"advisories", advisories}, {"vex_documents", vex_documents},
                               {"took_us", took_us}, {"outputs", std::move(list)}});
 }
@@ -167,7 +205,7 @@ std::string Replay::text(const Palette& palette) const {
   for (const ReplayedOutput& o : outputs) {
     table.row({o.name, o.job, word(o.identical() ? "identical" : "differs"), o.sealed.hex().substr(0, o.identical() ? 64 : 16) + (o.identical() ? "" : "… sealed, " + o.replayed.hex().substr(0, 16) + "… now")});
   }
-  return head + "\n" + facts.render(palette, 2) + table.render(palette, 0);
+  return head + "\n" + facts.render(palette, 2) + table.render(palette, 0) + differences(outputs, palette);
 }
 
 Result<Replay> replay_files(const std::vector<evidence::BundleFile>& files) { return Chain(files).run(); }

@@ -244,6 +244,58 @@ TEST_F(ReplayTest, AnInventedOutputIsFound) {
   EXPECT_FALSE(replay->json().boolean("identical", true));
 }
 
+// What differs is printed where it is, by the command and in its JSON.
+TEST_F(ReplayTest, ADifferenceIsShownWhereItIs) {
+  auto files = samples();
+  std::string& decision = file(files, "data/outputs/decision.json").bytes;
+  const json::Value before = *json::parse(decision);
+  ASSERT_EQ(before.str("effect"), "deny");
+  json::Value changed = before;
+  changed.set("effect", "warn");
+  decision = json::dump(changed);
+  std::string& findings = file(files, "data/outputs/findings.ndjson").bytes;
+  const std::size_t end = findings.find('\n');
+  const json::Value gone = *json::parse(findings.substr(0, end));
+  findings.erase(0, end + 1);
+  const std::string bundle = seal(std::move(files));
+  const auto text = stella({"forensic", "replay", bundle});
+  EXPECT_EQ(text.first, 1);
+  for (const std::string& part : {std::string("/effect"), std::string("\"warn\""), std::string("\"deny\""), std::string(gone.str("purl")) + " " + std::string(gone.str("advisory_id")), std::string("(not there)")})
+    EXPECT_NE(text.second.find(part), std::string::npos) << part << "\n" << text.second;
+  const auto shown = stella({"-o", "json", "forensic", "replay", bundle});
+  EXPECT_EQ(shown.first, 1);
+  const auto doc = json::parse(shown.second);
+  ASSERT_TRUE(doc) << shown.second;
+  for (const json::Value& output : doc->items("outputs")) {
+    const json::Value* diff = output.find("diff");
+    ASSERT_EQ(diff == nullptr, output.boolean("identical")) << output.str("name");
+    if (output.str("name") == "decision.json") {
+      EXPECT_EQ(json::dump(*diff), R"({"total":1,"differences":[{"path":"/effect","sealed":"\"warn\"","replayed":"\"deny\""}]})");
+    }
+    if (output.str("name") != "findings.ndjson") continue;
+    ASSERT_EQ(diff->integer("total"), 1);
+    const json::Value& one = diff->items("differences")[0];
+    EXPECT_EQ(one.str("record"), std::string(gone.str("purl")) + " " + std::string(gone.str("advisory_id")));
+    EXPECT_EQ(one.find("sealed"), nullptr);
+    EXPECT_EQ(one.str("path"), "");
+  }
+}
+
+// However much differs, the list stays short and says how much it leaves out.
+TEST_F(ReplayTest, ManyDifferencesAreCounted) {
+  auto files = samples();
+  std::string& decision = file(files, "data/outputs/decision.json").bytes;
+  json::Value changed = *json::parse(decision);
+  for (int i = 0; i < 75; ++i) changed.set("extra" + std::to_string(i), i);
+  decision = json::dump(changed);
+  const auto replay = replay_bundle(seal(std::move(files)));
+  ASSERT_TRUE(replay) << replay.error().describe();
+  const std::string text = replay->text(Palette(false));
+  EXPECT_NE(text.find("/extra49"), std::string::npos) << text;
+  EXPECT_EQ(text.find("/extra50"), std::string::npos);
+  EXPECT_NE(text.find("\nand 25 more\n"), std::string::npos) << text;
+}
+
 TEST_F(ReplayTest, AnAdvisoryThatIsKeptBackIsFound) {
   auto files = samples();
   const auto advisory = std::find_if(files.begin(), files.end(), [](const auto& f) { return f.path.starts_with("data/inputs/advisories/"); });

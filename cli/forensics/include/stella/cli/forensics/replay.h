@@ -10,6 +10,7 @@
 #include "stella/base/result.h"
 #include "stella/cli/console.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/json_diff.h"
 
 namespace stella::cli {
 
@@ -18,6 +19,7 @@ struct ReplayedOutput {
   std::string job;   // "policy.evaluate"
   Sha256 sealed;
   Sha256 replayed;
+  evidence::JsonDiff diff;  // where they differ; of all outputs together at most evidence::kMaxDifferences are listed
   bool identical() const { return sealed == replayed; }
 };
 
