@@ -112,8 +112,8 @@ std::string mutate(const std::vector<std::string>& corpus, std::mt19937_64& rand
 
 }  // namespace
 
-// Called by the instrumented code on every edge.
-extern "C" void __sanitizer_cov_trace_pc() {
+// Called by the instrumented code on every edge; the first time by our __asan_default_options, when AddressSanitizer has no shadow memory yet.
+extern "C" __attribute__((no_sanitize("address", "undefined"))) void __sanitizer_cov_trace_pc() {
   static thread_local std::uintptr_t previous = 0;
   const auto here = reinterpret_cast<std::uintptr_t>(__builtin_return_address(0));
   unsigned char& hit = g_hits[(here ^ (previous << 1) ^ (here >> kMapBits)) & (sizeof g_hits - 1)];
