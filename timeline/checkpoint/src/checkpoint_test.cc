@@ -181,35 +181,73 @@ TEST_F(CheckpointTest, NothingTamperedIsSigned) {
   EXPECT_FALSE(refused().empty());
 }
 
-// Leaf hashes, tiles and checkpoints outlive the entries: where rows are gone for good, what was signed is proved as before and goes on.
-TEST_F(CheckpointTest, ProofsOutliveTheEntries) {
-  std::vector<Checkpoint> all;
-  for (const int count : {100, 200, 10, 290}) {
+// Leaf hashes, tiles and checkpoints outlive the entries: where rows are gone for good, all that was ever signed is proved as before and goes on.
+class RowsGoneTest : public CheckpointTest {
+ protected:
+  void grow_and_sign(int count) {
     grow(count);
     EXPECT_EQ(sign(), 1);
     auto tx = open();
-    all.push_back(verified(signed_head(tx).value()));
+    heads.push_back(signed_head(tx).value());
   }
-  const auto proves = [&] {
+  // Entries under every head that covers them, and growth between every two.
+  void everything_is_proved() {
     auto tx = open();
-    const SignedHead head = signed_head(tx).value();
-    const VerifierKey keys[] = {VerifierKey::ed25519(head.origin, key->public_key()).value()};
-    for (const std::uint64_t index : {std::uint64_t{0}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{599}, head.size - 1}) {
-      const auto file = inclusion_file(tx, *store, head, index);
-      ASSERT_TRUE(file.has_value()) << index << " " << file.error().describe();
-      EXPECT_TRUE(verify_tlog_proof(*parse_tlog_proof(*file), leaf_hash(R"({"kind":"annotation.added","n":)" + std::to_string(index) + "}"), head.origin, keys).has_value());
+    for (std::size_t j = 0; j < heads.size(); ++j) {
+      const SignedHead& head = heads[j];
+      const VerifierKey keys[] = {VerifierKey::ed25519(head.origin, key->public_key()).value()};
+      for (const std::uint64_t index : {std::uint64_t{0}, std::uint64_t{99}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{511}, std::uint64_t{599}, head.size - 1}) {
+        if (index >= head.size) continue;
+        const auto file = inclusion_file(tx, *store, head, index);
+        ASSERT_TRUE(file.has_value()) << head.size << " " << index << " " << file.error().describe();
+        EXPECT_TRUE(verify_tlog_proof(*parse_tlog_proof(*file), leaf_hash(R"({"kind":"annotation.added","n":)" + std::to_string(index) + "}"), head.origin, keys).has_value());
+      }
+      for (std::size_t i = 0; i <= j; ++i) {
+        const auto proof = consistency(tx, *store, heads[i].size, head.size);
+        ASSERT_TRUE(proof.has_value()) << heads[i].size << " " << head.size << " " << proof.error().describe();
+        EXPECT_TRUE(verify_growth(verified(heads[i]), verified(head), *proof).has_value());
+      }
     }
-    for (const Checkpoint& older : all) {
-      const auto proof = consistency(tx, *store, older.size, head.size);
-      ASSERT_TRUE(proof.has_value()) << older.size << " " << proof.error().describe();
-      EXPECT_TRUE(verify_growth(older, verified(head), *proof).has_value());
-    }
-  };
+  }
+  std::vector<SignedHead> heads;
+};
+
+TEST_F(RowsGoneTest, ProofsOutliveTheEntries) {
+  for (const int count : {100, 200, 10, 280, 10}) grow_and_sign(count);  // the last two end in the same tile
+  db.sql("DELETE FROM timeline_log WHERE log_index < 512");
+  everything_is_proved();
   db.sql("DELETE FROM timeline_log");
-  proves();
-  grow(5);
-  EXPECT_EQ(sign(), 1);
-  proves();
+  everything_is_proved();
+  grow_and_sign(5);
+  everything_is_proved();
+  grow_and_sign(163);  // 768: no tile is partial any more but the one of level 1
+  db.sql("DELETE FROM timeline_log");
+  everything_is_proved();
+}
+
+// What grew from a partial tile is damaged: the older checkpoint is not proved from it, and it is said why. Lost, the rows serve as long as they are there.
+TEST_F(RowsGoneTest, ADamagedTileProvesNothing) {
+  grow_and_sign(100);
+  grow_and_sign(200);
+  const std::string tile = dir.path() + "/objects/" + object_key::log_tile(*TenantId::parse("acme"), "tile/0/000");
+  const std::string bytes = read_file(tile, 1 << 16).value();
+  const auto first_under_oldest = [&] {
+    auto tx = open();
+    const auto file = inclusion_file(tx, *store, heads[0], 0);
+    return file ? std::string() : file.error().describe();
+  };
+  EXPECT_EQ(first_under_oldest(), "");
+  ASSERT_EQ(::chmod(tile.c_str(), 0644), 0);
+  std::string changed = bytes;
+  changed[99 * 32] ^= 1;
+  ASSERT_TRUE(write_file_durable(tile, changed).has_value());
+  EXPECT_NE(first_under_oldest().find("do not lead to the checkpoint's root"), std::string::npos) << first_under_oldest();
+  ASSERT_TRUE(write_file_durable(tile, bytes.substr(0, 100 * 32)).has_value());
+  EXPECT_NE(first_under_oldest().find("does not have its size"), std::string::npos) << first_under_oldest();
+  ASSERT_EQ(::unlink(tile.c_str()), 0);
+  EXPECT_EQ(first_under_oldest(), "");
+  db.sql("DELETE FROM timeline_log");
+  EXPECT_NE(first_under_oldest().find("entries of the log are gone"), std::string::npos) << first_under_oldest();
 }
 
 // Killed between the objects and the commit: the next one finds them there and goes on; other bytes there are an alarm.

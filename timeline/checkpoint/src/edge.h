@@ -12,7 +12,8 @@ namespace stella::timeline {
 // The hashes of the partial tiles of every level, lowest first: their number follows from the size.
 std::string edge_bytes(const TileEdge& edge);
 
-// Serves the partial tiles of a log of exactly `size` leaves from those bytes. `bytes` must outlive it.
+// Serves the partial tiles of a log of `size` leaves from those bytes, and their beginnings: the same tiles when the log was smaller. `bytes` must
+// outlive it.
 class EdgeSource final : public TileSource {
  public:
   EdgeSource(std::string_view bytes, std::uint64_t size) : bytes_(bytes), size_(size) {}

@@ -29,7 +29,8 @@ class StoredTiles final : public TileSource {
   const TenantId& tenant_;
 };
 
-// All tiles of a log: full ones from the store, partial ones from the edge where it has them, else worked out from the rows.
+// All tiles of a log and of its older checkpoints: full ones from the store. A partial one is the beginning of a tile that the edge of the newest
+// checkpoint holds or that has become full since; rows are asked last, because retention deletes them.
 class LogTiles final : public TileSource {
  public:
   LogTiles(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::string edge, std::uint64_t edge_size)
@@ -37,12 +38,23 @@ class LogTiles final : public TileSource {
         partial_(stored_, [&tx, &tenant](std::uint64_t begin, std::uint64_t end) { return leaves(tx, tenant, begin, end); },
                  [](std::uint64_t, std::uint64_t) -> Result<std::vector<std::string>> { return Error(base_errors::kNotFound, "entry bundles are not served here"); }) {}
   Result<std::string> read(const TileId& id) override {
-    if (!id.full())
-      if (auto found = edge_.read(id)) return found;
-    return partial_.read(id);
+    if (id.full() || id.kind != TileKind::kHashes) return partial_.read(id);
+    if (auto found = edge_.read(id)) return found;
+    auto grown = beginning(id);
+    // Lost, or not there yet: the rows may still be. Anything else is said as it is.
+    if (!grown && grown.error().code() == base_errors::kNotFound) return partial_.read(id);
+    return grown;
   }
 
  private:
+  Result<std::string> beginning(const TileId& id) {
+    const TileId full = TileId::hashes(id.level, id.index);
+    std::string bytes = STELLA_TRY(stored_.read(full));
+    if (bytes.size() != kTileWidth * Sha256::kSize) return Error(base_errors::kMalformed, "a stored tile does not have its size").with("tile", full.path()).with("bytes", bytes.size());
+    bytes.resize(id.width * Sha256::kSize);
+    return bytes;
+  }
+
   static Result<std::vector<Sha256>> leaves(pg::Tx& tx, const TenantId& tenant, std::uint64_t begin, std::uint64_t end) {
     const auto rows = STELLA_TRY(tx.query(kLeaves, {tenant, begin, end}));
     if (static_cast<std::uint64_t>(rows.size()) != end - begin) return Error(base_errors::kNotFound, "entries of the log are gone");
