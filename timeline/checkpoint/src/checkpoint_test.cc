@@ -225,6 +225,14 @@ TEST_F(RowsGoneTest, ProofsOutliveTheEntries) {
   everything_is_proved();
 }
 
+// The same one level higher: a tile of level 1 has become full since.
+TEST_F(RowsGoneTest, HigherTilesOutliveThemToo) {
+  grow_and_sign(40'000);
+  grow_and_sign(30'000);
+  db.sql("DELETE FROM timeline_log");
+  everything_is_proved();
+}
+
 // What grew from a partial tile is damaged: the older checkpoint is not proved from it, and it is said why. Lost, the rows serve as long as they are there.
 TEST_F(RowsGoneTest, ADamagedTileProvesNothing) {
   grow_and_sign(100);
