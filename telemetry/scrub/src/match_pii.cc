@@ -78,11 +78,13 @@ void Finder::ipv4(std::size_t pos) {
 }
 
 void Finder::ipv6(std::size_t pos) {
-  if (pos < seen_.colons) return;
+  // Of a block first every "::" asks and then every chain of colons: the place goes back once a block.
+  if (pos >= seen_.colons_begin && pos < seen_.colons) return;
   const auto in = [](char c) { return is(c, kHex) || c == ':'; };
   std::size_t begin = pos, end = pos;
   while (begin > 0 && in(text_[begin - 1])) --begin;
   while (end < text_.size() && in(text_[end])) ++end;
+  seen_.colons_begin = begin;
   seen_.colons = end;
   const char previous = before(begin), next = at(end);
   if (alnum(previous) || previous == '_' || alnum(next) || next == '_' || (next == '.' && is(at(end + 1), kDigit))) return;

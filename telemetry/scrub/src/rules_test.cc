@@ -58,6 +58,29 @@ TEST(Masks, AddressesKeepTheirNetwork) {
   EXPECT_EQ(scrub(once), once);
 }
 
+// "::" is looked for before chains of colons: what it finds behind an address must not hide the address.
+TEST(Rules, AddressIsFoundBeforeADoubleColon) {
+  for (const std::string_view behind : {" std::string", " 2001:db8::7", "-::", " a::b c::d", " fe80::1 b:ced:ef:01:23:45:67:8"}) {
+    for (std::size_t before = 0; before < 70; ++before) {
+      for (const std::size_t between : {0, 1, 20, 60}) {
+        const std::string text = std::string(before, '.') + " 2001:db8:1:2:3:4:5:6" + std::string(between, '.') + std::string(behind);
+        for (const Engine engine : {Engine::kScalar, Engine::kAvx2, Engine::kAvx512}) {
+          if (!available(engine)) continue;
+          Hits hits;
+          find(text, hits, {}, engine);
+          settle(text, hits);
+          ASSERT_GE(hits.size(), 1u) << text;
+          ASSERT_EQ(hits.begin()->begin, before + 1) << text;
+          ASSERT_EQ(hits.begin()->end, before + 21) << text;
+        }
+        const std::string clean = scrub(text);
+        ASSERT_EQ(clean.find("3:4:5:6"), std::string::npos) << clean;
+        ASSERT_EQ(scrub(clean), clean);
+      }
+    }
+  }
+}
+
 TEST(Masks, FingerprintsFollowSecretTenantAndDay) {
   set_fingerprint_secret("0123456789abcdef");
   set_test_seconds(1'764'040'800);
