@@ -114,7 +114,11 @@ Result<SealFacts> read_facts(const json::Value& p) {
   f.worm_probe_sha256 = member("worm").str("probe_sha256");
   STELLA_TRY_VOID(read_time(member("retention"), "retain_until", f.retain_until));
   f.log_origin = member("log").str("origin");
-  if (member("log").find("size") != nullptr) f.log_size = static_cast<std::uint64_t>(member("log").integer("size"));
+  if (member("log").find("size") != nullptr) {
+    const std::int64_t size = member("log").integer("size", -1);
+    if (size < 0) return not_a_seal("log.size");
+    f.log_size = static_cast<std::uint64_t>(size);
+  }
   for (const auto& parent : p.items("parents")) {
     SealFacts::Parent one;
     one.bundle_id = STELLA_TRY(BundleId::parse(parent.str("bundle_id")));

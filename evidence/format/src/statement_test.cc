@@ -5,10 +5,34 @@
 #include "stella/base/encoding.h"
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/report.h"
+#include "stella/evidence/format/seal.h"
 #include "stella/testing/shared_data.h"
 
 namespace stella::evidence {
 namespace {
+
+TEST(Statement, ASealSaysHowLongTheLogWasOrNothing) {
+  SealFacts facts;
+  facts.bundle_id = BundleId::parse("0193f0a2-7d5c-7000-8000-00000000000a").value();
+  facts.tenant_id = TenantId::parse("acme").value();
+  facts.case_id = CaseId::parse("CASE-1").value();
+  facts.kind = "eval";
+  facts.resource_id = "0193f0a2-7d5c-7000-8000-00000000000b";
+  facts.log_origin = "log.example/acme";
+  facts.log_size = 7;
+  const std::string text = make_seal(facts, {.size = 1, .root = crypto::sha256("x")}, {}).value();
+  EXPECT_EQ(parse_seal(text)->facts.log_size, 7u);
+  const std::string member = R"("size":7)";
+  const std::size_t at = text.find(member);
+  ASSERT_NE(at, std::string::npos);
+  for (const char* other : {"-1", "7.5", "\"7\"", "null", "{}"}) {
+    std::string changed = text;
+    changed.replace(at, member.size(), std::string(R"("size":)") + other);
+    const auto seal = parse_seal(changed);
+    ASSERT_FALSE(seal.has_value()) << other;
+    EXPECT_EQ(seal.error().field("field"), "log.size") << other;
+  }
+}
 
 TEST(Statement, PublishedCases) {
   const auto path = STELLA_SHARED_OR_SKIP("vectors/in-toto/cases.json");
