@@ -141,7 +141,7 @@ void check_consistency(const VerifyOptions& options, const std::optional<timelin
   out = {.outcome = Outcome::kPass, .reason = "the log of size " + std::to_string(to.size) + " continues that of size " + std::to_string(from.size), .trust_input = source};
 }
 
-void check_custody(const LogPart& tenant, const LogPart& kb, const DimensionVerdict& inclusion, DimensionVerdict& out) {
+void check_custody(const Contents& contents, const LogPart& tenant, const LogPart& kb, const DimensionVerdict& inclusion, DimensionVerdict& out) {
   for (const LogPart* part : {&tenant, &kb}) {
     if (part->problem.empty()) continue;
     out = {.outcome = Outcome::kFail, .reason = part->problem, .trust_input = {}};
@@ -150,6 +150,13 @@ void check_custody(const LogPart& tenant, const LogPart& kb, const DimensionVerd
   // What the tenant took from the knowledge base was there before.
   std::vector<CustodyEvent> events = kb.events;
   events.insert(events.end(), tenant.events.begin(), tenant.events.end());
+  const auto fail = [&](std::string reason) { out = {.outcome = Outcome::kFail, .reason = std::move(reason), .trust_input = {}}; };
+  // The seal does not cover the lists: the events, by their digests, do. One that no event names is nobody's.
+  const auto named = custody_lists(events);
+  for (const auto& [path, bytes] : contents.kept)
+    if (is_custody_list_path(path) && std::none_of(named.begin(), named.end(), [&, p = &path](const Sha256& d) { return custody_list_path(d) == *p; })) return fail("no event names " + path);
+  const auto expanded = expand_custody_lists(events, [&](const Sha256& list) { return contents.bytes(custody_list_path(list)); });
+  if (!expanded) return fail(std::string(expanded.error().message()) + ": " + std::string(expanded.error().field("path")));
   const Custody custody = walk_custody(events);
   if (!custody.broken.empty()) {
     const CustodyLink& first = custody.broken.front();
@@ -172,7 +179,7 @@ void check_log(const Contents& contents, const VerifyOptions& options, Verdict& 
   auto& inclusion = verdict.of(Dimension::kInclusion);
   check_inclusion(contents, options, tenant, kb, verdict, inclusion);
   check_consistency(options, tenant.checkpoint, verdict.of(Dimension::kConsistency));
-  check_custody(tenant, kb, inclusion, verdict.of(Dimension::kCustody));
+  check_custody(contents, tenant, kb, inclusion, verdict.of(Dimension::kCustody));
 }
 
 }  // namespace stella::evidence

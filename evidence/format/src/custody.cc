@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "stella/base/limits.h"
+#include "stella/crypto/digest.h"
 
 namespace stella::evidence {
 namespace {
@@ -13,9 +14,11 @@ namespace {
 // What is received or written by people, and what a feed gave.
 constexpr std::string_view kOrigins[] = {"source.fetched", "sbom.received", "policy.published"};
 
-Result<std::vector<std::pair<std::string, Sha256>>> parse_objects(const json::Value& details, std::string_view member) {
-  std::vector<std::pair<std::string, Sha256>> out;
-  for (const auto& object : details.items(member)) {
+using Objects = std::vector<std::pair<std::string, Sha256>>;
+
+Result<Objects> parse_objects(const json::Array& objects, std::string_view member) {
+  Objects out;
+  for (const auto& object : objects) {
     const auto digest = Sha256::parse(object.str("sha256"));
     if (!digest) return Error(base_errors::kMalformed, "an object of an event has no digest").with("field", std::string(member)).with("expected", "sha256 in hex");
     out.emplace_back(std::string(object.str("name")), *digest);
@@ -23,13 +26,72 @@ Result<std::vector<std::pair<std::string, Sha256>>> parse_objects(const json::Va
   return out;
 }
 
-json::Value objects_json(const std::vector<std::pair<std::string, Sha256>>& objects) {
+json::Value objects_json(const Objects& objects) {
   json::Array out;
   for (const auto& [name, digest] : objects) out.push_back(json::Value::object({{"name", name}, {"sha256", digest.hex()}}));
   return out;
 }
 
+constexpr std::string_view kListName = "list:", kListPath = "custody/list-", kListEnd = ".json";
+
+bool is_list(std::string_view name) {
+  return name.size() > kListName.size() && name.starts_with(kListName) && name.find_first_not_of("0123456789", kListName.size()) == std::string_view::npos;
+}
+
+Result<Objects> parse_list(const std::string& name, const Sha256& digest, std::string_view text) {
+  const std::string path = custody_list_path(digest);
+  if (crypto::sha256(text) != digest) return Error(base_errors::kInvalid, "a list of custody is not what the event names").with("path", path);
+  const json::Value list = STELLA_TRY(json::parse(text));
+  if (!list.is_array() || std::string(kListName) + std::to_string(list.as_array().size()) != name)
+    return Error(base_errors::kMalformed, "a list of custody has another length than the event says").with("path", path).with("expected", name);
+  return parse_objects(list.as_array(), path);
+}
+
 }  // namespace
+
+std::string custody_list_path(const Sha256& list) { return std::string(kListPath) + list.hex() + std::string(kListEnd); }
+
+bool is_custody_list_path(std::string_view path) {
+  if (!path.starts_with(kListPath) || !path.ends_with(kListEnd) || path.size() != kListPath.size() + 2 * Sha256::kSize + kListEnd.size()) return false;
+  return Sha256::parse(path.substr(kListPath.size(), 2 * Sha256::kSize)).has_value();
+}
+
+std::vector<Sha256> custody_lists(std::span<const CustodyEvent> events) {
+  std::vector<Sha256> out;
+  std::unordered_set<Sha256> seen;
+  for (const CustodyEvent& event : events) {
+    if (event.outputs.empty()) continue;
+    for (const Objects* objects : {&event.inputs, &event.outputs})
+      for (const auto& [name, digest] : *objects)
+        if (is_list(name) && seen.insert(digest).second) out.push_back(digest);
+  }
+  return out;
+}
+
+Result<void> expand_custody_lists(std::span<CustodyEvent> events, const std::function<std::string_view(const Sha256&)>& find) {
+  std::unordered_map<Sha256, Objects> known;
+  std::size_t listed = 0;
+  for (CustodyEvent& event : events) {
+    if (event.outputs.empty()) continue;
+    for (Objects* objects : {&event.inputs, &event.outputs}) {
+      if (std::none_of(objects->begin(), objects->end(), [](const auto& o) { return is_list(o.first); })) continue;
+      Objects expanded;
+      for (auto& [name, digest] : *objects) {
+        const std::string_view text = is_list(name) ? find(digest) : std::string_view();
+        if (text.empty()) {
+          expanded.emplace_back(std::move(name), digest);
+          continue;
+        }
+        if (!known.contains(digest)) known[digest] = STELLA_TRY(parse_list(name, digest, text));
+        const Objects& entries = known[digest];
+        if ((listed += entries.size()) > kMaxListed) return Error(base_errors::kLimit, "the lists of custody name too many objects").with("limit", std::uint64_t{kMaxListed});
+        expanded.insert(expanded.end(), entries.begin(), entries.end());
+      }
+      *objects = std::move(expanded);
+    }
+  }
+  return {};
+}
 
 std::string_view custody_prefix(CustodyLog log) { return log == CustodyLog::kTenant ? "custody/" : "custody/kb-"; }
 
@@ -50,8 +112,8 @@ Result<CustodyEvent> parse_custody_event(std::string_view entry) {
   if (out.event_id.empty() || out.kind.empty()) return Error(base_errors::kMalformed, "not an event").with("field", std::string(out.event_id.empty() ? "event_id" : "kind"));
   const json::Value* details = doc.find("details");
   if (details == nullptr) return out;
-  out.inputs = STELLA_TRY(parse_objects(*details, "inputs"));
-  out.outputs = STELLA_TRY(parse_objects(*details, "outputs"));
+  out.inputs = STELLA_TRY(parse_objects(details->items("inputs"), "inputs"));
+  out.outputs = STELLA_TRY(parse_objects(details->items("outputs"), "outputs"));
   return out;
 }
 

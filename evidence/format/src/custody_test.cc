@@ -68,6 +68,59 @@ TEST(Custody, NamesProveNothingAndEffectsFollowCauses) {
   }
 }
 
+// 300 inputs in one digest: followed one by one where the list is there, refused where it is another.
+TEST(Custody, ListsAreFollowedEntryByEntry) {
+  std::vector<std::string> documents;
+  for (int i = 0; i < 300; ++i) documents.push_back("vex-" + std::to_string(i));
+  json::Array entries;
+  for (const auto& name : documents) entries.push_back(json::Value::object({{"name", name}, {"sha256", crypto::sha256(name).hex()}}));
+  const std::string list = json::dump(json::Value(entries));
+  const auto events_with = [&](const std::string& name, std::string_view text) {
+    std::vector<CustodyEvent> events{event("e0", "source.fetched", {}, documents), event("e1", "vex.reconciled", {}, {"vex"})};
+    events[1].inputs = {{name, crypto::sha256(text)}, {"vex-7", crypto::sha256("vex-7")}};
+    return events;
+  };
+  const auto give = [&](const Sha256&) { return std::string_view(list); };
+  auto events = events_with("list:300", list);
+  EXPECT_EQ(custody_lists(events), std::vector<Sha256>{crypto::sha256(list)});
+  EXPECT_EQ(walk_custody(events).broken.size(), 1u);
+  ASSERT_TRUE(expand_custody_lists(events, give).has_value());
+  const Custody custody = walk_custody(events);
+  EXPECT_EQ(custody.links.size(), 301u);
+  EXPECT_TRUE(custody.broken.empty());
+  // Without the list its link stays broken; one entry that nobody put out is found.
+  events = events_with("list:300", list);
+  ASSERT_TRUE(expand_custody_lists(events, [](const Sha256&) { return std::string_view(); }).has_value());
+  EXPECT_EQ(walk_custody(events).broken.at(0).name, "list:300");
+  events[0].outputs.erase(events[0].outputs.begin() + 200);
+  ASSERT_TRUE(expand_custody_lists(events, give).has_value());
+  ASSERT_EQ(walk_custody(events).broken.size(), 1u);
+  EXPECT_EQ(walk_custody(events).broken[0].name, "vex-200");
+  // Other bytes, another length, no list.
+  events = events_with("list:300", list + " ");
+  EXPECT_EQ(expand_custody_lists(events, give).error().code(), base_errors::kInvalid);
+  events = events_with("list:299", list);
+  EXPECT_EQ(expand_custody_lists(events, give).error().code(), base_errors::kMalformed);
+  for (const std::string text : {"{}", "no json", R"([{"name":"x"}])"}) {
+    events = events_with("list:1", text);
+    EXPECT_EQ(expand_custody_lists(events, [&](const Sha256&) { return std::string_view(text); }).error().code(), base_errors::kMalformed) << text;
+  }
+  // An object that is called so is no list, and announcements name none.
+  events = events_with("list:of things", list);
+  EXPECT_TRUE(custody_lists(events).empty());
+  events = events_with("list:300", list);
+  events[1].outputs.clear();
+  EXPECT_TRUE(custody_lists(events).empty());
+}
+
+TEST(Custody, ListsHaveTheirPlace) {
+  const std::string path = custody_list_path(crypto::sha256("x"));
+  EXPECT_EQ(path, "custody/list-" + crypto::sha256("x").hex() + ".json");
+  EXPECT_TRUE(is_custody_list_path(path));
+  for (const std::string bad : {"custody/list-.json", "custody/list-12.json", "custody/x.json"}) EXPECT_FALSE(is_custody_list_path(bad));
+  EXPECT_FALSE(is_custody_list_path("custody/list-" + std::string(64, 'g') + ".json"));
+}
+
 TEST(Custody, ReadsEntries) {
   const std::string digest = crypto::sha256("x").hex();
   const auto good = parse_custody_event(R"({"event_id":"a","kind":"k","tenant_id":"acme","details":{"inputs":[{"name":"n","sha256":")" + digest + R"("}]}})");

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "bundle_fixture.h"
+#include "stella/evidence/format/custody.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/timeline/log/checkpoint.h"
@@ -116,6 +117,43 @@ TEST_F(DimensionsTest, EveryAttackOnTheLogIsNamed) {
   refused("another log of our key's owner", Dimension::kInclusion, "trusted key", [&](Members& m) { enclose(m, {2, 5, 7}, entries_, log_key_, "log.example/other"); });
   refused("proofs of another size", Dimension::kInclusion, "another checkpoint", [&](Members& m) { m["custody/checkpoint"] = checkpoint_of({"a", "b"}, log_key_, kOrigin); });
   refused("another tenant's event", Dimension::kCustody, "another tenant", [&](Members& m) { m["custody/events.jsonl"] = event(0, "sbom.received", "", "sbom", "other") + "\n"; });
+}
+
+// What an event names by the digest of a list is followed through the enclosed list, here and by verify.sh.
+TEST_F(DimensionsTest, ListsOfCustodyAreFollowed) {
+  const auto object = [](std::string_view name) { return json::Value::object({{"name", name}, {"sha256", crypto::sha256(name).hex()}}); };
+  const auto bundle_with = [&](const json::Value& inputs) {
+    const std::string list = json::dump(inputs);
+    auto entries = entries_;
+    json::Value last = *json::parse(entries[7]);
+    const json::Value named = json::Value::object({{"name", "list:" + std::to_string(inputs.as_array().size())}, {"sha256", crypto::sha256(list).hex()}});
+    last.set("details", json::Value::object({{"inputs", json::Value::array({named})}, {"outputs", json::Value::array({object("decision")})}}));
+    entries[7] = json::canonical(last).value();
+    Members m = good_;
+    m[custody_list_path(crypto::sha256(list))] = list;
+    enclose(m, {2, 5, 7}, entries, log_key_, kOrigin);
+    return std::pair(m, custody_list_path(crypto::sha256(list)));
+  };
+  const auto [good, path_of_list] = bundle_with(json::Value::array({object("components"), object("sbom")}));
+  const Verdict pass = check(good, options());
+  for (const Dimension d : {Dimension::kIntegrity, Dimension::kInclusion, Dimension::kCustody}) EXPECT_EQ(pass.of(d).outcome, Outcome::kPass) << verdict_text(pass);
+  EXPECT_EQ(pass.of(Dimension::kCustody).reason, "3 steps, 3 links, none broken");
+  const auto refused = [&](Members m, std::string_view reason) {
+    fix_manifests(m);
+    const Verdict v = check(m, options());
+    EXPECT_EQ(v.of(Dimension::kCustody).outcome, Outcome::kFail) << reason;
+    EXPECT_NE(v.of(Dimension::kCustody).reason.find(reason), std::string::npos) << v.of(Dimension::kCustody).reason;
+  };
+  refused(bundle_with(json::Value::array({object("components"), object("invented")})).first, "nothing put out invented");
+  Members m = good;
+  m.erase(path_of_list);
+  refused(m, "nothing put out list:2");
+  m = good;
+  m[path_of_list] += " ";
+  refused(m, "not what the event names");
+  m = good;
+  m[custody_list_path(crypto::sha256("stray"))] = "stray";
+  refused(m, "no event names");
 }
 
 TEST_F(DimensionsTest, AKeptCheckpointTellsTwoHistoriesApart) {

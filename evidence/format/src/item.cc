@@ -7,6 +7,7 @@
 #include "stella/base/json.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/kdf.h"
+#include "stella/evidence/format/custody.h"
 #include "stella/evidence/format/tar.h"
 
 namespace stella::evidence {
@@ -103,6 +104,7 @@ bool is_envelope_path(std::string_view path) {
   if (!is_archive_path(path)) return false;
   if (std::find(std::begin(kFixed), std::end(kFixed), path) != std::end(kFixed)) return true;
   return is_one_of_folder(path, "attest/", ".json") || is_one_of_folder(path, "time/", ".tsr") || is_one_of_folder(path, "custody/", ".tlog-proof") ||
+         is_custody_list_path(path) ||
          is_one_of_folder(path, "redaction/", ".dsse.json") || is_one_of_folder(path, "trust-hints/", "");
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,6 +32,19 @@ enum class CustodyLog : std::uint8_t { kTenant, kKnowledgeBase };
 std::string_view custody_prefix(CustodyLog log);
 // Where the proof for event `number` of that log's events.jsonl is.
 std::string custody_proof_path(CustodyLog log, std::size_t number);
+
+// An event has room for a number of digests; more of them travel as one, named "list:<how many>": that of the compact JSON
+// [{"name","sha256"},…]. The bundle encloses the list, so that the walk can follow each entry.
+// Where the list of that digest is in a bundle: "custody/list-<hex>.json".
+std::string custody_list_path(const Sha256& list);
+bool is_custody_list_path(std::string_view path);
+// The lists that events with outputs name (the others take no part in the walk), each once.
+std::vector<Sha256> custody_lists(std::span<const CustodyEvent> events);
+// Puts the entries of those lists in their place. `find` gives a list's bytes, "" where there are none: then the one digest stays, and a link
+// to it is broken. kInvalid where the bytes have another digest, kMalformed where they are no list of that length, kLimit for more than
+// kMaxListed entries in all.
+Result<void> expand_custody_lists(std::span<CustodyEvent> events, const std::function<std::string_view(const Sha256&)>& find);
+inline constexpr std::size_t kMaxListed = 2'000'000;
 
 // Events that bring something in from outside: what they put out needs no producer, and what they take in is somebody else's.
 bool is_custody_origin(std::string_view kind);
