@@ -1,8 +1,11 @@
-// From traces to events, from missing producers to the knowledge base, from indexes to proofs.
+// From traces to events, from missing producers to the knowledge base, from indexes to proofs, from the digests of lists to the lists.
 #include "custody_record.h"
 
-#include <set>
+#include <algorithm>
 
+#include "stella/contracts/events.h"
+#include "stella/crypto/digest.h"
+#include "stella/services/jobs.h"
 #include "stella/tenancy/scope.h"
 
 namespace stella::evidence {
@@ -20,6 +23,10 @@ constexpr std::string_view kProducers =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
     " AND e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
     " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($2::text[])) ORDER BY l.log_index";
+// Jobs with more inputs or outputs than an event names one by one.
+constexpr std::string_view kJobsWithLists =
+    "SELECT job_id, inputs, coalesce(outputs, '[]') FROM jobs WHERE tenant_id = $1 AND trace_id = ANY($2::text[])"
+    " AND (jsonb_array_length(inputs) > $3::int OR jsonb_array_length(coalesce(outputs, '[]')) > $3::int)";
 constexpr int kDepth = 8;  // batch, ingest: two steps today
 
 Result<std::vector<CustodyEvent>> parse(std::string_view events) {
@@ -32,7 +39,61 @@ Result<std::vector<CustodyEvent>> parse(std::string_view events) {
   return out;
 }
 
+// The list as jobs::digest_list() takes its digest.
+template <class Ref>
+std::string list_of(const std::vector<Ref>& refs) {
+  json::Array out;
+  for (const Ref& ref : refs) out.push_back(json::Value::object({{"name", ref.name}, {"sha256", ref.sha256.hex()}}));
+  return json::dump(json::Value(std::move(out)));
+}
+
 }  // namespace
+
+// A list is no object of the store: it is made again from the job's row, and only the digest in the event says that it is the same.
+Result<void> CustodyRecord::find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named) {
+  const auto missing = [&](const Sha256& d) { return !lists_.contains(d); };
+  if (std::none_of(named.begin(), named.end(), missing)) return {};
+  std::vector<std::string> traces;
+  std::map<std::string, std::set<Sha256>, std::less<>> made;  // by job: what was made for it, which its "scheduled" puts out and does not take in
+  for (std::string_view text = part.events; !text.empty();) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view entry = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (entry.find("\"list:") == std::string_view::npos) continue;
+    const json::Value event = STELLA_TRY(json::parse(entry));
+    std::string trace(event.str("trace_id"));
+    if (!trace.empty() && asked_.emplace(part.tenant.str(), trace).second) traces.push_back(std::move(trace));
+    const json::Value* details = event.find("details");
+    if (details == nullptr || event.str("kind") != contracts::events::kJobScheduled) continue;
+    for (const json::Value& output : details->items("outputs"))
+      if (const auto digest = Sha256::parse(output.str("sha256"))) made[std::string(details->str("job_id"))].insert(*digest);
+  }
+  if (traces.empty()) return {};
+  const auto rows = STELLA_TRY(tx.query(kJobsWithLists, {part.tenant, pg::Param::text_array(traces), static_cast<std::int64_t>(jobs::kDigestsPerEvent)}));
+  for (int i = 0; i < rows.size(); ++i) {
+    const auto inputs = STELLA_TRY(jobs::inputs_from_json(rows.text(i, 1)));
+    const auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(i, 2)));
+    std::vector<jobs::InputRef> taken = inputs;
+    if (const auto found = made.find(rows.text(i, 0)); found != made.end()) std::erase_if(taken, [&](const jobs::InputRef& ref) { return found->second.contains(ref.sha256); });
+    for (const std::string& list : {list_of(inputs), list_of(outputs), list_of(taken)}) {
+      const Sha256 digest = crypto::sha256(list);
+      if (std::find(named.begin(), named.end(), digest) != named.end()) lists_.emplace(digest, list);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<CustodyEvent>> CustodyRecord::events_of(pg::SystemTx<pg::LockerRole>& tx, const Part& part) {
+  auto events = STELLA_TRY(parse(part.events));
+  STELLA_TRY_VOID(find_lists(tx, part, custody_lists(events)));
+  const auto expanded = expand_custody_lists(events, [&](const Sha256& digest) {
+    const auto found = lists_.find(digest);
+    return found == lists_.end() ? std::string_view() : std::string_view(found->second);
+  });
+  // Too many entries to follow: the bundle is sealed all the same, and its verdict says so.
+  if (!expanded) return parse(part.events);
+  return events;
+}
 
 void CustodyRecord::Part::add(const pg::Rows& rows) {
   events.clear();
@@ -51,26 +112,30 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
   auto& kb = out.knowledge_base_;
   kb.log = CustodyLog::kKnowledgeBase;
   kb.tenant = STELLA_TRY(TenantId::parse(kPlatformTenant));
-  if (tenant == kb.tenant) return out;  // its own log has them
+  if (tenant == kb.tenant) {  // its own log has them
+    const auto events = STELLA_TRY(out.events_of(tx, out.tenant_));  // for the lists that they name
+    static_cast<void>(events);
+    return out;
+  }
   // What the traces took in, the tenant itself may have received before; what it did not is the knowledge base's.
   std::set<std::string> wanted;
   for (int depth = 0; depth < kDepth; ++depth) {
     const std::size_t asked = wanted.size();
-    const auto events = STELLA_TRY(parse(out.tenant_.events));
+    const auto events = STELLA_TRY(out.events_of(tx, out.tenant_));
     for (const CustodyLink& broken : walk_custody(events).broken) wanted.insert(broken.sha256.hex());
     if (wanted.size() == asked) break;
     const std::vector<std::string> digests(wanted.begin(), wanted.end());
     out.tenant_.add(STELLA_TRY(tx.query(kOfTracesAndProducers, {tenant, pg::Param::text_array(traces), pg::Param::text_array(digests)})));
   }
   wanted.clear();
-  const auto events = STELLA_TRY(parse(out.tenant_.events));
+  const auto events = STELLA_TRY(out.events_of(tx, out.tenant_));
   for (const CustodyLink& broken : walk_custody(events).broken) wanted.insert(broken.sha256.hex());
   // What those events took in has producers of its own, up to what a feed gave.
   for (int depth = 0, asked = 0; depth < kDepth && static_cast<int>(wanted.size()) > asked; ++depth) {
     asked = static_cast<int>(wanted.size());
     const std::vector<std::string> digests(wanted.begin(), wanted.end());
     kb.add(STELLA_TRY(tx.query(kProducers, {kb.tenant, pg::Param::text_array(digests)})));
-    const auto producers = STELLA_TRY(parse(kb.events));
+    const auto producers = STELLA_TRY(out.events_of(tx, kb));
     for (const CustodyLink& broken : walk_custody(producers).broken) wanted.insert(broken.sha256.hex());
   }
   kb.head = STELLA_TRY(timeline::signed_head(tx, kb.tenant));
@@ -89,6 +154,7 @@ Result<void> CustodyRecord::enclose(pg::SystemTx<pg::LockerRole>& tx, objects::S
     input.facts.log_origin = tenant_.head.origin;
     input.facts.log_size = tenant_.head.size;
   }
+  for (const auto& [digest, list] : lists_) input.extra_files.emplace_back(custody_list_path(digest), list);
   for (const Part* part : {&tenant_, &knowledge_base_}) {
     if (part->indexes.empty()) continue;
     const std::string prefix(custody_prefix(part->log));

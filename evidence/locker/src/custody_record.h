@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,9 @@ class CustodyRecord {
   Result<void> want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const;
   // Events, checkpoints and a proof for each event; origin and size of the tenant's log into the seal. Needs covered().
   Result<void> enclose(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, SealInput& input);
+  // The lists that the enclosed events name by their digests, by those.
+  const std::map<Sha256, std::string>& lists() const { return lists_; }
+  const std::string& tenant_events() const { return tenant_.events; }  // a line each
 
  private:
   friend Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces);
@@ -33,7 +38,12 @@ class CustodyRecord {
     bool covered() const { return indexes.empty() || head.size > indexes.back(); }
     void add(const pg::Rows& rows);
   };
+  // The events of a part with the lists that they name expanded.
+  Result<std::vector<CustodyEvent>> events_of(pg::SystemTx<pg::LockerRole>& tx, const Part& part);
+  Result<void> find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named);
   Part tenant_, knowledge_base_;
+  std::map<Sha256, std::string> lists_;
+  std::set<std::pair<std::string, std::string>> asked_;  // tenant and trace whose jobs were looked at for lists
 };
 
 Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces);

@@ -14,9 +14,11 @@
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/seal.h"
 #include "stella/services/export.h"
+#include "stella/services/jobs.h"
 #include "stella/services/ledger.h"
 #include "stella/testing/job_runner.h"
 #include "stella/testing/postgres.h"
+#include "custody_record.h"
 #include "test_time_authority.h"
 
 namespace stella::evidence {
@@ -289,6 +291,46 @@ TEST_F(Locking, ARequestIsMadeOnceUntilAskedAgain) {
   EXPECT_NE(again, id);
   EXPECT_EQ(db_.sql("SELECT count(DISTINCT root_hash) FROM evidence_bundles WHERE case_id = 'CASE-1'"), "1");
   EXPECT_EQ(column(again, "request_no"), "2");
+}
+
+// A job with 300 inputs: its events name one digest, and the record holds the list behind it, so that custody follows every document.
+TEST_F(Locking, ListsThatEventsNameAreInTheRecord) {
+  const std::string trace_id = TraceId::generate().hex(), job = JobId::generate().str();
+  std::vector<jobs::InputRef> documents, inputs;
+  for (int i = 0; i < 300; ++i) documents.push_back({"vex-" + std::to_string(i) + ".json", crypto::sha256("document " + std::to_string(i)), acme_});
+  inputs = documents;
+  const jobs::InputRef set{"active.bin", crypto::sha256("active"), acme_};
+  inputs.push_back(set);
+  db_.sql("INSERT INTO jobs (tenant_id, job_id, kind, state, engine_version, params, inputs, outputs, idempotency_sha256, requested_by, traceparent, trace_id) VALUES ('acme', '" + job +
+          "', 'vex.reconcile', 'finished', '1', '{}', '" + json::dump(jobs::to_json(inputs)) + "', '[]', '', 'user:x', '', '" + trace_id + "')");
+  int index = 0;
+  const auto log = [&](std::string_view kind, json::Value details) {
+    details.set("job_id", job);
+    const std::string id = EventId::generate().str(), entry = json::canonical(json::Value::object({{"event_id", id}, {"kind", kind}, {"tenant_id", "acme"}, {"trace_id", trace_id}, {"details", details}})).value();
+    db_.sql("INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) VALUES ('acme', " + std::to_string(index++) + ", '" + id + "', convert_to('" + entry + "', 'UTF8'))");
+    db_.sql("INSERT INTO timeline_events (event_id, ts, tenant_id, kind, actor, resource_type, resource_id, trace_id, digest, details_jsonb) VALUES ('" + id + "', now(), 'acme', '" + std::string(kind) +
+            "', 'user:x', 'job', '" + job + "', '" + trace_id + "', '', '" + json::dump(details) + "')");
+  };
+  for (int part = 0; part < 2; ++part)
+    log("source.fetched", json::Value::object({{"outputs", jobs::digest_list(std::vector<jobs::InputRef>(documents.begin() + part * 150, documents.begin() + (part + 1) * 150))}}));
+  log("job.scheduled", json::Value::object({{"inputs", jobs::digest_list(documents)}, {"outputs", jobs::digest_list(std::vector<jobs::InputRef>{set})}}));
+  log("vex.reconciled", json::Value::object({{"inputs", jobs::digest_list(inputs)}, {"outputs", jobs::digest_list(std::vector<jobs::InputRef>{{"vex.ndjson", crypto::sha256("vex"), acme_}})}}));
+
+  auto t = std::move(pg::SystemTx<pg::LockerRole>::open(locker_pool_).value());
+  const auto record = collect_custody(t, acme_, {trace_id});
+  ASSERT_TRUE(record.has_value()) << record.error().describe();
+  ASSERT_EQ(record->lists().size(), 2u);  // with and without the set that was made for the job
+  for (const auto& [digest, list] : record->lists()) EXPECT_EQ(crypto::sha256(list), digest);
+  std::vector<CustodyEvent> events;
+  for (std::string_view text = record->tenant_events(); !text.empty(); text.remove_prefix(text.find('\n') + 1)) events.push_back(parse_custody_event(text.substr(0, text.find('\n'))).value());
+  EXPECT_EQ(walk_custody(events).broken.size(), 2u);  // what an event says alone
+  ASSERT_TRUE(expand_custody_lists(events, [&](const Sha256& list) { return std::string_view(record->lists().at(list)); }).has_value());
+  ASSERT_EQ(events.size(), 4u);
+  EXPECT_EQ(events[2].inputs.size(), 300u);
+  EXPECT_EQ(events[3].inputs.size(), 301u);
+  const Custody custody = walk_custody(events);
+  EXPECT_EQ(custody.links.size(), 601u);
+  EXPECT_TRUE(custody.broken.empty());
 }
 
 TEST_F(Locking, ACrashAfterStoringKeepsThatBundle) {

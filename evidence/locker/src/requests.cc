@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <map>
+
 #include "case_lock.h"
 #include "closure.h"
 #include "stella/contracts/errors.h"
@@ -249,6 +251,15 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
     if (!text) return Error(text.error());
     STELLA_TRY_VOID(add_events(*text, events));
   }
+  std::map<Sha256, std::string> lists;
+  for (const Sha256& list : custody_lists(events)) {
+    if (::lseek(file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
+    FileSource source(file.get());
+    auto text = read_bundle_member(source, custody_list_path(list), kCustodyBytes);
+    if (text) lists.emplace(list, std::move(*text));
+    else if (text.error().code() != base_errors::kNotFound) return Error(text.error());
+  }
+  STELLA_TRY_VOID(expand_custody_lists(events, [&](const Sha256& list) { return lists.contains(list) ? std::string_view(lists.at(list)) : std::string_view(); }));
   // What the public knowledge base holds under its digest is vouched for by it.
   const TenantId global = STELLA_TRY(TenantId::parse(kGlobalTenant));
   std::vector<Sha256> known;
