@@ -11,6 +11,7 @@
 namespace stella::telemetry::detail {
 
 constinit thread_local Producer* t_producer = nullptr;
+constinit thread_local std::uint32_t t_quiet_generation = 0;
 
 namespace {
 
@@ -22,6 +23,7 @@ void once_per_process() {
   // Runs after the destructors of thread_local objects, so that they may still log; what logs later makes a new one, which goes the same way.
   pthread_key_create(&g_key, [](void* p) {
     t_producer = nullptr;
+    t_quiet_generation = 0;
     delete static_cast<Producer*>(p);
   });
   // Equal ids in parent and child would mix two traces.

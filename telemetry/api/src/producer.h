@@ -14,6 +14,7 @@
 #include "span_buffer.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/record.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::telemetry::detail {
 
@@ -47,6 +48,7 @@ struct Producer {
   void changed() {
     stale = true;
     tail_generation = 0;
+    t_quiet_generation = 0;
   }
   SpanBuffer* take_buffer();
   void give_buffer(SpanBuffer* buffer);

@@ -1,12 +1,12 @@
 // The policy in force, as spans read it.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <string_view>
 
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/sampler.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::telemetry::detail {
 
@@ -20,7 +20,6 @@ struct SamplingTable {
 };
 // Never null.
 const SamplingTable& sampling_table() noexcept;
-extern std::atomic<std::uint32_t> g_sampling_generation;  // begins with 1; changes with the table
 
 // Sets flags, threshold, reason and tracestate of a trace that begins here.
 void decide(Context& context);

@@ -284,24 +284,36 @@ void ManualSpan::end() {
   finish(detail::producer(), context_, false);
 }
 
-Span::Span(SpanName name, SpanKind kind, std::initializer_list<Field> fields) : SpanCore(name, kind) {
+void Span::begin_quiet() noexcept {
+  detail::Producer& p = *detail::t_producer;  // who found out that it is quiet
+  ambient_ = p.context;
+  saved_span_ = ambient_->span_id;
+  saved_parent_ = ambient_->parent_span_id;
+  ambient_->parent_span_id = saved_span_;
+  ambient_->span_id = p.random.span_id();
+}
+
+void Span::begin_ambient(const Field* fields, std::size_t count) {
   detail::Producer& p = detail::producer();
   Context& ambient = *p.context;
-  saved_trace_ = ambient.trace_id;
+  ambient_ = &ambient;
   saved_span_ = ambient.span_id;
   saved_parent_ = ambient.parent_span_id;
   saved_flags_ = ambient.flags;
   begin(p, ambient);
-  if (buffer_ != nullptr) {
-    const std::string_view prefix = name_.prefix(), text = name_.text();
-    buffer_->active = {t_innermost, prefix.data(), text.data(), static_cast<std::uint16_t>(prefix.size()), static_cast<std::uint16_t>(text.size()),
-                       buffer_->start_ns, ambient.trace_id.bytes(), ambient.span_id.bytes()};
-    t_innermost = &buffer_->active;
-    for (const Field& field : fields) set(field);
+  if (buffer_ == nullptr) {
+    // Holds for its children until the context, the policy or this trace is another one.
+    detail::t_quiet_generation = p.tail_generation;
+    return;
   }
+  const std::string_view prefix = name_.prefix(), text = name_.text();
+  buffer_->active = {t_innermost, prefix.data(), text.data(), static_cast<std::uint16_t>(prefix.size()), static_cast<std::uint16_t>(text.size()),
+                     buffer_->start_ns, ambient.trace_id.bytes(), ambient.span_id.bytes()};
+  t_innermost = &buffer_->active;
+  for (const Field* field = fields; field != fields + count; ++field) set(*field);
 }
 
-Span::~Span() {
+void Span::end_ambient() {
   detail::Producer& p = detail::producer();
   Context& ambient = *p.context;
   // What became known on the way (tenant, actor …) belongs to this span, too.
@@ -309,14 +321,15 @@ Span::~Span() {
     t_innermost = buffer_->active.outer;
     finish(p, ambient, true);
   }
-  ambient.trace_id = saved_trace_;
   ambient.span_id = saved_span_;
   ambient.parent_span_id = saved_parent_;
   if (local_root_) [[unlikely]] {
+    detail::t_quiet_generation = 0;
     ambient.remote = remote_parent_;
     ambient.flags = saved_flags_;
     ambient.keep = false;
     if (new_trace_) {
+      ambient.trace_id = TraceId();
       ambient.started_here = false;
       ambient.threshold = kSampleAll;
       ambient.sampling = SamplingReason::kHead;

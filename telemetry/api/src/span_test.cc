@@ -270,6 +270,115 @@ TEST_F(Spans, IdsDifferAfterAFork) {
   EXPECT_EQ(spans.size(), 16u);
 }
 
+// Spans of which is known that nobody records them take a shorter way: what they leave in the context must be the same.
+class QuietSpans : public Spans {
+ protected:
+  void SetUp() override {
+    Spans::SetUp();
+    set_sampling_rate(0);
+    set_tail_keep(false);
+  }
+  static Context continued(const char* traceparent) { return Context::continue_from(RemoteContext{*parse_traceparent(traceparent), ""}); }
+  static constexpr const char* kUnsampled = "00-12345678901234567890123456789012-1234567890123456-00";
+  static constexpr const char* kSampled = "00-12345678901234567890123456789012-1234567890123456-01";
+};
+
+TEST_F(QuietSpans, HaveIdsOfTheirOwnAndGiveThemBack) {
+  const ContextScope scope(continued(kUnsampled));
+  const Context& context = Context::current();
+  const Span server("server", SpanKind::kServer);
+  std::set<std::string> ids{context.span_id.hex()};
+  for (int i = 0; i < 3; ++i) {  // the first finds out, the others know
+    const SpanId outer = context.span_id, outer_parent = context.parent_span_id;
+    {
+      const Span child("child", SpanKind::kInternal, {f::count(i), f::reason("away")});
+      EXPECT_FALSE(child.recorded());
+      EXPECT_EQ(context.parent_span_id, outer);
+      EXPECT_TRUE(ids.insert(context.span_id.hex()).second);
+      const auto sent = parse_traceparent(context.traceparent());
+      ASSERT_TRUE(sent.has_value());
+      EXPECT_EQ(sent->span_id, context.span_id);
+      EXPECT_EQ(sent->trace_id.hex(), "12345678901234567890123456789012");
+      EXPECT_EQ(sent->flags & TraceParent::kSampled, 0);
+      const SpanId mine = context.span_id;
+      {
+        const Span grandchild("grandchild");
+        EXPECT_EQ(context.parent_span_id, mine);
+        EXPECT_TRUE(ids.insert(context.span_id.hex()).second);
+      }
+      EXPECT_EQ(context.span_id, mine);
+      EXPECT_EQ(context.parent_span_id, outer);
+    }
+    EXPECT_EQ(context.span_id, outer);
+    EXPECT_EQ(context.parent_span_id, outer_parent);
+  }
+  EXPECT_EQ(out.size(), 0u);
+}
+
+TEST_F(QuietSpans, EndWithTheirTrace) {
+  std::set<std::string> traces;
+  for (int i = 0; i < 3; ++i) {
+    {
+      Span root("root");
+      EXPECT_TRUE(traces.insert(Context::current().trace_id.hex()).second);
+      const Span child("child"), other("other");
+      EXPECT_FALSE(other.recorded());
+    }
+    EXPECT_TRUE(Context::current().trace_id.empty());
+    EXPECT_TRUE(Context::current().span_id.empty());
+    EXPECT_FALSE(Context::current().started_here);
+  }
+  const ContextScope scope(continued(kUnsampled));
+  for (int i = 0; i < 2; ++i) {
+    {
+      Span server("server", SpanKind::kServer);
+      const Span child("child"), other("other");
+      EXPECT_FALSE(Context::current().remote);
+    }
+    EXPECT_TRUE(Context::current().remote);
+    EXPECT_EQ(Context::current().span_id.hex(), "1234567890123456");
+  }
+  EXPECT_EQ(out.size(), 0u);
+}
+
+TEST_F(QuietSpans, AreRecordedAgainWhereContextOrPolicySaySo) {
+  const ContextScope scope(continued(kUnsampled));
+  Span server("server", SpanKind::kServer);
+  { const Span child("child"), other("other"); }
+  {
+    const ContextScope inner(continued(kSampled));
+    const Span sampled("sampled", SpanKind::kServer, {f::count(7)});
+    EXPECT_TRUE(sampled.recorded());
+  }
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(fields(out.last()), 1u);
+  { const Span child("child"), other("other"); }
+  EXPECT_EQ(out.size(), 1u);
+  set_tail_keep(true);
+  { const Span child("child", SpanKind::kInternal, {f::reason("away"), f::cached(true)}); }
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(fields(out.last()), 2u);
+  set_tail_keep(false);
+  set_route_tail_keep("/sboms/:id", {.tail_keep = true, .slow = std::nullopt});
+  { const Span child("child"), other("other"); }
+  EXPECT_EQ(out.size(), 2u);
+  Context::edit([](Context& c) { c.route = "/sboms/:id"; });
+  { const Span child("child"); }
+  EXPECT_EQ(out.size(), 3u);
+}
+
+// Its sampling follows the tenant that becomes known on the way.
+TEST_F(QuietSpans, AreRecordedOnceTheirTenantChoosesTheTrace) {
+  set_tenant_sampling("acme", 1.0);
+  Span root("root");
+  { const Span child("child"), other("other"); }
+  EXPECT_EQ(out.size(), 0u);
+  Context::edit([](Context& c) { c.tenant_id = *TenantId::parse("acme"); });
+  { const Span child("child"); }
+  EXPECT_EQ(out.size(), 1u);
+  Context::edit([](Context& c) { c.tenant_id = TenantId(); });
+}
+
 // Every open ancestor hears the wish: the answer of the outermost span passes it on.
 TEST(Keep, IsPassedOnUntilTheLocalRootEnds) {
   const ContextScope scope{Context()};

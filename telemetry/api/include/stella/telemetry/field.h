@@ -48,7 +48,7 @@ class Field {
 };
 
 namespace detail {
-// For generated code alone.
+// For generated code, and spans, alone.
 struct FieldMaker {
   static Field text(std::string_view key, std::uint8_t order, Field::Kind kind, std::string_view value) {
     Field f(key, order, kind);
@@ -72,6 +72,26 @@ struct FieldMaker {
   static Field error(std::string_view key, std::uint8_t order, const Error& value) {
     Field f(key, order, Field::Kind::kError);
     f.error_ = &value;
+    return f;
+  }
+  // The same field, member by member: where its kind is known to the compiler, the original needs no place in memory.
+  [[gnu::always_inline]] static Field again(const Field& other) {
+    Field f(other.key_, other.order_, other.kind_);
+    switch (other.kind_) {
+      case Field::Kind::kText:
+      case Field::Kind::kPath:
+      case Field::Kind::kPii:
+        f.text_ = other.text_;
+        f.text_size_ = other.text_size_;
+        break;
+      case Field::Kind::kInt:
+      case Field::Kind::kBool: f.integer_ = other.integer_; break;
+      case Field::Kind::kUuid:
+      case Field::Kind::kSha256:
+      case Field::Kind::kTraceId:
+      case Field::Kind::kSpanId: f.raw_ = other.raw_; break;
+      case Field::Kind::kError: f.error_ = other.error_; break;
+    }
     return f;
   }
 };

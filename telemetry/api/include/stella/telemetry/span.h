@@ -5,6 +5,8 @@
 //   if (!result) span.fail(result.error());
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -43,6 +45,11 @@ namespace detail {
 struct Producer;
 struct SpanBuffer;
 
+extern constinit std::atomic<std::uint32_t> g_sampling_generation;  // of the sampling policy; begins with 1, never 0
+// The policy's generation for which children of the ambient context's span are known not to be recorded; 0: not known.
+extern constinit thread_local std::uint32_t t_quiet_generation;
+inline bool quiet() { return t_quiet_generation == g_sampling_generation.load(std::memory_order_acquire); }
+
 // What both kinds of span share: the parts that are known at the beginning, and the buffer of those that are recorded.
 class SpanCore {
  public:
@@ -65,7 +72,7 @@ class SpanCore {
   bool wants_keep() const { return keep_ || status_ == 2; }
 
  protected:
-  SpanCore(SpanName name, SpanKind kind) : name_(name), kind_(kind) {}
+  SpanCore(const SpanName& name, SpanKind kind) : name_(name), kind_(kind) {}
   // Makes `context` that of this span and decides whether it is recorded.
   void begin(Producer& producer, Context& context);
   // Lays out the record and pushes it. `ambient`: `context` is the thread's own.
@@ -120,11 +127,27 @@ class ManualSpan : private detail::SpanCore {
 };
 
 // Child of the ambient context, and ambient itself until it goes. Lives and dies on one thread, in nesting order.
-// Beginning and end copy no text; of a trace that nobody records they cost a few ns.
+// Beginning and end copy no text; of a trace that nobody records they cost a few ns, and its fields are not even laid out.
 class Span : private detail::SpanCore {
  public:
-  explicit Span(SpanName name, SpanKind kind = SpanKind::kInternal, std::initializer_list<Field> fields = {});
-  ~Span();
+  [[gnu::always_inline]] explicit Span(const SpanName& name, SpanKind kind = SpanKind::kInternal) : SpanCore(name, kind) {
+    if (detail::quiet()) begin_quiet();
+    else begin_ambient(nullptr, 0);
+  }
+  // Fields in braces. Inline, and the fields made again where they are needed: so the compiler leaves them out of the quiet path.
+  template <std::size_t N>
+  [[gnu::always_inline]] explicit Span(const SpanName& name, SpanKind kind, const Field (&fields)[N]) : SpanCore(name, kind) {
+    if (detail::quiet()) begin_quiet();
+    else begin_with(fields, std::make_index_sequence<N>());
+  }
+  [[gnu::always_inline]] ~Span() {
+    if (buffer_ != nullptr || local_root_) {
+      end_ambient();
+    } else {
+      ambient_->span_id = saved_span_;
+      ambient_->parent_span_id = saved_parent_;
+    }
+  }
   Span(const Span&) = delete;
   Span& operator=(const Span&) = delete;
 
@@ -140,9 +163,18 @@ class Span : private detail::SpanCore {
   using SpanCore::recorded;
 
  private:
-  TraceId saved_trace_;
+  template <std::size_t N, std::size_t... I>
+  [[gnu::always_inline]] void begin_with(const Field (&fields)[N], std::index_sequence<I...>) {
+    const Field again[N] = {detail::FieldMaker::again(fields[I])...};
+    begin_ambient(again, N);
+  }
+  void begin_quiet() noexcept;  // ids alone
+  void begin_ambient(const Field* fields, std::size_t count);
+  void end_ambient();
+
+  Context* ambient_;
   SpanId saved_span_, saved_parent_;
-  std::uint8_t saved_flags_;
+  std::uint8_t saved_flags_ = 0;
 };
 
 }  // namespace stella::telemetry
