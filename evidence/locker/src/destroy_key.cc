@@ -7,7 +7,6 @@
 #include "stella/evidence/locker/holds.h"
 #include "stella/telemetry/log.h"
 #include "stella/tenancy/contents.h"
-#include "stella/timeline/log_reader.h"
 
 namespace stella::evidence {
 namespace {
@@ -18,15 +17,7 @@ constexpr std::string_view kPendingKey =
     "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0) FROM key_dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id "
     "WHERE d.tenant_id = $1 AND d.state IN ('planned', 'destroying')";
 
-timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) {
-  timeline::Event out;
-  out.kind = kind;
-  out.actor = "system:locker";
-  out.resource_type = "tenant";
-  out.resource_id = tenant.str();
-  out.details = std::move(details);
-  return out;
-}
+timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) { return keeper_event(kind, "tenant", tenant.str(), std::move(details)); }
 
 Error no_key() { return Error(base_errors::kNotFound, "the tenant has no key that could be destroyed"); }
 
@@ -86,13 +77,7 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
   const auto planned = STELLA_TRY(tx.query(kPendingKey, {tenant}));
   if (planned.empty()) return Error(base_errors::kNotFound, "no destruction of this key is planned");
   if (!options_.tenant_keys) return Error(contracts::errors::kUnavailable, "this process does not have the tenants' keys").with("part", std::string("keys"));
-  if (planned.is_null(0, 2)) return Disposition{Disposition::kWaiting, ""};  // the indexer has not reached it
-  const std::uint64_t covered = static_cast<std::uint64_t>(planned.integer(0, 2)) + 1;
-  if (static_cast<std::uint64_t>(planned.integer(0, 3)) < covered) {
-    STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, covered));
-    STELLA_TRY_VOID(tx.commit());
-    return Disposition{Disposition::kWaiting, ""};
-  }
+  if (!STELLA_TRY(plan_is_covered(tx, tenant, planned))) return Disposition{Disposition::kWaiting, ""};
   const std::string id(planned.text(0, 0)), key = object_key::wrapping_key_id(tenant);
   const bool begun = planned.text(0, 1) == "destroying";
   const bool there = STELLA_TRY(has_key(*options_.tenant_keys, key));

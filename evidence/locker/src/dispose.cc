@@ -44,6 +44,15 @@ bool missing(const Error& error) { return error.code() == base_errors::kNotFound
 
 }  // namespace
 
+Result<bool> plan_is_covered(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const pg::Rows& planned) {
+  if (planned.is_null(0, 2)) return false;  // the indexer has not reached it
+  const std::uint64_t covered = static_cast<std::uint64_t>(planned.integer(0, 2)) + 1;
+  if (static_cast<std::uint64_t>(planned.integer(0, 3)) >= covered) return true;
+  STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, covered));
+  STELLA_TRY_VOID(tx.commit());
+  return false;
+}
+
 Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenant, const BundleId& bundle) {
   const auto which = STELLA_TRY(tx.query("SELECT case_id FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
   if (which.empty()) return std::optional<Doomed>();
@@ -109,13 +118,7 @@ Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bund
   auto tx = STELLA_TRY(Tx::open(pool_));
   const auto planned = STELLA_TRY(tx.query(kCovered, {tenant, bundle}));
   if (planned.empty()) return Error(base_errors::kNotFound, "no deletion of this bundle is planned");
-  if (planned.is_null(0, 2)) return Disposition{Disposition::kWaiting, ""};  // the indexer has not reached it
-  const std::uint64_t covered = static_cast<std::uint64_t>(planned.integer(0, 2)) + 1;
-  if (static_cast<std::uint64_t>(planned.integer(0, 3)) < covered) {
-    STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, covered));
-    STELLA_TRY_VOID(tx.commit());
-    return Disposition{Disposition::kWaiting, ""};
-  }
+  if (!STELLA_TRY(plan_is_covered(tx, tenant, planned))) return Disposition{Disposition::kWaiting, ""};
   const std::string id(planned.text(0, 0));
   const bool begun = planned.text(0, 1) == "deleting";
   auto found = STELLA_TRY(look(tx, tenant, bundle));

@@ -1,4 +1,5 @@
 // The keeper's rounds: the clock first, then retention, the store's locks, and deletions.
+#include "doomed.h"
 #include "stella/evidence/locker/keeper.h"
 
 #include <time.h>
@@ -113,12 +114,7 @@ Result<void> Keeper::believe_clock() {
       STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET seen = CASE WHEN $2 THEN $1 ELSE greatest(seen, $1) END, frozen_reason = '', checked = coalesce($3, checked)", {now, vouched, vouched ? checked : std::nullopt}));
   } else if (before != reason) {
     STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET frozen_reason = $1", {reason}));
-    timeline::Event event;
-    event.kind = contracts::events::kDispositionFrozen;
-    event.actor = "system:locker";
-    event.resource_type = "tenant";
-    event.resource_id = std::string(kPlatformTenant);
-    event.details = json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}});
+    auto event = keeper_event(contracts::events::kDispositionFrozen, "tenant", std::string(kPlatformTenant), json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}}));
     const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
     STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
     kLog.warn("no evidence is deleted until the clock is right again, or evidence.clock_checked says when a person found it right");
