@@ -109,6 +109,18 @@ def sealed(c, evaluation, case):
     return made["bundle_id"]
 
 
+def decided(c):
+    """Advisories, a policy, the sample SBOM and its evaluation: the id of that, and the SBOM's bytes."""
+    c.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"})
+    with open(SAMPLES + "/policy.yaml", "rb") as f:
+        policy = c.post("/policies", f.read())["policy_version"]
+    assert c.post(f"/policies/{policy}/activate").status == 200
+    with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
+        document = f.read()
+    sbom = c.post("/sboms?wait=60", document)["sbom_id"]
+    return c.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"], document
+
+
 def main():
     report = Report("keys")
     with tempfile.TemporaryDirectory(prefix="stella-tsa-") as tsa_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home:
@@ -117,13 +129,7 @@ def main():
         os.chmod(tsa_dir, 0o755)
         with Platform(settings={"time.authorities": f"local={tsa.url}", "time.roots": roots, "time.required": "1"}) as p:
             c = p.client("admin")
-            c.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"})
-            with open(SAMPLES + "/policy.yaml", "rb") as f:
-                policy = c.post("/policies", f.read())["policy_version"]
-            assert c.post(f"/policies/{policy}/activate").status == 200
-            with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
-                sbom = c.post("/sboms?wait=60", f.read())["sbom_id"]
-            evaluation = c.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"]
+            evaluation, _ = decided(c)
             auditor = Auditor(p, home)
             first_key = auditor.login()["evidence_keys"][0]["key_id"]
 

@@ -13,11 +13,10 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), os.path.join(HERE, "..", "attest"), HERE]
-from client import tar_of  # noqa: E402
 from judges import cosign_program  # noqa: E402
-from keys_test import Auditor, sealed  # noqa: E402
+from keys_test import Auditor, decided, sealed  # noqa: E402
 from report import Report  # noqa: E402
-from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+from stella_platform import Platform, binary  # noqa: E402
 
 MODULES = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"]
 PIN = "73914682"
@@ -114,13 +113,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="stella-token-") as token_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home, Platform() as p:
         token = Token(token_dir, module)
         c = p.client("admin")
-        c.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"})
-        with open(SAMPLES + "/policy.yaml", "rb") as f:
-            policy = c.post("/policies", f.read())["policy_version"]
-        assert c.post(f"/policies/{policy}/activate").status == 200
-        with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
-            document = f.read()
-        evaluation = c.post("/evaluations?wait=60", {"sbom_id": c.post("/sboms?wait=60", document)["sbom_id"]})["evaluation_id"]
+        evaluation, document = decided(c)
         auditor = Auditor(p, home)
         first_key = auditor.login()["evidence_keys"][0]["key_id"]
 
