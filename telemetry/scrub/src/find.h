@@ -157,7 +157,7 @@ class Finder {
   // Up to where each matcher has looked already; what makes it linear. Filled in by the first candidate: most texts have none.
   struct Seen {
     std::size_t jwt_run = 0, pem = 0, pair_begin = 0, pair_run = 0, pair_end = 0, dotted = 0, colons_begin = 0, colons = 0, digits = 0, base64 = 0, base64_run = 0, path = 0, signature = 0, bearer = 0, basic = 0,
-                authorization = 0, entropy = 0, masks_begin = 0, masks_end = 0;
+                authorization = 0, entropy = 0, random_begin = 0, random_end = 0, masks_begin = 0, masks_end = 0;
     bool cpe_asked = false;  // where the first CPE is
     std::size_t cpe = 0;
     Purl email_purl, ipv4_purl;

@@ -242,11 +242,16 @@ void Finder::entropy(std::size_t pos) {
     after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin) {
       if (at(begin) == '"' || at(begin) == '\'') ++begin;
       if (begin < seen_.entropy) return true;
-      std::size_t end = begin;
-      while (end < text_.size() && (is(text_[end], kBase64) || among(".~=", text_[end]))) ++end;
+      if (begin < seen_.random_begin || begin >= seen_.random_end) {  // else inside the value that was judged the last time: auth:x.key=…
+        seen_.random_begin = seen_.random_end = begin;
+        while (is(at(seen_.random_end), kBase64) || among(".~=", at(seen_.random_end))) ++seen_.random_end;
+      }
+      const std::size_t end = seen_.random_end;
       if (end - begin < 20) return false;
-      seen_.entropy = end;
-      if (high_entropy(text_.substr(begin, end - begin))) hit(Rule::kHighEntropy, begin, end);
+      if (high_entropy(text_.substr(begin, end - begin))) {
+        seen_.entropy = end;
+        hit(Rule::kHighEntropy, begin, end);
+      }
       return true;
     });
     return;
@@ -264,8 +269,10 @@ static bool version(std::string_view value) {
   return i < value.size() && is(value[i], kDigit);
 }
 
-// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, versions, names and paths are none.
+// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, versions, names and paths are none. The first
+// 256 characters decide: names inside a value that is none are asked again, and a text of nothing but names must not cost its size for each.
 bool high_entropy(std::string_view value) {
+  value = value.substr(0, 256);
   if (version(value)) return false;
   std::array<unsigned, 256> counts{};
   unsigned upper = 0, lower = 0, digits = 0, changes = 0, hex = 0, marks = 0;
