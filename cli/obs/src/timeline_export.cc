@@ -1,4 +1,5 @@
-// stella timeline export, and the verification of what it wrote: one line per entry, then the checkpoint that all of them lead to.
+// stella timeline export, and the verification of what it wrote: entries in the order of the log, then the checkpoint that all of them lead to; as
+// NDJSON or as a CASE graph.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -6,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "case_graph.h"
 #include "register.h"
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
@@ -23,6 +25,7 @@ constexpr std::size_t kBuffer = 1u << 20;
 struct Args {
   std::string out;
   std::string trust;
+  std::string format = "ndjson";
 };
 
 // Appears under its name only whole and synced.
@@ -62,18 +65,23 @@ class Output {
 };
 
 Result<int> export_log(Session& session, const Args& args) {
+  if (args.format != "ndjson" && args.format != "case") return Error(base_errors::kInvalid, "no such format").with("field", "--format").with("expected", "ndjson or case");
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
   const Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
   Output out = STELLA_TRY(Output::create(args.out));
+  const bool graph = args.format == "case";
+  const std::string& origin = head.checkpoint.origin;
+  if (graph) STELLA_TRY_VOID(out.add(case_graph::head(origin)));
   const Walk walked = STELLA_TRY(walk(session, *api, head.checkpoint.size, 0, [&](std::uint64_t index, std::string_view entry) -> Result<void> {
-    return out.add("{\"log_index\":" + std::to_string(index) + ",\"entry\":" + std::string(entry) + "}\n");
+    if (!graph) return out.add("{\"log_index\":" + std::to_string(index) + ",\"entry\":" + std::string(entry) + "}\n");
+    const std::string nodes = STELLA_TRY(case_graph::entry(origin, index, entry));
+    return out.add(nodes);
   }));
   auto problems = problems_of(head, std::nullopt, walked);
   // A copy of a log that is not what was signed is no copy.
   if (!problems.empty()) return show_verdict(session, {head, std::nullopt, walked, std::move(problems)});
-  const json::Value end = json::Value::object({{"checkpoint", head.note}});
-  STELLA_TRY_VOID(out.add(json::dump(end) + "\n"));
+  STELLA_TRY_VOID(out.add(graph ? case_graph::tail(origin, head.note) : json::dump(json::Value::object({{"checkpoint", head.note}})) + "\n"));
   STELLA_TRY_VOID(out.commit());
   session.show(json::Value::object({{"file", args.out}, {"origin", head.checkpoint.origin}, {"size", head.checkpoint.size}, {"root", head.checkpoint.root.hex()}}),
                [&] { return args.out + "  " + with_commas(static_cast<std::int64_t>(head.checkpoint.size)) + " entries; later, without a server: stella timeline verify --file " + args.out + "\n"; });
@@ -104,11 +112,39 @@ class Lines {
   std::int64_t number_ = 0;
 };
 
-// Entries up to the line that has the checkpoint, which must be the last. The note is returned.
-Result<std::string> read_export(Lines& lines, std::uint64_t kept, Walk& walked) {
+// The next entry of an export in its place: its bytes are those that were hashed into the log.
+void append(Walk& walked, std::uint64_t kept, std::uint64_t index, std::string_view bytes) {
+  if (index != walked.tree.size()) {
+    if (walked.bad.empty()) walked.bad.emplace_back(static_cast<std::int64_t>(walked.tree.size()), "MISSING: another entry stands in its place");
+    return;
+  }
+  walked.tree.append_entry(bytes);
+  if (walked.tree.size() == kept) walked.root_at_kept = walked.tree.root();
+}
+
+// The rest of a CASE graph, whose first line was read. The note of its checkpoint, which must be its last node, is returned.
+Result<std::string> read_graph(Lines& lines, std::uint64_t kept, Walk& walked) {
+  std::string note;
   for (;;) {
     const auto line = STELLA_TRY(lines.next());
+    if (!line) {
+      if (note.empty()) return lines.bad("a last node with the checkpoint: the file was cut off");
+      return note;
+    }
+    const auto node = case_graph::read(*line);
+    if (!node) return lines.bad("a node of the graph, with index and bytes where it is a record");
+    if (node->record && !note.empty()) return lines.bad("nothing behind the checkpoint");
+    if (node->record) append(walked, kept, node->record->index, node->record->entry);
+    if (!node->note.empty()) note = node->note;
+  }
+}
+
+// Entries up to the line that has the checkpoint, which must be the last. The note is returned.
+Result<std::string> read_export(Lines& lines, std::uint64_t kept, Walk& walked) {
+  for (bool first = true;; first = false) {
+    const auto line = STELLA_TRY(lines.next());
     if (!line) return lines.bad("a last line with the checkpoint: the file was cut off");
+    if (first && case_graph::begins(*line)) return read_graph(lines, kept, walked);
     const auto value = json::parse(*line, {.max_bytes = kLineBytes, .max_depth = 64});
     if (!value || !value->is_object()) return lines.bad("a JSON object");
     if (const std::string_view note = value->str("checkpoint"); !note.empty()) {
@@ -119,13 +155,8 @@ Result<std::string> read_export(Lines& lines, std::uint64_t kept, Walk& walked) 
     const json::Value* index = value->find("log_index");
     const json::Value* entry = value->find("entry");
     if (index == nullptr || !index->is_int() || entry == nullptr || !entry->is_object()) return lines.bad("log_index and entry, or checkpoint");
-    if (index->as_int() != static_cast<std::int64_t>(walked.tree.size())) {
-      if (walked.bad.empty()) walked.bad.emplace_back(static_cast<std::int64_t>(walked.tree.size()), "MISSING: another entry stands in its place");
-      continue;
-    }
     const std::string bytes = STELLA_TRY(json::canonical(*entry));
-    walked.tree.append_entry(bytes);
-    if (walked.tree.size() == kept) walked.root_at_kept = walked.tree.root();
+    append(walked, kept, static_cast<std::uint64_t>(index->as_int()), bytes);
   }
 }
 
@@ -151,8 +182,9 @@ Result<int> verify_export(Session& session, const std::string& file, const std::
 
 void register_timeline_export(App& app) {
   auto args = std::make_shared<Args>();
-  app.command("timeline export", "An offline copy of your whole log with the checkpoint that proves it: NDJSON, one line per entry.")
+  app.command("timeline export", "An offline copy of your whole log with the checkpoint that proves it.")
       .option("--out", &args->out, "Write it there.", {.required = true, .value = "FILE"})
+      .option("--format", &args->format, "ndjson: one line per entry; case: a CASE/UCO graph in JSON-LD, for other forensic tools.", {.value = "FORMAT"})
       .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
       .note("Nothing is written where the entries do not lead to the signed root.")
       .run([args](Session& s) { return export_log(s, *args); });

@@ -1,0 +1,41 @@
+// A log as a CASE 1.4 / UCO 1.4 graph in JSON-LD (caseontology.org), which other forensic tools read.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "stella/base/json.h"
+#include "stella/base/result.h"
+
+namespace stella::cli {
+
+// One node of the graph on each line, so that a log of any size is written and read in constant memory: an object is described at every event that
+// names it, and a graph holds equal statements once. Each event is an investigation:InvestigativeAction (kind, time, performer, what it consumed and
+// produced by SHA-256) whose results contain an observable:EventRecord: eventRecordRaw is the entry's canonical bytes, eventRecordID its log index.
+// The last node holds the signed checkpoint that all records lead to.
+namespace case_graph {
+
+// The beginning of the document, with the log as observable:EventLog and this program as tool:Tool.
+std::string head(std::string_view origin);
+// The nodes of an entry (canonical JSON). kMalformed where it is none.
+Result<std::string> entry(std::string_view origin, std::uint64_t index, std::string_view bytes);
+// The checkpoint, and the end of the document.
+std::string tail(std::string_view origin, std::string_view note);
+
+// What a line of such a document says to a verifier; nullopt: nothing (other nodes, brackets).
+struct Record {
+  std::uint64_t index = 0;
+  std::string entry;  // its bytes
+};
+struct Line {
+  std::optional<Record> record;
+  std::string note;  // of the checkpoint
+};
+bool begins(std::string_view first_line);
+// kMalformed for a record without its bytes or index, or a line that is no JSON.
+Result<Line> read(std::string_view line);
+
+}  // namespace case_graph
+}  // namespace stella::cli
