@@ -289,10 +289,18 @@ class Injection:
             self.accounts(empty=False, seconds=20)
         finally:
             os.unlink(filler)
+        self.written_late()
         self.served(load.traces)
         self.target.mode("up")
         _, books = self.accounts(empty=True, seconds=60)
         return f"{len(load.traces)} requests; dropped " + str({r: int(b["dropped"]) for r, b in books.items()})
+
+    def written_late(self):
+        """Space is back while the target is not: what waited in memory is written to the spool."""
+        deadline = time.monotonic() + 20
+        while not any(x["message"] == "the telemetry spool has room again; what waited in memory is on disk" for x in self.lines()):
+            assert time.monotonic() < deadline, "what waited in memory is not written"
+            time.sleep(0.3)
 
     def overflow(self):
         """A spool that is too small: what matters least goes, oldest first; ERROR lines stay, and every item is accounted for."""

@@ -97,14 +97,17 @@ class OtlpExporter final : public Exporter {
     DropReason reason = DropReason::kSpoolFull;
     {
       const Lock lock(mutex_);
+      while (late_[i]) changed_.wait_until(mutex_, Deadline::after(kSync));  // one record after the other
       if (!lanes_[lane_of(i)].client) reason = DropReason::kDisabled;
       else if (batch.payload.size() > options_.queue_bytes) reason = DropReason::kTooLarge;
       else if (!streams_[i].on_disk() || make_room(i, batch.payload.size() + 32, room)) write = streams_[i].begin(++order_, std::move(batch), timing_->unix_seconds());
+      offering_[i] = write.has_value();
     }
     room.run();
     if (write) write->run();
     const Lock lock(mutex_);
     stats.offered += items;
+    offering_[i] = false;
     if (!write) return drop(stats, items, reason);
     bool disk_failed = false;
     const Stream::Taken taken = streams_[i].finish(std::move(*write), disk_failed);
@@ -247,6 +250,16 @@ class OtlpExporter final : public Exporter {
     }
   }
 
+  // Without anything going.
+  bool has_room(std::size_t i, std::uint64_t size) const STELLA_REQUIRES(mutex_) {
+    std::uint64_t all = size, lane = size;
+    for (std::size_t k = 0; k < kStreams; ++k) {
+      all += streams_[k].disk_bytes();
+      if (lane_of(k) == lane_of(i)) lane += streams_[k].disk_bytes();
+    }
+    return all <= options_.spool.total_bytes && lane <= options_.spool.signal_bytes[lane_of(i)];
+  }
+
   bool drop_oldest(std::size_t i, SpoolWork& work) STELLA_REQUIRES(mutex_) {
     Lane& lane = lanes_[lane_of(i)];
     auto [gone, unlinked] = streams_[i].drop_oldest(lane.under_way && lane.under_way->first == i ? std::optional(lane.under_way->second) : std::nullopt);
@@ -329,6 +342,7 @@ class OtlpExporter final : public Exporter {
       std::optional<Attempt> attempt;
       std::vector<std::shared_ptr<const Fd>> dirty;
       SpoolWork work;
+      bool tick = false;
       {
         const Lock lock(mutex_);
         const auto now = timing_->now();
@@ -343,13 +357,57 @@ class OtlpExporter final : public Exporter {
         }
         if (now - synced >= kSync) {
           synced = now;
+          tick = true;
           dirty = take_dirty(lane);
         }
       }
       work.run();
       for (const auto& file : dirty) ::fdatasync(file->get());
+      if (tick) spool_late(lane);
       if (attempt && !carry_out(lane, *attempt)) return;
     }
+  }
+
+  // What the disk refused when it came, once it has room: the oldest first, until it refuses again. Nothing goes for it.
+  void spool_late(const Lane& lane) {
+    bool any = false;
+    {
+      const Lock lock(mutex_);
+      for (std::size_t i = 0; i < kStreams; ++i) any = any || (lane_of(i) == static_cast<std::size_t>(lane.signal) && streams_[i].items_in_memory_only() > 0);
+    }
+    if (!any) return;
+    open_spool();
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      if (lane_of(i) != static_cast<std::size_t>(lane.signal)) continue;
+      std::uint64_t all = 0;
+      for (std::optional<std::uint64_t> items; !stop_.load() && (items = one_late(i)); all += *items) {
+      }
+      if (all > 0) kLog.info("the telemetry spool has room again; what waited in memory is on disk", {f::stream(kStreamNames[i]), f::count(static_cast<std::int64_t>(all))});
+    }
+  }
+  // Its items; nothing where there is none, or the disk does not take it.
+  std::optional<std::uint64_t> one_late(std::size_t i) {
+    std::optional<SpoolWrite> write;
+    {
+      const Lock lock(mutex_);
+      const std::uint64_t bytes = streams_[i].late_bytes();
+      if (bytes == 0 || offering_[i] || !has_room(i, bytes)) return std::nullopt;
+      write = streams_[i].begin_late();
+      late_[i] = true;
+    }
+    write->run();
+    SpoolWork work;
+    bool disk_failed = false;
+    std::uint64_t items = 0;
+    {
+      const Lock lock(mutex_);
+      items = streams_[i].finish_late(std::move(*write), disk_failed, work);
+      lanes_[lane_of(i)].stats.spooled_late += items;
+      late_[i] = false;
+      changed_.notify_all();
+    }
+    work.run();
+    return disk_failed ? std::nullopt : std::optional(items);
   }
 
   // False: the exporter ends.
@@ -505,6 +563,7 @@ class OtlpExporter final : public Exporter {
   std::array<Mutex, kStreams> writing_;  // before mutex_
   mutable Mutex mutex_;
   CondVar changed_;
+  std::array<bool, kStreams> offering_{}, late_{};  // under mutex_: who has the SpoolWrite of a stream
   std::vector<Stream> streams_ STELLA_GUARDED_BY(mutex_);
   std::array<Lane, kSignals> lanes_;  // members besides client and thread under mutex_
   std::uint64_t order_ STELLA_GUARDED_BY(mutex_) = 0;

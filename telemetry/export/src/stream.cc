@@ -129,6 +129,8 @@ Result<Stream::Opened> Stream::open(const std::string& dir) {
     read_segment(out, number, number == cursor.segment ? cursor.offset : 0, number == numbers.back());
   }
   out.segments.push_back({next + 1, 0, 0});
+  // What a full disk took later lies behind what is younger.
+  std::stable_sort(out.entries.begin(), out.entries.end(), [](const Entry& a, const Entry& b) { return a.order < b.order; });
   return out;
 }
 
@@ -139,6 +141,8 @@ Stream::Recovered Stream::adopt(Opened opened) {
   directory_ = std::make_shared<const Fd>(std::move(opened.directory));
   segments_ = std::move(opened.segments);
   for (const Segment& segment : segments_) disk_bytes_ += segment.bytes;
+  const auto position = [](const Entry& e) { return std::pair(e.segment, e.offset); };
+  shuffled_ = shuffled_ || !std::is_sorted(opened.entries.begin(), opened.entries.end(), [&](const Entry& a, const Entry& b) { return position(a) < position(b); });
   for (Entry& entry : opened.entries) {
     entry.key = ++next_key_;
     count(entry);
@@ -163,7 +167,12 @@ SpoolWrite Stream::begin(std::uint64_t order, Batch&& batch, std::int64_t unix_s
   write.payload_ = std::make_shared<const std::string>(std::move(batch.payload));
   write.cached_ = memory_bytes_ + write.entry_.size <= limits_.memory_bytes;
   if (write.cached_) memory_bytes_ += write.entry_.size;
-  if (!on_disk()) return write;
+  if (on_disk()) place(write);
+  return write;
+}
+
+// Where the record goes.
+void Stream::place(SpoolWrite& write) {
   if (const Segment full = segments_.back(); full.bytes >= limits_.segment_bytes) {
     next_segment();
     if (full.entries == 0) {  // emptied while a write that failed held it
@@ -180,6 +189,29 @@ SpoolWrite Stream::begin(std::uint64_t order, Batch&& batch, std::int64_t unix_s
   write.file_ = file_;
   write.entry_.segment = segment.number;
   write.offset_ = segment.bytes;
+}
+
+const Stream::Entry* Stream::memory_only() const {
+  if (!on_disk() || items_in_memory_only_ == 0) return nullptr;
+  const auto only = [](const Entry& e) { return !e.on_disk; };
+  const auto front = std::find_if(entries_.begin(), entries_.end(), only), aside = std::find_if(aside_.begin(), aside_.end(), only);
+  if (front != entries_.end() && (aside == aside_.end() || front->key < aside->key)) return &*front;
+  return aside != aside_.end() ? &*aside : nullptr;
+}
+
+std::uint64_t Stream::late_bytes() const {
+  const Entry* const entry = memory_only();
+  return entry != nullptr ? sizeof(RecordFront) + entry->size : 0;
+}
+
+std::optional<SpoolWrite> Stream::begin_late() {
+  const Entry* const entry = memory_only();
+  if (entry == nullptr) return std::nullopt;
+  SpoolWrite write;
+  write.entry_ = *entry;
+  write.entry_.payload.reset();
+  write.payload_ = entry->payload;
+  place(write);
   return write;
 }
 
@@ -206,30 +238,52 @@ void SpoolWrite::run() {
 
 Stream::Taken Stream::finish(SpoolWrite write, bool& disk_failed) {
   Entry entry = std::move(write.entry_);
-  disk_failed = write.to_disk_ && !write.written_;
-  if (write.to_disk_) {
-    Segment& segment = segments_.back();  // which cannot have been closed meanwhile: it was being written to
-    segment.writing = false;
-    file_ = write.file_;
-    if (write.written_) {
-      const std::uint64_t bytes = sizeof(RecordFront) + entry.size;
-      entry.on_disk = true;
-      entry.offset = write.offset_;
-      segment.bytes += bytes;
-      disk_bytes_ += bytes;
-      dirty_ = true;
-      if (write.offset_ == 0) dirty_more_.push_back(directory_);
-    } else {
-      --segment.entries;
-      if (write.torn_) next_segment();
-    }
-  }
+  disk_failed = write.to_disk_ && !written(write, entry);
   if (write.cached_) memory_bytes_ -= entry.size;  // count() adds it again
   if (!entry.on_disk && !write.cached_) return Taken::kNoRoom;
   if (write.cached_) entry.payload = std::move(write.payload_);
   count(entry);
   entries_.push_back(std::move(entry));
   return entries_.back().on_disk ? Taken::kDisk : Taken::kMemory;
+}
+
+// Takes note of what became of the record; true where the disk has it.
+bool Stream::written(SpoolWrite& write, Entry& entry) {
+  Segment& segment = segments_.back();  // which cannot have been closed meanwhile: it was being written to
+  segment.writing = false;
+  file_ = write.file_;
+  if (!write.written_) {
+    --segment.entries;
+    if (write.torn_) next_segment();
+    return false;
+  }
+  const std::uint64_t bytes = sizeof(RecordFront) + entry.size;
+  entry.on_disk = true;
+  entry.offset = write.offset_;
+  segment.bytes += bytes;
+  disk_bytes_ += bytes;
+  dirty_ = true;
+  if (write.offset_ == 0) dirty_more_.push_back(directory_);
+  return true;
+}
+
+std::uint64_t Stream::finish_late(SpoolWrite write, bool& disk_failed, SpoolWork& work) {
+  Entry at = std::move(write.entry_);
+  disk_failed = !written(write, at);
+  if (disk_failed) return 0;
+  shuffled_ = true;
+  Entry* const entry = find(at.key);
+  if (entry == nullptr) {  // it was sent, or dropped, in the meantime
+    work.add(released(at));
+    return 0;
+  }
+  forget(*entry);
+  entry->on_disk = true;
+  entry->segment = at.segment;
+  entry->offset = at.offset;
+  if (std::any_of(aside_.begin(), aside_.end(), [&](const Entry& e) { return &e == entry; })) entry->payload.reset();  // as set_aside() does
+  count(*entry);
+  return entry->items;
 }
 
 SpoolRead Stream::reading(const Entry& entry) const {
@@ -292,6 +346,7 @@ Stream::Entry* Stream::find(std::uint64_t key) {
 bool Stream::lowest(const Entry& gone) const {
   const auto before = [&](const Entry& e) { return e.on_disk && std::pair(e.segment, e.offset) < std::pair(gone.segment, gone.offset); };
   if (std::any_of(aside_.begin(), aside_.end(), before)) return false;
+  if (shuffled_) return std::none_of(entries_.begin(), entries_.end(), before);
   const auto first = std::find_if(entries_.begin(), entries_.end(), [](const Entry& e) { return e.on_disk; });
   return first == entries_.end() || !before(*first);
 }
@@ -308,7 +363,13 @@ SpoolWork Stream::settle(std::uint64_t key) {
     break;
   }
   forget(gone);
-  if (!gone.on_disk) return work;
+  if (entries_.empty() && aside_.empty()) shuffled_ = false;
+  return gone.on_disk ? released(gone) : SpoolWork();
+}
+
+// An entry that is on the disk and in no list any more.
+SpoolWork Stream::released(const Entry& gone) {
+  SpoolWork work;
   const auto segment = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
   if (segment == segments_.end()) return work;
   work.cursor_file_ = cursor_;

@@ -116,6 +116,13 @@ class Stream {
   SpoolWrite begin(std::uint64_t order, Batch&& batch, std::int64_t unix_seconds);
   // `disk_failed` is set where the operating system refused to write.
   Taken finish(SpoolWrite write, bool& disk_failed);
+  // The oldest entry that no disk has, on its way to the disk after all; nothing where there is none. It keeps its place in the order, also
+  // in that of a later process, although it lies behind younger ones.
+  std::optional<SpoolWrite> begin_late();
+  // Its size on the disk; 0 where begin_late() has nothing to do.
+  std::uint64_t late_bytes() const;
+  // Items that are on the disk now; 0 where it refused, or somebody else was done with the entry: `work` tells the disk so.
+  std::uint64_t finish_late(SpoolWrite write, bool& disk_failed, SpoolWork& work);
 
   bool empty() const { return entries_.empty(); }
   std::size_t size() const { return entries_.size(); }
@@ -153,6 +160,10 @@ class Stream {
   void forget(const Entry& entry);
   bool lowest(const Entry& gone) const;
   void next_segment();
+  void place(SpoolWrite& write);
+  bool written(SpoolWrite& write, Entry& entry);
+  const Entry* memory_only() const;
+  SpoolWork released(const Entry& gone);
 
   const StreamLimits limits_;
   std::string dir_;
@@ -162,6 +173,7 @@ class Stream {
   Fd lock_;
   bool dirty_ = false;                                  // `file_` was written to
   std::vector<std::shared_ptr<const Fd>> dirty_more_;  // and these
+  bool shuffled_ = false;  // entries may lie on the disk in another order than they wait
   std::uint64_t next_key_ = 0;
   std::uint64_t disk_bytes_ = 0, memory_bytes_ = 0, items_in_memory_ = 0, items_in_memory_only_ = 0, items_on_disk_only_ = 0;
 };

@@ -47,6 +47,25 @@ std::vector<std::uint64_t> drain(Stream& stream) {
   return out;
 }
 
+// Entries that no disk has: the file may not grow while they come.
+void put_in_memory(Stream& stream, std::uint64_t order) {
+  SpoolWrite write = stream.begin(order, batch(1, std::string(100, static_cast<char>('a' + order % 26))), 0);
+  bool failed = false;
+  stream.finish(std::move(write), failed);  // never run
+  EXPECT_TRUE(failed);
+}
+std::uint64_t late(Stream& stream) {
+  std::optional<SpoolWrite> write = stream.begin_late();
+  if (!write) return 0;
+  write->run();
+  bool failed = false;
+  SpoolWork work;
+  const std::uint64_t items = stream.finish_late(std::move(*write), failed, work);
+  work.run();
+  EXPECT_FALSE(failed);
+  return items;
+}
+
 std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
   std::vector<std::uint64_t> out;
   for (; from <= to; ++from) out.push_back(from);
@@ -274,6 +293,78 @@ TEST(Stream, AWriteUnderWayKeepsItsFile) {
   EXPECT_FALSE(failed);
   EXPECT_EQ(drain(stream), numbers(2, 2));
   EXPECT_EQ(only_segment(dir.path()), "");
+}
+
+TEST(Stream, WhatIsWrittenLateKeepsItsPlaceAlsoForALaterProcess) {
+  const TempDir dir;
+  for (std::uint64_t settled = 0; settled <= 8; ++settled) {
+    SCOPED_TRACE(settled);
+    const std::string path = dir.path() + "/" + std::to_string(settled);
+    {
+      Stream stream({.memory_bytes = 1u << 20, .segment_bytes = 300});
+      ASSERT_TRUE(open(stream, path));
+      ASSERT_TRUE(put(stream, 1));
+      for (const std::uint64_t order : {2, 3, 4}) put_in_memory(stream, order);
+      for (const std::uint64_t order : {5, 6}) ASSERT_TRUE(put(stream, order));
+      EXPECT_EQ(stream.items_in_memory_only(), 3u);
+      EXPECT_EQ(stream.late_bytes(), 132u);
+      EXPECT_EQ(late(stream) + late(stream), 2u);
+      ASSERT_TRUE(put(stream, 7));
+      EXPECT_EQ(late(stream), 1u);
+      EXPECT_EQ(late(stream), 0u);
+      EXPECT_EQ(stream.late_bytes(), 0u);
+      EXPECT_EQ(stream.items_in_memory_only(), 0u);
+      ASSERT_TRUE(put(stream, 8));
+      for (std::uint64_t i = 0; i < settled; ++i) {
+        EXPECT_EQ(stream.front().order, i + 1);
+        pop(stream);
+      }
+    }
+    Stream again({.memory_bytes = 1u << 20, .segment_bytes = 300});
+    const auto found = open(again, path);
+    ASSERT_TRUE(found);
+    EXPECT_EQ(found->items, 8 - settled);
+    EXPECT_EQ(found->damaged_records, 0u);
+    EXPECT_EQ(drain(again), numbers(settled + 1, 8));
+    EXPECT_EQ(again.disk_bytes(), 0u);
+  }
+}
+
+TEST(Stream, AnEntryThatIsSentWhileItIsWrittenLateIsNotSentAgain) {
+  const TempDir dir;
+  {
+    Stream stream({.memory_bytes = 1u << 20, .segment_bytes = 1000});
+    ASSERT_TRUE(open(stream, dir.path()));
+    put_in_memory(stream, 1);
+    ASSERT_TRUE(put(stream, 2));
+    std::optional<SpoolWrite> write = stream.begin_late();
+    ASSERT_TRUE(write);
+    pop(stream);
+    write->run();
+    bool failed = false;
+    SpoolWork work;
+    EXPECT_EQ(stream.finish_late(std::move(*write), failed, work), 0u);
+    work.run();
+  }
+  Stream again({.memory_bytes = 1u << 20, .segment_bytes = 1000});
+  ASSERT_TRUE(open(again, dir.path()));
+  EXPECT_EQ(drain(again), numbers(2, 2));
+}
+
+TEST(Stream, WhatIsSetAsideIsWrittenLateAsWell) {
+  const TempDir dir;
+  Stream stream({.memory_bytes = 1u << 20, .segment_bytes = 1000});
+  ASSERT_TRUE(open(stream, dir.path()));
+  put_in_memory(stream, 1);
+  ASSERT_TRUE(put(stream, 2));
+  stream.set_aside(stream.front().key, {});
+  EXPECT_GT(stream.aside_memory_bytes(), 0u);
+  EXPECT_EQ(late(stream), 1u);
+  EXPECT_EQ(stream.aside_memory_bytes(), 0u);
+  EXPECT_EQ(stream.items_on_disk_only(), 1u);
+  const auto payload = stream.reading(stream.aside().front()).run();
+  ASSERT_TRUE(payload);
+  EXPECT_EQ(*payload, std::string(100, 'b'));
 }
 
 }  // namespace

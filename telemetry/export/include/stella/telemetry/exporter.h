@@ -70,7 +70,8 @@ struct SignalStats {
   std::array<std::uint64_t, kDropReasons> dropped{};
   std::uint64_t queue_bytes = 0, spool_bytes = 0;
   std::uint64_t batches_sent = 0, attempts = 0, retries = 0;
-  std::uint64_t spool_failures = 0;   // the operating system refused to write
+  std::uint64_t spool_failures = 0;   // the operating system refused to write a batch that came
+  std::uint64_t spooled_late = 0;     // of those, items that it took later: they are tried every second, oldest first
   std::uint64_t damaged_records = 0;  // found in the spool; their items, as far as known, are dropped[kCorrupt]
   bool away = false;                  // the last attempt failed
   std::string away_because;           // for people: why; never content of a request or of a header
