@@ -51,6 +51,7 @@ Result<void> add_exporter(const config::Settings& settings, std::string_view ser
   options.export_every = std::min(otel.logs.schedule_delay, otel.spans.schedule_delay);  // one clock for both: nothing waits longer than asked
   options.export_logs = otel.logs.size_set ? otel.logs.max_export_batch_size : 0;
   options.export_spans = otel.spans.size_set ? otel.spans.max_export_batch_size : 0;
+  options.export_limits = otel.limits;
   options.export_exemplars = otel.exemplars != telemetry::OtelExemplarFilter::kAlwaysOff;
   options.metrics_every = otel.metric_interval;
   const std::string& dir = settings.text("telemetry.spool_dir");
@@ -135,6 +136,7 @@ Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& sett
   auto backend = STELLA_TRY(telemetry::Backend::install(std::move(options)));
   std::unique_ptr<Telemetry> started(new Telemetry(std::move(backend)));
   apply_sampling(settings, otel);
+  telemetry::set_propagators(otel.trace_context, otel.baggage);
   STELLA_TRY_VOID(allow_baggage(settings));
   for (const std::string& warning : otel.warnings) kLog.warn("a telemetry variable of the environment is not followed", {f::detail(warning)});
   return started;

@@ -19,6 +19,10 @@ bool is_name(std::string_view name, const char (&lower)[N]) {
 
 }  // namespace
 
+void set_propagators(bool tracecontext, bool baggage) {
+  detail::g_propagators.store(static_cast<std::uint8_t>((tracecontext ? detail::kTraceContext : 0) | (baggage ? detail::kBaggage : 0)), std::memory_order_relaxed);
+}
+
 void Extractor::named(std::string_view name, std::string_view value) {
   if (is_name(name, "traceparent")) traceparent(value);
   else if (is_name(name, "tracestate")) tracestate(value);
@@ -31,10 +35,12 @@ void Extractor::traceparent(std::string_view value) {
   seen_ = true;
 }
 
-void Extractor::baggage(std::string_view value) { detail::append_allowed(value, baggage_bytes_, baggage_members_, baggage_); }
+void Extractor::baggage(std::string_view value) {
+  if (detail::propagates(detail::kBaggage)) detail::append_allowed(value, baggage_bytes_, baggage_members_, baggage_);
+}
 
 std::optional<RemoteContext> Extractor::remote() const {
-  if (!parent_ || twice_) return std::nullopt;
+  if (!parent_ || twice_ || !detail::propagates(detail::kTraceContext)) return std::nullopt;
   return RemoteContext{*parent_, state_.text(buffer_)};
 }
 

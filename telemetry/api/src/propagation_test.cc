@@ -41,8 +41,36 @@ class Kept final : public Sink {
 class Propagation : public ::testing::Test {
  protected:
   void allow(std::vector<std::string> keys) { ASSERT_TRUE(allow_baggage(keys).has_value()); }
-  void TearDown() override { allow({}); }
+  void TearDown() override {
+    allow({});
+    set_propagators(true, true);
+  }
 };
+
+// OTEL_PROPAGATORS: what is switched off neither comes in nor goes out.
+TEST_F(Propagation, OnlyTheFormatsThatAreOn) {
+  allow({"team"});
+  const Headers headers{{"traceparent", std::string(kParent)}, {"tracestate", "a=b"}, {"baggage", "team=blue"}};
+  for (const bool traces : {true, false}) {
+    for (const bool baggage : {true, false}) {
+      SCOPED_TRACE(std::to_string(traces) + std::to_string(baggage));
+      set_propagators(true, true);
+      Extractor whole;
+      feed(whole, headers);
+      const Context context = admit(whole, true).context;
+      set_propagators(traces, baggage);
+      Extractor caller;
+      feed(caller, headers);
+      EXPECT_EQ(caller.remote().has_value(), traces);
+      EXPECT_EQ(caller.allowed_baggage(), baggage ? "team=blue" : "");
+      EXPECT_EQ(admit(caller, false).linked.has_value(), traces);
+      Headers wanted;
+      if (traces) wanted = {headers[0], headers[1]};
+      if (baggage) wanted.push_back(headers[2]);
+      EXPECT_EQ(injected(context), wanted);
+    }
+  }
+}
 
 // The compiler's own digits against the plain loop and against base/encoding.
 TEST(HexBlock, EveryByteAtEveryPlace) {

@@ -84,7 +84,7 @@ class Backend::Impl {
         log_(std::move(log)),
         outlet_(new RingOutlet(std::move(instance), {options_.ring_bytes, options_.spill_bytes})),
         rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
-        feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes, options_.metrics_every),
+        feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes, options_.metrics_every, options_.export_limits),
         limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
         tail_(options_.tail, options_.latency_threshold ? options_.latency_threshold : tail_keep_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });

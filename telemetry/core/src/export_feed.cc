@@ -9,9 +9,10 @@ std::int64_t steady_ns() { return std::chrono::steady_clock::now().time_since_ep
 }  // namespace
 
 ExportFeed::ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes,
-                       std::chrono::milliseconds metrics_every)
+                       std::chrono::milliseconds metrics_every, const OtelLimits& limits)
     : exporter_(std::move(exporter)),
       attributes_(std::move(attributes)),
+      limits_(limits),
       every_ns_(every.count() * 1'000'000),
       bytes_(bytes),
       metrics_every_ns_(metrics_every.count() * 1'000'000),
@@ -43,13 +44,18 @@ bool ExportFeed::due() const { return pending() && steady_ns() - first_ns_ >= ev
 void ExportFeed::add_log(const RecordView& log, const Resource& resource) {
   begin();
   LogBatch& batch = log.head().level == Level::kError ? errors_ : logs_;
-  batch.add(log);
+  batch.add(limits_.on() ? limits_.apply(log) : log);
   if (batch.bytes() >= bytes_ || batch.logs() == most_logs_) offer_logs(batch, resource);
 }
 
 void ExportFeed::add_span(const RecordView& span, SamplingReason reason, const Resource& resource) {
   begin();
-  spans_.add(span, reason);
+  if (limits_.on()) {
+    const RecordView limited = limits_.apply(span);
+    spans_.add(limited, reason, limits_.event_drops());
+  } else {
+    spans_.add(span, reason);
+  }
   if (spans_.bytes() >= bytes_ || spans_.spans() == most_spans_) offer_spans(resource);
 }
 

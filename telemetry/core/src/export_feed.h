@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "record_limits.h"
 #include "stella/telemetry/exporter.h"
 #include "stella/telemetry/metric_snapshot.h"
 #include "stella/telemetry/otlp.h"
@@ -19,7 +20,7 @@ class ExportFeed {
  public:
   using Attributes = std::vector<std::pair<std::string, std::string>>;
   ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes, std::chrono::milliseconds every, std::size_t bytes,
-             std::chrono::milliseconds metrics_every);
+             std::chrono::milliseconds metrics_every, const OtelLimits& limits);
 
   // Records of one request at most (0: only their bytes bound it), and whether metrics go with their exemplars.
   void limit(std::size_t logs, std::size_t spans, bool exemplars) {
@@ -49,6 +50,7 @@ class ExportFeed {
 
   std::shared_ptr<Exporter> exporter_;
   const Attributes attributes_;
+  RecordLimits limits_;
   const std::int64_t every_ns_;
   const std::size_t bytes_;
   std::size_t most_logs_ = 0, most_spans_ = 0;

@@ -328,17 +328,26 @@ void batching(Reader& reader, const std::string& prefix, OtelBatching& out) {
   }
 }
 
+// Of two names of one limit the second, special one wins.
+void read_limit(Reader& reader, std::initializer_list<const char*> names, std::uint32_t most, std::uint32_t& out) {
+  for (const char* name : names) {
+    std::uint32_t value = out;
+    reader.integer(name, value);
+    if (value > most) reader.say(std::string(name) + "=" + std::to_string(value) + ": more than a record holds; " + std::to_string(most) + " is used");
+    out = std::min(value, most);
+  }
+}
+
 void read_limits(Reader& reader, OtelLimits& out) {
-  for (std::uint32_t* bytes : {&out.span_attribute_bytes, &out.log_attribute_bytes}) reader.integer("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", *bytes);
-  for (std::uint32_t* count : {&out.span_attribute_count, &out.log_attribute_count}) reader.integer("OTEL_ATTRIBUTE_COUNT_LIMIT", *count);
-  reader.integer("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", out.span_attribute_bytes);
-  reader.integer("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", out.span_attribute_count);
-  reader.integer("OTEL_SPAN_EVENT_COUNT_LIMIT", out.span_events);
-  reader.integer("OTEL_SPAN_LINK_COUNT_LIMIT", out.span_links);
-  reader.integer("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", out.event_attributes);
-  reader.integer("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", out.link_attributes);
-  reader.integer("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", out.log_attribute_bytes);
-  reader.integer("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", out.log_attribute_count);
+  constexpr const char *kCount = "OTEL_ATTRIBUTE_COUNT_LIMIT", *kLength = "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT";
+  read_limit(reader, {kLength, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"}, OtelLimits::kMostChars, out.span_text_chars);
+  read_limit(reader, {kLength, "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"}, OtelLimits::kMostChars, out.log_text_chars);
+  read_limit(reader, {kCount, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"}, OtelLimits::kMostAttributes, out.span_attribute_count);
+  read_limit(reader, {kCount, "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"}, OtelLimits::kMostAttributes, out.log_attribute_count);
+  read_limit(reader, {"OTEL_SPAN_EVENT_COUNT_LIMIT"}, OtelLimits::kMostEvents, out.span_events);
+  read_limit(reader, {"OTEL_SPAN_LINK_COUNT_LIMIT"}, OtelLimits::kMostLinks, out.span_links);
+  read_limit(reader, {"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"}, OtelLimits::kMostAttributes, out.event_attributes);
+  read_limit(reader, {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"}, OtelLimits::kMostAttributes, out.link_attributes);
 }
 
 // Variables that this library reads and does not follow: whoever sets one is told at the start what holds in its place.
@@ -346,20 +355,8 @@ void say_what_has_no_effect(Reader& reader, const OtelSettings& out) {
   const auto fixed = [&reader](const std::string& name, const char* instead) {
     if (reader.text(name)) reader.say(name + ": has no effect; " + instead);
   };
-  for (const char* name : {"OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT"}) {
-    fixed(name, "a record keeps as many attributes as the library has room for (a span 128), and counts the rest");
-  }
-  for (const char* name : {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"}) {
-    fixed(name, "texts are cut at the library's own bound, once they are scrubbed");
-  }
-  fixed("OTEL_SPAN_EVENT_COUNT_LIMIT", "a span keeps up to 32 events, and counts the rest");
-  fixed("OTEL_SPAN_LINK_COUNT_LIMIT", "a span keeps up to 32 links, and counts the rest");
-  fixed("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "events have the fields that their call names");
-  fixed("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "links have no attributes");
   fixed("OTEL_BSP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
   fixed("OTEL_BLRP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
-  if (!out.trace_context) reader.say("OTEL_PROPAGATORS: has no effect on tracecontext, which is read and sent always");
-  if (!out.baggage) reader.say("OTEL_PROPAGATORS: has no effect on baggage, of which only the members that the installation allows are sent on");
   if (out.temporality != OtelTemporality::kDelta && reader.text("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
     reader.say("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: has no effect; metrics are exported as deltas, which the receiver adds up");
   }

@@ -34,7 +34,8 @@ TEST(OtelSettings, DefaultsAreThoseOfTheSpecification) {
   EXPECT_EQ(s->metric_interval, milliseconds(60000));
   EXPECT_EQ(s->metric_timeout, milliseconds(30000));
   EXPECT_EQ(s->limits.span_attribute_count, 128u);
-  EXPECT_EQ(s->limits.span_attribute_bytes, OtelLimits::kNone);
+  EXPECT_EQ(s->limits.span_events, 32u);
+  EXPECT_EQ(s->limits.span_text_chars, 16u * 1024);
   EXPECT_EQ(s->temporality, OtelTemporality::kCumulative);
   EXPECT_EQ(s->exemplars, OtelExemplarFilter::kTraceBased);
   for (const Signal signal : kAllSignals) {
@@ -140,8 +141,8 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
       {"OTEL_LOGS_EXPORTER", "otlp", false, [](const auto& s) { return s.exporter.target(Signal::kLogs).enabled && s.export_named; }},
       {"OTEL_METRICS_EXPORTER", "prometheus", true, [](const auto& s) { return s.exporter.target(Signal::kMetrics).enabled; }},
       {"OTEL_METRICS_EXPORTER", "prometheus,none", true, [](const auto& s) { return !s.exporter.target(Signal::kMetrics).enabled; }},
-      {"OTEL_PROPAGATORS", "baggage,baggage", true, [](const auto& s) { return !s.trace_context && s.baggage; }},
-      {"OTEL_PROPAGATORS", "none", true, [](const auto& s) { return !s.trace_context && !s.baggage; }},
+      {"OTEL_PROPAGATORS", "baggage,baggage", false, [](const auto& s) { return !s.trace_context && s.baggage; }},
+      {"OTEL_PROPAGATORS", "none", false, [](const auto& s) { return !s.trace_context && !s.baggage; }},
       {"OTEL_PROPAGATORS", "b3", true, [](const auto& s) { return s.trace_context && s.baggage; }},
       {"OTEL_PROPAGATORS", "TraceContext,b3", true, [](const auto& s) { return s.trace_context && !s.baggage; }},
       {"OTEL_TRACES_SAMPLER", "always_off", true, [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOff && !s.parent_based && s.sampler_set; }},
@@ -153,9 +154,15 @@ TEST(OtelSettings, BooleansNumbersAndNamesThatAreNoneWarnAndCountAsUnset) {
       {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "64", false, [](const auto& s) { return s.logs.max_export_batch_size == 64; }},
       {"OTEL_METRIC_EXPORT_INTERVAL", "0", true, [](const auto& s) { return s.metric_interval == milliseconds(60000); }},
       {"OTEL_METRIC_EXPORT_INTERVAL", "99999999999999999999", true, [](const auto& s) { return s.metric_interval == milliseconds(60000); }},
-      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7", true, [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 7; }},
-      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9", true, [](const auto& s) { return s.limits.span_attribute_count == 9 && s.limits.log_attribute_count == 128; }},
-      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5", true, [](const auto& s) { return s.limits.log_attribute_bytes == 5; }},
+      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7", false, [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 7; }},
+      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9", false, [](const auto& s) { return s.limits.span_attribute_count == 9 && s.limits.log_attribute_count == 128; }},
+      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "5", false, [](const auto& s) { return s.limits.log_text_chars == 5 && s.limits.span_text_chars == 5; }},
+      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "16385", true, [](const auto& s) { return s.limits.log_text_chars == 16384 && s.limits.span_text_chars == 16384; }},
+      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "129", true, [](const auto& s) { return s.limits.span_attribute_count == 128; }},
+      {"OTEL_SPAN_EVENT_COUNT_LIMIT", "128", true, [](const auto& s) { return s.limits.span_events == 32; }},
+      {"OTEL_SPAN_LINK_COUNT_LIMIT", "33", true, [](const auto& s) { return s.limits.span_links == 32; }},
+      {"OTEL_SPAN_LINK_COUNT_LIMIT", "0", false, [](const auto& s) { return s.limits.span_links == 0; }},
+      {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "x", true, [](const auto& s) { return s.limits.link_attributes == 128; }},
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta", false, [](const auto& s) { return s.temporality == OtelTemporality::kDelta; }},
       {"OTEL_METRICS_EXEMPLAR_FILTER", "always_off", false, [](const auto& s) { return s.exemplars == OtelExemplarFilter::kAlwaysOff; }},
   };
@@ -188,6 +195,18 @@ TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
       {"OTEL_METRICS_EXEMPLAR_FILTER", "trace_based", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kTraceBased; }},
       {"OTEL_METRICS_EXEMPLAR_FILTER", "always_off", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kAlwaysOff; }},
       {"OTEL_PROPAGATORS", "tracecontext,baggage", [](const auto& s) { return s.trace_context && s.baggage; }},
+      {"OTEL_PROPAGATORS", "tracecontext", [](const auto& s) { return s.trace_context && !s.baggage; }},
+      {"OTEL_PROPAGATORS", "baggage", [](const auto& s) { return !s.trace_context && s.baggage; }},
+      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 7 && s.limits.event_attributes == 128; }},
+      {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7", [](const auto& s) { return s.limits.span_text_chars == 7 && s.limits.log_text_chars == 7; }},
+      {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.span_attribute_count == 7 && s.limits.log_attribute_count == 128; }},
+      {"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7", [](const auto& s) { return s.limits.span_text_chars == 7 && s.limits.log_text_chars == 16384; }},
+      {"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.log_attribute_count == 7 && s.limits.span_attribute_count == 128; }},
+      {"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7", [](const auto& s) { return s.limits.log_text_chars == 7 && s.limits.span_text_chars == 16384; }},
+      {"OTEL_SPAN_EVENT_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.span_events == 7; }},
+      {"OTEL_SPAN_LINK_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.span_links == 7; }},
+      {"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.event_attributes == 7; }},
+      {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "7", [](const auto& s) { return s.limits.link_attributes == 7; }},
       {"OTEL_TRACES_SAMPLER", "parentbased_always_off", [](const auto& s) { return s.sampler == OtelSampler::kAlwaysOff && s.sampler_set; }},
   };
   for (const auto& c : effective) {
@@ -198,10 +217,8 @@ TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
     EXPECT_TRUE(s->warnings.empty()) << s->warnings.front();
   }
   const std::pair<const char*, const char*> none[] = {
-      {"OTEL_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"}, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"},
-      {"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "7"}, {"OTEL_SPAN_EVENT_COUNT_LIMIT", "7"}, {"OTEL_SPAN_LINK_COUNT_LIMIT", "7"},
-      {"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "7"}, {"OTEL_BSP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_BLRP_MAX_QUEUE_SIZE", "5000"},
-      {"OTEL_PROPAGATORS", "tracecontext"}, {"OTEL_PROPAGATORS", "baggage"}, {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"},
+      {"OTEL_BSP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_BLRP_MAX_QUEUE_SIZE", "5000"},
+      {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"},
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "lowmemory"}, {"OTEL_METRICS_EXEMPLAR_FILTER", "always_on"}, {"OTEL_TRACES_SAMPLER", "traceidratio"}};
   for (const auto& [name, value] : none) {
     SCOPED_TRACE(std::string(name) + "=" + value);
@@ -210,6 +227,8 @@ TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
     ASSERT_EQ(s->warnings.size(), 1u);
     EXPECT_TRUE(s->warnings[0].starts_with(name)) << s->warnings[0];
   }
+  // The special name wins over the general one, also with a larger limit.
+  EXPECT_EQ(read({{"OTEL_ATTRIBUTE_COUNT_LIMIT", "3"}, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "9"}})->limits.span_attribute_count, 9u);
   // An attempt is bounded by the shorter of its two times; 0 bounds nothing.
   EXPECT_EQ(timeout(*read({{"OTEL_EXPORTER_OTLP_TIMEOUT", "0"}, {"OTEL_BSP_EXPORT_TIMEOUT", "0"}}), Signal::kTraces), milliseconds(0));
   EXPECT_EQ(timeout(*read({{"OTEL_EXPORTER_OTLP_TIMEOUT", "50"}, {"OTEL_BSP_EXPORT_TIMEOUT", "70"}}), Signal::kTraces), milliseconds(50));

@@ -137,13 +137,14 @@ char* put_http(char* p, char tag, const RecordView& record, const Seen& seen) {
   return p;
 }
 
-char* put_dropped(char* p, char tag, std::uint16_t count) {
+char* put_dropped(char* p, char tag, std::uint32_t count) {
   if (count == 0) return p;
   *p++ = tag;
   return wire::put_varint(p, count);
 }
 
-char* put_events(char* p, const RecordView& record) {
+char* put_events(char* p, const RecordView& record, std::span<const std::uint32_t> drops) {
+  std::size_t event = 0;
   record.each_event([&](std::int64_t ns, std::string_view name, auto&& fields) {
     *p++ = wire::tag_bytes(11);
     char* const length = p;
@@ -155,6 +156,8 @@ char* put_events(char* p, const RecordView& record) {
     fields([&](const FieldView& field) {
       if (field.id == kForeignField || seen.take(field.id)) p = put_field(p, wire::tag_bytes(3), field, seen);
     });
+    if (event < drops.size()) p = put_dropped(p, wire::tag_varint(4), drops[event]);
+    ++event;
     wire::patch_length(length, static_cast<std::size_t>(p - length) - wire::kLengthBytes);
   });
   return p;
@@ -196,7 +199,7 @@ char* put_error_type(char* p, char tag, const RecordHead& head, const Seen& seen
 }
 
 // One Span message.
-char* put_span(char* p, const RecordView& record, SamplingReason reason) {
+char* put_span(char* p, const RecordView& record, SamplingReason reason, std::span<const std::uint32_t> event_drops) {
   constexpr char kAttribute = wire::tag_bytes(9);
   const RecordHead& head = record.head();
   p = put_id(p, wire::tag_bytes(1), head.trace_id);
@@ -219,7 +222,7 @@ char* put_span(char* p, const RecordView& record, SamplingReason reason) {
   p = put_error_type(p, kAttribute, head, seen);
   if (head.flags & RecordHead::kTruncated) p = put_bool(p, kAttribute, kTruncated, true);
   p = put_dropped(p, wire::tag_varint(10), head.dropped_fields);
-  p = put_events(p, record);
+  p = put_events(p, record, event_drops);
   p = put_dropped(p, wire::tag_varint(12), head.dropped_events);
   p = put_links(p, record);
   p = put_dropped(p, wire::tag_varint(14), head.dropped_links);
@@ -378,9 +381,9 @@ TraceBatch::~TraceBatch() = default;
 TraceBatch::TraceBatch(TraceBatch&&) noexcept = default;
 TraceBatch& TraceBatch::operator=(TraceBatch&&) noexcept = default;
 
-void TraceBatch::add(const RecordView& record, std::optional<SamplingReason> reason) {
+void TraceBatch::add(const RecordView& record, std::optional<SamplingReason> reason, std::span<const std::uint32_t> event_drops) {
   if (record.head().kind != RecordKind::kSpan) return;
-  impl_->groups.add(record, "stella", [&](char* p) { return otlp_detail::put_span(p, record, reason.value_or(record.head().sampling)); });
+  impl_->groups.add(record, "stella", [&](char* p) { return otlp_detail::put_span(p, record, reason.value_or(record.head().sampling), event_drops); });
 }
 std::size_t TraceBatch::spans() const { return impl_->groups.count(); }
 std::size_t TraceBatch::bytes() const { return impl_->groups.bytes(); }

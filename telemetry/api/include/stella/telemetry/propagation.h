@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -53,6 +54,15 @@ class TraceStateReader {
   std::string_view only_;              // the only value that is not empty
   bool several_ = false, malformed_ = false;
 };
+
+// Which of the two formats come in with messages and go out with calls, in this process (OTEL_PROPAGATORS); both at first. Without trace
+// context every message begins a trace of its own. For the start of a program; thread-safe.
+void set_propagators(bool tracecontext, bool baggage);
+namespace detail {
+inline constexpr std::uint8_t kTraceContext = 1, kBaggage = 2;
+inline constinit std::atomic<std::uint8_t> g_propagators{kTraceContext | kBaggage};
+inline bool propagates(std::uint8_t which) { return (g_propagators.load(std::memory_order_relaxed) & which) != 0; }
+}  // namespace detail
 
 // What a message carries. Feed it every header, or those it wants; names in any case. Texts must outlive it. Not for two messages.
 class Extractor {
@@ -114,11 +124,13 @@ void write_traceparent(const TraceParent& parent, std::span<char, kTraceparentBy
 template <class Put>
 void inject(const Context& context, Put&& put) {
   if (context.trace_id.empty() || context.span_id.empty()) return;
-  char text[kTraceparentBytes];
-  write_traceparent(context.parent(), text);
-  put(std::string_view("traceparent"), std::string_view(text, sizeof text));
-  if (!context.tracestate.empty()) put(std::string_view("tracestate"), std::string_view(context.tracestate));
-  if (!context.baggage.empty()) put(std::string_view("baggage"), std::string_view(context.baggage));
+  if (detail::propagates(detail::kTraceContext)) [[likely]] {
+    char text[kTraceparentBytes];
+    write_traceparent(context.parent(), text);
+    put(std::string_view("traceparent"), std::string_view(text, sizeof text));
+    if (!context.tracestate.empty()) put(std::string_view("tracestate"), std::string_view(context.tracestate));
+  }
+  if (!context.baggage.empty() && detail::propagates(detail::kBaggage)) put(std::string_view("baggage"), std::string_view(context.baggage));
 }
 
 // W3C Baggage: values that travel with a request. They are never in a log line or span of ours: what they mean is the sender's business.

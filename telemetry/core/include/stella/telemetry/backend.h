@@ -21,6 +21,7 @@
 #include "stella/base/result.h"
 #include "stella/base/time.h"
 #include "stella/telemetry/exporter.h"
+#include "stella/telemetry/otel_settings.h"
 #include "stella/telemetry/record.h"
 #include "stella/telemetry/records.h"
 #include "stella/telemetry/sink.h"
@@ -73,6 +74,7 @@ struct BackendOptions {
   std::chrono::milliseconds export_every{1000};  // a record waits at most this long for company
   std::size_t export_bytes = 1u << 20;           // of one request, about
   std::size_t export_logs = 0, export_spans = 0;  // records of one request at most; 0: only export_bytes
+  OtelLimits export_limits;                      // of what is exported; lines and rows have the library's own
   bool export_exemplars = true;                  // with the metrics
   std::chrono::milliseconds metrics_every{60'000};  // a request with what all metrics gained; 0: none
   bool crash_handler = true;           // SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE write a report before the process dies

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,12 +30,13 @@ struct OtelBatching {
   bool size_set = false;                             // MAX_EXPORT_BATCH_SIZE was there; where not, only bytes bound a request
 };
 
-// Limits of records, as they are named. The library has its own, which hold: a warning says so where a variable asks for others.
+// Limits of exported records, as they are named, never above the library's own: a larger one is cut down, with a warning.
 struct OtelLimits {
-  static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
-  std::uint32_t span_attribute_count = 128, span_events = 128, span_links = 128, event_attributes = 128, link_attributes = 128;
-  std::uint32_t log_attribute_count = 128;
-  std::uint32_t span_attribute_bytes = kNone, log_attribute_bytes = kNone;  // of a value
+  static constexpr std::uint32_t kMostAttributes = 128, kMostEvents = 32, kMostLinks = 32, kMostChars = 16 * 1024;
+  std::uint32_t span_attribute_count = kMostAttributes, event_attributes = kMostAttributes, log_attribute_count = kMostAttributes;
+  std::uint32_t span_events = kMostEvents, span_links = kMostLinks;
+  std::uint32_t link_attributes = kMostAttributes;  // links have none: any limit holds
+  std::uint32_t span_text_chars = kMostChars, log_text_chars = kMostChars;  // characters of a text value
 };
 
 struct OtelSettings {

@@ -44,8 +44,9 @@ class TraceBatch {
   TraceBatch(TraceBatch&&) noexcept;
   TraceBatch& operator=(TraceBatch&&) noexcept;
 
-  // A record that is no span is left out. `reason` is why it is kept, where that was decided after the record was made.
-  void add(const RecordView& record, std::optional<SamplingReason> reason = std::nullopt);
+  // A record that is no span is left out. `reason` is why it is kept, where that was decided after the record was made. `event_drops`: how
+  // many attributes each of its events lost before; of events behind the last of them, none.
+  void add(const RecordView& record, std::optional<SamplingReason> reason = std::nullopt, std::span<const std::uint32_t> event_drops = {});
   std::size_t spans() const;
   bool empty() const { return spans() == 0; }
   // Size of the request that take() would return, within some hundred bytes a tenant.
