@@ -122,7 +122,7 @@ bool in_trace(const json::Value& v, const JobRow& job) { return v.is_object() &&
 // Spans and log lines of the run; only those of the job's own trace, so that a runner cannot write into another one.
 Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
   std::vector<std::vector<pg::Param>> spans;
-  // Of a trace that the head did not choose, only what went wrong is kept, and says so: a runner cannot decide it.
+  // Of a trace that the head did not choose, only what went wrong or was slow is kept, and says so in our words.
   const auto parent = telemetry::parse_traceparent(job.traceparent);
   const bool undecided = parent && (parent->flags & telemetry::TraceParent::kSampled) == 0;
   for (const json::Value& s : report.body.items("spans")) {
@@ -134,7 +134,7 @@ Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
     if (!start || !end || !span_id) continue;
     const json::Value* attributes = s.find("attributes");
     json::Value kept = attributes != nullptr && attributes->is_object() ? *attributes : json::Value::object();
-    if (undecided) kept.set("sampling.reason", "error");
+    if (undecided) kept.set("sampling.reason", report.status == "finished" ? "latency" : "error");
     std::string text = json::dump(kept);
     if (text.size() > kTextBytes) text = "{}";
     spans.push_back({job.tenant, job.trace.hex(), span_id->hex(), clip_utf8(s.str("parent_span_id"), 16), clip_utf8(s.str("name"), 100), clip_utf8(s.str("kind"), 20),

@@ -6,7 +6,9 @@
 namespace stella::runner {
 namespace {
 
-telemetry::SpanRecord span_of(const json::Value& value, const TenantId& tenant, bool failed) {
+constexpr const char* kReason = "sampling.reason";
+
+telemetry::SpanRecord span_of(const json::Value& value, const TenantId& tenant, ChildTrace state) {
   telemetry::SpanRecord span;
   span.tenant_id = tenant.str();
   span.service = telemetry::resource().service;
@@ -19,8 +21,11 @@ telemetry::SpanRecord span_of(const json::Value& value, const TenantId& tenant, 
   if (const auto start = Timestamp::parse(value.str("start_ts"))) span.start = *start;
   if (const auto end = Timestamp::parse(value.str("end_ts"))) span.end = *end;
   json::Value attributes = json::Value::object();
-  if (const json::Value* own = value.find("attributes"); own != nullptr && own->is_object()) attributes = *own;
-  if (failed && attributes.find("sampling.reason") == nullptr) attributes.set("sampling.reason", "error");
+  if (const json::Value* own = value.find("attributes"); own != nullptr && own->is_object())
+    for (const auto& [key, one] : own->as_object())
+      if (state == ChildTrace::kChosen || key != kReason) attributes.set(key, one);
+  if (state == ChildTrace::kFailed) attributes.set(kReason, "error");
+  else if (state == ChildTrace::kChosen && attributes.find(kReason) == nullptr) attributes.set(kReason, "head");
   span.attributes = json::dump(attributes);
   const json::Value* links = value.find("links");
   span.links = links != nullptr ? json::dump(*links) : "[]";
@@ -29,10 +34,10 @@ telemetry::SpanRecord span_of(const json::Value& value, const TenantId& tenant, 
 
 }  // namespace
 
-Result<telemetry::Records> child_records(const json::Value& spans, const json::Value& logs, const TenantId& tenant, const TraceId& trace, bool failed) {
+Result<telemetry::Records> child_records(const json::Value& spans, const json::Value& logs, const TenantId& tenant, const TraceId& trace, ChildTrace state) {
   telemetry::Records records;
   if (spans.is_array())
-    for (const json::Value& value : spans.as_array()) records.spans.push_back(span_of(value, tenant, failed));
+    for (const json::Value& value : spans.as_array()) records.spans.push_back(span_of(value, tenant, state));
   if (logs.is_array()) {
     for (const json::Value& value : logs.as_array()) {
       telemetry::LogRecord line;

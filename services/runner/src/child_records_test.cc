@@ -26,7 +26,7 @@ json::Value list(std::initializer_list<json::Value> values) {
 }
 
 TEST(ChildRecords, AreThoseOfTheReport) {
-  const auto records = child_records(list({span(kTrace.hex(), json::Value::object({{"sampling.reason", "head"}}))}), list({line(kTrace.hex(), "acme", "it failed")}), kTenant, kTrace, false);
+  const auto records = child_records(list({span(kTrace.hex(), json::Value::object({{"sampling.reason", "head"}}))}), list({line(kTrace.hex(), "acme", "it failed")}), kTenant, kTrace, ChildTrace::kChosen);
   ASSERT_TRUE(records) << records.error().describe();
   ASSERT_EQ(records->spans.size(), 1u);
   const telemetry::SpanRecord& s = records->spans[0];
@@ -46,7 +46,7 @@ TEST(ChildRecords, AreThoseOfTheReport) {
 
 TEST(ChildRecords, OfAnotherTraceOrTenantAreLeftOut) {
   const std::string other(32, 'a');
-  const auto records = child_records(list({span(other), span(kTrace.hex())}), list({line(other, "acme", "x"), line(kTrace.hex(), "globex", "x"), line(kTrace.hex(), "acme", "mine")}), kTenant, kTrace, false);
+  const auto records = child_records(list({span(other), span(kTrace.hex())}), list({line(other, "acme", "x"), line(kTrace.hex(), "globex", "x"), line(kTrace.hex(), "acme", "mine")}), kTenant, kTrace, ChildTrace::kChosen);
   ASSERT_TRUE(records);
   EXPECT_EQ(records->spans.size(), 1u);
   ASSERT_EQ(records->logs.size(), 1u);
@@ -54,20 +54,24 @@ TEST(ChildRecords, OfAnotherTraceOrTenantAreLeftOut) {
 }
 
 TEST(ChildRecords, AreScrubbedAgain) {
-  const auto records = child_records(list({span(kTrace.hex(), json::Value::object({{"reason", "mail ann@example.org"}}))}), list({line(kTrace.hex(), "acme", "mail ann@example.org")}), kTenant, kTrace, false);
+  const auto records = child_records(list({span(kTrace.hex(), json::Value::object({{"reason", "mail ann@example.org"}}))}), list({line(kTrace.hex(), "acme", "mail ann@example.org")}), kTenant, kTrace, ChildTrace::kChosen);
   ASSERT_TRUE(records);
   EXPECT_EQ(records->spans.at(0).attributes.find("ann@example.org"), std::string::npos);
   EXPECT_EQ(records->logs.at(0).line.find("ann@example.org"), std::string::npos);
 }
 
-TEST(ChildRecords, WhatTheHeadDidNotChooseIsKeptForTheFailure) {
-  const auto reason = [](json::Value attributes, bool failed) {
-    const auto records = child_records(list({span(kTrace.hex(), std::move(attributes))}), json::Value(), kTenant, kTrace, failed);
+TEST(ChildRecords, WhyASpanIsKeptIsNotTheChildsToSay) {
+  const auto reason = [](json::Value attributes, ChildTrace state) {
+    const auto records = child_records(list({span(kTrace.hex(), std::move(attributes))}), json::Value(), kTenant, kTrace, state);
     return records ? std::string(json::parse(records->spans.at(0).attributes)->str("sampling.reason")) : "malformed";
   };
-  EXPECT_EQ(reason(json::Value::object(), true), "error");
-  EXPECT_EQ(reason(json::Value::object(), false), "");
-  EXPECT_EQ(reason(json::Value::object({{"sampling.reason", "head"}}), true), "head");
+  const auto said = [](std::string_view text) { return json::Value::object({{"sampling.reason", text}}); };
+  EXPECT_EQ(reason(json::Value::object(), ChildTrace::kFailed), "error");
+  EXPECT_EQ(reason(said("latency"), ChildTrace::kFailed), "error");
+  EXPECT_EQ(reason(json::Value::object(), ChildTrace::kUndecided), "");
+  EXPECT_EQ(reason(said("error"), ChildTrace::kUndecided), "");
+  EXPECT_EQ(reason(json::Value::object(), ChildTrace::kChosen), "head");
+  EXPECT_EQ(reason(said("incident"), ChildTrace::kChosen), "incident");
 }
 
 TEST(ChildRecords, WhatIsNoneIsRefused) {
@@ -76,12 +80,12 @@ TEST(ChildRecords, WhatIsNoneIsRefused) {
   nameless.set("name", "");
   odd.set("links", "none");
   for (const json::Value& bad : {backwards, nameless, odd, span("not a trace"), json::Value(7), json::Value()}) {
-    const auto records = child_records(list({bad}), json::Value(), kTenant, kTrace, false);
+    const auto records = child_records(list({bad}), json::Value(), kTenant, kTrace, ChildTrace::kChosen);
     ASSERT_FALSE(records) << json::dump(bad);
     EXPECT_EQ(records.error().code(), contracts::errors::kMalformed);
   }
-  EXPECT_FALSE(child_records(json::Value(), list({json::Value("text")}), kTenant, kTrace, false));
-  const auto none = child_records(json::Value(), json::Value("x"), kTenant, kTrace, false);
+  EXPECT_FALSE(child_records(json::Value(), list({json::Value("text")}), kTenant, kTrace, ChildTrace::kChosen));
+  const auto none = child_records(json::Value(), json::Value("x"), kTenant, kTrace, ChildTrace::kChosen);
   ASSERT_TRUE(none);
   EXPECT_TRUE(none->empty());
 }

@@ -20,6 +20,7 @@
 #include "stella/telemetry/controls.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/propagation.h"
+#include "stella/telemetry/sampler.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::runner {
@@ -63,6 +64,12 @@ struct Reporter {
                                 {"sandbox", sandbox}});
   }
 };
+
+// Within runner.execute, which is a little longer: whoever is told to keep the trace finds that span kept as well.
+bool is_slow(Clock::duration so_far) {
+  const std::int64_t threshold = telemetry::tail_keep_threshold({});
+  return threshold >= 0 && telemetry::tail_keep({}) && std::chrono::nanoseconds(so_far).count() > threshold;
+}
 
 json::Value outputs_json(const Outcome& outcome) {
   json::Value out = json::Value::array();
@@ -108,7 +115,7 @@ struct Runner::Impl {
   void handle(bus::Delivery& delivery);
   void run(bus::Delivery& delivery, const JobMessage& job);
   void relay(const JobMessage& job, const Outcome& outcome);
-  json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture);
+  json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, bool slow, const TelemetryCapture& capture);
   void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
   Result<void> tell(const std::string& subject, const std::string& text, const bus::Headers& headers, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
   void pause(milliseconds duration);
@@ -187,12 +194,13 @@ void Runner::Impl::handle(bus::Delivery& delivery) {
   changed.notify_all();
 }
 
-// To our own backend, which has a network. Of a trace that was not chosen only what failed: whether it was slow is known later.
+// To our own backend, which has a network: before runner.execute ends, since spans of a trace that was not chosen wait there for that end.
 void Runner::Impl::relay(const JobMessage& job, const Outcome& outcome) {
   const telemetry::Context& context = telemetry::Context::current();
-  const bool failed = outcome.status != "finished";
-  if (!options.child_telemetry || (!failed && (context.flags & telemetry::TraceParent::kSampled) == 0)) return;
-  auto records = child_records(outcome.spans, outcome.logs, job.tenant, context.trace_id, failed);
+  if (!options.child_telemetry) return;
+  const bool chosen = (context.flags & telemetry::TraceParent::kSampled) != 0;
+  const ChildTrace state = chosen ? ChildTrace::kChosen : outcome.status != "finished" ? ChildTrace::kFailed : ChildTrace::kUndecided;
+  auto records = child_records(outcome.spans, outcome.logs, job.tenant, context.trace_id, state);
   if (records) options.child_telemetry(std::move(*records));
   else kLog.warn("telemetry of a job's child cannot be read", {f::error(records.error())});
 }
@@ -211,8 +219,10 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
   const TelemetryCapture capture;
   const auto started = Timestamp::now();
   Outcome outcome;
+  bool slow = false;
   {
     telemetry::Span span("runner.execute", telemetry::SpanKind::kConsumer, {f::job_kind(job.kind), f::attempt(job.attempt), f::runner_id(reporter.runner_id)});
+    const auto begun = Clock::now();
     reporter.traceparent = telemetry::Context::current().traceparent();
     telemetry::inject(telemetry::Context::current(), [&](std::string_view name, std::string_view value) { reporter.headers.emplace_back(name, value); });
     auto text = reporter.base();
@@ -236,6 +246,7 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
     execution.context = {telemetry::Context::current(), telemetry::resource(), job.controls};
     outcome = execute(job, execution);
     relay(job, outcome);
+    slow = is_slow(Clock::now() - begun);
     if (outcome.status == "finished") {
       span.ok();
       kLog.info("job finished", {f::job_kind(job.kind), f::attempt(job.attempt), f::duration(milliseconds(outcome.wall_ms))});
@@ -245,20 +256,20 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
       kLog.error("job did not finish", {f::job_kind(job.kind), f::attempt(job.attempt), f::state(outcome.status), f::root_cause(outcome.cause), f::error(error)});
     }
   }
-  deliver(reporter, job, result_of(reporter, job, started, outcome, capture));
+  deliver(reporter, job, result_of(reporter, job, started, outcome, slow, capture));
   const Lock lock(mutex);
   active.erase(&reporter);
 }
 
-json::Value Runner::Impl::result_of(const Reporter& reporter, const JobMessage&, Timestamp started, const Outcome& outcome, const TelemetryCapture& capture) {
+json::Value Runner::Impl::result_of(const Reporter& reporter, const JobMessage&, Timestamp started, const Outcome& outcome, bool slow, const TelemetryCapture& capture) {
   auto result = reporter.base();
   result.set("status", outcome.status);
   result.set("outputs", outputs_json(outcome));
   if (outcome.status != "finished") {
     result.set("error", outcome.error);
     result.set("cause", outcome.cause);
-    result.set("keep", true);  // its callers keep the trace, too
   }
+  if (slow || outcome.status != "finished") result.set("keep", true);  // its callers keep the trace, too
   result.set("usage", json::Value::object({{"cpu_ms", outcome.cpu_ms}, {"max_rss_kb", outcome.max_rss_kb}, {"wall_ms", outcome.wall_ms}}));
   auto spans = capture.spans();
   append_all(spans, outcome.spans);

@@ -14,6 +14,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/context.h"
+#include "stella/telemetry/sampler.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/nats_server.h"
 #include "stella/testing/shared_data.h"
@@ -191,6 +192,33 @@ TEST_F(RunnerOnBus, WorkSpansOfTheChildHangBelowTheRunners) {
   EXPECT_FALSE(runner_span.empty());
   EXPECT_EQ(child_parent, runner_span) << json::dump(*result.find("spans"));
   EXPECT_EQ(child_trace, trace_.hex());
+}
+
+// Of an unsampled trace: the child's spans go to the backend undecided, and callers are asked to keep the trace where the job was slow.
+TEST_F(RunnerOnBus, ASlowJobOfATraceThatWasNotChosenIsKeptWithItsCallers) {
+  std::mutex mutex;
+  std::vector<telemetry::SpanRecord> exported;
+  options_.child_telemetry = [&](telemetry::Records records) {
+    const std::lock_guard lock(mutex);
+    for (auto& span : records.spans) exported.push_back(std::move(span));
+  };
+  start();
+  flags_ = 0;
+  const telemetry::SamplingPolicy before = telemetry::sampling();
+  for (const bool slow : {true, false}) {
+    telemetry::SamplingPolicy policy = before;
+    policy.slow = slow ? std::chrono::nanoseconds(0) : std::chrono::nanoseconds(std::chrono::hours(1));
+    telemetry::set_sampling(policy);
+    const auto result = until_result(send("selftest.span", json::Value::object())).back().second;
+    EXPECT_EQ(result.str("status"), "finished") << json::dump(result);
+    EXPECT_EQ(result.boolean("keep"), slow);
+    const std::lock_guard lock(mutex);
+    ASSERT_EQ(exported.size(), 1u);
+    EXPECT_EQ(exported[0].name, "selftest.span");
+    EXPECT_EQ(json::parse(exported[0].attributes)->find("sampling.reason"), nullptr);
+    exported.clear();
+  }
+  telemetry::set_sampling(before);
 }
 
 TEST_F(RunnerOnBus, SpansOfTheChildAreExportedWhereTheTraceIsChosenOrTheJobFailed) {

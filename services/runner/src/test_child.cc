@@ -17,6 +17,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/pipeline/jobs/jobs.h"
 #include "stella/services/runner.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::runner {
 namespace {
@@ -182,7 +183,14 @@ Result<void> long_report(const Params& params, JobIo& io) {
   (void)io;
 }
 
+// Work under a span of its own.
+Result<void> with_span(const Params&, JobIo&) {
+  telemetry::Span span("selftest.span");
+  return {};
+}
+
 constexpr std::array kKinds = {
+    pipeline::JobKind{"selftest.span", with_span},
     pipeline::JobKind{"selftest.copy", copy},
     pipeline::JobKind{"selftest.refuse", refuse},
     pipeline::JobKind{"selftest.spin", spin},

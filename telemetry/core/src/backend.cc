@@ -272,9 +272,13 @@ class Backend::Impl {
     turns_.clear();
     std::size_t sources = 0;
     frames = spill.read(spilled, kSpillTurn, broken);
-    for (std::size_t i = 0; i < outlet_->rings(); ++i) {
+    // What the rings hold by now is noted before the spans of children are taken: a local root among it finds those that it waited for.
+    readable_.clear();
+    for (std::size_t i = 0; i < outlet_->rings(); ++i) readable_.push_back(outlet_->ring(i).readable());
+    take_accepted_spans();
+    for (std::size_t i = 0; i < readable_.size(); ++i) {
       Ring& ring = outlet_->ring(i);
-      const std::string_view bytes = ring.readable();
+      const std::string_view bytes = readable_[i];
       count_drops(ring);
       if (bytes.empty()) continue;
       busy_ = busy_ || bytes.size() > ring.size() / 4;
@@ -298,7 +302,7 @@ class Backend::Impl {
       if (const auto view = RecordView::parse(w.bytes)) take(*view, w.internal);
       else torn();
     }
-    take_accepted();
+    take_accepted_logs();
     write_chunk();
     // Only now: whoever kills the process before this finds everything in the rings again.
     for (const Turn& turn : turns_) turn.ring->advance(turn.used, turn.records);
@@ -452,20 +456,18 @@ class Backend::Impl {
     }
   }
 
-  void take_accepted() {
+  static std::array<std::uint8_t, 16> trace_bytes(std::string_view hex) {
+    const auto parsed = TraceId::parse(hex);
+    return parsed ? parsed->bytes() : std::array<std::uint8_t, 16>{};
+  }
+
+  void take_accepted_logs() {
     std::vector<Accepted> logs;
-    std::vector<SpanRecord> spans;
     {
       Lock lock(mutex_);
       logs.swap(accepted_logs_);
-      spans.swap(accepted_spans_);
     }
     totals_.logs += logs.size();
-    totals_.spans += spans.size();
-    const auto id = [](std::string_view hex) {
-      const auto parsed = TraceId::parse(hex);
-      return parsed ? parsed->bytes() : std::array<std::uint8_t, 16>{};
-    };
     for (auto& [log, line] : logs) {
       const bool error = log.level == Level::kError;
       if (line) {
@@ -474,24 +476,34 @@ class Backend::Impl {
         chunk_.end_line(begin, error);
         if (chunk_.text.size() >= kChunk) write_chunk();
       }
-      if (feed_.on()) export_row(log);
-      if (rows_ && rows_->wanted() && rows_->admit(id(log.trace_id), error, true)) rows_->add(std::move(log));
+      if (feed_.on()) export_log(log);
+      if (rows_ && rows_->wanted() && rows_->admit(trace_bytes(log.trace_id), error, true)) rows_->add(std::move(log));
     }
+  }
+
+  void take_accepted_spans() {
+    std::vector<SpanRecord> spans;
+    {
+      Lock lock(mutex_);
+      spans.swap(accepted_spans_);
+    }
+    totals_.spans += spans.size();
     for (SpanRecord& span : spans) {
-      if (feed_.on()) export_row(span);
-      if (rows_ && rows_->wanted() && rows_->admit(id(span.trace_id), span.status == "error", false)) rows_->add(std::move(span));
+      const std::string bytes = to_record(span);
+      const auto record = RecordView::parse(bytes);
+      if (record && record->head().sampling == SamplingReason::kUndecided) {
+        tail_.add(*record);
+        continue;
+      }
+      if (record && feed_.on()) feed_.add_span(*record, record->head().sampling, *resource_now_);
+      if (rows_ && rows_->wanted() && rows_->admit(trace_bytes(span.trace_id), span.status == "error", false)) rows_->add(std::move(span));
     }
   }
 
-  template <class Row>
-  void export_row(const Row& row) {
-    const std::string bytes = to_record(row);
-    const auto record = RecordView::parse(bytes);
-    if (!record) return;
-    if (record->head().kind == RecordKind::kLog) feed_.add_log(*record, *resource_now_);
-    else feed_.add_span(*record, record->head().sampling, *resource_now_);
+  void export_log(const LogRecord& log) {
+    const std::string bytes = to_record(log);
+    if (const auto record = RecordView::parse(bytes)) feed_.add_log(*record, *resource_now_);
   }
-
   // What cannot be written is counted; an error still goes to standard error.
   void write_chunk() {
     if (chunk_.text.empty()) return;
@@ -549,6 +561,7 @@ class Backend::Impl {
   Chunk chunk_;
   std::vector<Waiting> waiting_;
   std::vector<Turn> turns_;
+  std::vector<std::string_view> readable_;  // by ring
   BackendTotals totals_;
   std::int64_t housekeeping_ns_ = 0;
   bool busy_ = false, output_failed_ = false, spill_held_ = false;

@@ -126,6 +126,7 @@ std::string to_record(const SpanRecord& span) {
   if (!take_id<TraceId>(span.trace_id, b.head.trace_id) || !take_id<SpanId>(span.span_id, b.head.span_id)) return "";
   take_id<SpanId>(span.parent_span_id, b.head.parent_span_id);
   b.head.trace_flags = TraceParent::kSampled;
+  b.head.sampling = SamplingReason::kUndecided;  // unless its reason is there
   for (const SpanKind kind : {SpanKind::kServer, SpanKind::kClient, SpanKind::kProducer, SpanKind::kConsumer}) {
     if (span.kind == to_string(kind)) b.head.span_kind = kind;
   }

@@ -231,6 +231,51 @@ TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
   EXPECT_EQ(gained, 3);
 }
 
+// A job's child: its spans have no root of their own, and follow that of the runner, whether it was slow, failed, or nothing of both.
+TEST(Export, UndecidedSpansOfAChildFollowTheLocalRootOfTheirTrace) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  auto o = options(dir.path(), requests);
+  o.latency_threshold = [](std::string_view) -> std::int64_t { return 100'000'000; };
+  auto backend = *Backend::install(o);
+  const auto child = [](int trace, std::string_view attributes) {
+    const auto record = RecordView::parse(span_bytes({}));
+    SpanRecord span;
+    span.trace_id = std::string(30, '0') + (trace < 10 ? "0" : "") + std::to_string(trace);
+    span.span_id = std::string(16, 'a');
+    span.parent_span_id = std::string(16, 'b');
+    span.tenant_id = "acme";
+    span.name = "child";
+    span.kind = "internal";
+    span.status = "ok";
+    span.service = "stellad";
+    span.start = span.end = Timestamp::from_micros(record->head().ns / 1000);
+    span.attributes = attributes;
+    span.links = "[]";
+    Records records;
+    records.spans.push_back(std::move(span));
+    return records;
+  };
+  const auto root = [](int trace, std::int64_t ns, bool error) {
+    std::string bytes = span_bytes({.root = true, .error = error, .ns = ns, .name = "runner.execute"});
+    std::array<std::uint8_t, 16> id{};
+    id[15] = static_cast<std::uint8_t>(trace / 10 * 16 + trace % 10);
+    std::memcpy(bytes.data() + offsetof(RecordHead, trace_id), id.data(), id.size());
+    return bytes;
+  };
+  // Each root right behind its child: they meet in one round of the thread or in two.
+  constexpr int kTraces = 90;
+  for (int i = 1; i <= kTraces; ++i) {
+    backend->accept(child(i, "{}"), false);
+    backend->outlet().push(root(i, i % 3 == 0 ? 200'000'000 : 1'000'000, i % 3 == 1));
+  }
+  backend->accept(child(98, R"({"sampling.reason":"head"})"), false);  // decided before
+  ASSERT_TRUE(backend->flush(soon()));
+  std::map<std::string, int> found;
+  for (const std::string& span : spans_in(requests->take())) ++found[span];
+  EXPECT_EQ(found, (std::map<std::string, int>{{"child:head", 1}, {"child:error", 30}, {"child:latency", 30}, {"runner.execute:error", 30}, {"runner.execute:latency", 30}}));
+}
+
 TEST(Export, RecordsOfAChildProcessAreExportedAsTheyWereMade) {
   RecordBuilder span;
   span.head.kind = RecordKind::kSpan;

@@ -105,7 +105,8 @@ class Backend {
   // True where everything pushed before the call is written, its rows kept and the exporter has it (not: has sent it; Exporter::flush
   // does that); false where the deadline passed first.
   bool flush(Deadline deadline);
-  // Records of a child process, as if emitted here; `lines` says whether its log lines also go to the log file.
+  // Records of a child process, as if emitted here; `lines` says whether its log lines also go to the log file. A span without the attribute
+  // sampling.reason follows the local root of its trace that ends here after this call: they are kept, or forgotten, together.
   void accept(Records records, bool lines);
   // Where records go in that were not made by a call in this process; any thread.
   Outlet& outlet();
