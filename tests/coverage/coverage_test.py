@@ -370,13 +370,16 @@ def sampling(platform, client):
 
 
 def deep_debug_ends(_, client):
-    reply = client.request("PATCH", "/obs/settings/telemetry", {"levels": {"runner": "trace"}, "sampling": 1, "deep_debug": {"classes": ["ip"], "ttl_seconds": 1, "reason": "a test"}})
+    reply = client.request("PATCH", "/obs/settings/telemetry", {"levels": {"runner": "trace"}, "temporary_levels": {"levels": {"web": "debug"}, "ttl_seconds": 1}, "sampling": 1, "deep_debug": {"classes": ["ip"], "ttl_seconds": 1, "reason": "a test"}})
     assert reply.status == 200, reply
     kinds = lambda kind: len(client.all("/timeline?kind=" + kind))
-    ended = kinds("deep_debug.expired")
+    ended, changed = kinds("deep_debug.expired"), kinds("config.changed")
     validate.wait_for(lambda: kinds("deep_debug.expired") > ended, 20)  # by itself, after its second
     assert kinds("config.changed") and kinds("deep_debug.enabled") and kinds("deep_debug.expired") > ended
-    assert client.get("/obs/settings/telemetry")["deep_debug"] is None
+    validate.wait_for(lambda: kinds("config.changed") > changed, 20)  # so does a level for a time
+    assert kinds("config.changed") > changed
+    held = client.get("/obs/settings/telemetry")
+    assert held["deep_debug"] is None and held["temporary_levels"] == {}, held
 
 
 def main():

@@ -525,13 +525,13 @@ def check_settings(api, c):
     """What telemetry records: read, changed, put back; each wrong value is named."""
     api.call("nothing changed yet", "obs_settings", c, 200)
     made = api.call("levels, sampling, deep debug", "change_obs_settings", c, 200,
-                    {"levels": {"web": "debug", "*": "warn"}, "sampling": 0.5, "deep_debug": {"classes": ["email"], "ttl_seconds": 60, "reason": "support case"}})
+                    {"levels": {"web": "debug", "*": "warn"}, "temporary_levels": {"levels": {"bus": "trace"}, "ttl_seconds": 600}, "sampling": 0.5, "deep_debug": {"classes": ["email"], "ttl_seconds": 60, "reason": "support case"}})
     api.report.check("the change is what is read", api.call("as changed", "obs_settings", c, 200).json == made.json, repr(made))
-    for body in ({}, {"levels": {"web": "loud"}}, {"sampling": 2}, {"deep_debug": {"classes": ["email"], "ttl_seconds": 86401, "reason": "x"}}, {"deep_debug": {"classes": ["secret"], "ttl_seconds": 1, "reason": "x"}}):
+    for body in ({}, {"levels": {"web": "loud"}}, {"temporary_levels": {"levels": {"web": "debug"}}}, {"sampling": 2}, {"deep_debug": {"classes": ["email"], "ttl_seconds": 86401, "reason": "x"}}, {"deep_debug": {"classes": ["secret"], "ttl_seconds": 1, "reason": "x"}}):
         api.call(f"{body}", "change_obs_settings", c, 422, body)
     api.call("not JSON", "change_obs_settings", c, 400, b"[")
-    back = api.call("back to the deployment's", "change_obs_settings", c, 200, {"levels": {}, "sampling": None, "deep_debug": None})
-    api.report.check("nothing is left of it", back["levels"] == {} and back["sampling"] is None and back["deep_debug"] is None, repr(back))
+    back = api.call("back to the deployment's", "change_obs_settings", c, 200, {"levels": {}, "temporary_levels": None, "sampling": None, "deep_debug": None})
+    api.report.check("nothing is left of it", back["levels"] == {} and back["temporary_levels"] == {} and back["sampling"] is None and back["deep_debug"] is None, repr(back))
 
 
 def check_protocol(api, c, sbom):

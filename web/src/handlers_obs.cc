@@ -83,7 +83,7 @@ Result<http::Response> obs_settings(Context& ctx) {
 }
 
 Result<http::Response> change_obs_settings(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body({{"levels", Member::kObject}, {"sampling", Member::kAny}, {"deep_debug", Member::kAny}}));
+  const json::Value body = STELLA_TRY(ctx.json_body({{"levels", Member::kObject}, {"temporary_levels", Member::kAny}, {"sampling", Member::kAny}, {"deep_debug", Member::kAny}}));
   const controls::Change change = STELLA_TRY(controls::parse_change(body));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const controls::Stored stored = STELLA_TRY(controls::change(*tx, change, ctx.trace));

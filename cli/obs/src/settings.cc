@@ -48,12 +48,24 @@ Result<json::Value> sampling_change(std::string_view text) {
   return json::Value(rate);
 }
 
-Result<std::int64_t> seconds_of(std::string_view text) {
+Result<std::int64_t> seconds_of(std::string_view text, std::string_view option) {
   std::int64_t n = 0;
   const std::int64_t unit = text.empty() ? 0 : text.back() == 's' ? 1 : text.back() == 'm' ? 60 : text.back() == 'h' ? 3600 : text.back() == 'd' ? 86'400 : 0;
   const auto r = std::from_chars(text.data(), text.data() + text.size() - (unit == 0 ? 0 : 1), n);
-  if (unit == 0 || r.ec != std::errc() || r.ptr != text.data() + text.size() - 1 || n < 1 || n > 86'400 / unit) return wrong("--for", "how long, at most a day: 90s, 15m, 2h, 1d");
+  if (unit == 0 || r.ec != std::errc() || r.ptr != text.data() + text.size() - 1 || n < 1 || n > 86'400 / unit) return wrong(option, "how long, at most a day: 90s, 15m, 2h, 1d");
   return n * unit;
+}
+
+// For a time: those that are named, beside the others that hold.
+Result<json::Value> temporary_change(const SettingsArgs& args) {
+  json::Value levels = json::Value::object();
+  for (const std::string& one : args.levels) {
+    const std::size_t at = one.find('=');
+    if (at == std::string::npos || at == 0 || at + 1 == one.size() || std::string_view(one).substr(at + 1) == kDefault) return wrong("--level", "MODULE=LEVEL with --level-for, as in web=debug or '*=warn'");
+    levels.set(one.substr(0, at), one.substr(at + 1));
+  }
+  const std::int64_t ttl = STELLA_TRY(seconds_of(args.level_for, "--level-for"));
+  return json::Value::object({{"levels", std::move(levels)}, {"ttl_seconds", ttl}});
 }
 
 Result<json::Value> debug_change(const SettingsArgs& args) {
@@ -64,7 +76,7 @@ Result<json::Value> debug_change(const SettingsArgs& args) {
   if (args.reason.empty()) return wrong("--reason", "why this tenant is debugged: it stands on the timeline");
   json::Array classes;
   for (const std::string& one : args.debug) classes.emplace_back(one);
-  const std::int64_t ttl = STELLA_TRY(seconds_of(args.debug_for.empty() ? "1h" : args.debug_for));
+  const std::int64_t ttl = STELLA_TRY(seconds_of(args.debug_for.empty() ? "1h" : args.debug_for, "--for"));
   return json::Value::object({{"classes", std::move(classes)}, {"ttl_seconds", ttl}, {"reason", args.reason}});
 }
 
@@ -79,7 +91,15 @@ std::string percent_text(double rate) {
 
 Result<json::Value> settings_change(const SettingsArgs& args, const json::Value& levels) {
   json::Value out = json::Value::object();
-  if (!args.levels.empty()) {
+  if (args.end_levels) {
+    if (!args.level_for.empty()) return wrong("--end-levels", "it without --level-for");
+    out.set("temporary_levels", json::Value());
+  }
+  if (!args.level_for.empty()) {
+    if (args.levels.empty()) return wrong("--level", "the levels that --level-for is about");
+    json::Value temporary = STELLA_TRY(temporary_change(args));
+    out.set("temporary_levels", std::move(temporary));
+  } else if (!args.levels.empty()) {
     json::Value all = STELLA_TRY(levels_change(args.levels, levels));
     out.set("levels", std::move(all));
   }
@@ -93,7 +113,7 @@ Result<json::Value> settings_change(const SettingsArgs& args, const json::Value&
   } else if (!args.debug_for.empty() || !args.reason.empty()) {
     return wrong("--debug", "the kinds that --for and --reason are about");
   }
-  if (out.as_object().empty()) return wrong("options", "at least one of --level, --sampling, --debug, --end-debug");
+  if (out.as_object().empty()) return wrong("options", "at least one of --level, --end-levels, --sampling, --debug, --end-debug");
   return out;
 }
 
@@ -102,6 +122,11 @@ std::string settings_text(const json::Value& settings, Timestamp now, const Pale
   std::string levels, kinds;
   if (const json::Value* map = settings.find("levels"); map != nullptr && map->is_object())
     for (const auto& [module, level] : map->as_object()) levels += (levels.empty() ? "" : ", ") + module + "=" + (level.is_string() ? level.as_string() : json::dump(level));
+  if (const json::Value* map = settings.find("temporary_levels"); map != nullptr && map->is_object())
+    for (const auto& [module, one] : map->as_object()) {
+      const std::string level(one.str("level"));
+      levels += (levels.empty() ? "" : ", ") + module + "=" + level + " until " + short_time(one.str("until"), now) + " UTC";
+    }
   const json::Value* rate = settings.find("sampling");
   const json::Value* debug = settings.find("deep_debug");
   const bool on = debug != nullptr && debug->is_object();
@@ -131,7 +156,7 @@ Result<int> show(Session& session) {
 Result<int> set(Session& session, const SettingsArgs& args) {
   json::Value change = STELLA_TRY(settings_change(args, json::Value()));  // a mistake is said before anybody logs in
   Api* api = STELLA_TRY(session.api());
-  if (!args.levels.empty()) {
+  if (!args.levels.empty() && args.level_for.empty()) {
     const json::Value before = STELLA_TRY(api->get(kPath));
     const json::Value* levels = before.find("levels");
     change = STELLA_TRY(settings_change(args, levels != nullptr ? *levels : json::Value()));
@@ -149,6 +174,8 @@ void register_obs_settings(App& app) {
   app.command("obs settings show", "What holds now, beside the deployment's own settings.").run(show);
   app.command("obs settings set", "Changes it for all processes within seconds; each change is on the timeline.")
       .option("--level", &args->levels, "Least level that a module logs (trace, debug, info, warn, error); * is every module without one of its own, default takes it back; may be repeated.", {.value = "MODULE=LEVEL"})
+      .option("--level-for", &args->level_for, "How long --level holds, at most a day: 90s, 15m, 2h; then what held before holds again. Without it: until it is changed.", {.value = "TIME"})
+      .option("--end-levels", &args->end_levels, "Ends the levels that hold for a time now.")
       .option("--sampling", &args->sampling, "Share of the traces that are kept from their beginning (0.1 or 10%); default takes it back.", {.value = "SHARE"})
       .option("--debug", &args->debug, "Kind of personal data that passes the scrubber; may be repeated. Secrets never pass.", {.value = "KIND", .choices = {"email", "ip", "phone", "card", "iban"}})
       .option("--for", &args->debug_for, "How long --debug holds, at most a day: 90s, 15m, 2h; 1h where it is not given.", {.value = "TIME"})

@@ -15,6 +15,8 @@ namespace stella::cli {
 
 struct SettingsArgs {
   std::vector<std::string> levels;  // MODULE=LEVEL; the level `default` takes the module's rule back
+  std::string level_for;            // how long the levels hold, as debug_for; "": until they are changed
+  bool end_levels = false;          // ends those that hold for a time
   std::string sampling;             // 0…1, 10%, or `default`
   std::vector<std::string> debug;   // kinds of personal data
   std::string debug_for;            // 90s, 15m, 2h, 1d

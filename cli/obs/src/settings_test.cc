@@ -19,6 +19,15 @@ TEST(Settings, LevelsKeepWhatIsNotNamed) {
   for (const char* bad : {"web", "=debug", "web=", ""}) EXPECT_EQ(change({.levels = {bad}}), "--level") << bad;
 }
 
+TEST(Settings, LevelsForATimeStandBesideTheOthers) {
+  EXPECT_EQ(change({.levels = {"web=debug", "*=info"}, .level_for = "15m"}, R"({"bus":"trace"})"), R"({"temporary_levels":{"levels":{"web":"debug","*":"info"},"ttl_seconds":900}})");
+  EXPECT_EQ(change({.end_levels = true}), R"({"temporary_levels":null})");
+  EXPECT_EQ(change({.level_for = "15m"}), "--level");
+  EXPECT_EQ(change({.levels = {"web=default"}, .level_for = "15m"}), "--level");
+  EXPECT_EQ(change({.levels = {"web=debug"}, .level_for = "2d"}), "--level-for");
+  EXPECT_EQ(change({.levels = {"web=debug"}, .level_for = "1h", .end_levels = true}), "--end-levels");
+}
+
 TEST(Settings, SamplingIsAShareAPercentageOrTheDeployments) {
   EXPECT_EQ(change({.sampling = "0.25"}), R"({"sampling":0.25})");
   EXPECT_EQ(change({.sampling = "10%"}), R"({"sampling":0.1})");
@@ -48,6 +57,8 @@ TEST(Settings, AreShownForPeople) {
   const auto text = [&](const char* settings) { return settings_text(*json::parse(settings), now, plain); };
   EXPECT_EQ(text(R"({"levels":{},"sampling":null,"deep_debug":null,"updated_at":null,"updated_by":null})"),
             "levels      as the deployment says\nsampling    as the deployment says\ndeep debug  off\n");
+  EXPECT_EQ(text(R"({"levels":{"bus":"info"},"temporary_levels":{"web":{"level":"debug","until":"2026-11-24T17:15:00Z"}},"sampling":null,"deep_debug":null,"updated_at":null,"updated_by":null})"),
+            "levels      bus=info, web=debug until 17:15:00 UTC\nsampling    as the deployment says\ndeep debug  off\n");
   EXPECT_EQ(text(R"({"levels":{"*":"warn","web":"debug"},"sampling":0.125,"deep_debug":{"classes":["email","ip"],"until":"2026-11-24T18:30:00Z"},"updated_at":"2026-11-24T16:59:00Z","updated_by":"user:1"})"),
             "levels      *=warn, web=debug\nsampling    12.5 % of the traces\ndeep debug  email, ip pass until 18:30:00 UTC\nchanged     16:59:00 by user:1\n");
   EXPECT_EQ(text(R"({"levels":{"web\u001b[2J":"debug"},"sampling":0})").find('\x1b'), std::string::npos);

@@ -87,6 +87,35 @@ TEST_F(Rows, WhatIsOverEndsWithItsEvent) {
   EXPECT_EQ(events("acme"), "deep_debug.enabled:acme deep_debug.expired:acme") << "once";
 }
 
+TEST_F(Rows, LevelsForATimeEndWithTheirEvent) {
+  Stored s = make("acme", R"({"levels":{"web":"warn"},"temporary_levels":{"levels":{"web":"trace","bus":"debug"},"ttl_seconds":3600}})");
+  ASSERT_EQ(s.controls.temporary_levels.size(), 2u);
+  s = make("acme", R"({"temporary_levels":{"levels":{"ledger":"debug"},"ttl_seconds":60}})");
+  ASSERT_EQ(s.controls.temporary_levels.size(), 3u) << "beside those that hold";
+  Watcher watcher(telemetry, std::chrono::hours(1), true);
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kTrace);
+  const std::string before = "config.changed:telemetry.levels config.changed:telemetry.temporary_levels config.changed:telemetry.temporary_levels";
+  EXPECT_EQ(events("acme"), before);
+  db.sql("UPDATE telemetry_settings SET temporary_levels = jsonb_set(temporary_levels, '{web,until}', '\"2026-01-01T00:00:00Z\"')");
+  {
+    auto tx = pg::TenantTx::open(web, testing::TestScope::make("acme"));
+    EXPECT_FALSE(read(*tx)->controls.temporary_levels.contains("web")) << "what is over is not shown";
+  }
+  ASSERT_TRUE(watcher.look().has_value());  // the process's own level, and the row
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kWarn);
+  EXPECT_EQ(telemetry::level_of("bus", "acme"), telemetry::Level::kDebug) << "its time is not over";
+  EXPECT_EQ(events("acme"), before + " config.changed:telemetry.temporary_levels");
+  EXPECT_EQ(db.sql("SELECT string_agg(k, ',' ORDER BY k) FROM telemetry_settings, jsonb_object_keys(temporary_levels) k"), "bus,ledger");
+  EXPECT_EQ(db.sql("SELECT convert_from(entry, 'UTF8')::json->>'actor' FROM timeline_outbox WHERE tenant_id = 'acme' ORDER BY seq DESC LIMIT 1"), "system:telemetry");
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_EQ(events("acme"), before + " config.changed:telemetry.temporary_levels") << "once";
+  s = make("acme", R"({"temporary_levels":null})");
+  EXPECT_TRUE(s.controls.temporary_levels.empty());
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_EQ(telemetry::level_of("bus", "acme"), telemetry::Level::kInfo);
+}
+
 TEST_F(Rows, ATenantReadsItsOwn) {
   make("acme", R"({"levels":{"*":"trace"}})");
   auto tx = pg::TenantTx::open(web, testing::TestScope::make("beta"));

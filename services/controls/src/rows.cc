@@ -36,22 +36,35 @@ Result<Stored> stored_of(const pg::Rows& rows) {
 
 constexpr std::string_view kRead = "SELECT " STELLA_SQL_CONTROLS("t.tenant_id") ", t.updated_by, t.updated_at FROM telemetry_settings t WHERE t.tenant_id = $1";
 
+// As it is written, with what is over and not yet ended.
+Result<Stored> read_row(pg::TenantTx& tx) {
+  const auto rows = STELLA_TRY(tx.query(kRead, {tx.tenant()}));
+  return stored_of(rows);
+}
+
 }  // namespace
 
 Result<Stored> read(pg::TenantTx& tx) {
-  const auto rows = STELLA_TRY(tx.query(kRead, {tx.tenant()}));
-  return stored_of(rows);
+  Stored stored = STELLA_TRY(read_row(tx));
+  std::erase_if(stored.controls.temporary_levels, [now = Timestamp::now()](const auto& one) { return one.second.until <= now; });
+  return stored;
 }
 
 Result<Stored> change(pg::TenantTx& tx, const Change& change, TraceId trace) {
   // The row first, so that two changes at once follow each other.
   STELLA_TRY_VOID(tx.query("INSERT INTO telemetry_settings (tenant_id, updated_by) VALUES ($1, $2) ON CONFLICT DO NOTHING", {tx.tenant(), tx.actor()}));
   STELLA_TRY_VOID(tx.query("SELECT 1 FROM telemetry_settings WHERE tenant_id = $1 FOR UPDATE", {tx.tenant()}));
-  const Stored before = STELLA_TRY(read(tx));
+  const Stored before = STELLA_TRY(read_row(tx));
   Controls after = before.controls;
   if (change.levels) after.levels = *change.levels;
   if (change.sampling) after.sampling = *change.sampling;
   const Timestamp now = Timestamp::now();
+  if (change.temporary_levels) {
+    if (change.temporary_levels->levels.empty()) after.temporary_levels.clear();
+    for (const auto& [module, level] : change.temporary_levels->levels) after.temporary_levels.insert_or_assign(module, TemporaryLevel{level, now + change.temporary_levels->ttl});
+    if (after.temporary_levels.size() > kMostModules)
+      return Error(base_errors::kInvalid, "a member of the body is not acceptable").with("field", std::string("temporary_levels.levels")).with("expected", "at most " + std::to_string(kMostModules) + " modules with those that hold already");
+  }
   if (change.deep_debug) {
     if (change.deep_debug->kinds.empty()) after.deep_debug.reset();
     else after.deep_debug = DeepDebug{change.deep_debug->kinds, now + change.deep_debug->ttl};
@@ -60,10 +73,12 @@ Result<Stored> change(pg::TenantTx& tx, const Change& change, TraceId trace) {
   std::vector<std::string> classes;
   if (after.deep_debug)
     for (const json::Value& name : class_names(after.deep_debug->kinds)) classes.push_back(name.as_string());
-  STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET levels = $2, sampling = $3, deep_debug = $4, deep_debug_until = $5, updated_at = now(), updated_by = $6 WHERE tenant_id = $1",
+  STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET levels = $2, sampling = $3, deep_debug = $4, deep_debug_until = $5, updated_at = now(), updated_by = $6, temporary_levels = $7 WHERE tenant_id = $1",
                            {tx.tenant(), pg::Param::json(json::dump(*is.find("levels"))), after.sampling ? pg::Param(*after.sampling) : pg::Param(nullptr), pg::Param::text_array(classes),
-                            after.deep_debug ? pg::Param(after.deep_debug->until) : pg::Param(nullptr), tx.actor()}));
+                            after.deep_debug ? pg::Param(after.deep_debug->until) : pg::Param(nullptr), tx.actor(), pg::Param::json(json::dump(*is.find("temporary_levels")))}));
   if (before.controls.levels != after.levels) STELLA_TRY_VOID(tell_config(tx, "telemetry.levels", *was.find("levels"), *is.find("levels"), trace));
+  if (before.controls.temporary_levels != after.temporary_levels)
+    STELLA_TRY_VOID(tell_config(tx, "telemetry.temporary_levels", *was.find("temporary_levels"), *is.find("temporary_levels"), trace));
   if (before.controls.sampling != after.sampling) STELLA_TRY_VOID(tell_config(tx, "telemetry.sampling", *was.find("sampling"), *is.find("sampling"), trace));
   if (change.deep_debug && after.deep_debug)
     STELLA_TRY_VOID(timeline::emit(tx, event_of(contracts::events::kDeepDebugEnabled, "tenant", tx.tenant().str(), trace,

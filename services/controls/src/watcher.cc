@@ -50,7 +50,9 @@ Result<void> Watcher::look() {
     apply(*id, controls);
     applied_.insert_or_assign(tenant, controls);
   }
-  return expires_ ? expire() : Result<void>();
+  if (!expires_) return {};
+  STELLA_TRY_VOID(expire());
+  return expire_levels();
 }
 
 // The row's end of deep debug: the processes have ended it by themselves already.
@@ -71,6 +73,36 @@ Result<void> Watcher::expire() {
     event.details = json::Value::object({{"classes", classes}});
     STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
     STELLA_TRY_VOID(tx.commit());
+  }
+  return {};
+}
+
+// Likewise of log levels: what held for the tenant before holds again in every process since their time.
+Result<void> Watcher::expire_levels() {
+  constexpr std::string_view kDue = "SELECT tenant_id FROM telemetry_settings WHERE EXISTS (SELECT 1 FROM jsonb_each(temporary_levels) l WHERE (l.value->>'until')::timestamptz <= now())";
+  const auto due = STELLA_TRY(Tx::read(pool_, kDue));
+  for (int i = 0; i < due.size(); ++i) {
+    const TenantId tenant = STELLA_TRY(TenantId::parse(due.text(i, 0)));
+    auto tx = STELLA_TRY(Tx::open(pool_));
+    const auto row = STELLA_TRY(tx.query("SELECT temporary_levels::text FROM telemetry_settings WHERE tenant_id = $1 FOR UPDATE SKIP LOCKED", {tenant}));
+    if (row.empty()) continue;
+    json::Value was = STELLA_TRY(json::parse(row.text(0, 0)));
+    const json::Value from = json::Value::object({{"temporary_levels", std::move(was)}});
+    Controls left = from_json(from);
+    const std::size_t before = left.temporary_levels.size();
+    std::erase_if(left.temporary_levels, [now = Timestamp::now()](const auto& one) { return one.second.until <= now; });
+    if (left.temporary_levels.size() == before) continue;  // somebody else was faster, or gave them more time
+    const std::string is = json::dump(temporary_json(left));
+    STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET temporary_levels = $2 WHERE tenant_id = $1", {tenant, pg::Param::json(is)}));
+    timeline::Event event;
+    event.kind = contracts::events::kConfigChanged;
+    event.actor = "system:telemetry";
+    event.resource_type = "setting";
+    event.resource_id = "telemetry.temporary_levels";
+    event.details = json::Value::object({{"name", "telemetry.temporary_levels"}, {"from_value", json::dump(*from.find("temporary_levels")).substr(0, 1000)}, {"to_value", is.substr(0, 1000)}});
+    STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+    STELLA_TRY_VOID(tx.commit());
+    kLog.info("log levels that held for a time are over", {f::count(static_cast<std::int64_t>(before - left.temporary_levels.size()))});
   }
   return {};
 }

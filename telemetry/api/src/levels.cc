@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "levels.h"
+#include "stella/telemetry/level_times.h"
 
 namespace stella::telemetry {
 namespace detail {
@@ -17,10 +18,18 @@ constinit std::atomic<bool> g_level_rules{false};
 namespace {
 
 using ByModule = std::map<std::string, Level, std::less<>>;
+struct ForATime {
+  Level level;
+  Timestamp until;
+};
+struct OfTenant {
+  ByModule levels;
+  std::map<std::string, ForATime, std::less<>> temporary;
+};
 struct Rules {
   Level process = Level::kInfo;
   ByModule modules;
-  std::map<std::string, ByModule, std::less<>> tenants;
+  std::map<std::string, OfTenant, std::less<>> tenants;
 };
 
 struct Holder {
@@ -42,8 +51,9 @@ void change(F&& f) {
   f(*rules);
   Level least = rules->process;
   for (const auto& [module, level] : rules->modules) least = std::min(least, level);
-  for (const auto& [tenant, modules] : rules->tenants) {
-    for (const auto& [module, level] : modules) least = std::min(least, level);
+  for (const auto& [tenant, own] : rules->tenants) {
+    for (const auto& [module, level] : own.levels) least = std::min(least, level);
+    for (const auto& [module, one] : own.temporary) least = std::min(least, one.level);
   }
   const bool any = !rules->modules.empty() || !rules->tenants.empty();
   g_rules.store(rules.get(), std::memory_order_release);
@@ -66,8 +76,15 @@ Level level_of(std::string_view module, std::string_view tenant) {
     return it == map.end() ? nullptr : &it->second;
   };
   if (const auto it = rules->tenants.find(tenant.empty() ? std::string_view("platform") : tenant); it != rules->tenants.end()) {
-    if (const Level* level = find(it->second, module)) return *level;
-    if (const Level* level = find(it->second, "*")) return *level;
+    const detail::OfTenant& own = it->second;
+    if (!own.temporary.empty()) {
+      const Timestamp now = Timestamp::now();
+      for (const std::string_view name : {module, std::string_view("*")}) {
+        if (const auto one = own.temporary.find(name); one != own.temporary.end() && now < one->second.until) return one->second.level;
+      }
+    }
+    if (const Level* level = find(own.levels, module)) return *level;
+    if (const Level* level = find(own.levels, "*")) return *level;
   }
   if (const Level* level = find(rules->modules, module)) return *level;
   return rules->process;
@@ -83,7 +100,10 @@ void clear_module_level(std::string_view module) {
   detail::change([&](auto& rules) { rules.modules.erase(std::string(module)); });
 }
 void set_tenant_level(std::string_view tenant, std::string_view module, Level level) {
-  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].insert_or_assign(std::string(module), level); });
+  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].levels.insert_or_assign(std::string(module), level); });
+}
+void set_tenant_level(std::string_view tenant, std::string_view module, Level level, Timestamp until) {
+  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].temporary.insert_or_assign(std::string(module), detail::ForATime{level, until}); });
 }
 void clear_tenant_levels(std::string_view tenant) {
   detail::change([&](auto& rules) { rules.tenants.erase(std::string(tenant)); });

@@ -19,6 +19,7 @@ Change parsed(std::string_view text) {
 TEST(Controls, WhatIsWrittenIsReadAgain) {
   Controls c;
   c.levels = {{"*", telemetry::Level::kWarn}, {"web", telemetry::Level::kDebug}};
+  c.temporary_levels = {{"bus", {telemetry::Level::kTrace, Timestamp::now()}}};
   c.sampling = 0.25;
   c.deep_debug = DeepDebug{{PiiKind::kEmail, PiiKind::kIp}, Timestamp::now()};
   EXPECT_EQ(from_json(to_json(c)), c);
@@ -41,12 +42,41 @@ TEST(Controls, WhatIsAppliedHoldsForItsTenantUntilItIsTakenBack) {
   EXPECT_FALSE(telemetry::sampling().tenants.contains("acme"));
 }
 
+TEST(Controls, ALevelForATimeFallsBackByItself) {
+  const TenantId acme = *TenantId::parse("acme");
+  const Timestamp now = Timestamp::now(), later = now + std::chrono::hours(1);
+  Controls c;
+  c.levels = {{"web", telemetry::Level::kError}, {"*", telemetry::Level::kWarn}};
+  c.temporary_levels = {{"web", {telemetry::Level::kTrace, later}}, {"bus", {telemetry::Level::kTrace, now}}};
+  apply(acme, c);
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kTrace);
+  EXPECT_EQ(telemetry::level_of("bus", "acme"), telemetry::Level::kWarn) << "its time is over";
+  EXPECT_EQ(telemetry::level_of("web", "beta"), telemetry::Level::kInfo);
+  c.temporary_levels = {{"*", {telemetry::Level::kDebug, later}}};
+  apply(acme, c);
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kDebug) << "before every other rule";
+  c.temporary_levels = {{"*", {telemetry::Level::kDebug, Timestamp::now() + std::chrono::milliseconds(20)}}};
+  apply(acme, c);
+  const Deadline deadline = Deadline::after(std::chrono::seconds(20));
+  while (telemetry::level_of("web", "acme") == telemetry::Level::kDebug && !deadline.passed()) {
+  }
+  EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kError) << "without another call";
+  apply(acme, Controls());
+}
+
 TEST(Controls, ABodyNamesWhatIsWrongWithIt) {
   const std::pair<const char*, const char*> kBad[] = {
       {R"({})", "levels"},
       {R"({"levels":{"web":"loud"}})", "levels"},
       {R"({"levels":{"../x":"info"}})", "levels"},
       {R"({"levels":[]})", "levels"},
+      {R"({"temporary_levels":{}})", "temporary_levels.levels"},
+      {R"({"temporary_levels":[]})", "temporary_levels"},
+      {R"({"temporary_levels":{"levels":{},"ttl_seconds":60}})", "temporary_levels.levels"},
+      {R"({"temporary_levels":{"levels":{"web":"loud"},"ttl_seconds":60}})", "temporary_levels.levels"},
+      {R"({"temporary_levels":{"levels":{"web":"debug"}}})", "temporary_levels.ttl_seconds"},
+      {R"({"temporary_levels":{"levels":{"web":"debug"},"ttl_seconds":86401}})", "temporary_levels.ttl_seconds"},
+      {R"({"temporary_levels":{"levels":{"web":"debug"},"ttl_seconds":60,"for":"x"}})", "temporary_levels"},
       {R"({"sampling":1.5})", "sampling"},
       {R"({"sampling":-1})", "sampling"},
       {R"({"sampling":"all"})", "sampling"},

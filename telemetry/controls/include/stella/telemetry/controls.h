@@ -16,7 +16,7 @@
 
 namespace stella::controls {
 
-inline constexpr std::chrono::hours kLongestDebug{24};
+inline constexpr std::chrono::hours kLongestDebug{24};  // and the longest time of a temporary level
 inline constexpr std::size_t kMostModules = 64;
 inline constexpr std::string_view kEveryModule = "*";
 
@@ -26,9 +26,16 @@ struct DeepDebug {
   friend bool operator==(const DeepDebug&, const DeepDebug&) = default;
 };
 
+struct TemporaryLevel {
+  telemetry::Level level = telemetry::Level::kInfo;
+  Timestamp until;
+  friend bool operator==(const TemporaryLevel&, const TemporaryLevel&) = default;
+};
+
 // What holds for one tenant beside the deployment's settings.
 struct Controls {
   std::map<std::string, telemetry::Level, std::less<>> levels;  // module, or kEveryModule → least level
+  std::map<std::string, TemporaryLevel, std::less<>> temporary_levels;  // before `levels` until their time; they end by themselves
   std::optional<double> sampling;                               // share of traces, 0…1
   std::optional<DeepDebug> deep_debug;
   friend bool operator==(const Controls&, const Controls&) = default;
@@ -36,14 +43,20 @@ struct Controls {
 
 // `email`, `ip`, `phone`, `card`, `iban`.
 json::Array class_names(telemetry::PiiSet kinds);
-// {"levels":{…},"sampling":0.1|null,"deep_debug":{"classes":[…],"until":"…"}|null}: for replies and job messages.
+// {"levels":{…},"temporary_levels":{"web":{"level":"debug","until":"…"}},"sampling":0.1|null,"deep_debug":{"classes":[…],"until":"…"}|null}: for replies and job messages.
 json::Value to_json(const Controls& controls);
+json::Value temporary_json(const Controls& controls);
 // Total: what is not well-formed is left out. For what an orchestrator of ours sent.
 Controls from_json(const json::Value& value);
 
 // A wanted change: what is absent stays as it is.
 struct Change {
   std::optional<std::map<std::string, telemetry::Level, std::less<>>> levels;
+  struct Temporary {
+    std::map<std::string, telemetry::Level, std::less<>> levels;  // beside those that hold already; empty: ends them all
+    std::chrono::seconds ttl{0};
+  };
+  std::optional<Temporary> temporary_levels;
   std::optional<std::optional<double>> sampling;  // inner nullopt: the deployment's rate again
   struct Debug {
     telemetry::PiiSet kinds;         // empty: ends it
