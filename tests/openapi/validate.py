@@ -22,6 +22,7 @@ from schema import Schemas  # noqa: E402
 from stella_platform import SAMPLES, Platform, binary  # noqa: E402
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
+LONGER = {"retain_until": "2080-01-01T00:00:00Z", "reason": "audit"}
 # Documented replies that cannot be provoked here, each with the reason. Nothing else may stay unseen.
 UNSEEN = {
     ("get_checkpoint", 404): "a tenant's first event is its creation, and the first event is signed at once",
@@ -184,7 +185,7 @@ def check_refusals(api, p, admin):
         api.report.check(f"{name}: the refusal names {wanted}", reply.json.get("missing_scope") == wanted and reply.json.get("decision_id"), repr(reply))
         api.call("another tenant's", name, admin, 403, headers={"x-stella-tenant": "beta"})
         if "404" in operation["responses"] and "{" in path:
-            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}}.get(name)
+            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}, "extend_bundle": LONGER}.get(name)
             api.call("unknown id", name, admin, 404, body=body)
             malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
             api.call("malformed id", name, admin, 404, body=body, **malformed)
@@ -460,6 +461,28 @@ def check_holds(api, p, c):
     api.call("released", "get_hold", c, 200, **case)
 
 
+def check_retention(api, c):
+    """Cases are closed once; what is kept is kept longer or as long, never shorter."""
+    bundle = c.get("/evidence?case=CASE-1&limit=1")["items"][0]["bundle_id"]
+    for operation, thing in (("extend_case", {"case_id": "CASE-1"}), ("extend_bundle", {"bundle_id": bundle})):
+        first = api.call("longer", operation, c, 200, LONGER, **thing)
+        again = api.call("as long again", operation, c, 200, LONGER, **thing)
+        api.report.check(f"{operation}: a repeat changes nothing", (first["step"], again["step"]) == ("extended", "unchanged") and first["retain_until"] == again["retain_until"], repr(again))
+        less = api.call("shorter", operation, c, 409, {**LONGER, "retain_until": "2070-01-01T00:00:00Z"}, **thing)
+        api.report.check(f"{operation}: the refusal says how long it is kept", less.json["errors"][0].get("retain_until", "").startswith("2080-01-01"), repr(less))
+        for until in ("2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "soon"):
+            api.call(until, operation, c, 422, {**LONGER, "retain_until": until}, **thing)
+        api.call("no reason", operation, c, 422, {**LONGER, "reason": " "}, **thing)
+        api.call("not JSON", operation, c, 400, b"[", **thing)
+    closed = api.call("close", "close_case", c, 200, {"reason": "settled"}, case_id="CASE-1")
+    again = api.call("close again", "close_case", c, 200, {"reason": "settled"}, case_id="CASE-1")
+    api.report.check("a case is closed once", (closed["step"], again["step"]) == ("closed", "unchanged") and closed["closed_at"] == again["closed_at"] and closed["state"] == "closed", repr(again))
+    api.call("no reason", "close_case", c, 422, {"reason": ""}, case_id="CASE-1")
+    api.call("no case id", "close_case", c, 422, {"reason": "settled"}, case_id="a..b")
+    api.call("no case id", "extend_case", c, 422, LONGER, case_id="a..b")
+    api.call("not JSON", "close_case", c, 400, b"[", case_id="CASE-1")
+
+
 def check_tampering(api, p, c, done):
     """A stored bundle that was changed behind our back: no route passes it on as if nothing were wrong."""
     made = c.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-TAMPERED"})
@@ -610,6 +633,7 @@ def main():
         check_timeline(api, c, done)
         check_evidence(api, c, done, export)
         check_holds(api, p, c)
+        check_retention(api, c)
         check_tampering(api, p, c, done)
         check_attestations(api, c, done, export)
         check_observability(api, c, done)

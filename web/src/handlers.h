@@ -74,9 +74,12 @@ Result<http::Response> list_attestations(Context&);
 Result<http::Response> get_attestation(Context&);
 Result<http::Response> verify_attestation(Context&);
 
-// handlers_holds.cc: legal holds, custody
+// handlers_holds.cc: legal holds, cases and their retention, custody
 Result<http::Response> get_hold(Context&);
 Result<http::Response> change_hold(Context&);
+Result<http::Response> close_case(Context&);
+Result<http::Response> extend_case(Context&);
+Result<http::Response> extend_bundle(Context&);
 Result<http::Response> get_custody(Context&);
 
 // handlers_keys.cc

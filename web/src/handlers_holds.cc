@@ -1,4 +1,4 @@
-// Legal holds of a case, and the chain of custody of a bundle.
+// Legal holds of a case, its end and its retention, and the chain of custody of a bundle.
 #include "evidence_trust.h"
 #include "handlers.h"
 #include "stella/contracts/errors.h"
@@ -23,7 +23,63 @@ Result<CaseId> case_of(Context& ctx) {
   return Error(base_errors::kInvalid, "not a case id").with("field", "case_id").with("expected", std::string(CaseIdTag::kPattern));
 }
 
+// What is asked for when something is to be kept longer.
+struct LongerBody {
+  Timestamp until;
+  std::string reason;
+};
+
+Result<LongerBody> longer_body(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"retain_until"}, {"reason"}}));
+  const std::string text = STELLA_TRY(body.require_string("retain_until"));
+  const auto until = Timestamp::parse(text);
+  // An instant that is over keeps nothing: whoever sends it has mistaken something.
+  if (!until || *until <= Timestamp::now()) return Error(base_errors::kInvalid, "evidence cannot be kept until then").with("field", "retain_until").with("expected", "an instant to come, RFC 3339, as in 2031-12-31T00:00:00Z");
+  return LongerBody{*until, STELLA_TRY(body.require_string("reason"))};
+}
+
+// As long as it was asked for already is a repeat; longer than that is a wish to shorten it.
+Result<std::string_view> step_of(const evidence::Extension& extension, Timestamp asked) {
+  if (extension.grew) return std::string_view("extended");
+  if (extension.until == asked) return std::string_view("unchanged");
+  return Error(contracts::errors::kConflict, "retention only grows, and this is kept longer already").with("retain_until", extension.until.rfc3339()).with("remedy", "Ask for a later instant; nobody can shorten a retention.");
+}
+
+Result<http::Response> answer_case(Context& ctx, pg::TenantTx& tx, const CaseId& id, std::string_view step) {
+  json::Value state = STELLA_TRY(evidence::hold_state(tx, id, ctx.services.hold_releasers));
+  state.set("step", step);
+  state.set("trace_id", ctx.trace.hex());
+  return ctx.commit(http::Response::json(200, json::dump(state)));
+}
+
 }  // namespace
+
+Result<http::Response> close_case(Context& ctx) {
+  const CaseId id = STELLA_TRY(case_of(ctx));
+  const json::Value body = STELLA_TRY(ctx.json_body({{"reason"}}));
+  const std::string reason = STELLA_TRY(body.require_string("reason"));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const bool closed = STELLA_TRY(evidence::close_case(*tx, id, reason, ctx.trace, ctx.traceparent));
+  return answer_case(ctx, *tx, id, closed ? "closed" : "unchanged");
+}
+
+Result<http::Response> extend_case(Context& ctx) {
+  const CaseId id = STELLA_TRY(case_of(ctx));
+  const LongerBody body = STELLA_TRY(longer_body(ctx));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const auto extension = STELLA_TRY(evidence::extend_retention(*tx, id, body.until, evidence::RetentionBy::kPerson, body.reason, ctx.trace, ctx.traceparent));
+  const std::string_view step = STELLA_TRY(step_of(extension, body.until));
+  return answer_case(ctx, *tx, id, step);
+}
+
+Result<http::Response> extend_bundle(Context& ctx) {
+  const BundleId id = STELLA_TRY(ctx.id_param<BundleId>("bundle_id"));
+  const LongerBody body = STELLA_TRY(longer_body(ctx));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const auto extension = STELLA_TRY(evidence::extend_retention(*tx, id, body.until, body.reason, ctx.trace, ctx.traceparent));
+  const std::string_view step = STELLA_TRY(step_of(extension, body.until));
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"step", step}, {"bundle_id", id.str()}, {"case_id", extension.case_id.str()}, {"retain_until", extension.until.rfc3339()}, {"trace_id", ctx.trace.hex()}}))));
+}
 
 Result<http::Response> get_hold(Context& ctx) {
   const CaseId id = STELLA_TRY(case_of(ctx));

@@ -1,4 +1,5 @@
 // stella forensic hold: place, release, show.
+#include "case_view.h"
 #include "register.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
@@ -14,7 +15,7 @@ struct Args {
 };
 
 Result<std::string> path_of(const Args& args) {
-  if (!CaseId::parse(args.case_id)) return Error(base_errors::kInvalid, "not a case id").with("field", "--case").with("expected", std::string(CaseIdTag::kPattern));
+  STELLA_TRY_VOID(check_case(args.case_id));
   return "/evidence/hold/" + path_segment(args.case_id);
 }
 
@@ -38,15 +39,10 @@ std::string state_text(const json::Value& state, const Palette& paint, std::size
   return out + table.render(paint, width);
 }
 
-Result<int> show_state(Session& session, const json::Value& state) {
-  session.show(state, [&] { return state_text(state, session.console().out_palette(), session.console().width()); });
-  return kExitDone;
-}
-
 Result<int> show(Session& session, const Args& args) {
   const std::string path = STELLA_TRY(path_of(args));
   Api* api = STELLA_TRY(session.api());
-  return show_state(session, STELLA_TRY(api->get(path)));
+  return show_case(session, STELLA_TRY(api->get(path)));
 }
 
 Result<int> place(Session& session, const Args& args) {
@@ -54,7 +50,7 @@ Result<int> place(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
   const json::Value state = STELLA_TRY(api->post(path, json::Value::object({{"action", "place"}, {"authority", args.authority}, {"reason", args.reason}})));
   if (!session.machine()) session.console().note(state.str("step") == "unchanged" ? "this hold is in force already\n" : "the hold is in force; nothing of this case can be deleted\n");
-  return show_state(session, state);
+  return show_case(session, state);
 }
 
 // The hold that is meant: the one of that authority, or the only one.
@@ -88,10 +84,15 @@ Result<int> release(Session& session, const Args& args) {
                            : step == "release_requested" ? "step done: the release is asked for; another person confirms it with the same command\n"
                                                          : "you have asked for this release already; another person has to confirm it\n");
   }
-  return show_state(session, state);
+  return show_case(session, state);
 }
 
 }  // namespace
+
+Result<int> show_case(Session& session, const json::Value& state) {
+  session.show(state, [&] { return state_text(state, session.console().out_palette(), session.console().width()); });
+  return kExitDone;
+}
 
 void register_hold(App& app) {
   auto args = std::make_shared<Args>();

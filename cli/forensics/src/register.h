@@ -17,6 +17,7 @@ void register_redact(App& app);
 void register_replay(App& app);
 void register_attest(App& app);
 void register_hold(App& app);
+void register_case(App& app);
 void register_custody(App& app);
 
 struct TrustedKeys {

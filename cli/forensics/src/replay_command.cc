@@ -53,6 +53,7 @@ void register_forensics(App& app) {
   register_replay(app);
   register_attest(app);
   register_hold(app);
+  register_case(app);
   register_custody(app);
 }
 

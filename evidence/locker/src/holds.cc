@@ -48,7 +48,7 @@ timeline::Event case_event(std::string_view kind, const CaseId& case_id, TraceId
 Result<void> check_text(std::string_view text, std::string_view field, std::size_t most, bool needed) {
   if (text.empty() && !needed) return {};
   if (text.empty() || text.size() > most || text.find_first_not_of(" \t\r\n") == text.npos)
-    return Error(base_errors::kInvalid, "this text cannot stand in the record of a hold")
+    return Error(base_errors::kInvalid, "this text cannot stand in the record of the case")
         .with("field", std::string(field)).with("expected", "1 to " + std::to_string(most) + " bytes of text");
   return {};
 }
@@ -120,7 +120,7 @@ Result<HoldOutcome> release(pg::TenantTx& tx, const HoldRequest& request, const 
 
 Result<Timestamp> check_until(Timestamp until) {
   if (until <= Timestamp::now() + kLongestRetention) return until;
-  return Error(base_errors::kInvalid, "evidence cannot be kept until then").with("field", "until").with("expected", "an instant in the next 100 years");
+  return Error(base_errors::kInvalid, "evidence cannot be kept until then").with("field", "retain_until").with("expected", "an instant in the next 100 years");
 }
 
 }  // namespace
@@ -180,43 +180,65 @@ Result<HoldOutcome> confirm_release(pg::TenantTx& tx, const HoldRequest& request
   return refuse(tx, request, hold, Error(contracts::errors::kForbidden, "whoever asked for a release cannot confirm it").with("requested_by", hold.requested_by).with("remedy", "Another person with the scope evidence:hold confirms it."));
 }
 
-Result<void> close_case(pg::TenantTx& tx, const CaseId& case_id, std::string_view reason, TraceId trace, std::string_view traceparent) {
+Result<bool> close_case(pg::TenantTx& tx, const CaseId& case_id, std::string_view reason, TraceId trace, std::string_view traceparent) {
   STELLA_TRY_VOID(check_text(reason, "reason", kHoldReasonBytes, true));
   STELLA_TRY_VOID(lock_case(tx, case_id));
   const auto closed = STELLA_TRY(tx.query("INSERT INTO evidence_cases (tenant_id, case_id, state, closed_at, closed_by) VALUES ($1, $2, 'closed', now(), $3) ON CONFLICT (tenant_id, case_id) DO UPDATE SET state = 'closed', "
                                           "closed_at = now(), closed_by = $3 WHERE evidence_cases.state = 'open'",
                                           {tx.tenant(), case_id.str(), tx.actor()}));
-  if (closed.affected() == 0) return {};
+  if (closed.affected() == 0) return false;
   STELLA_TRY_VOID(timeline::emit(tx, case_event(contracts::events::kCaseClosed, case_id, trace, traceparent, json::Value::object({{"case_id", case_id.str()}, {"reason", reason}}))));
-  return {};
+  return true;
 }
 
-Result<Timestamp> extend_retention(pg::TenantTx& tx, const CaseId& case_id, Timestamp until, RetentionBy by, std::string_view reason, TraceId trace, std::string_view traceparent) {
+Result<Extension> extend_retention(pg::TenantTx& tx, const CaseId& case_id, Timestamp until, RetentionBy by, std::string_view reason, TraceId trace, std::string_view traceparent) {
+  STELLA_TRY_VOID(check_text(reason, "reason", kHoldReasonBytes, true));
   STELLA_TRY_VOID(check_until(until));
   STELLA_TRY_VOID(lock_case(tx, case_id));
   const bool incident = by == RetentionBy::kIncident;
-  const auto rows = STELLA_TRY(tx.query(incident ? "INSERT INTO evidence_cases (tenant_id, case_id, incident_until) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, case_id) DO UPDATE SET incident_until = "
-                                                   "greatest(evidence_cases.incident_until, excluded.incident_until) RETURNING incident_until"
-                                                 : "INSERT INTO evidence_cases (tenant_id, case_id, retain_until) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, case_id) DO UPDATE SET retain_until = "
-                                                   "greatest(evidence_cases.retain_until, excluded.retain_until) RETURNING retain_until",
-                                        {tx.tenant(), case_id.str(), until}));
-  const Timestamp result = rows.timestamp(0, 0);
+  const auto before = STELLA_TRY(tx.query("SELECT retain_until, incident_until FROM evidence_cases WHERE tenant_id = $1 AND case_id = $2", {tx.tenant(), case_id.str()}));
+  if (!before.empty() && !before.is_null(0, incident ? 1 : 0) && before.timestamp(0, incident ? 1 : 0) >= until) return Extension{before.timestamp(0, incident ? 1 : 0), false, case_id};
+  STELLA_TRY_VOID(tx.query(incident ? "INSERT INTO evidence_cases (tenant_id, case_id, incident_until) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, case_id) DO UPDATE SET incident_until = excluded.incident_until"
+                                    : "INSERT INTO evidence_cases (tenant_id, case_id, retain_until) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, case_id) DO UPDATE SET retain_until = excluded.retain_until",
+                           {tx.tenant(), case_id.str(), until}));
   STELLA_TRY_VOID(tx.query(kDirtyCase, {tx.tenant(), case_id.str()}));
-  STELLA_TRY_VOID(timeline::emit(tx, case_event(contracts::events::kRetentionExtended, case_id, trace, traceparent, json::Value::object({{"case_id", case_id.str()}, {"until", result.rfc3339()}, {"reason", reason}}))));
-  return result;
+  STELLA_TRY_VOID(timeline::emit(tx, case_event(contracts::events::kRetentionExtended, case_id, trace, traceparent, json::Value::object({{"case_id", case_id.str()}, {"until", until.rfc3339()}, {"reason", reason}}))));
+  return Extension{until, true, case_id};
 }
 
-Result<Timestamp> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Timestamp until, std::string_view reason, TraceId trace, std::string_view traceparent) {
+namespace {
+
+// The retention of a bundle under the lock of its case: a deletion that is looking at it ends before, or sees what is written here.
+Result<std::pair<CaseId, std::optional<Timestamp>>> retention_of(pg::TenantTx& tx, const BundleId& bundle) {
+  const auto which = STELLA_TRY(tx.query("SELECT case_id FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), bundle}));
+  if (which.empty()) return Error(base_errors::kNotFound, "no such bundle");
+  CaseId case_id = STELLA_TRY(CaseId::parse(which.text(0, 0)));
+  STELLA_TRY_VOID(lock_case(tx, case_id));
+  const auto rows = STELLA_TRY(tx.query("SELECT s.state, r.bundle_id IS NOT NULL, r.retain_until FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.tenant_id = $1 AND s.bundle_id = $2", {tx.tenant(), bundle}));
+  const std::string state(rows.text(0, 0));
+  if (state == "disposed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted; its seal, its root and its events remain").with("state", state);
+  if (state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", state);
+  if (!rows.boolean(0, 1)) return Error(contracts::errors::kNotReady, "the bundle was sealed a moment ago and its retention has not begun").with("remedy", "Send it again in a few seconds, or extend the case.");
+  std::optional<Timestamp> until;
+  if (!rows.is_null(0, 2)) until = rows.timestamp(0, 2);
+  return std::pair(std::move(case_id), until);
+}
+
+}  // namespace
+
+Result<Extension> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Timestamp until, std::string_view reason, TraceId trace, std::string_view traceparent) {
+  STELLA_TRY_VOID(check_text(reason, "reason", kHoldReasonBytes, true));
   STELLA_TRY_VOID(check_until(until));
-  const auto rows = STELLA_TRY(tx.query("UPDATE evidence_retention SET retain_until = greatest(retain_until, $3), wanted = wanted + 1 WHERE tenant_id = $1 AND bundle_id = $2 RETURNING retain_until, case_id", {tx.tenant(), bundle, until}));
-  if (rows.empty()) return Error(base_errors::kNotFound, "no such sealed bundle");
-  const Timestamp result = rows.timestamp(0, 0);
-  timeline::Event event = case_event(contracts::events::kRetentionExtended, STELLA_TRY(CaseId::parse(rows.text(0, 1))), trace, traceparent,
-                                     json::Value::object({{"case_id", rows.text(0, 1)}, {"bundle_id", bundle.str()}, {"until", result.rfc3339()}, {"reason", reason}}));
+  const auto [case_id, before] = STELLA_TRY(retention_of(tx, bundle));
+  if (before && *before >= until) return Extension{*before, false, case_id};
+  // The keeper may have started its clock since: the later instant counts.
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET retain_until = greatest(retain_until, $3), wanted = wanted + 1 WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), bundle, until}));
+  timeline::Event event = case_event(contracts::events::kRetentionExtended, case_id, trace, traceparent,
+                                     json::Value::object({{"case_id", case_id.str()}, {"bundle_id", bundle.str()}, {"until", until.rfc3339()}, {"reason", reason}}));
   event.resource_type = "bundle";
   event.resource_id = bundle.str();
   STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
-  return result;
+  return Extension{until, true, case_id};
 }
 
 namespace {

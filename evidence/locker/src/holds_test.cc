@@ -257,20 +257,23 @@ TEST_F(Holding, RetentionReachesTheStore) {
   for (const auto by : {RetentionBy::kPerson, RetentionBy::kIncident}) {
     const Timestamp until = now_ + hours(by == RetentionBy::kPerson ? 48 : 72);
     auto t = tx();
-    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until, by, "audit", TraceId::generate(), "").value(), until);
-    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until - hours(40), by, "shorter", TraceId::generate(), "").value(), until) << "only grows";
+    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until, by, "audit", TraceId::generate(), "").value().until, until);
+    EXPECT_EQ(extend_retention(t, CaseId::parse("C-1").value(), until - hours(40), by, "shorter", TraceId::generate(), "").value().until, until) << "only grows";
     ASSERT_TRUE(t.commit().has_value());
     ASSERT_TRUE(k->round().has_value());
     EXPECT_GE(store_->lock_state(key(id, "C-1"))->retain_until, until);
   }
   auto t = tx();
-  EXPECT_EQ(extend_retention(t, id, now_ + hours(100), "audit", TraceId::generate(), "").value(), now_ + hours(100));
+  EXPECT_EQ(extend_retention(t, id, now_ + hours(100), "audit", TraceId::generate(), "").value().until, now_ + hours(100));
+  EXPECT_FALSE(extend_retention(t, id, now_ + hours(99), "less", TraceId::generate(), "").value().grew);
   EXPECT_EQ(extend_retention(t, BundleId::generate(), now_, "x", TraceId::generate(), "").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(extend_retention(t, id, now_ + hours(200), " ", TraceId::generate(), "").error().field("field"), "reason");
+  EXPECT_EQ(extend_retention(t, sealed("C-1", "young"), now_ + hours(200), "x", TraceId::generate(), "").error().code(), errors::kNotReady) << "no row of the keeper yet";
   EXPECT_EQ(extend_retention(t, id, now_ + hours(24 * 365 * 101), "x", TraceId::generate(), "").error().code(), base_errors::kInvalid);
   ASSERT_TRUE(t.commit().has_value());
   ASSERT_TRUE(k->round().has_value());
   EXPECT_GE(store_->lock_state(key(id, "C-1"))->retain_until, now_ + hours(100));
-  EXPECT_EQ(events("retention.extended"), "5");
+  EXPECT_EQ(events("retention.extended"), "3") << "what changes nothing is no event";
   // The rows forgot it, the store has not: its own lock keeps the bundle.
   db_.sql("UPDATE evidence_retention SET retain_until = '2020-01-01', applied = wanted; DELETE FROM evidence_cases");
   std::string reason;
@@ -437,7 +440,7 @@ TEST_F(Holding, RetentionMayBeginWhenTheCaseIsClosed) {
   EXPECT_EQ(reason, "the event that starts its retention has not happened");
   for (int i = 0; i < 2; ++i) {
     auto t = tx();
-    ASSERT_TRUE(close_case(t, CaseId::parse("C-1").value(), "done", TraceId::generate(), "").has_value());
+    EXPECT_EQ(close_case(t, CaseId::parse("C-1").value(), "done", TraceId::generate(), "").value(), i == 0);
     ASSERT_TRUE(t.commit().has_value());
   }
   EXPECT_EQ(events("case.closed"), "1");
@@ -608,7 +611,7 @@ void Holding::random_histories(unsigned seeds, int& deleted, int& refused) {
           Timestamp& kept = (by == RetentionBy::kPerson ? model.kept : model.incident)[case_id];
           kept = std::max(kept, until);
           auto t = tx();
-          EXPECT_EQ(extend_retention(t, CaseId::parse(case_id).value(), until, by, "r", TraceId::generate(), "").value(), kept) << what;
+          EXPECT_EQ(extend_retention(t, CaseId::parse(case_id).value(), until, by, "r", TraceId::generate(), "").value().until, kept) << what;
           ASSERT_TRUE(t.commit().has_value());
           break;
         }

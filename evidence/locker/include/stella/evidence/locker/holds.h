@@ -49,14 +49,20 @@ Result<HoldOutcome> confirm_release(pg::TenantTx& tx, const HoldRequest& request
 // placed_by, placed_at, release_requested_by, …, due}]}, newest hold first. A case that nobody has heard of is open and not held.
 Result<json::Value> hold_state(pg::TenantTx& tx, const CaseId& case_id, int releasers);
 
-// Closing starts the clock of bundles that are kept from there on. Closing again changes nothing.
-Result<void> close_case(pg::TenantTx& tx, const CaseId& case_id, std::string_view reason, TraceId trace, std::string_view traceparent);
+// Closing starts the clock of bundles that are kept from there on. Closing again changes nothing; whether it was this call that closed the case.
+Result<bool> close_case(pg::TenantTx& tx, const CaseId& case_id, std::string_view reason, TraceId trace, std::string_view traceparent);
 
-// Keeps a whole case, or one bundle, at least until then; what results (retention only grows). kInvalid for more than 100 years from now,
-// kNotFound for a bundle that is not sealed.
+// Keeps a whole case, or one bundle, at least until then. Retention only grows: what is kept as long already stays as it is, without an event.
+// kInvalid for more than 100 years from now, or a reason that is none; kNotFound for a bundle that is not sealed; kNotReady for one that was
+// sealed a moment ago and that the keeper has not seen yet.
 enum class RetentionBy : std::uint8_t { kPerson, kIncident };
-Result<Timestamp> extend_retention(pg::TenantTx& tx, const CaseId& case_id, Timestamp until, RetentionBy by, std::string_view reason, TraceId trace, std::string_view traceparent);
-Result<Timestamp> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Timestamp until, std::string_view reason, TraceId trace, std::string_view traceparent);
+struct Extension {
+  Timestamp until;    // that it is kept until now, by this rule alone
+  bool grew = false;  // by this call
+  CaseId case_id;
+};
+Result<Extension> extend_retention(pg::TenantTx& tx, const CaseId& case_id, Timestamp until, RetentionBy by, std::string_view reason, TraceId trace, std::string_view traceparent);
+Result<Extension> extend_retention(pg::TenantTx& tx, const BundleId& bundle, Timestamp until, std::string_view reason, TraceId trace, std::string_view traceparent);
 
 // For whoever is about to destroy a key of the tenant, to off-board it, or to delete its log or telemetry: a hold covers those as well. nullopt:
 // no hold of the tenant stands in the way. Else the error (kConflict) to answer with, after committing: the refusal is an event. `what`: "the
