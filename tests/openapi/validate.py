@@ -2,12 +2,16 @@
 """Every operation of contracts/openapi.yaml against a running platform: each documented success and failure is provoked, and every reply
 (status, content type, headers, body) must fit its description. Undocumented members fail, and so does a documented reply nobody saw."""
 import gzip
+import hashlib
+import io
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
+import tarfile
 import time
 import uuid
 
@@ -22,6 +26,7 @@ from schema import Schemas  # noqa: E402
 from stella_platform import SAMPLES, Platform, binary  # noqa: E402
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
+WITHHOLD = {"withhold": ["data/trace.ndjson"], "reason": "a third party's rules"}
 LONGER = {"retain_until": "2080-01-01T00:00:00Z", "reason": "audit"}
 # Documented replies that cannot be provoked here, each with the reason. Nothing else may stay unseen.
 UNSEEN = {
@@ -185,7 +190,7 @@ def check_refusals(api, p, admin):
         api.report.check(f"{name}: the refusal names {wanted}", reply.json.get("missing_scope") == wanted and reply.json.get("decision_id"), repr(reply))
         api.call("another tenant's", name, admin, 403, headers={"x-stella-tenant": "beta"})
         if "404" in operation["responses"] and "{" in path:
-            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}, "extend_bundle": LONGER}.get(name)
+            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}, "extend_bundle": LONGER, "redact_evidence": WITHHOLD}.get(name)
             api.call("unknown id", name, admin, 404, body=body)
             malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
             api.call("malformed id", name, admin, 404, body=body, **malformed)
@@ -349,6 +354,8 @@ def check_jobs(api, p, c, done, sbom, rejected):
     api.call("no file yet", "get_export_file", c, 404, export_id=export["export_id"])
     bundle = api.call("not sealed", "create_snapshot", c, 202, {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-2"})
     api.call("not sealed", "get_evidence", c, 200, bundle_id=bundle["bundle_id"])
+    api.call("not sealed", "redact_evidence", c, 409, WITHHOLD, bundle_id=bundle["bundle_id"])
+    api.call("not sealed", "extend_bundle", c, 409, LONGER, bundle_id=bundle["bundle_id"])
     queued = wait_for(lambda: [j for j in c.get("/jobs?state=queued&resource_id=" + waiting["evaluation_id"])["items"]])
     api.call("queued", "cancel_job", c, 202, job_id=queued[0]["job_id"])
     p.start("runner")
@@ -481,6 +488,54 @@ def check_retention(api, c):
     api.call("no case id", "close_case", c, 422, {"reason": "settled"}, case_id="a..b")
     api.call("no case id", "extend_case", c, 422, LONGER, case_id="a..b")
     api.call("not JSON", "close_case", c, 400, b"[", case_id="CASE-1")
+
+
+def check_redaction(api, p, c, done):
+    """A redacted copy is a bundle of its case: complete with the statement that authorises it, refused without."""
+    made = c.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-REDACTED"})
+    bundle = {"bundle_id": made["bundle_id"]}
+    api.call("not waited for", "redact_evidence", c, 202, {**WITHHOLD, "reason": "another"}, **bundle)
+    copy = api.call("waited for", "redact_evidence", c, 200, WITHHOLD, "wait=60", **bundle)
+    again = api.call("the same again", "redact_evidence", c, 200, WITHHOLD, "wait=60", **bundle)
+    api.report.check("a repeat is the same copy", again["bundle_id"] == copy["bundle_id"] and again["existed"] is True and copy["state"] == "sealed", repr(again))
+    api.report.check("it says what it was made from", copy["derived_from"] == made["bundle_id"] and copy["redaction"] == WITHHOLD and copy["case_id"] == "CASE-REDACTED", repr(copy))
+    completeness = lambda verdict: next(d for d in verdict["dimensions"] if d["name"] == "COMPLETENESS")
+    seen = api.call("a redacted copy", "get_evidence", c, 200, bundle_id=copy["bundle_id"])
+    said = completeness(seen["verdict"])
+    api.report.check("every omission is authorised", seen["verdict"]["result"] == "pass" and said["outcome"] == "PASS" and said["reason"].endswith("withheld 1 (authorised 1), unaccounted 0"), repr(said))
+    api.report.check("what is withheld is not there", "data/trace.ndjson" not in [i["path"] for i in seen["items"]] and seen["derived_from"] == made["bundle_id"], repr(seen["items"]))
+    out = api.call("a redacted copy", "export_evidence", c, 200, {"recipient": "auditor"}, bundle_id=copy["bundle_id"])
+    api.report.check("the bytes do not have it", b"data/trace.ndjson" not in gzip.decompress(out.body))
+    events = [e["details"] for e in c.events(copy["trace_id"], lambda kinds: "evidence.redacted" in kinds) if e["kind"] == "evidence.redacted"]
+    api.report.check("the event names both by digest", events[0]["inputs"][0]["sha256"] == made["sha256"] and events[0]["outputs"][0]["sha256"] == copy["sha256"], repr(events))
+    unmatched = api.call("no such file", "redact_evidence", c, 200, {**WITHHOLD, "withhold": ["data/nothing"]}, "wait=60", **bundle)
+    api.report.check("a path that matches nothing fails the copy", unmatched["state"] == "failed" and unmatched["error"]["fields"]["field"] == "data/nothing", repr(unmatched["error"]))
+    for body in ({**WITHHOLD, "reason": " "}, {**WITHHOLD, "withhold": []}, {**WITHHOLD, "withhold": [""]}, {**WITHHOLD, "withhold": "data/trace.ndjson"}):
+        api.call(json.dumps(body), "redact_evidence", c, 422, body, **bundle)
+    api.call("not JSON", "redact_evidence", c, 400, b"[", **bundle)
+    # Somebody takes the statement away.
+    path = p.path("objects", "tenants", "acme", "evidence", "CASE-REDACTED", copy["bundle_id"], "bundle.tgz")
+    os.chmod(path, 0o600)
+    with open(path, "wb") as f:
+        f.write(without(out.body, "redaction/1.dsse.json"))
+    said = completeness(api.call("its statement is gone", "get_evidence", c, 200, bundle_id=copy["bundle_id"])["verdict"])
+    api.report.check("the omission is not authorised any more", said["outcome"] == "FAIL" and "withheld 1 (authorised 0)" in said["reason"], repr(said))
+    api.call("its statement is gone", "export_evidence", c, 422, {"recipient": "auditor"}, bundle_id=copy["bundle_id"])
+
+
+def without(tgz, name):
+    """The bundle without one file, its checksum lists mended."""
+    with tarfile.open(fileobj=io.BytesIO(tgz), mode="r:gz") as tar:
+        files = {m.name: tar.extractfile(m).read() for m in tar.getmembers() if m.name != name}
+    tags = [n for n in files if not n.startswith("data/") and n != "tagmanifest-sha256.txt"]
+    files["tagmanifest-sha256.txt"] = "".join(f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(tags)).encode()
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for n in sorted(files):
+            info = tarfile.TarInfo(n)
+            info.size, info.mode = len(files[n]), 0o644
+            tar.addfile(info, io.BytesIO(files[n]))
+    return subprocess.run(["gzip", "-n", "-c"], input=plain.getvalue(), capture_output=True, check=True).stdout
 
 
 def check_tampering(api, p, c, done):
@@ -634,6 +689,7 @@ def main():
         check_evidence(api, c, done, export)
         check_holds(api, p, c)
         check_retention(api, c)
+        check_redaction(api, p, c, done)
         check_tampering(api, p, c, done)
         check_attestations(api, c, done, export)
         check_observability(api, c, done)

@@ -95,6 +95,7 @@ class Things:
             "export_evidence": {"recipient": "matrix"},
             "change_key": {"action": "retire", "key_id": "SHA256:" + "A" * 43},
             "change_hold": {"action": "place", "authority": "matrix", "reason": "matrix"},
+            "redact_evidence": {"withhold": ["data/trace.ndjson"], "reason": "matrix"},
             "close_case": {"reason": "matrix"},
             "extend_case": {"retain_until": "2090-01-01T00:00:00Z", "reason": "matrix"}, "extend_bundle": {"retain_until": "2090-01-01T00:00:00Z", "reason": "matrix"},
             "verify_evidence": {"bundle_id": i("bundle_id")},

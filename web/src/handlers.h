@@ -69,6 +69,7 @@ Result<http::Response> create_snapshot(Context&);
 Result<http::Response> list_evidence(Context&);
 Result<http::Response> get_evidence(Context&);
 Result<http::Response> export_evidence(Context&);
+Result<http::Response> redact_evidence(Context&);
 Result<http::Response> verify_evidence(Context&);
 Result<http::Response> list_attestations(Context&);
 Result<http::Response> get_attestation(Context&);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::string_view kSnapshotJson =
     "json_build_object('bundle_id', bundle_id, 'case_id', case_id, 'kind', kind, 'resource_id', resource_id, 'request_no', request_no, 'state', state, 'job_id', job_id, "
     "'sha256', " STELLA_SQL_HEX("bundle_sha256") ", 'size', bundle_size, 'error', error, 'requested_by', requested_by, 'requested_at', " STELLA_SQL_TIME("requested_at") ", "
-    "'sealed_at', " STELLA_SQL_TIME("sealed_at") ", 'trace_id', trace_id)";
+    "'sealed_at', " STELLA_SQL_TIME("sealed_at") ", 'trace_id', trace_id, 'derived_from', derived_from, 'redaction', CASE WHEN derived_from IS NOT NULL THEN json_build_object('withhold', request::json->'withhold', 'reason', request::json->'reason') END)";
 
 // A stored bundle that cannot be read any more is not the caller's malformed input: it was sealed once, so somebody changed it.
 template <class T>
@@ -97,6 +97,19 @@ Result<http::Response> export_evidence(Context& ctx) {
   response.header("Content-Disposition", "attachment; filename=\"" + id.str() + ".tgz\"");
   response.header("ETag", "\"" + bundle.sha256.hex() + "\"");
   return response;
+}
+
+Result<http::Response> redact_evidence(Context& ctx) {
+  evidence::RedactionRequest request;
+  request.bundle = STELLA_TRY(ctx.id_param<BundleId>("bundle_id"));
+  const json::Value body = STELLA_TRY(ctx.json_body({{"withhold", Member::kStrings}, {"reason"}}));
+  for (const json::Value& path : body.items("withhold")) request.withhold.emplace_back(path.as_string());
+  request.reason = body.str("reason");
+  request.trace = ctx.trace;
+  request.traceparent = ctx.traceparent;
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const evidence::Snapshot copy = STELLA_TRY(evidence::request_redaction(*tx, request));
+  return commit_and_await(ctx, Awaited{kSnapshotJson, "evidence_snapshots", "bundle_id", "state IN ('sealed', 'failed')", "built", copy.existed}, copy.bundle_id.str());
 }
 
 Result<http::Response> verify_evidence(Context& ctx) {

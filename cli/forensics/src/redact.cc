@@ -1,4 +1,4 @@
-// stella forensic redact: withhold files of a bundle, provably. Offline.
+// stella forensic redact: withhold files of a bundle, provably. Offline on a file, or by the server on a bundle of its locker.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@ struct Args {
   std::string key;
   std::string passphrase_file;
   std::string out;
+  bool on_server = false;
 };
 
 Result<std::optional<crypto::KeyPair>> signing_key(const Args& args) {
@@ -41,7 +42,38 @@ Result<evidence::RedactedBundle> make_copy(const Args& args, const crypto::Signe
   return evidence::redact_bundle(in.get(), {.withhold = args.withhold, .reason = args.reason, .authority = args.authority, .at = Timestamp::now()}, signer, sink);
 }
 
+bool ended(const json::Value& b) { return b.str("state") == "sealed" || b.str("state") == "failed"; }
+
+std::string copy_text(const json::Value& copy, const Palette& paint) {
+  Facts facts;
+  facts.add("made from", copy.str("derived_from")).add("case", copy.str("case_id"));
+  if (const json::Value* redaction = copy.find("redaction"); redaction != nullptr && redaction->is_object())
+    for (const json::Value& path : redaction->items("withhold")) facts.add("withheld", printable(path.as_string()));
+  facts.add("sha256", copy.str("sha256")).add("made", long_time(copy.str("sealed_at")));
+  return "bundle " + paint(Style::kBold, copy.str("bundle_id")) + "  " + paint(style_of(copy.str("state")), copy.str("state")) + (copy.boolean("existed") ? paint(Style::kDim, "  (was here already)") : "") + "\n" + facts.render(paint, 2);
+}
+
+// The locker makes the copy and authorises it with the evidence key; it stays there until somebody exports it.
+Result<int> run_on_server(Session& session, const Args& args) {
+  for (const auto& [name, value] : {std::pair<const char*, const std::string&>{"--out", args.out}, {"--key", args.key}, {"--passphrase-file", args.passphrase_file}, {"--authority", args.authority}})
+    if (!value.empty()) return Error(base_errors::kInvalid, "this option means nothing on the server").with("field", name).with("remedy", "The server signs with its evidence key and names you; fetch the copy with stella forensic get.");
+  Api* api = STELLA_TRY(session.api());
+  json::Array withhold;
+  for (const std::string& path : args.withhold) withhold.push_back(json::Value(path));
+  json::Value copy = STELLA_TRY(api->post("/evidence/" + path_segment(args.file) + "/redact", json::Value::object({{"withhold", std::move(withhold)}, {"reason", args.reason}}), {{"wait", "20"}}));
+  if (!ended(copy)) copy = STELLA_TRY(api->poll("/evidence/" + path_segment(copy.str("bundle_id")), {}, std::chrono::minutes(30), ended));
+  session.show(copy, [&] { return copy_text(copy, session.console().out_palette()); });
+  if (copy.str("state") == "failed") {
+    const json::Value* error = copy.find("error");
+    return recorded_error(error != nullptr && error->is_object() ? *error : json::Value::object());
+  }
+  if (!session.machine()) session.console().note("next: stella forensic get " + std::string(copy.str("bundle_id")) + " --out redacted.tgz --recipient NAME; report.html and data/record/ may quote what you withheld\n");
+  return kExitDone;
+}
+
 Result<int> run(Session& session, const Args& args) {
+  if (args.on_server) return run_on_server(session, args);
+  if (args.out.empty()) return Error(base_errors::kInvalid, "where is the copy to be written?").with("field", "--out").with("remedy", "Give --out FILE, or --on-server for a bundle of the locker.");
   const auto key = STELLA_TRY(signing_key(args));
   // A new file, never an existing one: the original is evidence.
   const Fd out(::open(args.out.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
@@ -72,11 +104,12 @@ Result<int> run(Session& session, const Args& args) {
 
 void register_redact(App& app) {
   auto args = std::make_shared<Args>();
-  app.command("forensic redact", "Write a copy of a bundle from which files are withheld: seal and root stay valid, the omission is counted. Offline.")
-      .argument("FILE", &args->file, "The bundle (.tgz); it is not changed.", {.required = true, .value = "FILE"})
-      .option("--withhold", &args->withhold, "The path of a file inside, or the beginning of paths and '*'. May be repeated.", {.required = true, .value = "PATH"})
+  app.command("forensic redact", "Make a copy of a bundle from which files are withheld: seal and root stay valid, the omission is counted. Offline, or on the server.")
+      .argument("FILE", &args->file, "The bundle (.tgz), which is not changed; with --on-server the id of one in the locker.", {.required = true, .value = "FILE"})
+      .option("--withhold", &args->withhold, "The path of a file inside, the beginning of paths and '*', or role: and a role. May be repeated.", {.required = true, .value = "PATH"})
       .option("--reason", &args->reason, "Why; everybody who reads the copy sees it.", {.required = true, .value = "TEXT"})
-      .option("--out", &args->out, "The file to write; it must not exist.", {.required = true, .value = "FILE"})
+      .option("--out", &args->out, "The file to write; it must not exist.", {.value = "FILE"})
+      .option("--on-server", &args->on_server, "Let the locker make the copy, as a further bundle of the case, authorised by the server's evidence key (scope evidence:redact).")
       .option("--key", &args->key, "The private key (encrypted PKCS#8, P-256) of whoever authorises the omission.", {.value = "KEY.pem"})
       .option("--passphrase-file", &args->passphrase_file, "Holds the passphrase of that key.", {.value = "FILE"})
       .option("--authority", &args->authority, "Who decided, as an opaque id.", {.value = "ID"})

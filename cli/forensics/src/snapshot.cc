@@ -56,7 +56,7 @@ Result<int> list(Session& session, const Args& args) {
     Table table({{"BUNDLE"}, {"STATE"}, {"CASE", false, true}, {"ABOUT"}, {"RESOURCE", false, true}, {"SIZE", true}, {"SEALED"}});
     const Timestamp now = Timestamp::now();
     for (const json::Value& b : page.items("items"))
-      table.row({b.str("bundle_id"), word(b.str("state")), b.str("case_id"), b.str("kind"), b.str("resource_id"), b.integer("size") > 0 ? human_bytes(static_cast<std::uint64_t>(b.integer("size"))) : "-", short_time(b.str("sealed_at"), now)});
+      table.row({b.str("bundle_id"), word(b.str("state")), b.str("case_id"), std::string(b.str("kind")) + (b.str("derived_from").empty() ? "" : ", redacted"), b.str("resource_id"), b.integer("size") > 0 ? human_bytes(static_cast<std::uint64_t>(b.integer("size"))) : "-", short_time(b.str("sealed_at"), now)});
     return table.render(session.console().out_palette(), session.console().width());
   });
   return kExitDone;

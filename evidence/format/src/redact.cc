@@ -15,8 +15,12 @@
 namespace stella::evidence {
 namespace {
 
-bool matches(std::string_view pattern, std::string_view path) {
-  return pattern.ends_with('*') ? path.starts_with(pattern.substr(0, pattern.size() - 1)) : path == pattern;
+// No path has a colon.
+constexpr std::string_view kRolePrefix = "role:";
+
+bool matches(std::string_view pattern, const Item& item) {
+  if (pattern.starts_with(kRolePrefix)) return item.role == pattern.substr(kRolePrefix.size());
+  return pattern.ends_with('*') ? item.path.starts_with(pattern.substr(0, pattern.size() - 1)) : item.path == pattern;
 }
 
 Error refused(std::string field, std::string expected) {
@@ -40,7 +44,7 @@ Result<void> withhold(const Contents& contents, const Redaction& redaction, Plan
     const ItemLine line = STELLA_TRY(parse_item_line(text.substr(0, end)));
     bool goes = false;
     for (std::size_t i = 0; line.item && i < used.size(); ++i)
-      if (matches(redaction.withhold[i], line.item->path)) used[i] = goes = true;
+      if (matches(redaction.withhold[i], *line.item)) used[i] = goes = true;
     if (!line.item) {
       ++out.withheld_before;
     } else if (goes) {
@@ -56,7 +60,7 @@ Result<void> withhold(const Contents& contents, const Redaction& redaction, Plan
     plan.items_jsonl.append(goes ? withheld_line(line.index, line.commitment) : std::string(text.substr(0, end))).append("\n");
   }
   const auto unused = std::find(used.begin(), used.end(), false);
-  if (unused != used.end()) return refused(redaction.withhold[static_cast<std::size_t>(unused - used.begin())], "the path of a disclosed file, or its beginning and *");
+  if (unused != used.end()) return refused(redaction.withhold[static_cast<std::size_t>(unused - used.begin())], "the path of a disclosed file, its beginning and *, or role: and its role");
   if (plan.leaves.empty()) return refused("withhold", "at least one file that stays");
   return {};
 }
@@ -136,6 +140,7 @@ Result<RedactedBundle> redact_bundle(int fd, const Redaction& redaction, const c
   RedactedBundle done;
   done.bundle_id = verdict.seal->facts.bundle_id;
   done.head = verdict.seal->head;
+  done.retain_until = verdict.seal->facts.retain_until;
   Plan plan;
   STELLA_TRY_VOID(withhold(contents, redaction, plan, done));
   plan.files = contents.kept;

@@ -52,6 +52,16 @@ TEST_F(RedactTest, TheSealHoldsAndTheOmissionIsAuthorised) {
   EXPECT_EQ(bag.output, counted.output);
 }
 
+TEST_F(RedactTest, FilesAreNamedByTheirRoleAsWell) {
+  seal(evaluation_files());
+  std::string tgz;
+  const auto done = redact("bundle.tgz", of({"role:trace"}), &key_, tgz);
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(done->withheld, (std::vector<std::string>{"data/trace.ndjson"}));
+  EXPECT_EQ(this->verify(tgz).of(Dimension::kCompleteness).reason.substr(0, 9), "disclosed");
+  EXPECT_FALSE(redact("bundle.tgz", of({"role:no-such"}), &key_, tgz).has_value());
+}
+
 TEST_F(RedactTest, CanBeDoneAgain) {
   seal(evaluation_files());
   std::string first, second;

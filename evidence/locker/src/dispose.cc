@@ -35,6 +35,8 @@ constexpr std::string_view kUsedElsewhere =
     "SELECT EXISTS (SELECT FROM evidence_snapshots o WHERE o.tenant_id = s.tenant_id AND o.bundle_id <> s.bundle_id AND ((o.state IN ('built', 'sealed') AND o.payload_sha256 = s.payload_sha256) "
     "OR (o.state = 'building' AND o.kind = s.kind AND o.resource_id = s.resource_id))) "
     "FROM evidence_snapshots s WHERE s.tenant_id = $1 AND s.bundle_id = $2";
+// A redacted copy of it that is still to be made.
+constexpr std::string_view kCopyPending = "SELECT EXISTS (SELECT FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2 AND state = 'built')";
 // Jobs of equal inputs reuse each other's outputs; these are gone.
 constexpr std::string_view kForgetResult =
     "UPDATE jobs j SET idempotency_sha256 = '' FROM evidence_snapshots s, evidence_snapshots o WHERE s.tenant_id = $1 AND s.bundle_id = $2 AND o.tenant_id = s.tenant_id AND o.payload_sha256 = s.payload_sha256 "
@@ -70,7 +72,7 @@ Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenan
   out.root = STELLA_TRY(rows.sha256(0, 7)).hex();
   out.seal = STELLA_TRY(rows.sha256(0, 8)).hex();
   out.digest = STELLA_TRY(rows.sha256(0, 9)).hex();
-  out.facts.in_use = !STELLA_TRY(tx.query(kTryBundle, {tenant, bundle.str()})).boolean(0, 0);
+  out.facts.in_use = !STELLA_TRY(tx.query(kTryBundle, {tenant, bundle.str()})).boolean(0, 0) || STELLA_TRY(tx.query(kCopyPending, {tenant, bundle})).boolean(0, 0);
   const BundleObjects objects = STELLA_TRY(objects_of(tx, tenant, bundle));
   if (!STELLA_TRY(tx.query(kUsedElsewhere, {tenant, bundle})).boolean(0, 0)) out.remove = objects.shared;
   out.remove.push_back(objects.own.front());

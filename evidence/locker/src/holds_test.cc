@@ -8,6 +8,7 @@
 #include <random>
 #include <set>
 
+#include "retention_rules.h"
 #include "s3_test_support.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
@@ -429,6 +430,22 @@ TEST_F(Holding, AClockThatJumpsFreezesDeletions) {
   k = keeper(checked);
   ASSERT_TRUE(k->round().has_value());
   EXPECT_EQ(k->frozen(), "the clock went far forward");
+}
+
+TEST_F(Holding, WhatACopyIsMadeFromStays) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  ASSERT_TRUE(k->round().has_value());
+  const BundleId copy = BundleId::generate();
+  db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, requested_by, traceparent, trace_id, derived_from) VALUES ('acme', '" + copy.str() + "', 'C-1', 'job', '" + id.str() +
+          "', 'built', 'user:x', '', '', '" + id.str() + "')");
+  std::string reason;
+  EXPECT_EQ(dispose(*k, id, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, reason_of(Kept::kInUse));
+  db_.sql("UPDATE evidence_snapshots SET state = 'failed' WHERE bundle_id = '" + copy.str() + "'");
+  EXPECT_EQ(dispose(*k, id), Disposition::kExecuted);
 }
 
 TEST_F(Holding, RetentionMayBeginWhenTheCaseIsClosed) {

@@ -1,17 +1,15 @@
 // Role `locker`: turns built payloads into sealed, stored bundles. Create-only objects make every step repeatable after a crash.
 #include "stella/evidence/locker/locker.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "custody_record.h"
+#include "sealing.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
-#include "stella/crypto/dsse.h"
 #include "stella/crypto/kdf.h"
-#include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
 #include "stella/provenance/enclose.h"
 #include "stella/telemetry/context.h"
@@ -28,9 +26,6 @@ namespace {
 constexpr telemetry::Logger kLog{"evidence.locker"};
 constexpr telemetry::Counter kSealed{contracts::metrics::kEvidenceSealed};
 constexpr std::uint64_t kItemsBytes = 256u << 20;
-constexpr std::uint64_t kSmallFile = 16u << 20;
-constexpr std::uint64_t kBundleBytes = 64ull << 30;
-constexpr std::chrono::seconds kLongestLock = std::chrono::hours(24) * 36'499;  // stores take a hundred years at most
 
 struct Row {
   TenantId tenant;
@@ -69,64 +64,6 @@ Result<Row> read_row(const pg::Rows& rows) {
   r.items = STELLA_TRY(rows.sha256(0, 12));
   r.tracestate = std::string(rows.text(0, 13));
   return r;
-}
-
-// A temporary file that is gone when the object is.
-class TempFile {
- public:
-  static Result<TempFile> make(const std::string& dir) {
-    TempFile t;
-    t.fd_ = Fd(::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
-    if (!t.fd_) {
-      // File systems without O_TMPFILE: a name that is unlinked at once.
-      std::string path = dir + "/sealing-XXXXXX";
-      t.fd_ = Fd(::mkostemp(path.data(), O_CLOEXEC));
-      if (!t.fd_) return io_error("cannot create a temporary file for a bundle", dir);
-      ::unlink(path.c_str());
-    }
-    return t;
-  }
-  int fd() const { return fd_.get(); }
-
- private:
-  Fd fd_;
-};
-
-// How long a bundle that is sealed now is kept, and its case's hold.
-struct Terms {
-  bool held = false;
-  Timestamp retain_until;  // zero: nothing says so yet
-};
-
-Result<Terms> terms_of(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const CaseId& case_id, const LockerOptions& options, Timestamp sealed_at) {
-  const auto rows = STELLA_TRY(tx.query("SELECT EXISTS (SELECT FROM evidence_holds WHERE tenant_id = $1 AND case_id = $2 AND released_at IS NULL), "
-                                        "(SELECT greatest(retain_until, incident_until) FROM evidence_cases WHERE tenant_id = $1 AND case_id = $2)",
-                                        {tenant, case_id.str()}));
-  Terms out;
-  out.held = rows.boolean(0, 0);
-  if (!rows.is_null(0, 1)) out.retain_until = rows.timestamp(0, 1);
-  if (options.keep_from == "sealed" && options.keep.count() > 0) out.retain_until = std::max(out.retain_until, sealed_at + options.keep);
-  return out;
-}
-
-// What comes into a held case is held from its first moment, and what has a retention is locked from its first moment; holds and retention of
-// later reach it by the keeper. A store that does not keep locks is not asked for one: some refuse the object then.
-objects::ObjectLock lock_for(const Terms& terms, const LockerOptions& options, const std::optional<WormWatch::Seen>& worm, Timestamp now) {
-  objects::ObjectLock out;
-  out.legal_hold = terms.held;
-  const Timestamp until = std::min(std::max(terms.retain_until, now + options.lock.keep), now + kLongestLock);
-  if (!worm || worm->level == objects::WormLevel::kPlain || terms.retain_until <= now) return out;
-  out.mode = options.lock.mode == objects::LockMode::kNone ? objects::LockMode::kGovernance : options.lock.mode;
-  out.retain_until = until;
-  return out;
-}
-
-// The keys whose statements may travel in a bundle of ours.
-Result<std::vector<crypto::PublicKey>> evidence_keys(pg::SystemTx<pg::LockerRole>& tx) {
-  const auto rows = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE purpose = 'evidence' AND state <> 'compromised' ORDER BY introduced_at"));
-  std::vector<crypto::PublicKey> out;
-  for (int i = 0; i < rows.size(); ++i) out.push_back(STELLA_TRY(crypto::PublicKey::from_pem(rows.text(i, 0))));
-  return out;
 }
 
 SealFacts facts_of(const Row& row, Timestamp sealed_at) {
@@ -187,22 +124,27 @@ void Locker::loop() {
 Result<int> Locker::round() {
   // Without an answer bundles are sealed as well: their seals say W0, and no probe.
   if (const auto looked = worm_->look(pool_, store_); !looked) kLog.warn("the store could not be probed, it will be tried again", {f::error(looked.error())});
-  std::vector<std::pair<TenantId, BundleId>> built;
+  struct Built {
+    TenantId tenant;
+    BundleId bundle;
+    bool derived = false;  // a redacted copy, to be made here; else a payload, to be sealed
+  };
+  std::vector<Built> built;
   {
     auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
-    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at, bundle_id LIMIT 64"));
+    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id, derived_from IS NOT NULL FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at, bundle_id LIMIT 64"));
     for (int i = 0; i < rows.size(); ++i) {
       TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
-      built.emplace_back(std::move(tenant), bundle);
+      built.push_back({std::move(tenant), bundle, rows.boolean(i, 2)});
     }
     STELLA_TRY_VOID(tx.commit());
   }
   int sealed = 0;
   std::optional<Error> trouble;
-  for (const auto& [tenant, bundle] : built) {
+  for (const auto& [tenant, bundle, derived] : built) {
     if (stopping_) break;
-    auto done = seal_one(tenant, bundle);
+    auto done = derived ? redact_one(tenant, bundle) : seal_one(tenant, bundle);
     if (done) {
       sealed += *done ? 1 : 0;
       continue;
@@ -282,40 +224,9 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       return true;
     }
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
+    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kSealedBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
-  // From here on the stored bundle is what counts, whether it was made just now or before a crash: ECDSA is randomised, so a second
-  // one would differ.
-  const Fd stored = STELLA_TRY(store_.open(bundle_key_path));
-  const auto member = [&](std::string_view name) {
-    FileSource source(stored.get());
-    return read_bundle_member(source, name, kSmallFile);
-  };
-  const std::string seal_text = STELLA_TRY(member("evidence/seal.json"));
-  const std::string root = STELLA_TRY(member("evidence/root.merkle"));
-  const Seal seal = STELLA_TRY(parse_seal(seal_text));
-  crypto::Hasher hasher;
-  std::uint64_t size = 0;
-  {
-    FileSource source(stored.get());
-    std::string buffer(1 << 20, '\0');
-    for (;;) {
-      const std::size_t n = STELLA_TRY(source.read(buffer.data(), buffer.size()));
-      if (n == 0) break;
-      hasher.update(std::string_view(buffer).substr(0, n));
-      size += n;
-    }
-  }
-  const Sha256 digest = hasher.finish();
-  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "manifest.json"), seal_text, lock));
-  STELLA_TRY_VOID(store_.put(object_key::evidence(row.tenant, row.case_id, row.bundle, "root.merkle"), root, lock));
-  // Who signed it: a bundle of before a crash may have another key than the next one gets.
-  const auto envelope = STELLA_TRY(crypto::dsse_parse(STELLA_TRY(member("attest/seal.dsse.json"))));
-  const std::string key_id = envelope.signatures.empty() ? std::string() : envelope.signatures.front().keyid;
-  STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-                           {row.bundle, row.tenant, row.case_id.str(), row.kind, seal.head.root, bundle_key_path, key_id, json::dump(json::Value::object({{"resource_id", row.resource_id}}))}));
-  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = $6 WHERE tenant_id = $1 AND bundle_id = $2",
-                           {row.tenant, row.bundle, crypto::sha256(seal_text), digest, size, seal.facts.sealed_at}));
+  const Published done = STELLA_TRY(publish_bundle(tx, store_, {row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt}));
   timeline::Event event;
   event.kind = contracts::events::kEvidenceSealed;
   event.project = row.project;
@@ -324,16 +235,16 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   event.resource_id = row.bundle.str();
   event.trace = STELLA_TRY(TraceId::parse(row.trace));
   event.traceparent = row.traceparent;
-  event.details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", seal.head.root.hex()},
-                                       {"seal_sha256", crypto::sha256(seal_text).hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", seal.head.size}, {"bytes", size}, {"signer_key_id", key_id},
+  event.details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
+                                       {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
                                        {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
-                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", digest.hex()}})})}});
+                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
   event.resources.emplace_back(row.kind == "eval" ? "evaluation" : row.kind, row.resource_id);
   event.resources.emplace_back("case", row.case_id.str());
   STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));
   STELLA_TRY_VOID(tx.commit());
   kSealed.add(1, row.kind);
-  kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(size)});
+  kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(done.size)});
   return true;
 }
 

@@ -12,6 +12,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/seal.h"
 #include "stella/services/export.h"
 #include "stella/services/jobs.h"
@@ -272,6 +273,127 @@ TEST(Stamping, WhatCannotBeMeant) {
   EXPECT_FALSE(Stamper::make(options).has_value());  // no roots
   options.required = 2;
   EXPECT_EQ(Stamper::make(options).error().field("field"), "time.required");
+}
+
+// Redacted copies of a sealed bundle.
+class Redacting : public Locking {
+ protected:
+  Result<Snapshot> redact(const BundleId& id, std::vector<std::string> withhold, std::string_view tenant = "acme", std::string reason = "internal rules") {
+    auto t = tx(tenant);
+    const auto tr = trace();
+    auto made = request_redaction(t, {id, std::move(withhold), std::move(reason), tr.id, tr.traceparent});
+    EXPECT_TRUE(!made || t.commit().has_value());
+    return made;
+  }
+  BundleId copied(const BundleId& id, std::vector<std::string> withhold = {"data/trace.ndjson"}) {
+    const auto made = redact(id, std::move(withhold));
+    EXPECT_TRUE(made.has_value()) << made.error().describe();
+    EXPECT_EQ(locker_->round().value(), 1);
+    return made->bundle_id;
+  }
+  json::Value read(const BundleId& id) {
+    auto t = tx();
+    return read_bundle(t, *store_, trust_, id, TraceId::generate()).value();
+  }
+  static std::string completeness(const json::Value& body) {
+    for (const auto& d : body.find("verdict")->items("dimensions"))
+      if (d.str("name") == "COMPLETENESS") return std::string(d.str("outcome")) + " " + std::string(d.str("reason"));
+    return {};
+  }
+  objects::ObjectLock lock_of(const BundleId& id) { return store_->lock_state(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "bundle.tgz")).value(); }
+  void overwrite(const BundleId& id, std::string_view bytes) {
+    ASSERT_EQ(::unlink(path(id).c_str()), 0);
+    ASSERT_TRUE(write_file_durable(path(id), bytes));
+  }
+};
+
+TEST_F(Redacting, ACopyIsAnotherBundleOfTheCase) {
+  const BundleId id = sealed();
+  const std::string before = column(id, "encode(bundle_sha256, 'hex')");
+  const auto asked = redact(id, {"role:trace", "data/logs.ndjson"}).value();
+  EXPECT_FALSE(asked.existed);
+  EXPECT_EQ(state(asked.bundle_id), "built");
+  const auto same = redact(id, {"data/logs.ndjson", "role:trace", "role:trace"}).value();
+  EXPECT_TRUE(same.existed);
+  EXPECT_EQ(same.bundle_id, asked.bundle_id) << "the order in which files are named says nothing";
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(asked.bundle_id), "sealed");
+  EXPECT_TRUE(redact(id, {"data/logs.ndjson", "role:trace"}).value().existed);
+  EXPECT_NE(redact(id, {"data/logs.ndjson"}).value().bundle_id, asked.bundle_id);
+
+  const json::Value body = read(asked.bundle_id);
+  EXPECT_TRUE(completeness(body).starts_with("PASS disclosed")) << completeness(body);
+  EXPECT_TRUE(completeness(body).ends_with("withheld 2 (authorised 2), unaccounted 0")) << completeness(body);
+  EXPECT_EQ(body.str("derived_from"), id.str());
+  EXPECT_EQ(body.str("case_id"), "CASE-1");
+  EXPECT_EQ(body.find("verdict")->str("result"), "pass");
+  for (const auto& item : body.items("items")) EXPECT_NE(item.str("path"), "data/trace.ndjson");
+  EXPECT_EQ(db_.sql("SELECT count(DISTINCT root_hash) FROM evidence_bundles"), "1") << "the seal of the original";
+  EXPECT_EQ(column(id, "encode(bundle_sha256, 'hex')"), before);
+  EXPECT_EQ(events("evidence.redacted"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%evidence.redacted%' AND convert_from(entry, 'UTF8') LIKE '%" + before + "%' AND convert_from(entry, 'UTF8') LIKE '%" +
+                    column(asked.bundle_id, "encode(bundle_sha256, 'hex')") + "%'"),
+            "1")
+      << "what it was made from and what was made, by digest";
+  auto e = tx();
+  const auto exported = export_bundle(e, *store_, trust_, asked.bundle_id, "auditor", TraceId::generate());
+  ASSERT_TRUE(exported.has_value()) << exported.error().describe();
+  EXPECT_EQ(exported->sha256.hex(), column(asked.bundle_id, "encode(bundle_sha256, 'hex')"));
+  // A snapshot of the evaluation is the original as before, and the copy can be redacted further.
+  EXPECT_EQ(request("eval", evaluation_.str()).value().bundle_id, id);
+  EXPECT_EQ(locker_->round().value(), 1);  // the other copy
+  const BundleId further = copied(asked.bundle_id, {"report.html"});
+  EXPECT_TRUE(completeness(read(further)).ends_with("withheld 3 (authorised 3), unaccounted 0")) << completeness(read(further));
+}
+
+TEST_F(Redacting, WithoutItsStatementNoCopyLeaves) {
+  const BundleId id = sealed();
+  const BundleId copy = copied(id);
+  // The same copy as it is without what authorises it.
+  const Fd fd(::open(path(id).c_str(), O_RDONLY | O_CLOEXEC));
+  StringSink out;
+  ASSERT_TRUE(redact_bundle(fd.get(), {.withhold = {"data/trace.ndjson"}, .reason = "internal rules", .authority = {}, .at = Timestamp::now()}, nullptr, out).has_value());
+  overwrite(copy, out.text);
+  EXPECT_TRUE(completeness(read(copy)).starts_with("FAIL")) << completeness(read(copy));
+  EXPECT_NE(completeness(read(copy)).find("withheld 1 (authorised 0)"), std::string::npos) << completeness(read(copy));
+  auto e = tx();
+  EXPECT_EQ(export_bundle(e, *store_, trust_, copy, "auditor", TraceId::generate()).error().code(), errors::kIntegrity);
+}
+
+TEST_F(Redacting, WhatCannotBeRedacted) {
+  const BundleId id = sealed();
+  db_.tenant("beta");
+  EXPECT_EQ(redact(id, {"data/trace.ndjson"}, "beta").error().code(), base_errors::kNotFound) << "another tenant's";
+  EXPECT_EQ(redact(BundleId::generate(), {"data/trace.ndjson"}).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(redact(id, {}).error().field("field"), "withhold");
+  EXPECT_EQ(redact(id, {""}).error().field("field"), "withhold");
+  EXPECT_EQ(redact(id, {"data/trace.ndjson"}, "acme", " ").error().field("field"), "reason");
+  const BundleId nothing = copied(id, {"data/nothing"});
+  EXPECT_EQ(state(nothing), "failed");
+  EXPECT_EQ(column(nothing, "error->>'code' || ' ' || (error->'fields'->>'field')"), "invalid data/nothing");
+  EXPECT_FALSE(redact(id, {"data/nothing"}).value().existed) << "a copy that failed can be asked for again";
+  EXPECT_EQ(locker_->round().value(), 1);
+  // Somebody else's bundle in the place of ours gets no statement of our key.
+  overwrite(id, "another bundle");
+  const BundleId changed = copied(id);
+  EXPECT_EQ(state(changed), "failed");
+  EXPECT_EQ(column(changed, "error->>'code'"), "integrity");
+  EXPECT_FALSE(store_->stat(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), changed, "bundle.tgz")).has_value());
+  EXPECT_EQ(events("evidence.redacted"), "0");
+}
+
+TEST_F(Redacting, HoldsAndRetentionCoverTheCopyAndACrashMakesNoSecondOne) {
+  const BundleId id = sealed();
+  db_.sql("INSERT INTO evidence_holds (tenant_id, hold_id, case_id, authority, reason, placed_by) VALUES ('acme', '" + Uuid::v7().str() + "', 'CASE-1', 'court', 'order', 'user:x')");
+  const BundleId copy = copied(id);
+  EXPECT_TRUE(lock_of(copy).legal_hold);
+  EXPECT_GE(lock_of(copy).retain_until, parse_seal(store_->get(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), copy, "manifest.json"), 1 << 20).value()).value().facts.retain_until);
+  // Stored, and killed before the rows were written.
+  const std::string digest = column(copy, "encode(bundle_sha256, 'hex')");
+  db_.sql("UPDATE evidence_snapshots SET state = 'built', bundle_sha256 = NULL WHERE bundle_id = '" + copy.str() + "'; DELETE FROM evidence_bundles WHERE id = '" + copy.str() + "'");
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(column(copy, "encode(bundle_sha256, 'hex')"), digest);
+  EXPECT_EQ(state(copy), "sealed");
 }
 
 TEST_F(Locking, ARequestIsMadeOnceUntilAskedAgain) {

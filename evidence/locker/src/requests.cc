@@ -6,6 +6,7 @@
 
 #include "case_lock.h"
 #include "closure.h"
+#include "stored_bundle.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
@@ -30,32 +31,6 @@ timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std:
   event.trace = trace;
   event.details = std::move(details);
   return event;
-}
-
-struct StoredBundle {
-  BundleId id;
-  CaseId case_id;
-  std::string kind, resource_id, state, labels;
-  Sha256 bundle_sha256;
-  std::uint64_t size = 0;
-};
-
-// From here to the end of the transaction no deletion can begin.
-Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
-  STELLA_TRY_VOID(tx.query(kLockBundleShared, {tx.tenant(), id.str()}));
-  const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0) FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
-  if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
-  StoredBundle out;
-  out.id = id;
-  out.case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
-  out.kind = std::string(rows.text(0, 1));
-  out.resource_id = std::string(rows.text(0, 2));
-  out.state = std::string(rows.text(0, 3));
-  if (out.state == "disposed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted; its seal, its root and its events remain").with("state", out.state);
-  if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
-  out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
-  out.size = static_cast<std::uint64_t>(rows.integer(0, 5));
-  return out;
 }
 
 std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
@@ -111,6 +86,9 @@ Result<void> refuse_changed(const Verdict& verdict) {
     return Error(contracts::errors::kIntegrity, "the stored bundle does not verify any more: it was changed in the store").with("reason", verdict.of(Dimension::kIntegrity).reason);
   if (verdict.of(Dimension::kAuthenticity).outcome == Outcome::kFail)
     return Error(contracts::errors::kIntegrity, "no key that counts signed the stored bundle: it was changed in the store, or its key was compromised").with("reason", verdict.of(Dimension::kAuthenticity).reason);
+  // Nobody sealed a bundle that is not complete: a statement that authorised an omission is gone, or its key was compromised.
+  if (verdict.of(Dimension::kCompleteness).outcome == Outcome::kFail)
+    return Error(contracts::errors::kIntegrity, "the stored bundle withholds what nobody authorised: it was changed in the store, or a key was compromised").with("reason", verdict.of(Dimension::kCompleteness).reason);
   return {};
 }
 
@@ -134,6 +112,24 @@ std::string_view result_word(const Verdict& verdict) {
 
 }  // namespace
 
+Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
+  STELLA_TRY_VOID(tx.query(kLockBundleShared, {tx.tenant(), id.str()}));
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0), derived_from FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
+  StoredBundle out;
+  out.id = id;
+  out.case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
+  out.kind = std::string(rows.text(0, 1));
+  out.resource_id = std::string(rows.text(0, 2));
+  out.state = std::string(rows.text(0, 3));
+  if (out.state == "disposed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted; its seal, its root and its events remain").with("state", out.state);
+  if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
+  out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
+  out.size = static_cast<std::uint64_t>(rows.integer(0, 5));
+  if (!rows.is_null(0, 6)) out.derived_from = STELLA_TRY(BundleId::parse(rows.text(0, 6)));
+  return out;
+}
+
 Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& asked) {
   SnapshotRequest request = asked;
   if (request.kind != "eval" && request.kind != "job" && request.kind != "export")
@@ -143,7 +139,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   request.resource_id = resource->str();  // one spelling: the request is idempotent on it
   // One at a time per request key: the next request number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/" + request.kind + "/" + request.resource_id + "/" + request.case_id.str()}));
-  const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 ORDER BY request_no DESC LIMIT 1",
+  const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 AND derived_from IS NULL ORDER BY request_no DESC LIMIT 1",
                                           {tx.tenant(), request.kind, request.resource_id, request.case_id.str()}));
   Snapshot out;
   if (!before.empty() && !request.again && before.text(0, 2) != "failed" && before.text(0, 2) != "disposed") {
@@ -204,7 +200,8 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
-                              {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()}});
+                              {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()},
+                              {"derived_from", b.derived_from ? json::Value(b.derived_from->str()) : json::Value()}});
 }
 
 Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, std::string_view recipient, TraceId trace) {

@@ -17,7 +17,7 @@ namespace stella::evidence {
 inline constexpr std::string_view kRedactionPredicate = "https://stellaops.dev/evidence-redaction/v1";
 
 struct Redaction {
-  std::vector<std::string> withhold;  // paths of leaves, or beginnings of such paths that end in '*'; each must match something
+  std::vector<std::string> withhold;  // paths of leaves, beginnings of such paths that end in '*', or "role:" and a role of items; each must match something
   std::string reason;                 // stands in the copy for everybody to read; at most kReasonBytes
   std::string authority;              // who decided: an opaque id, may be empty
   Timestamp at;
@@ -27,6 +27,7 @@ inline constexpr std::size_t kReasonBytes = 1000;
 struct RedactedBundle {
   BundleId bundle_id;                 // of the seal: the copy is the same bundle
   TreeHead head;
+  Timestamp retain_until;             // as the seal promises it; zero where it does not
   std::vector<std::string> withheld;  // paths that went now, in order
   std::size_t withheld_before = 0;    // by earlier redactions
   Sha256 tgz_sha256;

@@ -49,6 +49,17 @@ struct Snapshot {
 // kNotFound, kNotReady (the thing has not ended), kInvalid (kind). Idempotent on (kind, resource_id, case_id).
 Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& request);
 
+struct RedactionRequest {
+  BundleId bundle;                    // sealed; may be a redacted copy itself
+  std::vector<std::string> withhold;  // as in format/redact.h: paths, beginnings of paths and '*', "role:" and a role
+  std::string reason;                 // stands in the copy
+  TraceId trace;
+  std::string traceparent;
+};
+// Asks for a redacted copy: another bundle of the same case, which role `locker` makes and signs the authorisation of. Idempotent on bundle,
+// withhold (in any order) and reason. kNotFound, kNotReady, kInvalid; that a path matches nothing is seen later: the copy has failed then.
+Result<Snapshot> request_redaction(pg::TenantTx& tx, const RedactionRequest& request);
+
 // What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
 struct Trust {
   std::vector<crypto::PublicKey> keys;
@@ -106,13 +117,14 @@ class Locker {
   void wake();
   // Signs with this key from the next seal on. Thread-safe.
   void use(std::shared_ptr<const crypto::Signer> signer);
-  // Seals what is built; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
+  // Seals what is built, makes the redacted copies that were asked for; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
   // processes.
   Result<int> round();
 
  private:
   void loop();
   Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
+  Result<bool> redact_one(const TenantId& tenant, const BundleId& copy);  // redactions.cc
 
   pg::SystemPool<pg::LockerRole>& pool_;
   objects::Store& store_;

@@ -1,0 +1,104 @@
+// What sealing a bundle and redacting one have in common.
+#include "sealing.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
+#include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/stream.h"
+#include "stella/tenancy/paths.h"
+
+namespace stella::evidence {
+namespace {
+
+constexpr std::chrono::seconds kLongestLock = std::chrono::hours(24) * 36'499;  // stores take a hundred years at most
+
+}  // namespace
+
+Result<TempFile> TempFile::make(const std::string& dir) {
+  TempFile t;
+  t.fd_ = Fd(::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
+  if (!t.fd_) {
+    // File systems without O_TMPFILE: a name that is unlinked at once.
+    std::string path = dir + "/sealing-XXXXXX";
+    t.fd_ = Fd(::mkostemp(path.data(), O_CLOEXEC));
+    if (!t.fd_) return io_error("cannot create a temporary file for a bundle", dir);
+    ::unlink(path.c_str());
+  }
+  return t;
+}
+
+Result<Terms> terms_of(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const CaseId& case_id, const LockerOptions& options, Timestamp sealed_at) {
+  const auto rows = STELLA_TRY(tx.query("SELECT EXISTS (SELECT FROM evidence_holds WHERE tenant_id = $1 AND case_id = $2 AND released_at IS NULL), "
+                                        "(SELECT greatest(retain_until, incident_until) FROM evidence_cases WHERE tenant_id = $1 AND case_id = $2)",
+                                        {tenant, case_id.str()}));
+  Terms out;
+  out.held = rows.boolean(0, 0);
+  if (!rows.is_null(0, 1)) out.retain_until = rows.timestamp(0, 1);
+  if (options.keep_from == "sealed" && options.keep.count() > 0) out.retain_until = std::max(out.retain_until, sealed_at + options.keep);
+  return out;
+}
+
+objects::ObjectLock lock_for(const Terms& terms, const LockerOptions& options, const std::optional<WormWatch::Seen>& worm, Timestamp now) {
+  objects::ObjectLock out;
+  out.legal_hold = terms.held;
+  const Timestamp until = std::min(std::max(terms.retain_until, now + options.lock.keep), now + kLongestLock);
+  if (!worm || worm->level == objects::WormLevel::kPlain || terms.retain_until <= now) return out;
+  out.mode = options.lock.mode == objects::LockMode::kNone ? objects::LockMode::kGovernance : options.lock.mode;
+  out.retain_until = until;
+  return out;
+}
+
+Result<std::vector<crypto::PublicKey>> evidence_keys(pg::SystemTx<pg::LockerRole>& tx) {
+  const auto rows = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE purpose = 'evidence' AND state <> 'compromised' ORDER BY introduced_at"));
+  std::vector<crypto::PublicKey> out;
+  for (int i = 0; i < rows.size(); ++i) out.push_back(STELLA_TRY(crypto::PublicKey::from_pem(rows.text(i, 0))));
+  return out;
+}
+
+Result<Published> publish_bundle(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const Publication& what) {
+  const auto key = [&](std::string_view file) { return object_key::evidence(what.tenant, what.case_id, what.bundle, file); };
+  const Fd stored = STELLA_TRY(store.open(key("bundle.tgz")));
+  const auto member = [&](std::string_view name) {
+    FileSource source(stored.get());
+    return read_bundle_member(source, name, kSmallFile);
+  };
+  const std::string seal_text = STELLA_TRY(member("evidence/seal.json"));
+  const std::string root = STELLA_TRY(member("evidence/root.merkle"));
+  Published out;
+  out.seal = STELLA_TRY(parse_seal(seal_text));
+  out.seal_sha256 = crypto::sha256(seal_text);
+  const FileDigest digest = STELLA_TRY(digest_of(stored.get()));
+  out.sha256 = digest.sha256;
+  out.size = digest.size;
+  STELLA_TRY_VOID(store.put(key("manifest.json"), seal_text, what.lock));
+  STELLA_TRY_VOID(store.put(key("root.merkle"), root, what.lock));
+  const auto envelope = STELLA_TRY(crypto::dsse_parse(STELLA_TRY(member("attest/seal.dsse.json"))));
+  if (!envelope.signatures.empty()) out.signer = envelope.signatures.front().keyid;
+  STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                           {what.bundle, what.tenant, what.case_id.str(), what.kind, out.seal.head.root, key("bundle.tgz"), out.signer, json::dump(what.labels)}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = $6 WHERE tenant_id = $1 AND bundle_id = $2",
+                           {what.tenant, what.bundle, out.seal_sha256, out.sha256, out.size, what.sealed_at.value_or(out.seal.facts.sealed_at)}));
+  return out;
+}
+
+Result<FileDigest> digest_of(int fd) {
+  FileSource source(fd);
+  crypto::Hasher hasher;
+  FileDigest out;
+  std::string buffer(1 << 20, '\0');
+  for (;;) {
+    const std::size_t n = STELLA_TRY(source.read(buffer.data(), buffer.size()));
+    if (n == 0) break;
+    hasher.update(std::string_view(buffer).substr(0, n));
+    out.size += n;
+  }
+  out.sha256 = hasher.finish();
+  return out;
+}
+
+}  // namespace stella::evidence

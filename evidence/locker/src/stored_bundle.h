@@ -1,0 +1,26 @@
+// A sealed bundle as its row has it. Private to requests on the locker.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "stella/base/ids.h"
+#include "stella/base/result.h"
+#include "stella/platform/pg.h"
+
+namespace stella::evidence {
+
+struct StoredBundle {
+  BundleId id;
+  CaseId case_id;
+  std::string kind, resource_id, state;
+  Sha256 bundle_sha256;
+  std::uint64_t size = 0;
+  std::optional<BundleId> derived_from;  // of a redacted copy: what it was made from
+};
+
+// From here to the end of the transaction no deletion of it can begin. kNotFound, also for one that was lawfully deleted; kNotReady.
+Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id);
+
+}  // namespace stella::evidence
