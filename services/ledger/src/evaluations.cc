@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common.h"
+#include "finding_changes.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/decision.h"
 #include "stella/contracts/errors.h"
@@ -360,8 +361,9 @@ class Evaluate final : public EvaluationHandler {
     if (trace == nullptr) return Error(base_errors::kInternal, "an evaluation without a trace");
     STELLA_TRY_VOID(insert_findings(tx, job, findings));
     STELLA_TRY_VOID(insert_decision(tx, job, *evaluation, decision, decision_id, trace->sha256));
+    const Baseline baseline = STELLA_TRY(take_baseline(tx, job, evaluation->sbom_id));
     STELLA_TRY_VOID(tx.query("UPDATE evaluations SET state = 'finished', error = NULL, decision_id = $3, decision_effect = $4, decision_reason = $5, counts = $6, decision_sha256 = $7, "
-                             "findings_sha256 = $8, trace_sha256 = $9, finished_at = now() WHERE tenant_id = $1 AND evaluation_id = $2",
+                             "findings_sha256 = $8, trace_sha256 = $9, finished_at = clock_timestamp() WHERE tenant_id = $1 AND evaluation_id = $2",
                              {job.tenant, job.resource_id, decision_id, to_string(decision.effect), decision.reason, json::dump(counts_json(decision.counts)),
                               job.output("decision.json")->sha256, job.output("findings.ndjson")->sha256, trace->sha256}));
     json::Value details = json::Value::object({{"evaluation_id", evaluation->id}, {"decision_id", decision_id.str()}, {"sbom_id", evaluation->sbom_id},
@@ -371,6 +373,7 @@ class Evaluate final : public EvaluationHandler {
                                                {"trace_sha256", trace->sha256.hex()}, {"decision_sha256", job.output("decision.json")->sha256.hex()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, evaluation_event(contracts::events::kPolicyEvaluated, job, *evaluation, "evaluation", evaluation->id, std::move(details))));
+    STELLA_TRY_VOID(emit_finding_changes(tx, store_, job, baseline));
     tell_decided(tx, job, *evaluation, decision, decision_id);
     return {};
   }
