@@ -125,7 +125,7 @@ void register_timeline(App& app) {
   app.command("timeline list", "Events, newest first; those of one trace from its beginning.")
       .option("--trace", &args->trace, "Only of this trace.", {.value = "TRACE"})
       .option("--kind", &args->kinds, "Only these kinds; policy.* is all of a family; may be repeated.", {.value = "KIND"})
-      .option("--resource", &args->resources, "Only about this: TYPE/ID, or TYPE/ for all of a type; may be repeated.", {.value = "TYPE/ID"})
+      .option("--resource", &args->resources, "Only about this: TYPE/ID, or TYPE/ for all of a type; component/PURL with all SBOMs that contain it and their jobs; may be repeated.", {.value = "TYPE/ID"})
       .option("--project", &args->project, "Only of this project.", {.value = "PROJECT"})
       .option("--actor", &args->actor, "Only by this actor.", {.value = "ACTOR"})
       .option("--from", &args->from, "From this time on: RFC 3339, or 15m, 2h, 7d ago.", {.value = "TIME"})

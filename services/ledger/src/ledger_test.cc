@@ -14,6 +14,7 @@ class Ledger : public LedgerFixture {};
 TEST_F(Ledger, AnSbomIsReceivedOnceAndComputed) {
   const SbomId id = sbom(sample("sbom.cdx.json"));
   EXPECT_EQ(db_.sql("SELECT state FROM sboms"), "computed");
+  EXPECT_EQ(db_.sql("SELECT sbom_id FROM sbom_components WHERE tenant_id = 'acme' AND purl = 'pkg:npm/lodash@4.17.20'"), id.str());
   EXPECT_EQ(sbom(sample("sbom.cdx.json"), true), id);
   EXPECT_EQ(events("sbom.received"), "1");
   EXPECT_EQ(events("sbom.computed"), "1");

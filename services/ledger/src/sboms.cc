@@ -2,6 +2,7 @@
 #include <map>
 
 #include "common.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/components.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -57,6 +58,8 @@ Result<ReceivedSbom> receive_sbom(pg::TenantTx& tx, objects::Store& store, const
 
 namespace {
 
+constexpr std::size_t kComponentsPerStatement = 5000;
+
 class SbomCompute final : public jobs::KindHandler {
  public:
   explicit SbomCompute(objects::Store& store) : store_(store) {}
@@ -78,6 +81,7 @@ class SbomCompute final : public jobs::KindHandler {
         "UPDATE sboms SET state = 'computed', source_format = $3, document_name = $4, document_version = $5, document_id = $6, counts = $7, components_sha256 = $8, "
         "error = NULL, computed_at = now() WHERE tenant_id = $1 AND sbom_id = $2",
         {job.tenant, job.resource_id, table.source_format, table.document_name, table.document_version, table.document_id, pg::Param::json(json::dump(counts)), job.output("components.ndjson")->sha256}));
+    STELLA_TRY_VOID(insert_components(tx, job, table.components));
     json::Value details = json::Value::object({{"sbom_id", job.resource_id}, {"component_count", table.components.size()}, {"unknown_count", unknown},
                                                {"edge_count", table.edges.size()}, {"problem_count", table.problems.size()}, {"cached", job.cached},
                                                {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
@@ -94,6 +98,20 @@ class SbomCompute final : public jobs::KindHandler {
   }
 
  private:
+  // Which SBOMs have a component is asked by its name alone; one without a package URL under the text that stands for it.
+  static Result<void> insert_components(OrchestratorTx& tx, const jobs::FinishedJob& job, const std::vector<contracts::Component>& components) {
+    std::vector<std::string> purls;
+    for (std::size_t i = 0; i < components.size(); ++i) {
+      const std::string& purl = components[i].purl.empty() ? components[i].raw_purl : components[i].purl;
+      if (!purl.empty()) purls.emplace_back(clip_utf8(purl, timeline::kMaxResourceId));
+      if (purls.size() < kComponentsPerStatement && i + 1 < components.size()) continue;
+      STELLA_TRY_VOID(tx.query("INSERT INTO sbom_components (tenant_id, purl, sbom_id) SELECT DISTINCT $1::text, purl, $2::uuid FROM unnest($3::text[]) AS p(purl) ON CONFLICT DO NOTHING",
+                               {job.tenant, job.resource_id, pg::Param::text_array(purls)}));
+      purls.clear();
+    }
+    return {};
+  }
+
   objects::Store& store_;
 };
 
