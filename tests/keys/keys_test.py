@@ -144,7 +144,11 @@ def main():
             report.check("stamped, and the key was active", found["TIME"][0] == found["KEY-STATUS"][0] == "PASS", repr(found))
             report.check("the seal says what the store keeps", whole["bundle"]["worm_level"] == "W1" and len(whole["bundle"]["worm_probe_sha256"]) == 64, repr(whole["bundle"]))
             found, _ = auditor.verdict(before)
-            report.check("nobody is trusted with the time", found["TIME"][0] == found["KEY-STATUS"][0] == "NOT-CHECKED", repr(found))
+            report.check("nobody is trusted with the time, but the log is", found["TIME"][0] == "NOT-CHECKED" and found["KEY-STATUS"][0] == "PASS" and "by the log's clock" in found["KEY-STATUS"][1], repr(found))
+            with tempfile.TemporaryDirectory() as empty:
+                stranger = subprocess.run([binary("stella"), "forensic", "verify", before, "-o", "json", "--trust", p.key_path()], env={**auditor.env, "STELLA_CONFIG_DIR": empty}, capture_output=True, text=True)
+            stranger = {d["name"]: d["outcome"] for d in json.loads(stranger.stdout)["dimensions"]}
+            report.check("nor the log: then nothing is said", stranger["KEY-STATUS"] == "NOT-CHECKED" and stranger["AUTHENTICITY"] == "PASS", repr(stranger))
 
             # Somebody without our program.
             subprocess.run(["tar", "xzf", before, "-C", tsa_dir, "attest/seal.dsse.json", "time"], check=True)
@@ -176,6 +180,8 @@ def main():
             auditor.run("keys", "compromise", first_key, "--since", rotation)
             auditor.run("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "still.tgz"), "--recipient", "auditor")
             report.ok("what it signed before it was stolen is still good, for a stamp says when")
+            auditor.login()
+            report.check("and the logs say it, too", auditor.verdict(before)[0]["KEY-STATUS"][0] == "PASS", "")
             # Now the second key may be the thief's: it cannot say more, a third begins anew, and the auditor takes it from the operator.
             doubted = auditor.attempt("keys", "compromise", first_key, "--since", "2026-01-01T00:00:00Z")
             report.check("a key that a stolen one vouched for has no word", doubted.returncode == 1 and "rotate it first" in doubted.stderr, doubted.stdout + doubted.stderr)
@@ -185,6 +191,8 @@ def main():
             auditor.run("keys", "history", "--out", os.path.join(home, "keys.jsonl"))
             found, _ = auditor.verdict(before, *trust, "--require", "KEY-STATUS", "--keys", os.path.join(home, "keys.jsonl"), code=1)
             report.check("what the stolen key signed does not count", found["AUTHENTICITY"][0] == "PASS" and found["KEY-STATUS"][0] == "FAIL" and "compromised" in found["KEY-STATUS"][1], repr(found))
+            found, _ = auditor.verdict(before, "--require", "KEY-STATUS", "--keys", os.path.join(home, "keys.jsonl"), code=1)
+            report.check("by the logs neither", found["KEY-STATUS"][0] == "FAIL" and "compromised" in found["KEY-STATUS"][1], repr(found))
             refused = auditor.attempt("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "again.tgz"), "--recipient", "auditor")
             report.check("the server does not hand it out either", refused.returncode != 0 and "no key that counts" in refused.stderr, refused.stdout + refused.stderr)
             auditor.login()

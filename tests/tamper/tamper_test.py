@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -342,6 +343,66 @@ def events_of_another_tenant(files, **_):
     return custody_events(files, lambda lines: [line.replace(b'"tenant_id":"acme"', b'"tenant_id":"beta"') for line in lines])
 
 
+# ── and of the keys' events: whoever stole a key wants its seal to be older than the day on which that became known ──
+def dropped_member(files, prefix, number):
+    """An event of a log with its proof; the proofs behind it move up."""
+    lines = files[prefix + "events.jsonl"].splitlines(True)
+    proofs = [files.pop(f"{prefix}{n:06}.tlog-proof") for n in range(len(lines))]
+    for n, proof in enumerate(proofs[:number] + proofs[number + 1:]):
+        files[f"{prefix}{n:06}.tlog-proof"] = proof
+    files[prefix + "events.jsonl"] = b"".join(lines[:number] + lines[number + 1:])
+    return files
+
+
+def history_lines(files):
+    return files["custody/keys.jsonl"].splitlines(True)
+
+
+def compromise_event_withheld(files, **_):
+    lines = history_lines(files)
+    files["custody/keys.jsonl"] = b"".join(lines[:-1])
+    return mend_lists(dropped_member(files, "custody/keys-", len(files["custody/keys-events.jsonl"].splitlines()) - 1))
+
+
+def compromise_event_withheld_from_the_log(files, **_):
+    return mend_lists(dropped_member(files, "custody/keys-", len(files["custody/keys-events.jsonl"].splitlines()) - 1))
+
+
+def key_event_of_another_key(files, **_):
+    lines = history_lines(files)
+    files["custody/keys.jsonl"] = b"".join(lines[:-1] + [lines[0]])
+    return mend_lists(files)
+
+
+def position_after_the_checkpoint(files, **_):
+    name = max(n for n in files if n.startswith("custody/keys-0"))
+    size = int(files["custody/keys-checkpoint"].split(b"\n")[1])
+    files[name] = b"\n".join(b"index %d" % (size + 3) if line.startswith(b"index ") else line for line in files[name].split(b"\n"))
+    return mend_lists(files)
+
+
+def no_event_of_the_signature(files, **_):
+    lines = files["custody/events.jsonl"].splitlines()
+    return mend_lists(dropped_member(files, "custody/", next(n for n, line in enumerate(lines) if json.loads(line)["kind"] == "evidence.signed")))
+
+
+def backdated_with_a_stolen_key(files, key, directory, **_):
+    """The stolen key signs an altered bundle, whose seal names what was known of keys before the theft was."""
+    lines = history_lines(files)[:2]
+    items = items_of(changed_file(files))
+    for item in items:
+        if item["item"]["path"] == TARGET:
+            item["item"].update(sha256=hashlib.sha256(files[TARGET]).hexdigest(), size=len(files[TARGET]))
+    files = reseal(files, items)
+    files["custody/keys.jsonl"] = b"".join(lines)
+    seal = json.loads(files["evidence/seal.json"])
+    seal["predicate"]["keys"] = {"events": 2, "history_sha256": hashlib.sha256(b"".join(lines)).hexdigest()}
+    files["evidence/seal.json"] = jcs(seal).encode()
+    while len(files["custody/keys-events.jsonl"].splitlines()) > 1:
+        dropped_member(files, "custody/keys-", len(files["custody/keys-events.jsonl"].splitlines()) - 1)
+    return mend_lists(sign(files, key, directory))
+
+
 # What was done, and the dimension of the verdict that says so ("" where it is no bundle any more).
 TAMPERINGS = {
     changed_file: "INTEGRITY", changed_file_and_lists: "INTEGRITY", changed_file_and_item: "INTEGRITY", changed_file_up_to_the_seal: "AUTHENTICITY", foreign_signature: "AUTHENTICITY",
@@ -355,11 +416,17 @@ LOG_TAMPERINGS = {
     no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY"}
 
 
+# With both keys trusted, the one that was stolen, too.
+KEY_TAMPERINGS = {
+    compromise_event_withheld: "KEY-STATUS", compromise_event_withheld_from_the_log: "KEY-STATUS", key_event_of_another_key: "KEY-STATUS", position_after_the_checkpoint: "KEY-STATUS",
+    no_event_of_the_signature: "KEY-STATUS", backdated_with_a_stolen_key: "KEY-STATUS"}
+
+
 def table():
     """The rows of docs/guarantees.md."""
     name = lambda f: f.__name__.replace("_", " ")
     rows = [f"| {name(f)} | {d} | refused | refused | refused |" for f, d in TAMPERINGS.items()]
-    rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in LOG_TAMPERINGS.items()]
+    rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in {**LOG_TAMPERINGS, **KEY_TAMPERINGS}.items()]
     return "\n".join(["| what was done to a bundle | the verdict's dimension | `verify.sh` | API | `stella` |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
 
 
@@ -406,9 +473,9 @@ class Verifiers:
         assert reply.status in (200, 400, 413, 422), reply
         return reply.status == 200 and reply["result"] == "pass", reply.text
 
-    def dimensions(self, tgz):
+    def dimensions(self, tgz, trust=None, *options):
         """The dimensions that fail, where everything is trusted that this installation has keys for."""
-        done = subprocess.run([self.program, "forensic", "verify", "-o", "json", "--trust", self.platform.key_path(), "--trust-log", self.platform.path("keys", "log.pub"), self.put(tgz)],
+        done = subprocess.run([self.program, "forensic", "verify", "-o", "json", *options, "--trust", trust or self.platform.key_path(), "--trust-log", self.platform.path("keys", "log.pub"), self.put(tgz)],
                               capture_output=True, text=True, timeout=120, env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
         if done.returncode == 3:
             return {"": done.stderr}
@@ -435,11 +502,28 @@ def make_bundle(client):
     return client.post(f"/evidence/{bundle['bundle_id']}/export", {"recipient": "tamper test"}).body
 
 
+def steal_key(platform, client, tmp):
+    """The first evidence key in the clear, and a directory with its public half; then another takes its place and it is called compromised."""
+    os.mkdir(tmp + "/both")
+    for name, wanted in (("stolen.pem", ""), ("both/old.pub", "-pubout")):
+        subprocess.run(["openssl", "pkey", "-in", platform.path("keys", "evidence.pem"), "-passin", "file:" + platform.path("secrets", "key_passphrase"), *([wanted] if wanted else []), "-out", tmp + "/" + name],
+                       check=True, capture_output=True)
+    old = client.get("/keys/history").text.splitlines()[0]
+    old_id = json.loads(base64.b64decode(json.loads(old)["event"]["payload"]))["key"]
+    assert client.post("/keys", {"action": "rotate"}).status == 200
+    since = json.loads(client.get("/keys/history").text.splitlines()[-1])["at"]
+    reply = client.post("/keys", {"action": "compromise", "key_id": old_id, "since": since})
+    assert reply.status == 200, reply
+    shutil.copy(platform.key_path(), tmp + "/both/new.pub")
+    return tmp + "/stolen.pem", tmp + "/both"
+
+
 def main():
     report = Report("tamper")
     report.check("the table of the docs is this one", write_table(True), "run tests/tamper/tamper_test.py docs")
     with Platform(tenants=("acme",)) as platform:
         client, tmp = platform.client("admin"), platform.path("tmp")
+        stolen, both = steal_key(platform, client, tmp)
         tgz = make_bundle(client)
         script = tmp + "/verify.sh"
         program = binary("stella", required=False)
@@ -481,6 +565,18 @@ def main():
                 assert files != before, name
                 failing = v.dimensions(pack(files))
                 report.check(f"{name}: {dimension} says so", dimension in failing, failing)
+
+            passing = json.loads(subprocess.run([program, "forensic", "verify", "-o", "json", "--trust", both, "--trust-log", platform.path("keys", "log.pub"), v.put(tgz)], capture_output=True, text=True,
+                                                env={**os.environ, "STELLA_CONFIG_DIR": tmp, "HOME": tmp}).stdout)
+            status = next(d for d in passing["dimensions"] if d["name"] == "KEY-STATUS")
+            report.check("the logs alone say that the key was good", status["outcome"] == "PASS" and "entry" in status["reason"], status)
+            for tamper, dimension in KEY_TAMPERINGS.items():
+                name = tamper.__name__.replace("_", " ")
+                before = unpack(tgz)
+                files = tamper(dict(before), key=stolen, directory=tmp)
+                assert files != before, name
+                failing = v.dimensions(pack(files), both)
+                report.check(f"{name}: {dimension} says so", dimension in failing and "AUTHENTICITY" not in failing, failing)
 
         for tamper, dimension in TAMPERINGS.items():
             name = tamper.__name__.replace("_", " ")

@@ -80,8 +80,8 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   check_authenticity(contents, options, verdict);
   check_completeness(contents, options, verdict);
   check_time(contents, options, verdict);
-  check_log(contents, options, verdict);
-  check_key_status(options, verdict);
+  const LogEvidence log = check_log(contents, options, verdict);
+  check_key_status(contents, options, log, verdict);
   check_retention(options, verdict);
   return verdict;
 }

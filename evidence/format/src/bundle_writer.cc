@@ -122,14 +122,30 @@ Result<void> add_beside(BagFiles& files, const std::string& path, std::string by
   return Error(base_errors::kInvalid, "not a file that can stand beside the leaves").with("path", path);
 }
 
+Result<crypto::DsseEnvelope> sign(const SealInput& input, const SealedBundle& sealed) {
+  const std::string seal = STELLA_TRY(make_seal(input.facts, sealed.head, sealed.items));
+  return crypto::dsse_sign(kInTotoPayloadType, seal, input.signers);
+}
+
+// What was signed before must be of this payload.
+Result<crypto::DsseEnvelope> signed_before(const SealInput& input, const SealedBundle& sealed) {
+  auto envelope = STELLA_TRY(crypto::dsse_parse(input.signed_seal));
+  const Seal seal = STELLA_TRY(parse_seal(envelope.payload));
+  const bool same = seal.head.size == sealed.head.size && seal.head.root == sealed.head.root && seal.replay_inputs == role_digest(sealed.items, "input") &&
+                    seal.replay_outputs == role_digest(sealed.items, "output") && seal.facts.bundle_id == input.facts.bundle_id;
+  if (!same || envelope.signatures.size() != input.signed_by.size()) return Error(base_errors::kInvalid, "the seal that was signed is of another payload");
+  return envelope;
+}
+
 Result<void> sign_seal(const SealInput& input, SealedBundle& out, BagFiles& files) {
-  out.seal_json = STELLA_TRY(make_seal(input.facts, out.head, out.items));
-  const auto envelope = STELLA_TRY(crypto::dsse_sign(kInTotoPayloadType, out.seal_json, input.signers));
+  const auto envelope = STELLA_TRY(input.signed_seal.empty() ? sign(input, out) : signed_before(input, out));
+  out.seal_json = envelope.payload;
   out.seal_dsse = envelope.json();
-  for (std::size_t i = 0; i < input.signers.size(); ++i) {
+  for (std::size_t i = 0; i < envelope.signatures.size(); ++i) {
     const crypto::DsseEnvelope single{.payload_type = envelope.payload_type, .payload = envelope.payload, .signatures = {envelope.signatures[i]}};
     std::string bundle = STELLA_TRY(make_sigstore_bundle(single));
-    files["attest/seal." + input.signers[i]->public_key().keyid8() + ".sigstore.json"] = std::move(bundle);
+    const crypto::PublicKey& key = input.signed_seal.empty() ? input.signers[i]->public_key() : input.signed_by[i];
+    files["attest/seal." + key.keyid8() + ".sigstore.json"] = std::move(bundle);
   }
   if (!input.stamp) return {};
   std::vector<std::string_view> signatures;
@@ -191,13 +207,30 @@ Result<void> write_archive(const SealInput& input, const std::vector<Item>& item
 
 }  // namespace
 
-Result<SealedBundle> seal_bundle(const SealInput& input, ByteSink& out) {
+namespace {
+
+// The first pass: what is there, and its tree.
+Result<SealedBundle> hashed(const SealInput& input, FirstPass& first) {
   if (input.bundle_key.size() != Sha256::kSize) return Error(base_errors::kInvalid, "a bundle key has 32 bytes");
-  SealedBundle sealed;
-  sealed.items = STELLA_TRY(parse_items_ndjson(input.items_ndjson));
+  SealedBundle out;
+  out.items = STELLA_TRY(parse_items_ndjson(input.items_ndjson));
+  STELLA_TRY_VOID(check_payload(input, out.items, first));
+  commit_items(input, out);
+  return out;
+}
+
+}  // namespace
+
+Result<std::string> sign_payload(SealInput input, const std::function<Result<void>(SealFacts& facts)>& before_signing) {
   FirstPass first;
-  STELLA_TRY_VOID(check_payload(input, sealed.items, first));
-  commit_items(input, sealed);
+  const SealedBundle payload = STELLA_TRY(hashed(input, first));
+  STELLA_TRY_VOID(before_signing(input.facts));
+  return STELLA_TRY(sign(input, payload)).json();
+}
+
+Result<SealedBundle> seal_bundle(const SealInput& input, ByteSink& out) {
+  FirstPass first;
+  SealedBundle sealed = STELLA_TRY(hashed(input, first));
   const auto files = envelope_files(input, sealed);  // GCC 12 warns about STELLA_TRY on a map
   if (!files) return files.error();
   DigestSink sink(out);

@@ -11,14 +11,16 @@
 namespace stella::evidence {
 namespace {
 
-constexpr std::string_view kPlatformTenant = "platform";  // whose log has the events of the knowledge base
+constexpr std::string_view kPlatformTenant = "platform";  // whose log has the events of the knowledge base and of the keys
 
 // What the bundle says of one log.
 struct LogPart {
   CustodyLog log = CustodyLog::kTenant;
   std::string events_path, checkpoint_path;
   std::vector<CustodyEvent> events;
+  std::vector<std::string_view> entries;
   std::vector<Sha256> leaves;
+  std::vector<LoggedEvent> logged;                       // the first events, as far as they are proved
   std::string problem;                                   // of the events
   std::optional<timeline::OpenedCheckpoint> checkpoint;  // signed by a trusted key
 };
@@ -33,6 +35,7 @@ void read_events(const Contents& contents, const std::string& tenant, LogPart& p
     else if (!tenant.empty() && !event->tenant_id.empty() && event->tenant_id != tenant) part.problem = where + " is an event of another tenant";
     if (!part.problem.empty()) return;
     part.events.push_back(std::move(*event));
+    part.entries.push_back(entry);
     part.leaves.push_back(timeline::leaf_hash(entry));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
@@ -57,7 +60,7 @@ LogPart read_part(const Contents& contents, const VerifyOptions& options, Custod
 }
 
 // "" where every event is proved to be in the log of the part's checkpoint.
-std::string check_proofs(const Contents& contents, const LogPart& part) {
+std::string check_proofs(const Contents& contents, LogPart& part) {
   const std::string_view note = contents.bytes(part.checkpoint_path);
   const timeline::Checkpoint& head = part.checkpoint->checkpoint;
   std::optional<std::uint64_t> before;
@@ -70,12 +73,13 @@ std::string check_proofs(const Contents& contents, const LogPart& part) {
     if (before && proof->index <= *before) return path + " is out of order: events are doubled or swapped";
     if (!timeline::verify_inclusion(part.leaves[i], proof->index, head.size, proof->hashes, head.root)) return "event " + id + " is not in the log at " + std::to_string(proof->index);
     before = proof->index;
+    part.logged.push_back({proof->index, part.entries[i]});
   }
   return {};
 }
 
 // "" where the part is what it claims.
-std::string check_part(const Contents& contents, const LogPart& part) {
+std::string check_part(const Contents& contents, LogPart& part) {
   if (!part.problem.empty()) return part.problem;
   if (part.events.empty() && contents.bytes(part.checkpoint_path).empty()) return {};
   if (!part.checkpoint) return part.checkpoint_path + " is not signed by a trusted key of the log";
@@ -91,7 +95,7 @@ std::string check_seal_log(const Verdict& verdict, const timeline::Checkpoint& h
   return {};
 }
 
-void check_inclusion(const Contents& contents, const VerifyOptions& options, const LogPart& tenant, const LogPart& kb, const Verdict& verdict, DimensionVerdict& out) {
+void check_inclusion(const Contents& contents, const VerifyOptions& options, LogPart& tenant, LogPart& kb, LogPart& keys, const Verdict& verdict, DimensionVerdict& out) {
   const auto fail = [&](std::string reason) { out = {.outcome = Outcome::kFail, .reason = std::move(reason), .trust_input = std::string(options.log_source)}; };
   const std::string_view note = contents.bytes(tenant.checkpoint_path);
   if (note.empty()) {
@@ -106,12 +110,13 @@ void check_inclusion(const Contents& contents, const VerifyOptions& options, con
                  ". Give it from a source you trust: --trust-log KEY, or stella login";
     return;
   }
-  for (const LogPart* part : {&tenant, &kb})
+  for (LogPart* part : {&tenant, &kb, &keys})
     if (auto problem = check_part(contents, *part); !problem.empty()) return fail(std::move(problem));
   const timeline::Checkpoint& head = tenant.checkpoint->checkpoint;
   if (auto problem = check_seal_log(verdict, head); !problem.empty()) return fail(std::move(problem));
   std::string reason = std::to_string(tenant.events.size()) + " events are in the log " + head.origin + " of size " + std::to_string(head.size);
   if (!kb.events.empty()) reason += ", " + std::to_string(kb.events.size()) + " of the knowledge base in " + kb.checkpoint->checkpoint.origin;
+  if (!keys.events.empty()) reason += ", " + std::to_string(keys.events.size()) + " of the signing keys in " + keys.checkpoint->checkpoint.origin;
   out = {.outcome = Outcome::kPass, .reason = std::move(reason), .trust_input = std::string(options.log_source)};
 }
 
@@ -173,13 +178,16 @@ void check_custody(const Contents& contents, const LogPart& tenant, const LogPar
 
 }  // namespace
 
-void check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
-  const LogPart tenant = read_part(contents, options, CustodyLog::kTenant, verdict.seal ? verdict.seal->facts.tenant_id.str() : std::string());
-  const LogPart kb = read_part(contents, options, CustodyLog::kKnowledgeBase, std::string(kPlatformTenant));
+LogEvidence check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
+  LogPart tenant = read_part(contents, options, CustodyLog::kTenant, verdict.seal ? verdict.seal->facts.tenant_id.str() : std::string());
+  LogPart kb = read_part(contents, options, CustodyLog::kKnowledgeBase, std::string(kPlatformTenant));
+  LogPart keys = read_part(contents, options, CustodyLog::kKeys, std::string(kPlatformTenant));
   auto& inclusion = verdict.of(Dimension::kInclusion);
-  check_inclusion(contents, options, tenant, kb, verdict, inclusion);
+  check_inclusion(contents, options, tenant, kb, keys, verdict, inclusion);
   check_consistency(options, tenant.checkpoint, verdict.of(Dimension::kConsistency));
   check_custody(contents, tenant, kb, inclusion, verdict.of(Dimension::kCustody));
+  if (inclusion.outcome != Outcome::kPass) return {};
+  return {.proven = true, .tenant_origin = tenant.checkpoint->checkpoint.origin, .tenant = std::move(tenant.logged), .keys = std::move(keys.logged)};
 }
 
 }  // namespace stella::evidence

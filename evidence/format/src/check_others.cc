@@ -1,4 +1,4 @@
-// AUTHENTICITY, COMPLETENESS, KEY-STATUS and RETENTION-STATE.
+// AUTHENTICITY, COMPLETENESS and RETENTION-STATE.
 #include <algorithm>
 #include <set>
 
@@ -112,33 +112,6 @@ void check_completeness(const Contents& contents, const VerifyOptions& options, 
   } else {
     out = {.outcome = Outcome::kPass, .reason = counts, .trust_input = d.withheld > 0 ? std::string(options.trust_source) : std::string()};
   }
-}
-
-void check_key_status(const VerifyOptions& options, Verdict& verdict) {
-  auto& out = verdict.of(Dimension::kKeyStatus);
-  if (options.key_history == nullptr) {
-    out.reason = "no record of the keys' lives was given: --keys FILE, or stella login";
-    return;
-  }
-  if (verdict.signers.empty()) {
-    out.reason = "no trusted key signed";
-    return;
-  }
-  if (verdict.proven_at.micros() == 0) {
-    out.reason = "nobody trusted says when the seal was signed, so it cannot be said whether the key was good then";
-    return;
-  }
-  std::size_t good = 0;
-  std::string problem;
-  for (const std::string& signer : verdict.signers) {
-    const auto id = KeyId::parse(signer);
-    const auto counting = id ? options.key_history->counts(*id, verdict.proven_at) : crypto::Counting::kUnknownKey;
-    if (counting == crypto::Counting::kCounts) ++good;
-    else problem.append(problem.empty() ? "" : "; ").append(signer).append(": ").append(crypto::name_of(counting));
-  }
-  const std::string when = verdict.proven_at.rfc3339_seconds(), source(options.key_source);
-  if (good >= options.threshold) out = {.outcome = Outcome::kPass, .reason = std::to_string(good) + " signing keys were active at " + when, .trust_input = source};
-  else out = {.outcome = Outcome::kFail, .reason = "at " + when + " the signature does not count: " + problem, .trust_input = source};
 }
 
 void check_retention(const VerifyOptions& options, Verdict& verdict) {

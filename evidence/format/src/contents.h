@@ -38,10 +38,21 @@ void check_integrity(const Contents& contents, Verdict& verdict);
 void check_authenticity(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
 void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
 void check_time(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+// An event that is proved to be in a log, and where.
+struct LoggedEvent {
+  std::uint64_t index = 0;
+  std::string_view entry;  // in Contents
+};
+// What INCLUSION found; empty unless it passes.
+struct LogEvidence {
+  bool proven = false;
+  std::string tenant_origin;
+  std::vector<LoggedEvent> tenant, keys;  // of the tenant's log; of the platform's, about signing keys
+};
 // INCLUSION, CONSISTENCY, and CUSTODY, which rests on the former.
-void check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
-// Rests on AUTHENTICITY (who signed) and TIME (when).
-void check_key_status(const VerifyOptions& options, Verdict& verdict);
+LogEvidence check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+// Rests on AUTHENTICITY (who signed), and on TIME or the log (when).
+void check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict);
 void check_retention(const VerifyOptions& options, Verdict& verdict);
 
 }  // namespace stella::evidence

@@ -93,7 +93,14 @@ Result<void> expand_custody_lists(std::span<CustodyEvent> events, const std::fun
   return {};
 }
 
-std::string_view custody_prefix(CustodyLog log) { return log == CustodyLog::kTenant ? "custody/" : "custody/kb-"; }
+std::string_view custody_prefix(CustodyLog log) {
+  switch (log) {
+    case CustodyLog::kTenant: return "custody/";
+    case CustodyLog::kKnowledgeBase: return "custody/kb-";
+    case CustodyLog::kKeys: return "custody/keys-";
+  }
+  return {};
+}
 
 std::string custody_proof_path(CustodyLog log, std::size_t number) {
   std::string digits = std::to_string(number);

@@ -100,7 +100,7 @@ bool is_leaf_path(std::string_view path) {
 bool is_envelope_path(std::string_view path) {
   static constexpr std::string_view kFixed[] = {"bagit.txt",         "bag-info.txt",        "manifest-sha256.txt",  "tagmanifest-sha256.txt",
                                                 "evidence/seal.json", "evidence/items.jsonl", "evidence/root.merkle", "time/chain.pem",
-                                                "custody/events.jsonl", "custody/checkpoint", "custody/kb-events.jsonl", "custody/kb-checkpoint"};
+                                                "custody/events.jsonl", "custody/checkpoint", "custody/kb-events.jsonl", "custody/kb-checkpoint", "custody/keys-events.jsonl", "custody/keys-checkpoint", "custody/keys.jsonl"};
   if (!is_archive_path(path)) return false;
   if (std::find(std::begin(kFixed), std::end(kFixed), path) != std::end(kFixed)) return true;
   return is_one_of_folder(path, "attest/", ".json") || is_one_of_folder(path, "time/", ".tsr") || is_one_of_folder(path, "custody/", ".tlog-proof") ||

@@ -68,6 +68,7 @@ Result<std::string> make_seal(const SealFacts& f, const TreeHead& head, const st
     if (f.log_size) log.set("size", *f.log_size);
     predicate.set("log", std::move(log));
   }
+  if (f.key_events > 0) predicate.set("keys", json::Value::object({{"events", f.key_events}, {"history_sha256", f.key_history_sha256}}));
   const Subject subject{.name = "evidence/root.merkle", .sha256 = crypto::sha256(root_text(head.size, head.root))};
   return make_statement(std::span(&subject, 1), kSealPredicate, std::move(predicate));
 }
@@ -118,6 +119,12 @@ Result<SealFacts> read_facts(const json::Value& p) {
     const std::int64_t size = member("log").integer("size", -1);
     if (size < 0) return not_a_seal("log.size");
     f.log_size = static_cast<std::uint64_t>(size);
+  }
+  if (p.find("keys") != nullptr) {
+    const std::int64_t events = member("keys").integer("events", -1);
+    if (events < 1) return not_a_seal("keys.events");
+    f.key_events = static_cast<std::uint64_t>(events);
+    f.key_history_sha256 = STELLA_TRY(hash_member(member("keys"), "history_sha256")).hex();
   }
   for (const auto& parent : p.items("parents")) {
     SealFacts::Parent one;

@@ -5,6 +5,8 @@
 
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
+#include "stella/crypto/key_log.h"
 #include "stella/services/jobs.h"
 #include "stella/tenancy/scope.h"
 
@@ -18,6 +20,10 @@ constexpr std::string_view kOfTracesAndProducers =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND (e.trace_id = ANY($2::text[])"
     " OR (e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
     " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($3::text[])))) ORDER BY l.log_index";
+// The platform's events about keys that name one of these signed events.
+constexpr std::string_view kOfKeys =
+    "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
+    " AND e.kind IN ('key.introduced', 'key.activated', 'key.rotated', 'key.retired', 'key.compromised') AND e.details_jsonb->>'envelope_sha256' = ANY($2::text[]) ORDER BY l.log_index";
 // Events of the knowledge base that put out one of these digests.
 constexpr std::string_view kProducers =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
@@ -104,11 +110,39 @@ void CustodyRecord::Part::add(const pg::Rows& rows) {
   }
 }
 
-Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces) {
+// The platform's log has all of them but the first, which says that the first key is known: the next one, of the same key, vouches for it.
+Result<void> CustodyRecord::find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events) {
+  const KeyLines lines = STELLA_TRY(key_lines(tx, events));
+  key_history_ = lines.text;
+  keys_.log = CustodyLog::kKeys;
+  keys_.tenant = STELLA_TRY(TenantId::parse(kPlatformTenant));
+  keys_.add(STELLA_TRY(tx.query(kOfKeys, {keys_.tenant, pg::Param::text_array(lines.digests)})));
+  for (std::size_t i = 1; i < lines.digests.size(); ++i) whole_ = whole_ && keys_.events.find(lines.digests[i]) != std::string::npos;
+  keys_.head = STELLA_TRY(timeline::signed_head(tx, keys_.tenant));
+  return {};
+}
+
+Result<KeyLines> key_lines(pg::SystemTx<pg::LockerRole>& tx, std::optional<std::uint64_t> first) {
+  const auto rows = STELLA_TRY(tx.query("SELECT at, envelope FROM key_events ORDER BY seq LIMIT $1", {first}));
+  KeyLines out;
+  for (int i = 0; i < rows.size(); ++i) {
+    const auto envelope = STELLA_TRY(crypto::dsse_parse(rows.text(i, 1)));
+    out.last = rows.timestamp(i, 0);
+    out.text += crypto::key_log_line(out.last, envelope);
+    out.digests.push_back(crypto::sha256(envelope.json()).hex());
+  }
+  return out;
+}
+
+Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature) {
   CustodyRecord out;
   out.tenant_.tenant = tenant;
   out.tenant_.add(STELLA_TRY(tx.query(kOfTraces, {tenant, pg::Param::text_array(traces)})));
   out.tenant_.head = STELLA_TRY(timeline::signed_head(tx, tenant));
+  if (signature) {
+    out.whole_ = out.tenant_.events.find(signature->event.str()) != std::string::npos;
+    STELLA_TRY_VOID(out.find_keys(tx, signature->key_events));
+  }
   auto& kb = out.knowledge_base_;
   kb.log = CustodyLog::kKnowledgeBase;
   kb.tenant = STELLA_TRY(TenantId::parse(kPlatformTenant));
@@ -143,7 +177,7 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
 }
 
 Result<void> CustodyRecord::want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const {
-  for (const Part* part : {&tenant_, &knowledge_base_})
+  for (const Part* part : {&tenant_, &knowledge_base_, &keys_})
     if (!part->covered()) STELLA_TRY_VOID(timeline::want_checkpoint(tx, part->tenant, part->indexes.back() + 1));
   return {};
 }
@@ -154,8 +188,9 @@ Result<void> CustodyRecord::enclose(pg::SystemTx<pg::LockerRole>& tx, objects::S
     input.facts.log_origin = tenant_.head.origin;
     input.facts.log_size = tenant_.head.size;
   }
+  if (!key_history_.empty()) input.extra_files.emplace_back(kKeyHistoryPath, key_history_);
   for (const auto& [digest, list] : lists_) input.extra_files.emplace_back(custody_list_path(digest), list);
-  for (const Part* part : {&tenant_, &knowledge_base_}) {
+  for (const Part* part : {&tenant_, &knowledge_base_, &keys_}) {
     if (part->indexes.empty()) continue;
     const std::string prefix(custody_prefix(part->log));
     input.extra_files.emplace_back(prefix + "checkpoint", part->head.note);

@@ -1,8 +1,10 @@
-// What a bundle encloses of the logs: the events of its traces, those of the knowledge base that they took something from, and proofs of both.
+// What a bundle encloses of the logs: the events of its traces, those of the knowledge base that they took something from, those of the signing keys,
+// and proofs of all.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -15,10 +17,24 @@
 
 namespace stella::evidence {
 
+// The signature of a bundle that is to be written: where the log took it in, and how many key events its seal names.
+struct SignedBefore {
+  EventId event;
+  std::uint64_t key_events = 0;
+};
+
+// The history of the evidence keys: its first events, or all of them.
+struct KeyLines {
+  std::string text;                  // crypto/key_log.h; "" where there is none yet
+  std::vector<std::string> digests;  // of each signed event
+  Timestamp last;
+};
+Result<KeyLines> key_lines(pg::SystemTx<pg::LockerRole>& tx, std::optional<std::uint64_t> first);
+
 class CustodyRecord {
  public:
   // Whether a signed checkpoint of each log covers the enclosed events.
-  bool covered() const { return tenant_.covered() && knowledge_base_.covered(); }
+  bool covered() const { return whole_ && tenant_.covered() && knowledge_base_.covered() && keys_.covered(); }
   // Asks for those that are missing, in the caller's transaction.
   Result<void> want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const;
   // Events, checkpoints and a proof for each event; origin and size of the tenant's log into the seal. Needs covered().
@@ -28,7 +44,7 @@ class CustodyRecord {
   const std::string& tenant_events() const { return tenant_.events; }  // a line each
 
  private:
-  friend Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces);
+  friend Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature);
   struct Part {
     CustodyLog log = CustodyLog::kTenant;
     TenantId tenant;
@@ -41,11 +57,15 @@ class CustodyRecord {
   // The events of a part with the lists that they name expanded.
   Result<std::vector<CustodyEvent>> events_of(pg::SystemTx<pg::LockerRole>& tx, const Part& part);
   Result<void> find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named);
-  Part tenant_, knowledge_base_;
+  Result<void> find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events);
+  Part tenant_, knowledge_base_, keys_;
+  std::string key_history_;
+  bool whole_ = true;  // the logs have all that is asked for
   std::map<Sha256, std::string> lists_;
   std::set<std::pair<std::string, std::string>> asked_;  // tenant and trace whose jobs were looked at for lists
 };
 
-Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces);
+// `signature`: its event, which is one of those traces, must be there, and the key events that the seal names are enclosed, too.
+Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature);
 
 }  // namespace stella::evidence

@@ -3,8 +3,8 @@
 
 #include <unistd.h>
 
-#include "custody_record.h"
 #include "sealing.h"
+#include "sign_first.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/metrics.h"
@@ -64,6 +64,16 @@ Result<Row> read_row(const pg::Rows& rows) {
   r.items = STELLA_TRY(rows.sha256(0, 12));
   r.tracestate = std::string(rows.text(0, 13));
   return r;
+}
+
+// A payload that is not what its items say will not get better: the snapshot has failed, and says why. Any other error may pass.
+Result<bool> give_up(pg::SystemTx<pg::LockerRole>& tx, const Row& row, const Error& error) {
+  const ErrorCode code = error.code();
+  if (code != base_errors::kInvalid && code != base_errors::kMalformed && code != base_errors::kLimit && code != contracts::errors::kIntegrity) return Error(error);
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
+                           {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", error.message()}}))}));
+  STELLA_TRY_VOID(tx.commit());
+  return true;
 }
 
 SealFacts facts_of(const Row& row, Timestamp sealed_at) {
@@ -178,13 +188,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
     const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
-    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces));
-    if (!custody.covered()) {
-      // The seal names checkpoints that cover its events: they are asked for, and the bundle is sealed in one of the next rounds.
-      STELLA_TRY_VOID(custody.want_checkpoints(tx));
-      STELLA_TRY_VOID(tx.commit());
-      return false;
-    }
+    const auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
     const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
     const std::string key = bundle_key(secret, row.request);
     const auto signer = [&] {
@@ -197,31 +201,51 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     input.items_ndjson = items;
     input.bundle_key = key;
     input.signers = signers;
-    input.facts = facts_of(row, sealed_at);
-    input.facts.retain_until = terms.retain_until;
-    if (const auto& worm = worm_->seen()) {
-      input.facts.worm_level = objects::to_string(worm->level);
-      input.facts.worm_probe_sha256 = worm->digest.hex();
+    if (before) {
+      input.facts = before->facts;
+      input.signed_seal = before->envelope;
+      input.signed_by = before->signed_by;
+    } else {
+      input.facts = facts_of(row, sealed_at);
+      input.facts.retain_until = terms.retain_until;
+      if (const auto& worm = worm_->seen()) {
+        input.facts.worm_level = objects::to_string(worm->level);
+        input.facts.worm_probe_sha256 = worm->digest.hex();
+      }
+      if (STELLA_TRY(keeps_key_history(tx))) {
+        // The log takes the signature in first; the bundle that encloses the proof is written in one of the next rounds.
+        const TraceId trace = STELLA_TRY(TraceId::parse(row.trace));
+        const auto signed_now = sign_first(tx, {row.tenant, row.bundle, trace, row.traceparent, row.project}, input);
+        if (!signed_now) {
+          span.fail(signed_now.error());
+          return give_up(tx, row, signed_now.error());
+        }
+        STELLA_TRY_VOID(tx.commit());
+        if (*signed_now) wake();
+        return false;
+      }
+    }
+    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt));
+    if (!custody.covered()) {
+      // The proofs need checkpoints that cover the events: they are asked for.
+      STELLA_TRY_VOID(custody.want_checkpoints(tx));
+      STELLA_TRY_VOID(tx.commit());
+      return false;
     }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
     if (row.kind == "eval") {
       const auto trusted = STELLA_TRY(evidence_keys(tx));
       for (auto& file : STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id))) input.extra_files.push_back(std::move(file));
     }
-    input.extra_files.emplace_back("trust-hints/" + signer->public_key().keyid8() + ".pub", signer->public_key().pem());
+    const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
+    input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
     if (options_.stamper) input.stamp = [this](std::span<const std::string_view> signatures) { return options_.stamper->stamp(signatures); };
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
     auto made = seal_bundle(input, sink);
     if (!made) {
       span.fail(made.error());
-      // A payload that is not what its items say will not get better: the snapshot has failed, and says why.
-      const ErrorCode code = made.error().code();
-      if (code != base_errors::kInvalid && code != base_errors::kMalformed && code != base_errors::kLimit && code != contracts::errors::kIntegrity) return std::move(made.error());
-      STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
-                               {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", made.error().message()}}))}));
-      STELLA_TRY_VOID(tx.commit());
-      return true;
+      return give_up(tx, row, made.error());
     }
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
     STELLA_TRY_VOID(store_.put_fd(temp.fd(), kSealedBytes, [&](const Sha256&) { return bundle_key_path; }, lock));

@@ -44,6 +44,9 @@ struct SealInput {
   std::string_view bundle_key;        // bundle_key(): 32 bytes
   std::span<const crypto::Signer* const> signers;
   SealFacts facts;
+  // Instead of both: what sign_payload() made of this payload, and who signed it, in the order of its signatures.
+  std::string_view signed_seal;
+  std::span<const crypto::PublicKey> signed_by;
   std::string_view custody_events;    // custody/events.jsonl: one canonical event per line; may be empty
   // Further files below attest/, custody/, time/ or trust-hints/: (path, bytes).
   std::vector<std::pair<std::string, std::string>> extra_files;
@@ -64,6 +67,10 @@ struct SealedBundle {
   Sha256 tgz_sha256;
   std::uint64_t tgz_size = 0;
 };
+
+// The first half of sealing alone: the payload is hashed and its seal signed, so that a log can take the signature in before the bundle is written.
+// Returns attest/seal.dsse.json. `before_signing` is called after the hashing and completes the facts. Errors as of seal_bundle().
+Result<std::string> sign_payload(SealInput input, const std::function<Result<void>(SealFacts& facts)>& before_signing);
 
 // Writes the bundle to `out`. kInvalid where the payload is not what its items say, or brings its own verify.sh; on any error what was
 // written to `out` is worthless and must be thrown away.

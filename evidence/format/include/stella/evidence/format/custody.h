@@ -25,13 +25,15 @@ struct CustodyEvent {
 // kMalformed for anything but an event's entry (timeline.md §1).
 Result<CustodyEvent> parse_custody_event(std::string_view entry);
 
-// The logs whose events a bundle may enclose: its tenant's, and the platform's with those of the public knowledge base that the tenant's
-// events took something from.
-enum class CustodyLog : std::uint8_t { kTenant, kKnowledgeBase };
-// "custody/" and "custody/kb-": what the names of a log's files begin with, before "events.jsonl", "checkpoint" and "000012.tlog-proof".
+// What a bundle may enclose of logs: events of its tenant's, and of the platform's those of the public knowledge base that the tenant's events took
+// something from, and those of the signing keys.
+enum class CustodyLog : std::uint8_t { kTenant, kKnowledgeBase, kKeys };
+// "custody/", "custody/kb-" and "custody/keys-": what the names of a log's files begin with, before "events.jsonl", "checkpoint" and "000012.tlog-proof".
 std::string_view custody_prefix(CustodyLog log);
 // Where the proof for event `number` of that log's events.jsonl is.
 std::string custody_proof_path(CustodyLog log, std::size_t number);
+// The history of the signing keys when the seal was signed, as crypto/key_log.h writes it. The events of CustodyLog::kKeys prove its lines.
+inline constexpr std::string_view kKeyHistoryPath = "custody/keys.jsonl";
 
 // An event has room for a number of digests; more of them travel as one, named "list:<how many>": that of the compact JSON
 // [{"name","sha256"},…]. The bundle encloses the list, so that the walk can follow each entry.

@@ -43,7 +43,10 @@ struct SealFacts {
   std::string worm_probe_sha256;
   Timestamp retain_until;  // zero = not stated
   std::string log_origin;  // of the tenant's log, where the sealing is recorded
-  std::optional<std::uint64_t> log_size;
+  std::optional<std::uint64_t> log_size;  // the log had a checkpoint of that size when the seal was signed
+  // The history of the signing keys (custody/keys.jsonl) when it was signed: its events are part of what is signed, so none can be left out.
+  std::uint64_t key_events = 0;      // 0 = not stated
+  std::string key_history_sha256;    // hex, of the lines
 };
 
 // SHA-256 over the lines "<sha256>  <path>\n" of the items with that role, in path order: two runs with equal outputs have equal digests.

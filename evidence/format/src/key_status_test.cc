@@ -1,0 +1,254 @@
+// KEY-STATUS by the logs alone: a seal that is signed first, logged, and written afterwards; and what a thief of the key can do about it.
+#include <fcntl.h>
+
+#include "bundle_fixture.h"
+#include "stella/base/file.h"
+#include "stella/crypto/digest.h"
+#include "stella/crypto/key_log.h"
+#include "stella/evidence/format/custody.h"
+#include "stella/testing/shared_data.h"
+#include "stella/timeline/log/checkpoint.h"
+#include "stella/timeline/log/merkle.h"
+#include "stella/timeline/log/tlog_proof.h"
+
+namespace stella::evidence {
+namespace {
+
+using crypto::KeyEventKind;
+
+Timestamp at(int minute) { return Timestamp::parse("2026-03-01T10:" + std::string(minute < 10 ? "0" : "") + std::to_string(minute) + ":00Z").value(); }
+
+// A log and those of its entries that a bundle encloses.
+struct Log {
+  std::string origin, tenant;
+  std::vector<std::string> entries{};
+  std::vector<std::size_t> enclosed{};
+
+  void add(std::string_view kind, Timestamp when, json::Value details, bool is_enclosed = true) {
+    if (is_enclosed) enclosed.push_back(entries.size());
+    entries.push_back(json::canonical(json::Value::object({{"event_id", "0193f0a2-7d5c-7000-8000-0000000000" + std::to_string(10 + entries.size())}, {"ts", when.rfc3339()}, {"kind", kind}, {"tenant_id", tenant}, {"details", std::move(details)}})).value());
+  }
+};
+
+class KeyStatusTest : public BundleTest {
+ protected:
+  void SetUp() override {
+    BundleTest::SetUp();
+    platform_.add("tenant.created", at(0), json::Value::object(), false);
+    life({.kind = KeyEventKind::kIntroduced, .key = key_.public_key().id(), .public_key = key_.public_key()}, {&key_}, at(1), false);
+    life({.kind = KeyEventKind::kActivated, .key = key_.public_key().id()}, {&key_}, at(2));
+    tenant_.add("sbom.received", at(5), json::Value::object());
+    log_keys_.push_back(log_key_.public_key());
+  }
+
+  // An event of the keys: a line of the history, and an entry of the platform's log.
+  void life(const crypto::KeyEvent& event, std::vector<const crypto::Signer*> signers, Timestamp when, bool logged = true) {
+    const auto envelope = crypto::sign_key_event(event, signers).value();
+    lines_.push_back({when, envelope});
+    if (logged) platform_.add("key.event", when, json::Value::object({{"envelope_sha256", crypto::sha256(envelope.json()).hex()}}));
+  }
+  std::string history() const {
+    std::string out;
+    for (const auto& line : lines_) out += crypto::key_log_line(line.at, line.event);
+    return out;
+  }
+
+  struct Made {
+    Members files;
+    std::string envelope;
+  };
+  // Signed with `signer` as if the keys' history were `known`, logged at `when` (nullopt: the log does not hear of it), and written.
+  Made make(const crypto::Signer& signer, const std::string& known, std::size_t events, std::optional<Timestamp> when, std::uint64_t log_size = 1) {
+    StringSink payload;
+    const std::string items = items_ndjson(build_payload(evaluation_files(), payload).value());
+    write("payload.tar", payload.text);
+    const Fd fd(::open(path("payload.tar").c_str(), O_RDONLY | O_CLOEXEC));
+    const crypto::Signer* signers[] = {&signer};
+    SealInput input;
+    input.payload_fd = fd.get();
+    input.items_ndjson = items;
+    input.bundle_key = bundle_key_;
+    input.signers = signers;
+    input.facts = facts();
+    Made out;
+    out.envelope = sign_payload(input, [&](SealFacts& f) -> Result<void> {
+      f.log_origin = tenant_.origin;
+      f.log_size = log_size;
+      f.key_events = events;
+      f.key_history_sha256 = crypto::sha256(known).hex();
+      return {};
+    }).value();
+    if (when) took_in(out.envelope, *when);
+    const crypto::PublicKey by[] = {signer.public_key()};
+    input.signed_seal = out.envelope;
+    input.signed_by = by;
+    input.extra_files.emplace_back(kKeyHistoryPath, known);
+    StringSink tgz;
+    EXPECT_TRUE(seal_bundle(input, tgz).has_value());
+    out.files = members(tgz.text);
+    enclose(out.files);
+    return out;
+  }
+  void took_in(const std::string& envelope, Timestamp when) {
+    tenant_.add("evidence.signed", when, json::Value::object({{"seal_sha256", crypto::sha256(crypto::dsse_parse(envelope)->payload).hex()}, {"envelope_sha256", crypto::sha256(envelope).hex()}}));
+  }
+  void enclose(Members& m, std::size_t keys_size = 0) {
+    std::erase_if(m, [](const auto& file) { return file.first.ends_with(".tlog-proof"); });
+    enclose(m, tenant_, CustodyLog::kTenant, 0);
+    enclose(m, platform_, CustodyLog::kKeys, keys_size);
+    fix_manifests(m);
+  }
+  void enclose(Members& m, const Log& log, CustodyLog part, std::size_t size) const {
+    timeline::CompactTree tree;
+    std::vector<Sha256> leaves;
+    const std::vector<std::string> covered(log.entries.begin(), size == 0 ? log.entries.end() : log.entries.begin() + static_cast<std::ptrdiff_t>(size));
+    for (const auto& e : covered) {
+      tree.append_entry(e);
+      leaves.push_back(timeline::leaf_hash(e));
+    }
+    const std::string note = timeline::sign_checkpoint({.origin = log.origin, .size = tree.size(), .root = tree.root(), .extensions = {}}, log_key_)->str();
+    const std::string prefix(custody_prefix(part));
+    m[prefix + "checkpoint"] = note;
+    m[prefix + "events.jsonl"].clear();
+    for (std::size_t i = 0; i < log.enclosed.size(); ++i) {
+      const std::size_t index = log.enclosed[i];
+      m[prefix + "events.jsonl"] += log.entries[index] + "\n";
+      const auto hashes = index < leaves.size() ? timeline::inclusion_proof(std::span<const Sha256>(leaves), index).value() : std::vector<Sha256>{};
+      m[custody_proof_path(part, i)] = timeline::TlogProof{.extra = {}, .index = index, .hashes = hashes, .checkpoint = note}.str();
+    }
+  }
+
+  VerifyOptions options() const { return {.trust = trust_, .trust_source = "KEY.pub", .log_signers = log_keys_, .log_source = "LOG.pub"}; }
+  DimensionVerdict status(const Members& m, const VerifyOptions& o) const {
+    const std::string tgz = pack(m);
+    StringSource source(tgz);
+    const auto verdict = verify_bundle(source, o);
+    EXPECT_TRUE(verdict.has_value()) << (verdict ? "" : verdict.error().describe());
+    if (!verdict) return {};
+    EXPECT_EQ(verdict->of(Dimension::kAuthenticity).outcome, Outcome::kPass) << verdict_text(*verdict);
+    return verdict->of(Dimension::kKeyStatus);
+  }
+  void refused(std::string_view what, std::string_view word, Members m, const VerifyOptions& o) {
+    fix_manifests(m);
+    const auto found = status(m, o);
+    EXPECT_EQ(found.outcome, Outcome::kFail) << what << ": " << found.reason;
+    EXPECT_NE(found.reason.find(word), std::string::npos) << what << ": " << found.reason;
+  }
+
+  Log platform_{"log.example/platform", "platform"}, tenant_{"log.example/acme", facts().tenant_id.str()};
+  std::vector<crypto::KeyLogEntry> lines_;
+  const crypto::Ed25519KeyPair log_key_ = crypto::Ed25519KeyPair::generate().value();
+  std::vector<crypto::Ed25519PublicKey> log_keys_;
+};
+
+TEST_F(KeyStatusTest, TheLogsSayThatTheKeyWasGood) {
+  const auto made = make(key_, history(), 2, at(10));
+  const auto found = status(made.files, options());
+  EXPECT_EQ(found.outcome, Outcome::kPass) << found.reason;
+  EXPECT_NE(found.reason.find("entry 1 of log.example/acme"), std::string::npos) << found.reason;
+  EXPECT_NE(found.trust_input.find("LOG.pub"), std::string::npos) << found.trust_input;
+  // No log is trusted, so no time is.
+  VerifyOptions o = options();
+  o.log_signers = {};
+  EXPECT_EQ(status(made.files, o).outcome, Outcome::kNotChecked);
+}
+
+TEST_F(KeyStatusTest, ACompromiseCountsFromItsDateOn) {
+  const auto made = make(key_, history(), 2, at(10));
+  const KeyId id = key_.public_key().id();
+  for (const int minute : {9, 10, 11}) {
+    auto lines = lines_;
+    const crypto::Signer* self[] = {&key_};
+    lines.push_back({at(30), crypto::sign_key_event({.kind = KeyEventKind::kCompromised, .key = id, .since = at(minute)}, self).value()});
+    const auto later = crypto::key_history_of(lines, {}).value();
+    VerifyOptions o = options();
+    o.key_history = &later;
+    o.key_source = "--keys";
+    const auto found = status(made.files, o);
+    EXPECT_EQ(found.outcome, minute == 11 ? Outcome::kPass : Outcome::kFail) << minute << ": " << found.reason;
+  }
+}
+
+TEST_F(KeyStatusTest, AThiefCannotDateItsSealBack) {
+  const std::string before = history();
+  const auto honest = make(key_, before, 2, at(10));
+  const crypto::KeyPair next = crypto::KeyPair::generate().value();
+  const KeyId old = key_.public_key().id(), id = next.public_key().id();
+  life({.kind = KeyEventKind::kIntroduced, .key = id, .public_key = next.public_key()}, {&next}, at(20));
+  life({.kind = KeyEventKind::kRotated, .key = old, .successor = id}, {&key_, &next}, at(20));
+  life({.kind = KeyEventKind::kCompromised, .key = old, .since = at(15)}, {&next}, at(21));
+  const auto all = crypto::key_history_of(lines_, {}).value();
+  VerifyOptions told = options();
+  told.key_history = &all;
+  told.key_source = "--keys";
+  EXPECT_EQ(status(honest.files, told).outcome, Outcome::kPass);
+
+  // It names the history of before, and the log never heard of it; nor does somebody else's event help.
+  const auto forged = make(key_, before, 2, std::nullopt);
+  Members m = forged.files;
+  Log platform = platform_;
+  platform_.enclosed.resize(1);
+  enclose(m);
+  refused("backdated", "did not take in its signature", m, options());
+  refused("backdated, history given", "did not take in its signature", m, told);
+  // It names nothing, as seals of other releases do.
+  const auto plain = make(key_, "", 0, std::nullopt);
+  m = plain.files;
+  m.erase(std::string(kKeyHistoryPath));
+  fix_manifests(m);
+  refused("backdated, names nothing", "nobody trusted says", m, told);
+  EXPECT_EQ(status(m, options()).outcome, Outcome::kNotChecked);
+  // It talked the log into taking it in, long after.
+  const auto late = make(key_, before, 2, at(40));
+  refused("logged too late", "the signature does not count", late.files, told);
+  // The log took it in with the whole history: that alone says it.
+  platform_ = platform;
+  const auto known = make(key_, history(), 5, at(41));
+  refused("whole history", "compromised", known.files, options());
+}
+
+TEST_F(KeyStatusTest, WhatIsEnclosedOfKeysIsWholeAndProved) {
+  const crypto::KeyPair next = crypto::KeyPair::generate().value(), stranger = crypto::KeyPair::generate().value();
+  const KeyId old = key_.public_key().id(), id = next.public_key().id();
+  life({.kind = KeyEventKind::kIntroduced, .key = id, .public_key = next.public_key()}, {&next}, at(6));
+  life({.kind = KeyEventKind::kRotated, .key = old, .successor = id}, {&key_, &next}, at(6));
+  life({.kind = KeyEventKind::kCompromised, .key = old, .since = at(6)}, {&next}, at(7));
+  const auto made = make(next, history(), 5, at(10));
+  VerifyOptions o = options();
+  const std::vector<crypto::PublicKey> both = {key_.public_key(), next.public_key()};
+  o.trust = both;
+  EXPECT_EQ(status(made.files, o).outcome, Outcome::kPass) << status(made.files, o).reason;
+
+  const std::string path(kKeyHistoryPath);
+  Members m = made.files;
+  m[path] = m[path].substr(0, m[path].rfind('\n', m[path].size() - 2) + 1);
+  refused("the compromise withheld", "withheld or exchanged", m, o);
+  m = made.files;
+  platform_.enclosed.pop_back();
+  enclose(m);
+  refused("the compromise withheld from the log's part", "not the next event", m, o);
+  platform_.enclosed.push_back(platform_.entries.size() - 1);
+
+  m = made.files;
+  auto lines = lines_;
+  const crypto::Signer* other[] = {&stranger};
+  lines[2].event = crypto::sign_key_event({.kind = KeyEventKind::kIntroduced, .key = stranger.public_key().id(), .public_key = stranger.public_key()}, other).value();
+  m[path].clear();
+  for (const auto& line : lines) m[path] += crypto::key_log_line(line.at, line.event);
+  refused("the event of another key", "withheld or exchanged", m, o);
+
+  // A proof beyond its checkpoint.
+  m = made.files;
+  enclose(m, platform_.entries.size() - 1);
+  refused("a position after the checkpoint", "INCLUSION", m, o);
+
+  // The signature stands in the log before the size that the seal claims.
+  const auto early = make(next, history(), 5, at(12), tenant_.entries.size() + 1);
+  tenant_.add("sbom.received", at(13), json::Value::object());
+  m = early.files;
+  enclose(m);
+  refused("older than it claims", "claims to be of when the log had", m, o);
+}
+
+}  // namespace
+}  // namespace stella::evidence
