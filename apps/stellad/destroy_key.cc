@@ -1,4 +1,5 @@
-// stellad --destroy-tenant-key: for whoever runs the machine. The plan is made here, under the rules of every deletion; the server carries it out.
+// stellad --destroy-tenant-key and --rotate-tenant-key: for whoever runs the machine. The plan of a destruction is made here, under the rules of every
+// deletion; the server carries it out. A new version is made here and now, and the server takes it within seconds.
 #include <cstdio>
 
 #include "stella/base/json.h"
@@ -20,6 +21,19 @@ Result<void> plan_key_destruction(const config::Settings& settings, const Argume
   if (planned.state == evidence::Disposition::kRefused)
     return Error(contracts::errors::kConflict, "this tenant's key is needed; the refusal is on its timeline").with("tenant", tenant.str()).with("reason", planned.reason);
   std::printf("%s\n", json::dump(json::Value::object({{"tenant_id", tenant.str()}, {"state", "planned"}})).c_str());
+  return {};
+}
+
+Result<void> rotate_tenant_key(const config::Settings& settings, const Arguments& arguments) {
+  const TenantId tenant = STELLA_TRY(TenantId::parse(arguments.rotate_tenant_key));
+  const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_locker"));
+  pg::SystemPool<pg::LockerRole> pool(login);
+  const auto store = STELLA_TRY(open_store(settings));
+  evidence::KeeperOptions options;
+  options.tenant_keys = STELLA_TRY(open_tenant_keys(settings));
+  evidence::Keeper keeper(pool, *store, std::move(options));
+  const std::string key = STELLA_TRY(keeper.rotate_key(tenant, arguments.reason));
+  std::printf("%s\n", json::dump(json::Value::object({{"tenant_id", tenant.str()}, {"key_id", key}, {"state", "active"}})).c_str());
   return {};
 }
 

@@ -28,6 +28,7 @@ struct Arguments {
   std::string nats_store;
   std::string telemetry_token;       // where to write one
   std::string destroy_tenant_key;    // whose
+  std::string rotate_tenant_key;     // whose
   std::string reason;                // why
 };
 
@@ -70,6 +71,8 @@ Result<void> write_telemetry_token(const config::Settings& settings, const std::
 // Plans the end of a tenant's encryption key; the role `locker` carries it out once a checkpoint covers the plan. Prints one JSON line. kConflict
 // where a hold or a retention needs the key.
 Result<void> plan_key_destruction(const config::Settings& settings, const Arguments& arguments);
+// A new version of a tenant's encryption key for what comes from now on. Prints one JSON line.
+Result<void> rotate_tenant_key(const config::Settings& settings, const Arguments& arguments);
 // Serves the roles until a stop is requested.
 Result<void> serve(const config::Settings& settings);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 
 #include "aes_gcm.h"
 #include "stella/base/encoding.h"
@@ -42,6 +43,31 @@ bool valid_wrapping_key_id(std::string_view id) {
   const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
   return !id.empty() && id.size() <= 128 && alphanumeric(id.front()) &&
          std::all_of(id.begin(), id.end(), [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '/' || c == '-'; });
+}
+
+std::string wrapping_key_version(std::string_view base, std::uint64_t version) { return version == 1 ? std::string(base) : std::string(base) + "/" + std::to_string(version); }
+
+std::optional<std::uint64_t> version_of_wrapping_key(std::string_view base, std::string_view key_id) {
+  if (key_id == base) return 1;
+  if (!key_id.starts_with(base) || key_id.size() <= base.size() + 1 || key_id[base.size()] != '/') return std::nullopt;
+  std::uint64_t version = 0;
+  const std::string_view digits = key_id.substr(base.size() + 1);
+  const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), version);
+  if (read.ec != std::errc() || version < 2 || wrapping_key_version(base, version) != key_id) return std::nullopt;
+  return version;
+}
+
+Result<std::vector<std::string>> wrapping_key_versions(const Kms& kms, std::string_view base) {
+  const std::string newest = STELLA_TRY(kms.newest(base));
+  const std::uint64_t last = version_of_wrapping_key(base, newest).value_or(1);
+  std::vector<std::string> out;
+  for (std::uint64_t n = 1; n <= last; ++n) {
+    std::string id = wrapping_key_version(base, n);
+    const auto wrapped = kms.wrap(id, std::string(kDataKeyBytes, '\0'), "probe");
+    if (wrapped) out.push_back(std::move(id));
+    else if (wrapped.error().code() != base_errors::kNotFound) return Error(wrapped.error());
+  }
+  return out;
 }
 
 FileKeyring::FileKeyring(std::string path, ScryptCost cost, std::string salt, SecretBytes master)
@@ -179,6 +205,18 @@ Result<const SecretBytes*> FileKeyring::find(std::string_view key_id) const {
   if (const auto at = keys_.find(key_id); at != keys_.end()) return &at->second;
   if (destroyed_.contains(key_id)) return destroyed_wrapping_key(base_errors::kNotFound, key_id);
   return unknown_wrapping_key(key_id);
+}
+
+Result<std::string> FileKeyring::newest(std::string_view base) const {
+  const Lock lock(mutex_);
+  STELLA_TRY_VOID(refresh());
+  std::uint64_t version = 1;
+  const auto there = [&](std::uint64_t n) {
+    const std::string id = wrapping_key_version(base, n);
+    return keys_.contains(id) || destroyed_.contains(id);
+  };
+  while (there(version + 1)) ++version;
+  return wrapping_key_version(base, version);
 }
 
 std::vector<std::string> FileKeyring::key_ids() const {

@@ -11,6 +11,7 @@
 namespace stella::crypto {
 namespace {
 
+constexpr std::chrono::seconds kAskAgain(10);
 constexpr std::size_t kWrappedBytes = kGcmNonceBytes + kDataKeyBytes + kGcmTagBytes;
 
 ObjectQuery wrapping_key(std::string_view key_id) { return {.object_class = CKO_SECRET_KEY, .key_type = CKK_AES, .label = std::string(key_id)}; }
@@ -79,6 +80,7 @@ Result<void> Pkcs11Kms::add_key(std::string_view key_id) {
   CK_OBJECT_HANDLE key = 0;
   const CK_RV rv = module->C_GenerateKey(session, &mechanism, wanted.data(), wanted.size(), &key);
   if (rv != CKR_OK) return pkcs11_error("the token makes no AES key", uri_, rv);
+  newest_.clear();
   return {};
 }
 
@@ -95,7 +97,24 @@ Result<void> Pkcs11Kms::destroy_key(std::string_view key_id) {
   }
   // Sessions that found the key before hold a handle of nothing.
   if (const auto at = keys_.find(key_id); at != keys_.end()) keys_.erase(at);
+  newest_.clear();
   return {};
+}
+
+// The token is asked, not the keys that this process has open: they may be gone, or others have come.
+Result<std::string> Pkcs11Kms::newest(std::string_view base) const {
+  const Lock lock(mutex_);
+  if (const auto at = newest_.find(base); at != newest_.end() && !at->second.until.passed()) return wrapping_key_version(base, at->second.version);
+  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri_.module_path));
+  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module, uri_, pin_.view(), false));
+  const std::unique_ptr<const CK_SESSION_HANDLE, std::function<void(const CK_SESSION_HANDLE*)>> closer(&session, [&](const CK_SESSION_HANDLE* s) { module->C_CloseSession(*s); });
+  std::uint64_t version = 1;
+  for (;; ++version) {
+    const auto found = STELLA_TRY(pkcs11_find(module, session, wrapping_key(wrapping_key_version(base, version + 1))));
+    if (found.empty()) break;
+  }
+  newest_.insert_or_assign(std::string(base), Newest{version, Deadline::after(kAskAgain)});
+  return wrapping_key_version(base, version);
 }
 
 Result<std::string> Pkcs11Kms::wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const {

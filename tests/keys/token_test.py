@@ -168,6 +168,19 @@ def main():
         c.get("/evidence/" + c.all("/evidence?case=CASE-1")[0]["bundle_id"])
         report.ok("what was sealed in the clear is still served")
 
+        # Another version of the tenant's key, while everything runs.
+        done = stellad(p, "--rotate-tenant-key", "acme", "--reason", "yearly")
+        report.check("a tenant's key is rotated", done.returncode == 0 and "tenant/acme/2" in done.stdout, done.stdout + done.stderr)
+        later = c.post("/sboms?wait=60", document.replace(b'"version": 1', b'"version": 7', 1))
+        fresh = [d for n, d in objects(p, "tenants", "acme") if b"tenant/acme/2" in d[:256]]
+        report.check("what comes is under the new version", later.status in (200, 201) and len(fresh) > 0, later.text)
+        auditor.run("forensic", "get", c.all("/evidence?case=CASE-2")[0]["bundle_id"], "--out", os.path.join(home, "rotated.tgz"), "--recipient", "auditor")
+        report.ok("what was there is still read")
+        kinds = [e["kind"] for e in c.all("/timeline?kind=key.rotated")]
+        report.check("and it is on the tenant's timeline", kinds == ["key.rotated"], repr(kinds))
+        nobody = stellad(p, "--rotate-tenant-key", "nobody")
+        report.check("a tenant without a key has none to rotate", nobody.returncode == 1 and "no key" in nobody.stderr, nobody.stdout + nobody.stderr)
+
         # Somebody at the store: the tenant's bundle under another name, a flipped bit, plain bytes.
         name = next(n for n, _ in contents if n.endswith("bundle.tgz"))
         bundle = c.all("/evidence?case=CASE-2")[0]["bundle_id"]
@@ -205,7 +218,7 @@ def main():
         report.check("the server destroys it once a checkpoint covers the plan", p.execute(gone).strip() == "1", p.execute("SELECT state || reason FROM key_dispositions"))
         with open(p.path("keys", "tenants.json")) as f:
             ring = json.load(f)
-        report.check("the keyring has the others' keys and only remembers beta's", sorted(k["id"] for k in ring["keys"]) == ["tenant/acme", "tenant/platform"] and ring["destroyed"] == ["tenant/beta"], repr(([k["id"] for k in ring["keys"]], ring["destroyed"])))
+        report.check("the keyring has the others' keys and only remembers beta's", sorted(k["id"] for k in ring["keys"]) == ["tenant/acme", "tenant/acme/2", "tenant/platform"] and ring["destroyed"] == ["tenant/beta"], repr(([k["id"] for k in ring["keys"]], ring["destroyed"])))
         late = beta.post("/sboms?wait=60", document.replace(b'"version": 1', b'"version": 3', 1))
         report.check("nothing more is taken for it", late.status == 409, late.text)
         # The keyring is all that opens it.

@@ -21,12 +21,14 @@ timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Va
 
 Error no_key() { return Error(base_errors::kNotFound, "the tenant has no key that could be destroyed"); }
 
-// Whether the key is there, without using it for anything.
-Result<bool> has_key(const crypto::Kms& keys, const std::string& id) {
-  const auto wrapped = keys.wrap(id, std::string(crypto::kDataKeyBytes, '\0'), "probe");
-  if (wrapped) return true;
-  if (wrapped.error().code() == base_errors::kNotFound) return false;
-  return Error(wrapped.error());
+// Whether a version of the key is there, without using it for anything.
+Result<bool> has_key(const crypto::Kms& keys, const std::string& id) { return !STELLA_TRY(crypto::wrapping_key_versions(keys, id)).empty(); }
+
+// All versions, the newest first: after a crash the older ones still say that there is something to do.
+Result<void> destroy_versions(crypto::Kms& keys, const std::string& id) {
+  const auto versions = STELLA_TRY(crypto::wrapping_key_versions(keys, id));
+  for (auto version = versions.rbegin(); version != versions.rend(); ++version) STELLA_TRY_VOID(keys.destroy_key(*version));
+  return {};
 }
 
 }  // namespace
@@ -98,9 +100,10 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
       STELLA_TRY_VOID(tx.commit());
       return execute_key(tenant);
     }
-    STELLA_TRY_VOID(options_.tenant_keys->destroy_key(key));
+    STELLA_TRY_VOID(destroy_versions(*options_.tenant_keys, key));
   }
   STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'executed', ended_at = $3 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now()}));
+  STELLA_TRY_VOID(tx.query("UPDATE tenant_keys SET state = 'destroyed', ended_at = $2 WHERE tenant_id = $1", {tenant, options_.now()}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionExecuted, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id}}))));
   STELLA_TRY_VOID(tx.commit());
   kLog.info("a tenant's key was destroyed: its documents and bundles cannot be read any more, seals and roots stay");

@@ -539,6 +539,40 @@ TEST_F(Holding, ATenantsKeyIsDestroyedWhenNothingNeedsIt) {
   EXPECT_EQ(k->plan_key(acme_, "again").error().code(), base_errors::kNotFound);
 }
 
+TEST_F(Holding, ATenantsKeyIsRotatedAndAllItsVersionsEndTogether) {
+  auto k = keeper();
+  EXPECT_EQ(k->rotate_key(acme_, "").error().code(), base_errors::kNotFound) << "encryption was never on";
+  keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+  k = keeper();
+  EXPECT_EQ(k->rotate_key(acme_, "").error().code(), base_errors::kNotFound) << "there is no key";
+  ASSERT_TRUE(keys_->add_key("tenant/acme"));
+  ASSERT_TRUE(keys_->add_key("tenant/beta"));
+  const auto second = k->rotate_key(acme_, "yearly");
+  ASSERT_TRUE(second.has_value()) << second.error().describe();
+  EXPECT_EQ(*second, "tenant/acme/2");
+  EXPECT_EQ(k->rotate_key(acme_, "").value(), "tenant/acme/3");
+  EXPECT_EQ(keys_->newest("tenant/acme").value(), "tenant/acme/3");
+  EXPECT_EQ(db_.sql("SELECT string_agg(key_id || ' ' || provider || ' ' || state, ', ' ORDER BY version) FROM tenant_keys WHERE tenant_id = 'acme'"),
+            "tenant/acme file retired, tenant/acme/2 file retired, tenant/acme/3 file active");
+  EXPECT_EQ(events("key.introduced"), "1");
+  EXPECT_EQ(events("key.rotated"), "2");
+  // A hold keeps all of them; afterwards all of them go.
+  step(place_hold, "C-1", kAnn);
+  EXPECT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kRefused);
+  EXPECT_EQ(keys_->key_ids().size(), 4u);
+  step(request_release, "C-1", kAnn);
+  step(confirm_release, "C-1", kBob);
+  ASSERT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  EXPECT_EQ(k->rotate_key(acme_, "").error().code(), errors::kConflict) << "its end is planned";
+  sign_log();
+  EXPECT_TRUE(k->execute_key(acme_));
+  sign_log();
+  ASSERT_TRUE(k->round());
+  EXPECT_EQ(keys_->key_ids(), std::vector<std::string>{"tenant/beta"});
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM tenant_keys WHERE tenant_id = 'acme' AND state = 'destroyed'"), "3");
+  EXPECT_EQ(k->rotate_key(acme_, "").error().code(), errors::kConflict) << "no successor";
+}
+
 TEST_F(Holding, ACrashBetweenTheKeysEndAndItsRecordIsSettled) {
   keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
   ASSERT_TRUE(keys_->add_key("tenant/acme"));

@@ -86,6 +86,7 @@ Result<int> Keeper::round() {
   // A store that refuses a lock is no reason to leave the rest undone.
   auto followed = reconcile();
   const int moved = STELLA_TRY(dispose());
+  if (const auto recorded = record_keys(); !recorded) kLog.warn("the tenants' keys could not be looked at, it will be tried again", {f::error(recorded.error())});
   if (!followed) return followed;
   return adopted + *followed + moved;
 }

@@ -170,14 +170,16 @@ class EncryptedStore final : public Store {
   Result<WormReport> worm_probe() override { return store_->worm_probe(); }
 
  private:
-  // `wrap` under a key that is made where it is missing; whoever makes it at the same moment in another process is as good.
+  // `wrap` under the newest version of a key that is made where it is missing; whoever makes it at the same moment in another process is as good.
   template <class T>
-  Result<T> with_key(const std::string& key, const std::string& key_id, const std::function<Result<T>()>& work) {
-    auto done = work();
+  Result<T> with_key(const std::string& key, const std::string& base, const std::function<Result<T>(const std::string& key_id)>& work) {
+    const auto newest = options_.kms->newest(base);
+    if (!newest) return as_store(key, Error(newest.error()));
+    auto done = work(*newest);
     if (!done && done.error().code() == base_errors::kNotFound && done.error().field("reason") != "destroyed") {
-      const auto added = options_.kms->add_key(key_id);
-      if (added) kLog.info("a key for encryption at rest was made", {f::detail(key_id)});
-      done = work();
+      const auto added = options_.kms->add_key(*newest);
+      if (added) kLog.info("a key for encryption at rest was made", {f::detail(*newest)});
+      done = work(*newest);
     }
     if (!done) return as_store(key, std::move(done.error()));
     return done;
@@ -185,12 +187,12 @@ class EncryptedStore final : public Store {
 
   Result<std::string> seal(const std::string& key, const Encryption& rule, std::string_view bytes) {
     STELLA_TRY_VOID(check_key(key));
-    return with_key<std::string>(key, rule.key_id, [&] { return crypto::envelope_seal(*options_.kms, rule.key_id, key, bytes); });
+    return with_key<std::string>(key, rule.key_id, [&](const std::string& id) { return crypto::envelope_seal(*options_.kms, id, key, bytes); });
   }
 
   Result<void> seal_file(const std::string& key, const Encryption& rule, int from, const Copied& expected, int to) {
-    auto encryptor = STELLA_TRY(with_key<crypto::EnvelopeEncryptor>(key, rule.key_id, [&] {
-      return crypto::EnvelopeEncryptor::start(*options_.kms, rule.key_id, key, [to](std::string_view piece) { return spool(to, piece); });
+    auto encryptor = STELLA_TRY(with_key<crypto::EnvelopeEncryptor>(key, rule.key_id, [&](const std::string& id) {
+      return crypto::EnvelopeEncryptor::start(*options_.kms, id, key, [to](std::string_view piece) { return spool(to, piece); });
     }));
     const Copied again = STELLA_TRY(copy_hashed(from, expected.size, [&](std::string_view piece) { return encryptor.update(piece); }));
     if (again.sha256 != expected.sha256) return unexpected_bytes(again.sha256);
@@ -208,7 +210,7 @@ class EncryptedStore final : public Store {
     const bool envelope = crypto::is_envelope(head);
     if (envelope) {
       const auto id = crypto::envelope_key_id(head);
-      if (id && *id == rule.key_id) return false;
+      if (id && crypto::version_of_wrapping_key(rule.key_id, *id)) return false;
     } else if (!rule.content || !options_.encrypt) {
       return true;
     }

@@ -225,6 +225,31 @@ TEST_F(Encrypted, ADestroyedKeyTakesTheTenantsContentsWithIt) {
   EXPECT_EQ(testing::slurp(dir_ / "keys").find("\"tenant/acme\",\"sealed\""), std::string::npos);
 }
 
+TEST_F(Encrypted, ANewVersionOfAKeyIsForWhatComes) {
+  const std::string old = put(kAcme, kSecret);
+  ASSERT_TRUE(kms_->add_key("tenant/acme/2"));
+  const std::string next = put(kAcme, "after the rotation"), beta = put(kBeta, kSecret);
+  EXPECT_EQ(crypto::envelope_key_id(stored(old)).value(), "tenant/acme");
+  EXPECT_EQ(crypto::envelope_key_id(stored(next)).value(), "tenant/acme/2");
+  EXPECT_EQ(crypto::envelope_key_id(stored(beta)).value(), "tenant/beta");
+  EXPECT_EQ(store_->get(old, 1000).value(), kSecret) << "what was there stays readable";
+  EXPECT_EQ(store_->get(next, 1000).value(), "after the rotation");
+  EXPECT_EQ(store_->put(old, kSecret).value(), Created::kExisted);
+  // Another process with the same file follows.
+  kms_ = std::move(crypto::FileKeyring::open(dir_ / "keys", "pass").value());
+  ASSERT_TRUE(kms_->add_key("tenant/acme/3"));
+  EXPECT_EQ(crypto::envelope_key_id(stored(put(kAcme, "by the third"))).value(), "tenant/acme/3");
+  // No version of it: a name that only looks like one.
+  ASSERT_TRUE(kms_->add_key("tenant/acme/04"));
+  replace(key_in(kAcme, "forged"), crypto::envelope_seal(*kms_, "tenant/acme/04", key_in(kAcme, "forged"), "forged").value());
+  expect_refused(key_in(kAcme, "forged"), "a key beside the versions");
+  // Without its old version the old bytes are gone, and those alone.
+  ASSERT_TRUE(kms_->destroy_key("tenant/acme"));
+  EXPECT_EQ(store_->get(old, 1000).error().field("reason"), "key_destroyed");
+  EXPECT_EQ(store_->get(next, 1000).value(), "after the rotation");
+  EXPECT_EQ(crypto::wrapping_key_versions(*kms_, "tenant/acme").value(), (std::vector<std::string>{"tenant/acme/2", "tenant/acme/3"}));
+}
+
 TEST_F(Encrypted, AKeyStoreThatIsAwayIsUnavailable) {
   const std::string key = put(kAcme, kSecret);
   ASSERT_EQ(::rename((dir_ / "keys").c_str(), (dir_ / "away").c_str()), 0);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -36,7 +37,19 @@ class Kms {
   virtual Result<void> destroy_key(std::string_view key_id) = 0;
   virtual Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const = 0;
   virtual Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const = 0;
+  // What new data keys of `base` are wrapped under: its newest version (below), destroyed or not; `base` where there is none yet. Another process may
+  // have added one: known within seconds.
+  virtual Result<std::string> newest(std::string_view base) const { return std::string(base); }
+  // "file", "pkcs11": for people.
+  virtual std::string_view provider() const { return "none"; }
 };
+
+// Versions of one key: its id, then "<id>/2", "<id>/3", …. What an older one wrapped stays readable as long as that is there.
+std::string wrapping_key_version(std::string_view base, std::uint64_t version);
+// 1 for the id itself; nullopt for an id that is no version of it.
+std::optional<std::uint64_t> version_of_wrapping_key(std::string_view base, std::string_view key_id);
+// The versions that are there and not destroyed, oldest first; each is tried.
+Result<std::vector<std::string>> wrapping_key_versions(const Kms& kms, std::string_view base);
 
 // AES-256 keys in one file, each sealed under a key derived from the passphrase (scrypt, AES-256-GCM):
 //   {"format":"stella-keyring/1","scrypt":{"log_n","r","p","salt"},"check":…,"keys":[{"id","sealed"},…],"destroyed":[id,…]}
@@ -52,6 +65,8 @@ class FileKeyring final : public Kms {
 
   Result<void> add_key(std::string_view key_id) override;
   Result<void> destroy_key(std::string_view key_id) override;
+  Result<std::string> newest(std::string_view base) const override;
+  std::string_view provider() const override { return "file"; }
   std::vector<std::string> key_ids() const;  // those that are not destroyed, as this process knows them
 
   Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const override;

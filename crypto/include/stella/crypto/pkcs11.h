@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "stella/base/sync.h"
+#include "stella/base/time.h"
 #include "stella/crypto/key_provider.h"
 #include "stella/crypto/kms.h"
 
@@ -33,6 +34,9 @@ class Pkcs11Kms final : public Kms {
 
   Result<std::string> wrap(std::string_view key_id, std::string_view data_key, std::string_view context) const override;
   Result<SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const override;
+  // Asks the token again after ten seconds.
+  Result<std::string> newest(std::string_view base) const override;
+  std::string_view provider() const override { return "pkcs11"; }
 
  private:
   Pkcs11Kms(KeyUri uri, SecretBytes pin);
@@ -42,6 +46,11 @@ class Pkcs11Kms final : public Kms {
   const SecretBytes pin_;
   mutable Mutex mutex_;
   mutable std::map<std::string, std::shared_ptr<Pkcs11Object>, std::less<>> keys_ STELLA_GUARDED_BY(mutex_);
+  struct Newest {
+    std::uint64_t version;
+    Deadline until;
+  };
+  mutable std::map<std::string, Newest, std::less<>> newest_ STELLA_GUARDED_BY(mutex_);
 };
 
 }  // namespace stella::crypto

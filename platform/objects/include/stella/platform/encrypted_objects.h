@@ -16,7 +16,7 @@ namespace stella::objects {
 
 // What the rule says of one object.
 struct Encryption {
-  std::string key_id;                      // of the key that wraps its data key
+  std::string key_id;                      // of the key that wraps its data key: its newest version does, each of its versions reads
   std::optional<Sha256> content = {};      // what its name says its bytes are, where it says so
 };
 

@@ -63,6 +63,11 @@ class Keeper {
   // it; kNotFound where the tenant has no key (or had one); kInvalid without a purpose, which stands in the record.
   Result<Disposition> plan_key(const TenantId& tenant, std::string_view purpose);
   Result<Disposition> execute_key(const TenantId& tenant);
+  // A new version of that key: what is stored from now on is encrypted under it, what is there stays readable. Its id. kNotFound where the tenant has
+  // no key, kConflict where it was destroyed or is about to be. Any process may do it; the others follow within seconds.
+  Result<std::string> rotate_key(const TenantId& tenant, std::string_view reason);
+  // Writes down which versions there are (tenant_keys) and tells a tenant's timeline of those that are new; how many.
+  Result<int> record_keys();
   // Why deletions stand still; "" where they do not.
   std::string frozen() const;
 
@@ -82,6 +87,7 @@ class Keeper {
   Result<std::string> key_needed(Tx& tx, const TenantId& tenant);
   Result<Disposition> refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason);
   Result<int> destroy_keys();
+  Result<void> record_key(Tx& tx, const TenantId& tenant, const std::string& id, std::uint64_t version);
   Result<bool> destroy(Tx& tx, const Doomed& bundle);  // false: the store does not let go yet
 
   pg::SystemPool<pg::LockerRole>& pool_;
@@ -93,6 +99,7 @@ class Keeper {
   };
   std::optional<Anchor> anchor_;  // a reading of this process that was believed
   bool looked_far_back_ = false;
+  std::optional<Deadline> keys_recorded_until_;
   std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
   CondVar changed_;
