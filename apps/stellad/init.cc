@@ -35,14 +35,19 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
 
 // The key of the logs, likewise.
 Result<crypto::Ed25519PublicKey> ensure_log_key(const config::Settings& settings) {
-  const std::string path = settings.text("data_dir") + "/keys/log.pem";
-  if (::access(path.c_str(), F_OK) != 0) {
+  const std::string base = settings.text("data_dir") + "/keys/log", path = base + ".pem";
+  if (settings.text("keys.log").empty() && ::access(path.c_str(), F_OK) != 0) {
     const std::string passphrase = STELLA_TRY(key_passphrase(settings));
     const crypto::Ed25519KeyPair key = STELLA_TRY(crypto::Ed25519KeyPair::generate());
     STELLA_TRY_VOID(key.save(path, passphrase));
   }
-  const auto key = STELLA_TRY(load_log_key(settings));
-  STELLA_TRY_VOID(write_file_durable(settings.text("data_dir") + "/keys/log.pub", key->public_key().pem(), 0644));
+  const auto key = STELLA_TRY(open_log_key(settings));
+  // The logs go on from checkpoints of the key before: its public half stays.
+  if (::access((base + ".pub").c_str(), F_OK) == 0) {
+    const auto before = STELLA_TRY(log_public_key(settings));
+    if (before != key->public_key()) STELLA_TRY_VOID(write_file_durable(base + "-" + hex_encode(before.raw().substr(0, 4)) + ".pub", before.pem(), 0644));
+  }
+  STELLA_TRY_VOID(write_file_durable(base + ".pub", key->public_key().pem(), 0644));
   return key->public_key();
 }
 

@@ -3,6 +3,7 @@
 //   stellad [--config FILE]                                    serves until SIGTERM
 //   stellad [--config FILE] --init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]
 //   stellad [--config FILE] --nats-config FILE [--nats-store DIR]
+//   stellad [--config FILE] --rotate-key token|log              a new key of that purpose, from the next start on; the one before is kept
 //   stellad [--config FILE] --rotate-tenant-key ID [--reason TEXT]  a new key for what is encrypted from now on; older ones stay, and read
 //   stellad [--config FILE] --destroy-tenant-key ID --reason TEXT  plans the end of everything that is encrypted under it; no way back
 //   stellad [--config FILE] --telemetry-token FILE             for processes on machines without a stellad; it lives auth.token_ttl
@@ -20,7 +21,7 @@ namespace {
 
 int usage() {
   std::fputs("usage: stellad [--config FILE] [--init [--superuser NAME] [--superuser-password-file F] [--tenant ID] [--tenant-name TEXT] [--operators F]]\n"
-             "               [--nats-config FILE [--nats-store DIR]] [--telemetry-token FILE] [--destroy-tenant-key ID --reason TEXT] [--rotate-tenant-key ID [--reason TEXT]]\n", stderr);
+             "               [--nats-config FILE [--nats-store DIR]] [--telemetry-token FILE] [--destroy-tenant-key ID --reason TEXT] [--rotate-tenant-key ID [--reason TEXT]] [--rotate-key token|log]\n", stderr);
   return 2;
 }
 
@@ -41,6 +42,7 @@ bool parse(int argc, char** argv, stella::stellad::Arguments& out) {
                           : name == "--nats-store"              ? &out.nats_store
                           : name == "--telemetry-token"         ? &out.telemetry_token
                           : name == "--destroy-tenant-key"      ? &out.destroy_tenant_key
+                          : name == "--rotate-key"              ? &out.rotate_key
                           : name == "--rotate-tenant-key"       ? &out.rotate_tenant_key
                           : name == "--reason"                  ? &out.reason
                                                                 : nullptr;
@@ -55,6 +57,7 @@ stella::Result<void> run(const stella::stellad::Arguments& arguments) {
   if (!arguments.nats_config.empty()) return stella::stellad::write_nats_config(settings, arguments);
   if (!arguments.telemetry_token.empty()) return stella::stellad::write_telemetry_token(settings, arguments.telemetry_token);
   if (!arguments.destroy_tenant_key.empty()) return stella::stellad::plan_key_destruction(settings, arguments);
+  if (!arguments.rotate_key.empty()) return stella::stellad::rotate_key(settings, arguments);
   if (!arguments.rotate_tenant_key.empty()) return stella::stellad::rotate_tenant_key(settings, arguments);
   if (arguments.init) return stella::stellad::init(settings, arguments);
   return stella::stellad::serve(settings);

@@ -291,10 +291,11 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
   options.poll = milliseconds(settings.integer("indexer.poll"));
   options.lease = milliseconds(settings.integer("indexer.lease"));
   p.indexer = std::make_unique<timeline::Indexer>(*p.indexer_pool, p.indexer_bus.get(), std::move(options));
-  auto key = STELLA_TRY(load_log_key(settings));
+  auto key = STELLA_TRY(open_log_key(settings));
   timeline::CheckpointerOptions checkpoints;
   checkpoints.every = std::chrono::seconds(settings.integer("timeline.checkpoint_every") / 1000);
   checkpoints.events = settings.integer("timeline.checkpoint_events");
+  checkpoints.former = STELLA_TRY(former_log_keys(settings));
   p.checkpointer = std::make_unique<timeline::Checkpointer>(*p.indexer_pool, *p.store, std::move(key), checkpoints);
   p.checkpointer->start();
   if (const std::string& file = settings.text("timeline.witness_policy"); !file.empty()) {

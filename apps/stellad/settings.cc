@@ -1,7 +1,12 @@
 // Settings as the things that are made of them: paths, secrets, pools, keys.
+#include <dirent.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <memory>
+
 #include "stella/base/file.h"
+#include "stella/crypto/ed25519_provider.h"
 #include "stella/crypto/key_provider.h"
 #include "stella/crypto/pkcs11.h"
 #include "stella/platform/encrypted_objects.h"
@@ -111,6 +116,22 @@ Result<authority::KeyRingOptions> key_ring_options(const config::Settings& setti
   return options;
 }
 
+Result<std::shared_ptr<const crypto::Ed25519Signer>> open_log_key(const config::Settings& settings) {
+  const std::string& text = settings.text("keys.log");
+  if (text.empty()) {
+    auto key = STELLA_TRY(load_log_key(settings));
+    return std::shared_ptr<const crypto::Ed25519Signer>(std::move(key));
+  }
+  const auto opened = [&]() -> Result<std::shared_ptr<const crypto::Ed25519Signer>> {
+    const crypto::KeyUri uri = STELLA_TRY(crypto::KeyUri::parse(text));
+    crypto::SecretBytes pin = STELLA_TRY(pin_of(settings, uri, "log_pin"));
+    auto signer = STELLA_TRY(crypto::open_ed25519_signer(text, std::move(pin)));
+    return std::shared_ptr<const crypto::Ed25519Signer>(std::move(signer));
+  }();
+  if (!opened) return Error(opened.error()).with("setting", std::string("keys.log"));
+  return opened;
+}
+
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings) {
   const std::string passphrase = STELLA_TRY(key_passphrase(settings));
   auto key = STELLA_TRY(crypto::Ed25519KeyPair::load(settings.text("data_dir") + "/keys/log.pem", passphrase));
@@ -119,6 +140,20 @@ Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Setti
 
 Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings) {
   return crypto::Ed25519PublicKey::from_pem(STELLA_TRY(read_file(settings.text("data_dir") + "/keys/log.pub", 4096)));
+}
+
+Result<std::vector<crypto::Ed25519PublicKey>> former_log_keys(const config::Settings& settings) {
+  const std::string directory = settings.text("data_dir") + "/keys";
+  const std::unique_ptr<DIR, int (*)(DIR*)> keys(::opendir(directory.c_str()), ::closedir);
+  if (!keys) return io_error("the directory of keys cannot be read", directory);
+  std::vector<crypto::Ed25519PublicKey> out;
+  while (const dirent* entry = ::readdir(keys.get())) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with("log-") || !name.ends_with(".pub")) continue;
+    const std::string pem = STELLA_TRY(read_file(directory + "/" + name, 4096));
+    out.push_back(STELLA_TRY(crypto::Ed25519PublicKey::from_pem(pem)));
+  }
+  return out;
 }
 
 Result<objects::LockDefault> lock_default(const config::Settings& settings) {

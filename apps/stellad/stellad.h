@@ -29,6 +29,7 @@ struct Arguments {
   std::string telemetry_token;       // where to write one
   std::string destroy_tenant_key;    // whose
   std::string rotate_tenant_key;     // whose
+  std::string rotate_key;            // token or log
   std::string reason;                // why
 };
 
@@ -46,9 +47,12 @@ Result<std::shared_ptr<crypto::KeyPair>> load_key(const config::Settings& settin
 Result<std::shared_ptr<const crypto::Signer>> open_evidence_key(const config::Settings& settings);
 Result<std::shared_ptr<const crypto::Signer>> open_previous_evidence_key(const config::Settings& settings);
 Result<authority::KeyRingOptions> key_ring_options(const config::Settings& settings);
-// The key that signs the tenants' logs (Ed25519), and its public half alone.
+// The key that signs the tenants' logs (Ed25519), wherever keys.log says it is; that in our own directory; and the public half alone.
+Result<std::shared_ptr<const crypto::Ed25519Signer>> open_log_key(const config::Settings& settings);
 Result<std::shared_ptr<crypto::Ed25519KeyPair>> load_log_key(const config::Settings& settings);
 Result<crypto::Ed25519PublicKey> log_public_key(const config::Settings& settings);
+// The public halves of those that signed before (keys/log-*.pub).
+Result<std::vector<crypto::Ed25519PublicKey>> former_log_keys(const config::Settings& settings);
 // Whether evidence.encryption says so; kInvalid for another word.
 Result<bool> encrypts(const config::Settings& settings);
 // The tenants' keys; null where there are none (encryption was never on). `make`: an empty keyring where none is.
@@ -71,6 +75,8 @@ Result<void> write_telemetry_token(const config::Settings& settings, const std::
 // Plans the end of a tenant's encryption key; the role `locker` carries it out once a checkpoint covers the plan. Prints one JSON line. kConflict
 // where a hold or a retention needs the key.
 Result<void> plan_key_destruction(const config::Settings& settings, const Arguments& arguments);
+// A new key that signs tokens or checkpoints, beside the one before, which is kept; used from the next start on. Prints one JSON line.
+Result<void> rotate_key(const config::Settings& settings, const Arguments& arguments);
 // A new version of a tenant's encryption key for what comes from now on. Prints one JSON line.
 Result<void> rotate_tenant_key(const config::Settings& settings, const Arguments& arguments);
 // Serves the roles until a stop is requested.

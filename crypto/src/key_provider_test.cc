@@ -13,6 +13,7 @@
 #include "pkcs11_token.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/crypto/ed25519_provider.h"
 #include "stella/crypto/envelope.h"
 #include "stella/crypto/pkcs11.h"
 #include "stella/testing/shared_data.h"
@@ -117,6 +118,8 @@ class Pkcs11Test : public ::testing::Test {
     import("main", "two", "two", "c3");
     import("main", "p384", "p384", "d4");
     import("main", "rsa", "rsa", "e5");
+    shell("openssl genpkey -algorithm ED25519 -out ed.pem; openssl pkey -in ed.pem -pubout -out ed.pub");
+    import("main", "ed", "log", "0e");
     import("main", "bare", "bare", "f6", "--no-public-key");
     import("main", "pub", "liar", "f7", "--no-public-key");
     import("leaves", "leaves", "sig", "01");
@@ -174,6 +177,29 @@ TEST_F(Pkcs11Test, OpensslChecksWhatTheTokenSigned) {
   }
   EXPECT_EQ((*open_signer(uri("token=main;object=two")))->public_key(), original("two"));
   EXPECT_TRUE(open_signer("pkcs11:token=main;object=sig?module-path=" + module_, SecretBytes("1234")).has_value());
+}
+
+TEST_F(Pkcs11Test, ALogKeySignsInTheTokenToo) {
+  const auto expected = Ed25519PublicKey::from_pem(read_file(dir_ + "/ed.pub", 4096).value()).value();
+  for (const char* path : {"token=main;object=log", "token=main;id=%0e"}) {
+    const auto signer = open_ed25519_signer(uri(path));
+    ASSERT_TRUE(signer.has_value()) << path << ": " << signer.error().describe();
+    EXPECT_EQ((*signer)->public_key(), expected);
+    const std::string signature = (*signer)->sign("the message").value();
+    EXPECT_EQ(signature.size(), kEd25519SignatureBytes);
+    EXPECT_TRUE(expected.verify("the message", signature));
+    EXPECT_FALSE(expected.verify("another message", signature));
+    ASSERT_TRUE(write_file_durable(dir_ + "/m", "the message").has_value());
+    ASSERT_TRUE(write_file_durable(dir_ + "/s", signature).has_value());
+    EXPECT_NE(shell("openssl pkeyutl -verify -pubin -inkey ed.pub -rawin -in m -sigfile s").find("Signature Verified Successfully"), std::string::npos);
+  }
+  // A key of another kind is none.
+  EXPECT_EQ(open_ed25519_signer(uri("token=main;object=sig")).error().message(), "no such key in the token");
+  EXPECT_EQ(open_signer(uri("token=main;object=log")).error().message(), "no such key in the token");
+  // And from a file.
+  const auto key = Ed25519KeyPair::generate().value();
+  ASSERT_TRUE(write_file_durable(dir_ + "/log.pem", key.to_pem("pass", 1000).value(), 0600).has_value());
+  EXPECT_EQ(open_ed25519_signer("file:" + dir_ + "/log.pem", SecretBytes("pass")).value()->public_key(), key.public_key());
 }
 
 TEST_F(Pkcs11Test, NamesOneKeyOrSaysWhyNot) {

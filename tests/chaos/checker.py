@@ -132,7 +132,7 @@ TRANSITIONS = [
     ("sboms", "sbom_id", "sbom", {"computed": {"sbom.received": 1, "sbom.computed": 1, "sbom.rejected": 0}, "rejected": {"sbom.received": 1, "sbom.computed": 0, "sbom.rejected": 1}}),
     ("evaluations", "evaluation_id", "evaluation", {"finished": {"policy.evaluated": 1}}),
     ("exports", "export_id", "export", {"created": {"export.requested": 1, "export.created": 1, "export.failed": 0}}),
-    ("evidence_snapshots", "bundle_id", "bundle", {"sealed": {"evidence.snapshot": 1, "evidence.sealed": 1}}),
+    ("evidence_snapshots", "bundle_id", "bundle", {"sealed": {"evidence.snapshot": 1, "evidence.signed": 1, "evidence.sealed": 1}}),
 ]
 
 
@@ -187,7 +187,7 @@ def check_acknowledged(sql, acknowledged, entries, say):
 
 
 RANK = {"job.scheduled": 0, "job.started": 1, "job.retried": 2, "job.finished": 9, "job.failed": 9, "sbom.received": 0, "sbom.computed": 1, "sbom.rejected": 1,
-        "export.requested": 0, "export.created": 1, "evidence.snapshot": 0, "evidence.sealed": 1}
+        "export.requested": 0, "export.created": 1, "evidence.snapshot": 0, "evidence.signed": 1, "evidence.sealed": 2}
 
 
 def check_order(entries, say):

@@ -174,6 +174,21 @@ def main():
             found, whole = auditor.verdict(fetch("CASE-3"), *trust, "--require", "KEY-STATUS")
             report.check("the new key signs after a restart, too", whole["signers"] == [rotated["key_id"]], repr(whole["signers"]))
 
+            # The keys of tokens and of the log: files, rotated while nothing runs.
+            p.kill("stellad", 15)
+            for purpose in ("token", "log"):
+                done = subprocess.run([binary("stellad"), "--config", p.path("stella.yaml"), "--rotate-key", purpose], capture_output=True, text=True)
+                report.check(f"the {purpose} key is rotated", done.returncode == 0 and '"previous_key_id"' in done.stdout, done.stdout + done.stderr)
+            p.start("stellad")
+            p.wait_ready()
+            c = p.client("admin")
+            states = sorted((k["purpose"], k["state"]) for k in c.get("/keys")["items"] if k["purpose"] != "evidence")
+            report.check("the ones before are retired", states == [("log", "active"), ("log", "retired"), ("token", "active"), ("token", "retired")], repr(states))
+            auditor.login()
+            found, _ = auditor.verdict(fetch("CASE-4"), "--require", "INCLUSION,KEY-STATUS")
+            report.check("the log goes on under its new key", found["INCLUSION"][0] == "PASS", repr(found["INCLUSION"]))
+            report.check("and checkpoints of before still prove", auditor.verdict(before, "--require", "INCLUSION,KEY-STATUS")[0]["INCLUSION"][0] == "PASS", "")
+
             events = [e["event"]["kind"] for e in json.loads(auditor.run("keys", "history", "-o", "json"))["items"]]
             report.check("the history tells it", events == ["introduced", "activated", "introduced", "rotated"], repr(events))
             rotation = json.loads(c.get("/keys/history").text.splitlines()[3])["at"]

@@ -23,7 +23,7 @@ PIN = "73914682"
 
 
 class Token:
-    """SoftHSM with a P-256 key that was made elsewhere, so that its public half is known to the test."""
+    """SoftHSM with a P-256 and an Ed25519 key that were made elsewhere, so that their public halves are known to the test."""
 
     def __init__(self, directory, module):
         self.dir, self.module = directory, module
@@ -38,7 +38,11 @@ class Token:
         self.tool("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "key.pem")
         self.tool("openssl", "pkey", "-in", "key.pem", "-pubout", "-out", "key.pub")
         self.tool("softhsm2-util", "--import", "key.pem", "--token", "stella", "--label", "evidence", "--id", "a1", "--pin", PIN)
+        self.tool("openssl", "genpkey", "-algorithm", "ED25519", "-out", "log.pem")
+        self.tool("openssl", "pkey", "-in", "log.pem", "-pubout", "-out", "log.pub")
+        self.tool("softhsm2-util", "--import", "log.pem", "--token", "stella", "--label", "log", "--id", "b2", "--pin", PIN)
         os.unlink(self.path("key.pem"))
+        os.unlink(self.path("log.pem"))
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -138,7 +142,7 @@ def main():
             report.check(what + " is refused by name", done.returncode == 1 and words in done.stderr and "keys.evidence" in done.stderr, done.stderr)
         report.check("no answer holds a PIN", "00000000" not in said and PIN + "\n" not in said.replace("pin-value=" + PIN, ""), said)
 
-        configure(p, keys__evidence=token.uri("token=stella;object=evidence"), evidence__encryption="tenant")
+        configure(p, keys__evidence=token.uri("token=stella;object=evidence"), keys__log=token.uri("token=stella;object=log"), evidence__encryption="tenant")
         done = stellad(p, "--init")
         report.check("a key that nobody signed in is refused", done.returncode == 1 and "keys.evidence_previous" in done.stderr, done.stderr)
         configure(p, keys__evidence_previous="file:" + p.path("keys", "evidence.pem"))
@@ -157,6 +161,15 @@ def main():
         report.check("openssl accepts what the token signed", "Verified OK" in openssl_accepts(token, after), "")
         cosign_accepts(report, token, after)
         report.check("the old bundle verifies as before", auditor.verdict(before)[1]["signers"] == [first_key], "")
+        with open(token.path("log.pub")) as a, open(p.path("keys", "log.pub")) as b:
+            report.check("the log's key is that of the token", a.read() == b.read(), "")
+        logs = {k["state"]: k for k in c.get("/keys")["items"] if k["purpose"] == "log"}
+        report.check("and the one before is retired", sorted(logs) == ["active", "retired"] and logs["active"]["public_pem"].strip() == open(token.path("log.pub")).read().strip(), repr(logs))
+        for what, bundle in (("by the key of before", before), ("by the token", after)):
+            found, _ = auditor.verdict(bundle, "--require", "INCLUSION,KEY-STATUS")
+            report.check("a checkpoint signed " + what + " proves", found["INCLUSION"][0] == "PASS", repr(found["INCLUSION"]))
+        refused = stellad(p, "--rotate-key", "log")
+        report.check("nor is it rotated where people keep it", refused.returncode == 1 and "kept elsewhere" in refused.stderr, refused.stderr)
         refused = auditor.attempt("keys", "rotate")
         report.check("the platform does not rotate what people keep", refused.returncode != 0 and "kept elsewhere" in refused.stderr, refused.stdout + refused.stderr)
 
@@ -178,6 +191,9 @@ def main():
         report.ok("what was there is still read")
         kinds = [e["kind"] for e in c.all("/timeline?kind=key.rotated")]
         report.check("and it is on the tenant's timeline", kinds == ["key.rotated"], repr(kinds))
+        mine = {k["key_id"]: (k["provider"], k["state"]) for k in c.get("/keys/tenants")["items"] if k["tenant_id"] == "acme"}
+        report.check("operators see its versions", mine == {"tenant/acme": ("file", "retired"), "tenant/acme/2": ("file", "active")}, repr(mine))
+        report.check("and so does the program", "tenant/acme/2" in auditor.run("keys", "list", "--tenants"), "")
         nobody = stellad(p, "--rotate-tenant-key", "nobody")
         report.check("a tenant without a key has none to rotate", nobody.returncode == 1 and "no key" in nobody.stderr, nobody.stdout + nobody.stderr)
 

@@ -223,6 +223,7 @@ def check_access(api, p, c):
     api.call("revoked", "me", made, 401)
     api.call("unknown token", "revoke_token", c, 404)
     api.call("list", "list_tenants", c, 200)
+    api.call("list", "list_tenant_keys", c, 200)
     api.call("new", "create_tenant", c, 201, {"tenant_id": "delta", "display_name": "Delta"})
     api.call("there already", "create_tenant", c, 409, {"tenant_id": "delta", "display_name": "Delta"})
     api.call("not an id", "create_tenant", c, 422, {"tenant_id": "No!", "display_name": "x"})

@@ -5,6 +5,7 @@ Verifiers: `openssl` and `sha256sum` driven from here, `sh verify.sh KEY.pub` (t
 `stella forensic verify`.
 """
 import base64
+import datetime
 import hashlib
 import io
 import json
@@ -511,7 +512,7 @@ def steal_key(platform, client, tmp):
     old = client.get("/keys/history").text.splitlines()[0]
     old_id = json.loads(base64.b64decode(json.loads(old)["event"]["payload"]))["key"]
     assert client.post("/keys", {"action": "rotate"}).status == 200
-    since = json.loads(client.get("/keys/history").text.splitlines()[-1])["at"]
+    since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # after the rotation: what it vouched for holds
     reply = client.post("/keys", {"action": "compromise", "key_id": old_id, "since": since})
     assert reply.status == 200, reply
     shutil.copy(platform.key_path(), tmp + "/both/new.pub")

@@ -10,6 +10,7 @@ Result<http::Response> create_token(Context&);
 Result<http::Response> revoke_token(Context&);
 Result<http::Response> me(Context&);
 Result<http::Response> list_tenants(Context&);
+Result<http::Response> list_tenant_keys(Context&);
 Result<http::Response> create_tenant(Context&);
 Result<http::Response> list_projects(Context&);
 Result<http::Response> create_project(Context&);

@@ -29,9 +29,11 @@ Result<T> stored(Result<T> result) {
 
 Result<evidence::Trust> trust_of(Context& ctx) {
   evidence::Trust out;
-  for (const auto& key : STELLA_TRY(ctx.services.provisioner.list_keys()))
+  for (const auto& key : STELLA_TRY(ctx.services.provisioner.list_keys())) {
+    // Checkpoints of before a rotation were signed by a log key of before.
+    if (key.purpose == "log" && key.state != "compromised") out.log_signers.push_back(STELLA_TRY(crypto::Ed25519PublicKey::from_pem(key.public_pem)));
     if (key.purpose == "evidence") (key.state == "compromised" ? out.former : out.keys).push_back(STELLA_TRY(crypto::PublicKey::from_pem(key.public_pem)));
-  if (ctx.services.log_key) out.log_signers.push_back(*ctx.services.log_key);
+  }
   out.history = STELLA_TRY(ctx.services.provisioner.key_history());
   out.time = ctx.services.time_trust;
   out.time_threshold = ctx.services.time_threshold;

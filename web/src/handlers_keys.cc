@@ -1,4 +1,4 @@
-// What platform operators do to the evidence key: rotate it, retire one, call one compromised.
+// What platform operators do to keys: rotate the evidence key, retire one, call one compromised; and which keys tenants' contents are encrypted under.
 #include "handlers.h"
 #include "stella/contracts/errors.h"
 
@@ -50,8 +50,17 @@ Result<http::Response> change_key(Context& ctx) {
   const std::string key = STELLA_TRY(act(ctx, *ctx.services.key_ring, action, body));
   const auto history = STELLA_TRY(ctx.services.provisioner.key_history());
   const auto id = STELLA_TRY(KeyId::parse(key));
-  const std::string_view state = history ? crypto::name_of(history->state_at(id, Timestamp::now())) : crypto::name_of(crypto::KeyState::kUnknown);
+  std::string state(crypto::name_of(history ? history->state_at(id, Timestamp::now()) : crypto::KeyState::kUnknown));
+  for (const auto& known : STELLA_TRY(ctx.services.provisioner.list_keys()))
+    if (known.key_id == key && known.purpose != "evidence") state = known.state;
   return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"action", action}, {"key_id", key}, {"state", state}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+Result<http::Response> list_tenant_keys(Context& ctx) {
+  json::Array items;
+  for (const auto& k : STELLA_TRY(ctx.services.provisioner.list_tenant_keys()))
+    items.push_back(json::Value::object({{"tenant_id", k.tenant_id}, {"key_id", k.key_id}, {"version", k.version}, {"provider", k.provider}, {"state", k.state}, {"created_at", k.created_at.rfc3339()}}));
+  return http::Response::json(200, json::dump(json::Value::object({{"items", std::move(items)}, {"next_cursor", nullptr}})));
 }
 
 }  // namespace stella::web::handlers

@@ -21,6 +21,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/.well-known/jwks.json", kPublic, "", 0, h::jwks},
     Route{"GET", "/keys", kPublic, "", 0, h::list_keys},
     Route{"GET", "/keys/history", kPublic, "", 0, h::key_history},
+    Route{"GET", "/keys/tenants", kPlatform, "keys:read", 0, h::list_tenant_keys},
     Route{"POST", "/keys", kPlatform, "keys:write", kJson, h::change_key},
 
     Route{"POST", "/tokens", kPublic, "", kJson, h::create_token},

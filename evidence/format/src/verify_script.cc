@@ -99,7 +99,7 @@ if [ -s "$tmp/sums" ]; then
 fi
 awk -F'|' '$1 == "D" {print $7}' "$tmp/items" | sort >"$tmp/leaf.items"
 grep -Ev '^(bagit\.txt|bag-info\.txt|(tag)?manifest-sha256\.txt|evidence/(seal\.json|items\.jsonl|root\.merkle))$' "$tmp/files" |
-  grep -Ev '^(attest/[^/]+\.json|time/([^/]+\.tsr|chain\.pem)|custody/((kb-)?(events\.jsonl|checkpoint)|list-[0-9a-f]{64}\.json|[^/]+\.tlog-proof))$' |
+  grep -Ev '^(attest/[^/]+\.json|time/([^/]+\.tsr|chain\.pem)|custody/((kb-|keys-)?(events\.jsonl|checkpoint)|keys\.jsonl|list-[0-9a-f]{64}\.json|[^/]+\.tlog-proof))$' |
   grep -Ev '^(redaction/[^/]+\.dsse\.json|trust-hints/[^/]+)$' >"$tmp/leaf.files"
 cmp -s "$tmp/leaf.items" "$tmp/leaf.files" ||
   fail "a file that nothing vouches for, or one that is missing: $(diff "$tmp/leaf.items" "$tmp/leaf.files" | grep '^[<>]' | head -n 1)"

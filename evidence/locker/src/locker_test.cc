@@ -439,7 +439,7 @@ TEST_F(Locking, ListsThatEventsNameAreInTheRecord) {
   log("vex.reconciled", json::Value::object({{"inputs", jobs::digest_list(inputs)}, {"outputs", jobs::digest_list(std::vector<jobs::InputRef>{{"vex.ndjson", crypto::sha256("vex"), acme_}})}}));
 
   auto t = std::move(pg::SystemTx<pg::LockerRole>::open(locker_pool_).value());
-  const auto record = collect_custody(t, acme_, {trace_id});
+  const auto record = collect_custody(t, acme_, {trace_id}, std::nullopt);
   ASSERT_TRUE(record.has_value()) << record.error().describe();
   ASSERT_EQ(record->lists().size(), 2u);  // with and without the set that was made for the job
   for (const auto& [digest, list] : record->lists()) EXPECT_EQ(crypto::sha256(list), digest);

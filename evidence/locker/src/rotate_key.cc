@@ -46,11 +46,11 @@ Result<std::string> Keeper::rotate_key(const TenantId& tenant, std::string_view 
   // The key first: a record without a key would be worse than a key that record_keys() finds.
   STELLA_TRY_VOID(options_.tenant_keys->add_key(next));
   STELLA_TRY_VOID(record_key(tx, tenant, next, version));
-  json::Value details = json::Value::object({{"key_id", next}, {"previous_key_id", old}});
-  if (!reason.empty()) details.set("reason", reason);
-  auto event = key_event(contracts::events::kKeyRotated, old, std::move(details));
+  auto event = key_event(contracts::events::kKeyRotated, old, json::Value::object({{"key_id", next}, {"previous_key_id", old}}));
   event.resources.emplace_back("key", next);
   STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+  // Why, in the event that has a place for it: nothing more is wrapped under the old one.
+  if (!reason.empty()) STELLA_TRY_VOID(timeline::emit(tx, tenant, key_event(contracts::events::kKeyRetired, old, json::Value::object({{"key_id", old}, {"reason", reason}}))));
   STELLA_TRY_VOID(tx.commit());
   return next;
 }

@@ -218,11 +218,37 @@ Result<KeyId> KeyRing::rotate(std::string_view actor, TraceId trace) {
   return key.id();
 }
 
+// A key for tokens or logs: no history of signed events, its state is what the deployment says. False where it has that state already.
+Result<bool> KeyRing::mark_other(Open& now, const KeyId& key, std::string_view state, json::Value details, std::string_view actor, TraceId trace) {
+  const auto rows = STELLA_TRY(now.tx.query("SELECT purpose, state FROM signing_keys WHERE key_id = $1 AND purpose <> 'evidence' FOR UPDATE", {key.str()}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such key");
+  const bool retires = state == "retired";
+  if (retires && rows.text(0, 1) == "active") return Error(contracts::errors::kConflict, "this key signs: rotate it, which retires it").with("key", key.str());
+  if (retires) return Error(contracts::errors::kConflict, "this key signs no more already").with("state", std::string(rows.text(0, 1)));
+  if (rows.text(0, 1) == state) return false;
+  STELLA_TRY_VOID(now.tx.query("UPDATE signing_keys SET state = $2 WHERE key_id = $1", {key.str(), state}));
+  details.set("key_id", key.str());
+  timeline::Event record;
+  record.kind = contracts::events::kKeyCompromised;
+  record.actor = std::string(actor);
+  record.resource_type = "key";
+  record.resource_id = key.str();
+  record.trace = trace;
+  record.details = std::move(details);
+  const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
+  STELLA_TRY_VOID(timeline::emit(now.tx, platform, std::move(record)));
+  STELLA_TRY_VOID(now.tx.commit());
+  return true;
+}
+
 Result<void> KeyRing::retire(const KeyId& key, std::string_view reason, std::string_view actor, TraceId trace) {
   const Lock lock(mutex_);
   Open now = STELLA_TRY(open());
   const crypto::KeyState state = now.history ? now.history->state_at(key, now.at) : crypto::KeyState::kUnknown;
-  if (state == crypto::KeyState::kUnknown) return Error(base_errors::kNotFound, "no such evidence key");
+  if (state == crypto::KeyState::kUnknown) {
+    STELLA_TRY_VOID(mark_other(now, key, "retired", json::Value::object(), actor, trace));
+    return {};
+  }
   if (key == now.signer->public_key().id()) return Error(contracts::errors::kConflict, "this key signs: rotate it, which retires it").with("key", key.str());
   if (state == crypto::KeyState::kRetired || state == crypto::KeyState::kCompromised) return Error(contracts::errors::kConflict, "this key signs no more already").with("state", std::string(crypto::name_of(state)));
   const crypto::Signer* self[] = {now.signer.get()};
@@ -236,12 +262,12 @@ Result<void> KeyRing::retire(const KeyId& key, std::string_view reason, std::str
 Result<bool> KeyRing::compromise(const KeyId& key, Timestamp since, std::string_view reason, std::string_view actor, TraceId trace) {
   const Lock lock(mutex_);
   Open now = STELLA_TRY(open());
-  if (!now.history || now.history->state_at(key, now.at) == crypto::KeyState::kUnknown) return Error(base_errors::kNotFound, "no such evidence key");
   if (since > now.at) return Error(base_errors::kInvalid, "a compromise cannot lie ahead").with("field", std::string("since")).with("expected", std::string("a time not after now"));
-  if (now.history->state_at(key, since) == crypto::KeyState::kCompromised) return false;
-  const crypto::Signer* self[] = {now.signer.get()};
   json::Value details = json::Value::object({{"since", since.rfc3339()}});
   if (!reason.empty()) details.set("reason", reason);
+  if (!now.history || now.history->state_at(key, now.at) == crypto::KeyState::kUnknown) return mark_other(now, key, "compromised", std::move(details), actor, trace);
+  if (now.history->state_at(key, since) == crypto::KeyState::kCompromised) return false;
+  const crypto::Signer* self[] = {now.signer.get()};
   auto done = append(now, {.kind = crypto::KeyEventKind::kCompromised, .key = key, .since = since}, self, false, std::move(details), actor, trace);
   if (!done && done.error().code() == base_errors::kInvalid)
     return Error(contracts::errors::kConflict, "the key that signs is not good enough to say this: rotate it first, then say it again").with("key", now.signer->public_key().id().str());

@@ -77,6 +77,33 @@ TEST_F(Ring, ARotationIsSignedByOldAndNew) {
   EXPECT_EQ(ring_->retire(second, "", "user:operator", TraceId::generate()).error().code(), errors::kConflict);
 }
 
+// Keys for tokens and logs: no signed events, but the same steps on the platform's timeline.
+TEST_F(Ring, KeysOfOtherPurposesHaveALifeToo) {
+  Provisioner provisioner(pool_);
+  const auto old = crypto::KeyPair::generate().value(), next = crypto::KeyPair::generate().value();
+  const auto log = crypto::Ed25519KeyPair::generate().value();
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_TRUE(provisioner.introduce_key(old.public_key(), "token", TraceId::generate()).has_value());
+    ASSERT_TRUE(provisioner.introduce_key(log.public_key(), "log", TraceId::generate()).has_value());
+  }
+  EXPECT_EQ(events("key.introduced"), "3");
+  EXPECT_EQ(events("key.activated"), "3");
+  ASSERT_TRUE(provisioner.introduce_key(next.public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_EQ(events("key.rotated"), "1");
+  EXPECT_EQ(state(old.public_key().id()), "retired");
+  EXPECT_EQ(state(next.public_key().id()), "active");
+  EXPECT_EQ(state(log.public_key().id()), "active");
+  EXPECT_EQ(state(first_), "active") << "the evidence key is not touched";
+  EXPECT_EQ(ring_->retire(next.public_key().id(), "", "user:operator", TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_EQ(ring_->retire(old.public_key().id(), "", "user:operator", TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_TRUE(ring_->compromise(old.public_key().id(), Timestamp::now(), "laptop", "user:operator", TraceId::generate()).value());
+  EXPECT_FALSE(ring_->compromise(old.public_key().id(), Timestamp::now(), "again", "user:operator", TraceId::generate()).value());
+  EXPECT_EQ(state(old.public_key().id()), "compromised");
+  EXPECT_EQ(events("key.compromised"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM key_events"), "2") << "the history of the evidence keys is theirs";
+  EXPECT_EQ(ring_->compromise(crypto::KeyPair::generate()->public_key().id(), Timestamp::now(), "", "user:operator", TraceId::generate()).error().code(), base_errors::kNotFound);
+}
+
 TEST_F(Ring, WhatAThiefSignedDoesNotCount) {
   const Timestamp stolen = Timestamp::now();
   const KeyId second = rotate();

@@ -141,7 +141,31 @@ Result<std::vector<KeyRow>> Provisioner::list_keys() {
   return out;
 }
 
+Result<std::vector<TenantKeyRow>> Provisioner::list_tenant_keys() {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, key_id, provider, state, version, created_at FROM tenant_keys ORDER BY tenant_id, version"));
+  STELLA_TRY_VOID(tx.commit());
+  std::vector<TenantKeyRow> out;
+  for (int i = 0; i < rows.size(); ++i)
+    out.push_back({std::string(rows.text(i, 0)), std::string(rows.text(i, 1)), std::string(rows.text(i, 2)), std::string(rows.text(i, 3)), rows.integer(i, 4), rows.timestamp(i, 5)});
+  return out;
+}
+
 namespace {
+
+// One key of a purpose signs: the one before it, where there is one, is retired.
+Result<void> take_over(Tx& tx, const TenantId& platform, const KeyId& id, std::string_view purpose, TraceId trace) {
+  const auto before = STELLA_TRY(tx.query("UPDATE signing_keys SET state = 'retired' WHERE purpose = $1 AND state = 'active' AND key_id <> $2 RETURNING key_id", {purpose, id.str()}));
+  if (before.empty())
+    STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyActivated, "system:authority", "key", id.str(), trace, json::Value::object({{"key_id", id.str()}, {"purpose", purpose}}))));
+  for (int i = 0; i < before.size(); ++i) {
+    const std::string old(before.text(i, 0));
+    auto event = event_of(contracts::events::kKeyRotated, "system:authority", "key", old, trace, json::Value::object({{"key_id", id.str()}, {"previous_key_id", old}, {"purpose", purpose}}));
+    event.resources.emplace_back("key", id.str());
+    STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
+  }
+  return {};
+}
 
 Result<void> introduce(pg::SystemPool<pg::AuthorityRole>& pool, const KeyId& id, std::string_view algorithm, const std::string& pem, std::string_view purpose, TraceId trace) {
   auto tx = STELLA_TRY(Tx::open(pool));
@@ -151,6 +175,8 @@ Result<void> introduce(pg::SystemPool<pg::AuthorityRole>& pool, const KeyId& id,
     const auto platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
     STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyIntroduced, "system:authority", "key", id.str(), trace,
                                                           json::Value::object({{"key_id", id.str()}, {"algorithm", algorithm}, {"purpose", purpose}}))));
+    // The evidence key's activation is signed: KeyRing::begin().
+    if (purpose != "evidence") STELLA_TRY_VOID(take_over(tx, platform, id, purpose, trace));
   }
   return tx.commit();
 }

@@ -1,6 +1,9 @@
 // Rows to tiles to checkpoint. What is signed is what can be reproduced: entries, tiles, the indexer's root and the last signature must agree.
 #include "stella/timeline/checkpointer.h"
 
+#include <span>
+#include <vector>
+
 #include "edge.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/metrics.h"
@@ -49,11 +52,12 @@ Result<State> lock_log(pg::Tx& tx, const TenantId& tenant) {
 }
 
 // The edge, held against the checkpoint signed last: whoever changes the row does not change the signature.
-Result<TileEdge> load_edge(const State& state, const TenantId& tenant, const crypto::Ed25519PublicKey& key) {
+Result<TileEdge> load_edge(const State& state, const TenantId& tenant, const crypto::Ed25519PublicKey& key, std::span<const crypto::Ed25519PublicKey> former) {
   if (state.size == 0) return TileEdge();
   EdgeSource source(state.edge, state.size);
   TileEdge edge = STELLA_TRY(TileEdge::load(source, state.size));
-  const VerifierKey keys[] = {STELLA_TRY(VerifierKey::ed25519(state.origin, key))};
+  std::vector<VerifierKey> keys = {STELLA_TRY(VerifierKey::ed25519(state.origin, key))};
+  for (const auto& one : former) keys.push_back(STELLA_TRY(VerifierKey::ed25519(state.origin, one)));
   const auto last = open_checkpoint(state.note, state.origin, keys);
   if (!last) return integrity("the last checkpoint does not verify", tenant);
   if (last->checkpoint.size != state.size || last->checkpoint.root != edge.root()) return integrity("the stored edge does not lead to the last checkpoint", tenant);
@@ -145,7 +149,7 @@ Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
   if (size == static_cast<std::int64_t>(state.size)) return false;  // another process was faster
   const std::int64_t to = std::min(size, static_cast<std::int64_t>(state.size) + kStep);
 
-  TileEdge edge = STELLA_TRY(load_edge(state, tenant, signer_->public_key()));
+  TileEdge edge = STELLA_TRY(load_edge(state, tenant, signer_->public_key(), options_.former));
   STELLA_TRY_VOID(append_entries(tx, store_, tenant, edge, to));
   const Sha256 indexed = STELLA_TRY(head.sha256(0, 1));
   if (to == size && edge.root() != indexed) return integrity("the entries do not lead to the indexer's root", tenant);

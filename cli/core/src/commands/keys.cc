@@ -12,12 +12,20 @@ struct Args {
   std::string since;
   std::string reason;
   std::string out;
+  bool tenants = false;
 };
 
 Result<int> list(Session& session, const Args& args) {
   return show_rows(session, "/keys", {}, args.limit, {{"KEY", false, true}, {"PURPOSE"}, {"STATE"}, {"SINCE"}},
                    [](const json::Value& k) -> std::vector<Cell> { return {k.str("key_id"), k.str("purpose"), word(k.str("state")), short_time(k.str("introduced_at"), Timestamp::now())}; },
                    "no keys");
+}
+
+// Platform operators: which keys the contents of tenants are encrypted under.
+Result<int> list_of_tenants(Session& session, const Args& args) {
+  return show_rows(session, "/keys/tenants", {}, args.limit, {{"TENANT"}, {"KEY", false, true}, {"PROVIDER"}, {"STATE"}, {"SINCE"}},
+                   [](const json::Value& k) -> std::vector<Cell> { return {k.str("tenant_id"), k.str("key_id"), k.str("provider"), word(k.str("state")), short_time(k.str("created_at"), Timestamp::now())}; },
+                   "no tenant's contents are encrypted");
 }
 
 Result<int> history(Session& session, const Args& args) {
@@ -56,7 +64,10 @@ Result<int> change(Session& session, std::string_view action, const Args& args) 
 void register_keys(App& app) {
   auto args = std::make_shared<Args>();
   app.command("keys", "The keys that the server signs with.");
-  add_limit(app.command("keys list", "All public keys, with their states.").run([args](Session& s) { return list(s, *args); }), &args->limit);
+  add_limit(app.command("keys list", "All public keys, with their states; or those that tenants' contents are encrypted under.")
+                .option("--tenants", &args->tenants, "The tenants' encryption keys: versions, states and where they are kept (platform operators).")
+                .run([args](Session& s) { return args->tenants ? list_of_tenants(s, *args) : list(s, *args); }),
+            &args->limit);
   app.command("keys history", "The life of the evidence keys: signed events, oldest first.")
       .option("--out", &args->out, "Write them there as they are, for `stella forensic verify --keys`.", {.value = "FILE"})
       .run([args](Session& s) { return history(s, *args); });
@@ -66,7 +77,7 @@ void register_keys(App& app) {
       .argument("KEY", &args->key, "Its id, SHA256:…")
       .option("--reason", &args->reason, "Why; stands in the record.", {.value = "TEXT"})
       .run([args](Session& s) { return change(s, "retire", *args); });
-  app.command("keys compromise", "Signatures of an evidence key do not count from an instant on (platform operators).")
+  app.command("keys compromise", "Signatures of a key do not count from an instant on (platform operators).")
       .argument("KEY", &args->key, "Its id, SHA256:…")
       .option("--since", &args->since, "When it may have been in other hands at the earliest, RFC 3339.", {.required = true, .value = "TIME"})
       .option("--reason", &args->reason, "Why; stands in the record.", {.value = "TEXT"})

@@ -153,6 +153,12 @@ struct KeyRow {
   Timestamp introduced_at;
 };
 
+struct TenantKeyRow {
+  std::string tenant_id, key_id, provider, state;
+  std::int64_t version = 0;
+  Timestamp created_at;
+};
+
 class Provisioner {
  public:
   explicit Provisioner(pg::SystemPool<pg::AuthorityRole>& pool) : pool_(pool) {}
@@ -167,7 +173,9 @@ class Provisioner {
   // The life of the evidence keys (key_ring.h): as JSON lines, and as this deployment believes it.
   Result<std::string> key_log();
   Result<std::optional<crypto::KeyHistory>> key_history();
-  // Names the public half of a signing key (idempotent).
+  // What exists of the tenants' keys for encryption at rest, by tenant and version: never key material.
+  Result<std::vector<TenantKeyRow>> list_tenant_keys();
+  // Names the public half of a signing key (idempotent). A key for tokens or logs is active from then on; one that was so before is rotated to it.
   Result<void> introduce_key(const crypto::PublicKey& key, std::string_view purpose, TraceId trace);
   Result<void> introduce_key(const crypto::Ed25519PublicKey& key, std::string_view purpose, TraceId trace);
 

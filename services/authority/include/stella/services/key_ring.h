@@ -52,7 +52,7 @@ class KeyRing {
   Result<KeyId> rotate(std::string_view actor, TraceId trace);
   // kConflict for the key that signs now, and for one that is retired or compromised already; kNotFound.
   Result<void> retire(const KeyId& key, std::string_view reason, std::string_view actor, TraceId trace);
-  // Signatures from `since` on (not after now) do not count. False where an earlier or the same date stands already. kNotFound.
+  // Signatures from `since` on (not after now) do not count; of a key for tokens or logs, none does. False where an earlier or the same date stands already. kNotFound.
   Result<bool> compromise(const KeyId& key, Timestamp since, std::string_view reason, std::string_view actor, TraceId trace);
 
  private:
@@ -61,6 +61,7 @@ class KeyRing {
   Result<Open> open();
   Result<void> append(Open& open, const crypto::KeyEvent& event, std::span<const crypto::Signer* const> signers, bool root, json::Value details, std::string_view actor, TraceId trace);
   Result<void> succeed(Open& open, const crypto::Signer& next, const crypto::Signer& old, std::string_view actor, TraceId trace);
+  Result<bool> mark_other(Open& open, const KeyId& key, std::string_view state, json::Value details, std::string_view actor, TraceId trace);
   Result<void> switch_files(const std::string& old8);
   std::string path(std::string_view name) const { return options_.directory + "/" + std::string(name); }
 

@@ -21,6 +21,7 @@ struct CheckpointerOptions {
   std::chrono::seconds every{60};           // the oldest event that no checkpoint covers is at most so old
   std::int64_t events = 1000;               // or so many are uncovered
   std::chrono::milliseconds poll{250};
+  std::vector<crypto::Ed25519PublicKey> former{};  // that signed before this key: a log goes on from a checkpoint of one of them
 };
 
 // Any number may run: a row lock per log makes them take turns. Survives the loss of database and store.
