@@ -19,7 +19,7 @@ CREATE TABLE tenant_keys (
 SELECT stella_isolate('tenant_keys');
 CREATE POLICY owner ON tenant_keys TO stella_owner USING (true) WITH CHECK (true);
 SELECT stella_allow('stella_locker', ARRAY['tenant_keys', 'tenants']);
-GRANT SELECT (tenant_id) ON tenants TO stella_locker;
+GRANT SELECT ON tenants TO stella_locker;
 SELECT stella_allow('stella_authority', ARRAY['tenant_keys']);
 GRANT SELECT ON tenant_keys TO stella_web, stella_authority;
 GRANT SELECT, INSERT, UPDATE ON tenant_keys TO stella_locker;
