@@ -6,7 +6,8 @@
   generate_contracts.py metrics NS FILE DIR   NS/metrics.h into DIR: the metrics that another service declares in FILE, in namespace NS
   generate_contracts.py service_fields NS FILE DIR   NS/fields.h, likewise
   generate_contracts.py docs         rewrites docs/reference/
-  generate_contracts.py check        fails, with the names, where docs/reference/ differs from what `docs` would write
+  generate_contracts.py check        fails, with the names, where docs/reference/ differs from what `docs` would write, or where an operation, a
+                                     kind of job or an event kind is missing in the matrix of who emits what (event_matrix.py)
 
 Standard library only. A row that lacks what its catalogue demands fails the build with its name.
 """
@@ -14,6 +15,8 @@ import json
 import pathlib
 import re
 import sys
+
+import event_matrix
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "contracts"
@@ -492,13 +495,51 @@ def doc_events():
              [[code(d["name"]), d["type"], d["pii"], cell(d["description"])] for d in doc["common"]]), ""]
     for r in doc["events"]:
         outside = " May be sent through `POST /timeline`." if r["external"] else ""
-        lines += [f"## {r['kind']}", "", f"{r['description']} Resource: {', '.join(code(x) for x in r['resource_types'])}.{outside}", ""]
+        objects = f" Carries the digests of its {' and '.join(r['objects'])}." if r["objects"] else ""
+        planned = f" Not emitted yet: {r['planned']}." if "planned" in r else ""
+        lines += [f"## {r['kind']}", "", f"{r['description']} Resource: {', '.join(code(x) for x in r['resource_types'])}.{objects}{outside}{planned}", ""]
         if r["details"]:
             lines += table(["detail", "type", "required", "PII", "meaning"],
                            [[code(d["name"]), d["type"], "yes" if d["required"] else "", d["pii"], cell(d["description"])] for d in r["details"]]) + [""]
     return page("Timeline events", "contracts/events.json",
                 ["The closed catalogue of event kinds. An event is `event_id, ts, tenant_id, project_id, kind, actor, resource_type, resource_id,",
                  "trace_id, details{}` as RFC 8785 JSON of at most 65,535 bytes. Details outside a kind's schema are refused."], lines[:-1])
+
+
+def matrix():
+    made = event_matrix.Matrix(CONTRACTS)
+    problems = made.problems()
+    need(not problems, "; ".join(problems))
+    return made
+
+
+def doc_event_matrix():
+    """Both directions: a reader asks either what an operation leaves behind or where an event comes from."""
+    m = matrix()
+    kinds = lambda names: " ".join(code(x) for x in names)  # noqa: E731
+
+    def emitters(kind, seen):
+        """All kinds of job are one word."""
+        found = [p for p in m.all() if kind in (p.events if seen else p.rare)]
+        every = all(p in found for p in m.jobs)
+        return ", ".join((["every job"] if every else []) + [p.label() for p in found if not every or p.sort != "job"])
+
+    lines = ["## By event", ""]
+    lines += table(["event", "digests of", "emitted by", "seldom by"],
+                   [[code(k), " ".join(r["objects"]), "not yet: " + cell(r["planned"]) if "planned" in r else emitters(k, True),
+                     emitters(k, False)] for k, r in m.kinds.items()])
+    lines += ["", "## By operation", "", "Reading operations that leave an event behind stand here too; the others leave none.", ""]
+    lines += table(["operation", "route", "emits", "seldom", "schedules"],
+                   [[code(p.name), code(p.what), kinds(p.events) or cell(p.none), kinds(p.rare), kinds(p.jobs)]
+                    for p in m.operations if p.method in event_matrix.CHANGES or p.events or p.rare])
+    lines += ["", "## By kind of job", ""]
+    lines += table(["job", "emits", "seldom", "schedules"], [[code(p.name), kinds(p.events), kinds(p.rare), kinds(p.jobs)] for p in m.jobs])
+    lines += ["", "## By command and background work", ""]
+    lines += table(["who", "does", "actor", "emits", "seldom"],
+                   [[cell(p.label()), cell(p.what), kinds(p.actors), kinds(p.events) or cell(p.none), kinds(p.rare)] for p in m.others])
+    return page("Who emits which event", "contracts/events.json, openapi.yaml, jobs.json and producers.json",
+                ["Every operation that changes something, and every event it may leave on the timeline. Nothing else may emit: the tests of the HTTP API compare",
+                 "each event of a run with this table, and every event under `emits` is seen there. `seldom` is what no ordinary run provokes."], lines)
 
 
 def doc_scopes():
@@ -591,6 +632,7 @@ DOCS = {"reference/errors.md": doc_errors, "reference/events.md": doc_events, "r
         "reference/jobs.md": doc_jobs, "reference/log-line.schema.json": log_line_schema, "security/field-reviews.md": doc_field_reviews}
 if (CONTRACTS / "openapi.yaml").exists():
     DOCS["reference/api.md"] = doc_api
+    DOCS["reference/event-matrix.md"] = doc_event_matrix
 
 
 # ---- main -----------------------------------------------------------------------------------------------------------------
@@ -616,6 +658,8 @@ def main(argv):
     if len(argv) == 5 and argv[1] == "service_fields":
         write(pathlib.Path(argv[4]) / argv[2] / "fields.h", cpp_foreign_fields(argv[2], argv[3]))
         return 0
+    if len(argv) == 2 and argv[1] in ("docs", "check"):
+        matrix()
     if len(argv) == 2 and argv[1] == "docs":
         for name, make in DOCS.items():
             write(ROOT / "docs" / name, make())

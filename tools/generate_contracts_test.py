@@ -16,7 +16,8 @@ class Refused(unittest.TestCase):
         self.dir = tempfile.TemporaryDirectory()
         self.root = pathlib.Path(self.dir.name)
         (self.root / "tools").mkdir()
-        shutil.copy(ROOT / "tools/generate_contracts.py", self.root / "tools")
+        for name in ("generate_contracts.py", "event_matrix.py"):
+            shutil.copy(ROOT / "tools" / name, self.root / "tools")
         (self.root / "contracts").mkdir()
         for path in (ROOT / "contracts").iterdir():
             if path.suffix in (".json", ".yaml"):
@@ -82,6 +83,58 @@ class Refused(unittest.TestCase):
         def change(rows):
             next(r for r in rows if r["name"] == "http.port").update(default="70000")
         self.refused("settings", change, "http.port")
+
+    def forgotten(self, name, change, expected):
+        """`check` names what is missing in the matrix of who emits what."""
+        self.assertEqual(self.run_generator("docs")[0], 0)
+        path = self.root / "contracts" / name
+        text = path.read_text(encoding="utf-8")
+        changed = change(text)
+        self.assertNotEqual(text, changed)
+        path.write_text(changed, encoding="utf-8")
+        code, err = self.run_generator("check")
+        self.assertEqual(code, 1, err)
+        self.assertIn(expected, err)
+        self.assertFalse(err.count("Traceback"), err)
+
+    def row(self, catalogue, key, value, **members):
+        """A catalogue with members of one row replaced, or removed where None."""
+        def change(text):
+            doc = json.loads(text)
+            row = next(r for r in doc[catalogue] if r[key] == value)
+            for name, member in members.items():
+                row.update({name: member})
+                if member is None:
+                    del row[name]
+            return json.dumps(doc)
+        return change
+
+    def test_an_operation_that_declares_no_events(self):
+        self.forgotten("openapi.yaml", lambda text: text.replace("      x-events: [sbom.received, job.scheduled]\n", ""), "create_sbom (POST /sboms) changes state")
+
+    def test_an_operation_with_a_reason_and_events(self):
+        self.forgotten("openapi.yaml", lambda text: text.replace("      x-events: [token.issued]", "      x-events-none: none\n      x-events: [token.issued]"), "a reason for having none")
+
+    def test_a_kind_that_is_not_in_the_catalogue(self):
+        self.forgotten("openapi.yaml", lambda text: text.replace("x-events: [token.issued]", "x-events: [token.forged]"), "token.forged is not in events.json")
+
+    def test_a_kind_that_nobody_emits(self):
+        self.forgotten("openapi.yaml", lambda text: text.replace("x-events: [token.revoked]", "x-events: [token.issued]"), "token.revoked: nobody emits it")
+
+    def test_a_planned_kind_that_somebody_emits(self):
+        self.forgotten("events.json", self.row("events", "kind", "token.issued", planned="later"), "token.issued is planned and has a producer")
+
+    def test_an_event_kind_that_does_not_say_whether_it_has_objects(self):
+        self.forgotten("events.json", self.row("events", "kind", "sbom.received", objects=None), "sbom.received: objects says")
+
+    def test_a_kind_of_job_that_declares_no_events(self):
+        self.forgotten("jobs.json", self.row("jobs", "kind", "vex.ingest", events=None), "vex.ingest: events is missing")
+
+    def test_a_kind_of_job_that_nobody_schedules(self):
+        self.forgotten("openapi.yaml", lambda text: text.replace("x-jobs: [vex.ingest]", "x-jobs: [advisory.ingest]"), "vex.ingest: nobody schedules it")
+
+    def test_background_work_that_declares_no_events(self):
+        self.forgotten("producers.json", self.row("producers", "name", "indexer and checkpointer", none=None), "indexer and checkpointer: declare events")
 
     def test_stale_docs_are_named(self):
         self.assertEqual(self.run_generator("docs")[0], 0)

@@ -21,6 +21,7 @@
 #include "stella/services/export.h"
 #include "stella/services/ledger.h"
 #include "stella/services/orchestrator.h"
+#include "stella/services/parts_watch.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/timeline/checkpointer.h"
@@ -146,7 +147,13 @@ class Health {
     for (const auto& [name, problem] : parts_)
       if (name != "indexer") kUp.set(problem.empty() ? 1 : 0, name);
     until_ = Deadline::after(std::chrono::seconds(1));
+    watch_.note(parts_, Timestamp::now());
     return parts_;
+  }
+  // Looks, and puts on the timeline what has gone or come back since.
+  Result<void> tell(pg::SystemPool<pg::TelemetryRole>& pool) {
+    (void)parts();
+    return watch_.tell(pool);
   }
 
  private:
@@ -159,6 +166,7 @@ class Health {
   timeline::Cosigner* cosigner_ STELLA_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::pair<std::string, std::string>> parts_ STELLA_GUARDED_BY(mutex_);
   std::optional<Deadline> until_ STELLA_GUARDED_BY(mutex_);
+  controls::PartsWatch watch_;
 };
 
 // Everything that runs, in order of construction; destroyed in reverse.
@@ -398,8 +406,14 @@ Result<void> serve(const config::Settings& settings) {
   STELLA_TRY_VOID(start_all(settings, p));
   const bool keeps_telemetry = roles_of(settings)->contains("telemetry");
   Deadline retention = Deadline::after(std::chrono::minutes(1));
-  while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
-    if (signs) token.renew();
+  bool told = true;  // whether what was seen of the parts is on the timeline
+  while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(1)))) {
+    if (signs) {
+      token.renew();
+      const auto written = p.health.tell(*p.telemetry_pool);
+      if (!written && told) kLog.warn("what happened to a part of the platform cannot be written to the timeline yet, trying again", {f::error(written.error())});
+      told = written.has_value();
+    }
     if (!keeps_telemetry || !retention.passed()) continue;
     auto gone = p.row_sink->retain(settings.integer("telemetry.rows_retention_days"));
     if (!gone) kLog.warn("telemetry retention failed", {f::error(gone.error())});

@@ -17,8 +17,10 @@ import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "platform")]
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "platform"), os.path.join(ROOT, "tools")]
 
+import event_matrix  # noqa: E402
+import events  # noqa: E402
 import yaml_subset  # noqa: E402
 from client import Client, Reply, tar_of  # noqa: E402
 from report import Report  # noqa: E402
@@ -190,7 +192,8 @@ def check_refusals(api, p, admin):
         api.report.check(f"{name}: the refusal names {wanted}", reply.json.get("missing_scope") == wanted and reply.json.get("decision_id"), repr(reply))
         api.call("another tenant's", name, admin, 403, headers={"x-stella-tenant": "beta"})
         if "404" in operation["responses"] and "{" in path:
-            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}, "extend_bundle": LONGER, "redact_evidence": WITHHOLD}.get(name)
+            body = {"export_evidence": {"recipient": "auditor"}, "change_hold": {"action": "request_release", "reason": "over"}, "extend_bundle": LONGER, "redact_evidence": WITHHOLD,
+                    "change_tenant": {"state": "active"}, "change_principal": {"state": "active"}, "change_scopes": {"action": "grant", "scopes": ["sbom:read"]}}.get(name)
             api.call("unknown id", name, admin, 404, body=body)
             malformed = {k: "no-id" for k in re.findall(r"\{(\w+)\}", path)}
             api.call("malformed id", name, admin, 404, body=body, **malformed)
@@ -254,12 +257,47 @@ def check_access(api, p, c):
     api.call("not JSON", "create_principal", c, 400, b"[")
 
 
+def check_changes(api, p, c):
+    """Tenants and principals, changed: who loses something is out at once."""
+    api.call("named anew", "change_tenant", c, 200, {"display_name": "Delta Ltd"}, tenant_id="delta")
+    api.call("there is nothing to change", "change_tenant", c, 422, {}, tenant_id="delta")
+    api.call("no such state", "change_tenant", c, 422, {"state": "asleep"}, tenant_id="delta")
+    api.call("the own one", "change_tenant", c, 409, {"state": "suspended"}, tenant_id="acme")
+    api.call("not JSON", "change_tenant", c, 400, b"[", tenant_id="delta")
+    theirs = p.client("beta-admin")
+    api.call("suspended", "change_tenant", c, 200, {"state": "suspended"}, tenant_id="beta")
+    api.call("of a suspended tenant", "me", theirs, 401)
+    api.call("resumed", "change_tenant", c, 200, {"state": "active"}, tenant_id="beta")
+    api.call("a token does not come back", "me", theirs, 401)
+    weak = p.service(c, ["sbom:read"])
+    who = {"principal_id": weak.get("/me")["principal_id"]}
+    api.call("one scope more", "change_scopes", c, 200, {"action": "grant", "scopes": ["policy:read"], "platform_scopes": ["kb:write"]}, **who)
+    api.call("the token has them not", "list_policies", weak, 403)
+    api.call("taken", "change_scopes", c, 200, {"action": "revoke", "scopes": ["policy:read"], "platform_scopes": ["kb:write"]}, **who)
+    api.call("a token from before", "me", weak, 401)
+    api.call("unknown scope", "change_scopes", c, 422, {"action": "grant", "scopes": ["everything"]}, **who)
+    api.call("no such action", "change_scopes", c, 422, {"action": "lend", "scopes": ["policy:read"]}, **who)
+    api.call("not JSON", "change_scopes", c, 400, b"[", **who)
+    me = {"principal_id": c.get("/me")["principal_id"]}
+    api.call("tenant:admin, of oneself", "change_scopes", c, 409, {"action": "revoke", "scopes": ["tenant:admin"]}, **me)
+    weak = p.service(c, ["sbom:read"])
+    who = {"principal_id": weak.get("/me")["principal_id"]}
+    api.call("disabled and named anew", "change_principal", c, 200, {"state": "disabled", "display_name": "retired"}, **who)
+    api.call("disabled", "me", weak, 401)
+    api.call("enabled", "change_principal", c, 200, {"state": "active"}, **who)
+    api.call("oneself", "change_principal", c, 409, {"state": "disabled"}, **me)
+    api.call("there is nothing to change", "change_principal", c, 422, {}, **who)
+    api.call("not JSON", "change_principal", c, 400, b"[", **who)
+
+
 def check_documents(api, c):
     tar, js, gz = {"content-type": "application/x-tar"}, {"content-type": "application/json"}, {"content-type": "application/json", "content-encoding": "gzip"}
     batch = api.call("samples", "create_advisories", c, 201, tar_of(os.path.join(SAMPLES, "advisories")), "global=1&source=osv&wait=60", tar)
     bad = tar_of([("a.json", b'{"id":'), ("b.json", b'{"id":"X-1","modified":"never"}')])
     api.call("faulty documents are named", "create_advisories", c, 201, bad, "source=mine&wait=60", tar)
     api.call("not waited for", "create_advisories", c, (201, 202), sample("advisories/PYSEC-2024-102.json"), "source=mine", js)
+    for modified, more in (("2026-01-01T00:00:00Z", {}), ("2026-01-02T00:00:00Z", {"withdrawn": "2026-01-02T00:00:00Z"})):
+        api.call(f"one that changes: {modified}", "create_advisories", c, 201, {"id": "X-2", "modified": modified, **more}, "source=mine&wait=60")
     api.call("not a tar", "create_advisories", c, 400, b"x" * 700, "source=mine", tar)
     api.call("no document", "create_advisories", c, 422, tar_of([]), "source=mine", tar)
     api.call("wait out of range", "create_advisories", c, 422, sample("advisories/PYSEC-2024-102.json"), "wait=121", js)
@@ -398,6 +436,21 @@ def check_timeline(api, c, done):
     api.call("too young for a checkpoint", "get_inclusion_proof", c, 409, event_id=event["event_id"])
     check_log(api, c, whole["items"][0])
     api.call("another one with its id", "create_timeline_event", c, 409, {**event, "details": {**event["details"], "reason": "another"}})
+    for kind, resource, details in (("service.restored", "service", {"service": "scanner", "part": "queue"}),
+                                    ("telemetry.gap", "segment", {"signal": "logs", "from": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:01:00Z", "reason": "full"}),
+                                    ("annotation.added", "job", {"target": "job/x"})):
+        api.call(kind, "create_timeline_event", c, 201, {"event_id": uuid7(), "kind": kind, "resource_type": resource, "resource_id": "x", "details": details})
+    target = "evaluation/" + done["evaluation_id"]
+    made = api.call("a comment and a star", "annotate", c, 201, {"target": target, "text": "Look at this", "star": True})
+    api.call("of a trace", "annotate", c, 201, {"target": "trace/" + done["trace_id"], "star": True})
+    api.call("of an event", "annotate", c, 201, {"target": "event/" + page["items"][0]["event_id"], "text": "why?"})
+    api.call("what nobody has heard of", "annotate", c, 404, {"target": "job/" + NOBODY, "star": True})
+    api.call("of another kind", "annotate", c, 422, {"target": "tenant/acme", "star": True})
+    api.call("neither text nor star", "annotate", c, 422, {"target": target})
+    api.call("a text that is too long", "annotate", c, 422, {"target": target, "text": "x" * 2001})
+    api.call("not JSON", "annotate", c, 400, b"[")
+    said = api.call("the annotation", "get_timeline_event", c, 200, event_id=made["event_id"])
+    api.report.check("an annotation is about its target", (said["resource_type"], said["resource_id"], said["details"]["text"]) == ("evaluation", done["evaluation_id"], "Look at this"), repr(said))
     api.call("not external", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "kind": "policy.evaluated"})
     api.call("details that do not fit", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "details": {}})
     api.call("not JSON", "create_timeline_event", c, 400, b"[")
@@ -677,11 +730,14 @@ def main():
     if binary("stellad", required=False) is None or binary("stella-runner", required=False) is None:
         report.skip("openapi", "stellad and stella-runner are not built")
         report.end()
+    with open(os.path.join(ROOT, "contracts", "openapi.yaml"), encoding="utf-8") as f:
+        requests = events.requests_of(event_matrix.operations(f.read()))
     with Platform() as p:
         c = p.client("admin")
         api = Api(report, p.url)
         check_public(api, c)
         check_access(api, p, c)
+        check_changes(api, p, c)
         check_refusals(api, p, c)
         sbom, rejected = check_documents(api, c)
         done, export = check_decisions(api, p, c, sbom, rejected)
@@ -697,6 +753,7 @@ def main():
         check_settings(api, c)
         check_protocol(api, c, sbom)
         check_outage(api, p, c)
+        events.check(report, p, requests)
         api.end()
     report.end()
 

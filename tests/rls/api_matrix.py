@@ -56,7 +56,9 @@ class Things:
         assert admin.post("/evidence/hold/CASE-1", {"action": "place", "authority": "ACME-SECRET court", "reason": "ACME-SECRET order"}).status == 200
         events = admin.events(evaluation.trace, lambda kinds: "policy.evaluated" in kinds)
         second = platform.client("second")
-        self.ids = {"token_id": second.get("/me")["token_id"], "sbom_id": sbom, "batch_id": batch, "policy_version": policy, "evaluation_id": evaluation["evaluation_id"],
+        lesser = platform.service(admin, ["sbom:read"]).get("/me")["principal_id"]  # without platform scopes, so that any administrator may change it
+        assert admin.post("/tenants", {"tenant_id": "gamma", "display_name": "G"}).status == 201
+        self.ids = {"tenant_id": "gamma", "principal_id": lesser, "token_id": second.get("/me")["token_id"], "sbom_id": sbom, "batch_id": batch, "policy_version": policy, "evaluation_id": evaluation["evaluation_id"],
                     "export_id": export["export_id"], "name": "manifest.json", "job_id": evaluation["jobs"]["link"], "event_id": events[0]["event_id"], "bundle_id": bundle["bundle_id"],
                     "attestation_id": export["attestation_id"], "trace_id": evaluation.trace, "case_id": "CASE-1"}
         self.digest = "0" * 64
@@ -93,6 +95,8 @@ class Things:
             "create_timeline_event": {"event_id": "01990000-0000-7000-8000-" + uuid.uuid4().hex[:12], "kind": "annotation.added", "resource_type": "evaluation", "resource_id": "x", "details": {"target": "x"}},
             "create_snapshot": {"kind": "eval", "resource_id": i("evaluation_id"), "case_id": "CASE-9"},
             "export_evidence": {"recipient": "matrix"},
+            "change_tenant": {"display_name": "T"}, "change_principal": {"display_name": "P"}, "change_scopes": {"action": "grant", "scopes": ["sbom:read"]},
+            "annotate": {"target": "evaluation/" + i("evaluation_id"), "star": True},
             "change_key": {"action": "retire", "key_id": "SHA256:" + "A" * 43},
             "change_hold": {"action": "place", "authority": "matrix", "reason": "matrix"},
             "redact_evidence": {"withhold": ["data/trace.ndjson"], "reason": "matrix"},
@@ -105,7 +109,7 @@ class Things:
         if route["method"] not in ("POST", "PATCH"):
             return None, []
         body = made[route["handler"]]
-        return body, [v for k, v in body.items() if k in ("sbom_id", "evaluation_id", "bundle_id", "attestation_id") or k == "resource_id" and route["handler"] == "create_snapshot"]
+        return body, [v for k, v in body.items() if k in ("sbom_id", "evaluation_id", "bundle_id", "attestation_id") or k == "resource_id" and route["handler"] == "create_snapshot"] + ([body["target"].split("/")[1]] if route["handler"] == "annotate" else [])
 
 
 def normal(reply, ids):

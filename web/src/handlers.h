@@ -16,6 +16,9 @@ Result<http::Response> list_projects(Context&);
 Result<http::Response> create_project(Context&);
 Result<http::Response> list_principals(Context&);
 Result<http::Response> create_principal(Context&);
+Result<http::Response> change_tenant(Context&);
+Result<http::Response> change_principal(Context&);
+Result<http::Response> change_scopes(Context&);
 
 // handlers_public.cc: discovery, keys, health, metrics
 Result<http::Response> openid_configuration(Context&);
@@ -59,6 +62,7 @@ Result<http::Response> retry_job(Context&);
 // handlers_timeline.cc
 Result<http::Response> list_timeline(Context&);
 Result<http::Response> get_timeline_event(Context&);
+Result<http::Response> annotate(Context&);
 Result<http::Response> create_timeline_event(Context&);
 Result<http::Response> get_checkpoint(Context&);
 Result<http::Response> stream_timeline(Context&);  // handlers_stream.cc

@@ -41,6 +41,13 @@ Result<json::Value> form_or_json(Context& ctx) {
   return out;
 }
 
+// A member that may be left out; kInvalid where it is there and no acceptable text.
+Result<std::optional<std::string>> maybe_string(const json::Value& body, std::string_view name, std::size_t max_bytes) {
+  if (body.find(name) == nullptr) return std::optional<std::string>();
+  std::string text = STELLA_TRY(take_string(body, name, max_bytes));
+  return std::optional(std::move(text));
+}
+
 json::Array scope_list(const std::vector<std::string>& scopes) { return json::Array(scopes.begin(), scopes.end()); }
 
 }  // namespace
@@ -139,6 +146,50 @@ Result<http::Response> create_principal(Context& ctx) {
   STELLA_TRY_VOID(ctx.write_decision());
   const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace));
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+Result<http::Response> change_tenant(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"display_name"}, {"state"}}));
+  const auto id = TenantId::parse(ctx.param("tenant_id"));
+  if (!id) return Error(base_errors::kNotFound, "no such tenant");
+  authority::TenantChange change;
+  change.display_name = STELLA_TRY(maybe_string(body, "display_name", 200));
+  change.state = STELLA_TRY(maybe_string(body, "state", 16));
+  STELLA_TRY_VOID(ctx.write_decision());
+  const authority::TenantState now = STELLA_TRY(ctx.services.authority.change_tenant(*ctx.principal, *id, change, ctx.trace));
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"tenant_id", id->str()}, {"display_name", now.display_name}, {"state", now.state}, {"ended_tokens", now.ended_tokens}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+namespace {
+
+Result<http::Response> principal_state(Context& ctx, const PrincipalId& id, const authority::PrincipalState& now) {
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"principal_id", id.str()}, {"display_name", now.display_name}, {"state", now.state}, {"scopes", scope_list(now.scopes)},
+                                                                              {"ended_tokens", now.ended_tokens}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+}  // namespace
+
+Result<http::Response> change_principal(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"display_name"}, {"state"}}));
+  const PrincipalId id = STELLA_TRY(ctx.id_param<PrincipalId>("principal_id"));
+  authority::PrincipalChange change;
+  change.display_name = STELLA_TRY(maybe_string(body, "display_name", 200));
+  change.state = STELLA_TRY(maybe_string(body, "state", 16));
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  return principal_state(ctx, id, STELLA_TRY(ctx.services.authority.change_principal(*tx, *ctx.principal, id, change, ctx.trace)));
+}
+
+Result<http::Response> change_scopes(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"action"}, {"scopes", Member::kStrings}, {"platform_scopes", Member::kStrings}}));
+  const PrincipalId id = STELLA_TRY(ctx.id_param<PrincipalId>("principal_id"));
+  const std::string action = STELLA_TRY(take_string(body, "action", 16));
+  if (action != "grant" && action != "revoke") return Error(base_errors::kInvalid, "no such action").with("field", "action").with("expected", "grant or revoke");
+  authority::ScopeChange change;
+  change.grant = action == "grant";
+  change.scopes = take_strings(body, "scopes");
+  change.platform_scopes = take_strings(body, "platform_scopes");
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  return principal_state(ctx, id, STELLA_TRY(ctx.services.authority.change_scopes(*tx, *ctx.principal, id, change, ctx.trace)));
 }
 
 }  // namespace stella::web::handlers

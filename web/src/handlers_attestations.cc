@@ -196,6 +196,7 @@ Result<http::Response> verify_attestation(Context& ctx) {
   std::string ignored;
   const auto known = verify(text, expected, ignored);
   json::Value reply = known ? passed(*known) : failed(known.error());
+  const std::string document = crypto::sha256(text).hex();
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   timeline::Event event;
   event.kind = contracts::events::kAttestationVerified;
@@ -203,7 +204,7 @@ Result<http::Response> verify_attestation(Context& ctx) {
   event.resource_type = "attestation";
   event.resource_id = id_text.empty() ? "uploaded" : id_text;
   event.trace = ctx.trace;
-  event.details = json::Value::object({{"subject_sha256", digest->hex()}, {"verdict", reply.str("result")}});
+  event.details = json::Value::object({{"subject_sha256", digest->hex()}, {"verdict", reply.str("result")}, {"statement_sha256", document}, {"inputs", json::Value::array({json::Value::object({{"name", "statement"}, {"sha256", document}})})}});
   if (!id_text.empty()) event.details.set("attestation_id", id_text);
   if (known && !known->signers.empty()) event.details.set("signer_key_id", known->signers.front());
   STELLA_TRY_VOID(timeline::emit(*tx, std::move(event)));

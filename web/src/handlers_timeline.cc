@@ -1,10 +1,13 @@
 // The tenant timeline: pages, single events, and the door for emitters outside this repository.
+#include <algorithm>
 #include <charconv>
 
 #include "handlers.h"
 #include "query_parameters.h"
 #include "stella/base/encoding.h"
+#include "stella/contracts/catalogue.h"
 #include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/log/note.h"
 #include "stella/timeline/log_reader.h"
@@ -51,6 +54,55 @@ Result<http::Response> create_timeline_event(Context& ctx) {
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const timeline::Submitted submitted = STELLA_TRY(timeline::submit(*tx, std::move(external)));
   return ctx.commit(http::Response::json(submitted.existed ? 200 : 201, json::dump(json::Value::object({{"event_id", submitted.event_id.str()}, {"existed", submitted.existed}, {"trace_id", ctx.trace.hex()}}))));
+}
+
+namespace {
+
+constexpr std::size_t kAnnotationBytes = 2000;
+
+// What can be marked, by the word before the slash. Nothing is marked that the timeline does not know.
+bool can_be_marked(std::string_view type) {
+  const contracts::EventKind* kind = contracts::find_event(contracts::events::kAnnotationAdded);
+  return kind != nullptr && std::find(kind->resource_types.begin(), kind->resource_types.end(), type) != kind->resource_types.end();
+}
+
+Result<bool> on_timeline(Context& ctx, std::string_view type, std::string_view id) {
+  if (type == "event") {
+    const auto event = EventId::parse(id);
+    if (!event) return false;
+    return !STELLA_TRY(ctx.read("SELECT 1 FROM timeline_log WHERE tenant_id = $1 AND event_id = $2 LIMIT 1", {ctx.tenant(), *event})).empty();
+  }
+  if (type == "trace") return !STELLA_TRY(ctx.read("SELECT 1 FROM timeline_events WHERE tenant_id = $1 AND trace_id = $2 LIMIT 1", {ctx.tenant(), id})).empty();
+  return !STELLA_TRY(ctx.read("SELECT 1 FROM timeline_events WHERE tenant_id = $1 AND resource_type = $2 AND resource_id = $3 "
+                              "UNION ALL SELECT 1 FROM timeline_event_resources WHERE tenant_id = $1 AND resource_type = $2 AND resource_id = $3 LIMIT 1",
+                              {ctx.tenant(), type, id})).empty();
+}
+
+}  // namespace
+
+Result<http::Response> annotate(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"target"}, {"text"}, {"star", Member::kBool}}));
+  const std::string target = STELLA_TRY(body.require_string("target"));
+  const std::size_t slash = target.find('/');
+  const std::string type = target.substr(0, slash), id = slash == std::string::npos ? "" : target.substr(slash + 1);
+  if (!can_be_marked(type) || id.empty() || id.size() > timeline::kMaxResourceId || id.find('\0') != std::string::npos)
+    return Error(base_errors::kInvalid, "this cannot be marked").with("field", "target").with("expected", "TYPE/ID with an event, trace, bundle, evaluation, finding or job");
+  const std::string text(body.str("text"));
+  const bool star = body.boolean("star");
+  if ((text.empty() && !star) || text.size() > kAnnotationBytes || text.find('\0') != std::string::npos)
+    return Error(base_errors::kInvalid, "not an annotation").with("field", "text").with("expected", "1 to 2000 bytes of text, or a star without text");
+  if (!STELLA_TRY(on_timeline(ctx, type, id))) return Error(base_errors::kNotFound, "the timeline knows no such thing").with("remedy", "What has just come into being is on the timeline within a second.");
+  timeline::Event event;
+  event.kind = contracts::events::kAnnotationAdded;
+  event.resource_type = type;
+  event.resource_id = id;
+  event.trace = ctx.trace;
+  event.traceparent = ctx.traceparent;
+  event.details = json::Value::object({{"target", target}, {"star", star}});
+  if (!text.empty()) event.details.set("text", text);
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  const EventId made = STELLA_TRY(timeline::emit(*tx, std::move(event)));
+  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"event_id", made.str()}, {"target", target}, {"trace_id", ctx.trace.hex()}}))));
 }
 
 namespace {

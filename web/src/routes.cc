@@ -29,10 +29,13 @@ constexpr std::array kRoutes{
     Route{"GET", "/me", kToken, "", 0, h::me},
     Route{"GET", "/tenants", kPlatform, "tenant:admin", 0, h::list_tenants},
     Route{"POST", "/tenants", kPlatform, "tenant:admin", kJson, h::create_tenant},
+    Route{"PATCH", "/tenants/:tenant_id", kPlatform, "tenant:admin", kJson, h::change_tenant},
     Route{"GET", "/projects", kTenant, "sbom:read", 0, h::list_projects},
     Route{"POST", "/projects", kTenant, "tenant:admin", kJson, h::create_project},
     Route{"GET", "/principals", kTenant, "tenant:admin", 0, h::list_principals},
     Route{"POST", "/principals", kTenant, "tenant:admin", kJson, h::create_principal},
+    Route{"PATCH", "/principals/:principal_id", kTenant, "tenant:admin", kJson, h::change_principal},
+    Route{"POST", "/principals/:principal_id/scopes", kTenant, "tenant:admin", kJson, h::change_scopes},
 
     Route{"POST", "/sboms", kTenant, "sbom:write", limits::kSbomBytes, h::create_sbom, true},
     Route{"GET", "/sboms", kTenant, "sbom:read", 0, h::list_sboms},
@@ -68,6 +71,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/timeline/proof", kTenant, "timeline:read", 0, h::get_consistency_proof},
     Route{"GET", "/timeline/:event_id/proof", kTenant, "timeline:read", 0, h::get_inclusion_proof},
     Route{"POST", "/timeline", kTenant, "timeline:write", kJson, h::create_timeline_event},
+    Route{"POST", "/timeline/annotations", kTenant, "timeline:write", kJson, h::annotate},
 
     Route{"POST", "/evidence/snapshot", kTenant, "evidence:create", kJson, h::create_snapshot, true},
     Route{"GET", "/evidence", kTenant, "evidence:read", 0, h::list_evidence},

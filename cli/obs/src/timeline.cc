@@ -35,6 +35,8 @@ struct Args {
   std::int64_t limit = 100;
   std::string id;
   bool follow = false;
+  std::string target, text;
+  bool star = false;
 };
 
 Result<Query> query_of(const Args& args) {
@@ -117,6 +119,15 @@ Result<int> show(Session& session, const Args& args) {
   return kExitDone;
 }
 
+Result<int> annotate(Session& session, const Args& args) {
+  Api* api = STELLA_TRY(session.api());
+  json::Value body = json::Value::object({{"target", args.target}, {"star", args.star}});
+  if (!args.text.empty()) body.set("text", args.text);
+  const json::Value made = STELLA_TRY(api->post("/timeline/annotations", body));
+  session.show(made, [&] { return std::string(args.star ? "starred " : "annotated ") + printable(args.target) + "  event " + std::string(made.str("event_id")) + "\n"; });
+  return kExitDone;
+}
+
 }  // namespace
 
 void register_timeline(App& app) {
@@ -136,6 +147,11 @@ void register_timeline(App& app) {
       .option("--follow", &args->follow, "Show each event as it enters the log, until you stop it.")
       .run([args](Session& s) { return list(s, *args); });
   app.command("timeline show", "One event with its details.").argument("EVENT", &args->id, "Its id.").run([args](Session& s) { return show(s, *args); });
+  app.command("timeline annotate", "Mark something with a comment or a star; it stays in the log.")
+      .argument("RESOURCE", &args->target, "TYPE/ID of an event, trace, bundle, evaluation, finding or job.")
+      .argument("TEXT", &args->text, "The comment, at most 2000 bytes.", {.required = false})
+      .option("--star", &args->star, "A star: it matters.")
+      .run([args](Session& s) { return annotate(s, *args); });
 }
 
 }  // namespace stella::cli

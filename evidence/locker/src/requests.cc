@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <map>
 
 #include "case_lock.h"
@@ -10,6 +11,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
+#include "stella/crypto/digest.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/custody.h"
 #include "stella/tenancy/paths.h"
@@ -31,6 +33,23 @@ timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std:
   event.trace = trace;
   event.details = std::move(details);
   return event;
+}
+
+// A bundle as the object that an event consumes or produces.
+json::Value bundle_digest(const Sha256& bytes) { return json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", bytes.hex()}})}); }
+
+// Of the bytes that were judged, whatever a row or a name says of them.
+Result<Sha256> digest_of(int fd) {
+  crypto::Hasher hasher;
+  std::string block(1 << 20, '\0');
+  for (off_t at = 0;;) {
+    const ssize_t n = ::pread(fd, block.data(), block.size(), at);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return io_error("cannot read the bundle", "bundle.tgz");
+    if (n == 0) return hasher.finish();
+    hasher.update(std::string_view(block).substr(0, static_cast<std::size_t>(n)));
+    at += n;
+  }
 }
 
 std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
@@ -198,7 +217,7 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
     return std::move(text.error());
   }
   const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
-  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}}))));
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}, {"inputs", bundle_digest(b.bundle_sha256)}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
                               {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()},
                               {"derived_from", b.derived_from ? json::Value(b.derived_from->str()) : json::Value()}});
@@ -216,7 +235,7 @@ Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, co
   if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceExported, tx, id.str(), trace,
                                                   json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", b.bundle_sha256.hex()}, {"bytes", b.size}, {"recipients", json::Value::array({recipient})},
-                                                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", b.bundle_sha256.hex()}})})}}))));
+                                                                       {"outputs", bundle_digest(b.bundle_sha256)}}))));
   return out;
 }
 
@@ -263,7 +282,7 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   for (const CustodyLink& broken : walk_custody(events).broken)
     if (store.stat(object_key::object(global, broken.sha256))) known.push_back(broken.sha256);
   const Custody custody = walk_custody(events, known);
-  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}}))));
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}, {"inputs", bundle_digest(b.bundle_sha256)}}))));
   json::Value out = custody.json(events);
   out.set("bundle_id", id.str());
   out.set("case_id", b.case_id.str());
@@ -274,8 +293,8 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
 
 namespace {
 
-Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std::string& bundle, TraceId trace) {
-  json::Value details = json::Value::object({{"verdict", result_word(verdict)}, {"dimensions", outcomes(verdict)}});
+Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std::string& bundle, const Sha256& bytes, TraceId trace) {
+  json::Value details = json::Value::object({{"verdict", result_word(verdict)}, {"dimensions", outcomes(verdict)}, {"sha256", bytes.hex()}, {"inputs", bundle_digest(bytes)}});
   if (BundleId::parse(bundle)) details.set("bundle_id", bundle);
   if (verdict.seal) details.set("root_hash", verdict.seal->head.root.hex());
   if (!verdict.signers.empty()) details.set("signer_key_id", verdict.signers.front());
@@ -290,14 +309,15 @@ Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std
 Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  return verified(tx, STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"))), id.str(), trace);
+  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
+  return verified(tx, verdict, id.str(), STELLA_TRY(digest_of(file.get())), trace);
 }
 
 Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {
   const Verdict verdict = STELLA_TRY(judge(fd, trust));
   // What an upload says of itself is believed only where it verifies.
   const bool named = verdict.seal.has_value() && exit_code(verdict) == kExitPass;
-  return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", trace);
+  return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", STELLA_TRY(digest_of(fd)), trace);
 }
 
 namespace {

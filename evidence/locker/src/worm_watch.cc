@@ -36,7 +36,8 @@ Result<void> WormWatch::probe(pg::SystemPool<pg::LockerRole>& pool, objects::Sto
                                        {"worm", report.level >= objects::WormLevel::kGovernance},
                                        {"level", objects::to_string(report.level)},
                                        {"create_only", report.create_only},
-                                       {"transcript_sha256", report.digest.hex()}});
+                                       {"transcript_sha256", report.digest.hex()},
+                                       {"outputs", json::Value::array({json::Value::object({{"name", "transcript"}, {"sha256", report.digest.hex()}})})}});
   STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
   STELLA_TRY_VOID(tx.commit());
   if (seen_ && seen_->level != report.level) kLog.warn("the store keeps locked objects differently than a day ago: see store.probed");

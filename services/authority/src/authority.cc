@@ -50,6 +50,12 @@ constexpr std::string_view kInsertDecision =
     "INSERT INTO decisions (tenant_id, decision_id, ts, kind, decision_effect, decision_reason, actor, route, scope, trace_id, record) "
     "VALUES ($1, $2, $3, 'authz', $4, $5, $6, $7, $8, $9, $10)";
 
+// Revoked, or of somebody who may not come in: a token that was issued while its principal was being disabled is not in force either.
+constexpr std::string_view kEnded =
+    "SELECT token_id FROM tokens WHERE revoked_at IS NOT NULL AND expires_at > now() "
+    "UNION SELECT k.token_id FROM principals p JOIN tokens k USING (tenant_id, principal_id) WHERE p.state <> 'active' AND k.expires_at > now() "
+    "UNION SELECT k.token_id FROM tenants t JOIN tokens k USING (tenant_id) WHERE t.state <> 'active' AND k.expires_at > now()";
+
 Result<void> insert_decision(pg::Tx& tx, const AuthzDecision& d) {
   STELLA_TRY_VOID(tx.query(kInsertDecision, {d.tenant, d.id, d.ts, d.effect, d.reason, d.actor, d.route, d.scope, d.trace.hex(), json::dump(d.record())}));
   return {};
@@ -157,7 +163,7 @@ Result<bool> Authority::revoked(const Uuid& token_id) {
     if (revoked_until_ && !revoked_until_->passed()) return std::binary_search(revoked_.begin(), revoked_.end(), token_id);
   }
   auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
-  const auto rows = STELLA_TRY(tx.query("SELECT token_id FROM tokens WHERE revoked_at IS NOT NULL AND expires_at > now() ORDER BY token_id"));
+  const auto rows = STELLA_TRY(tx.query(kEnded));
   STELLA_TRY_VOID(tx.commit());
   std::vector<Uuid> ids;
   for (int i = 0; i < rows.size(); ++i) ids.push_back(STELLA_TRY(Uuid::parse(rows.text(i, 0))));
@@ -247,11 +253,7 @@ Result<void> Authority::revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId t
   event.trace = trace;
   event.details = json::Value::object({{"token_id", token_id.str()}, {"principal_id", rows.text(0, 0)}});
   STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
-  tx.on_commit([this] {
-    const Lock lock(mutex_);
-    ++revocations_;
-    revoked_until_.reset();
-  });
+  tx.on_commit(forget_revocations());
   return {};
 }
 

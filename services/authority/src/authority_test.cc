@@ -139,6 +139,105 @@ TEST_F(Signing, ATokenEndsByRevocationAndByTime) {
   EXPECT_EQ(authority_.authenticate(expired.token).error().code(), errors::kUnauthenticated);
 }
 
+// Changes in a committed transaction of acme.
+template <class Change>
+auto in_acme(pg::Pool& pool, Change change) {
+  auto tx = pg::TenantTx::open(pool, testing::TestScope::make("acme"));
+  auto done = change(*tx);
+  if (done) {
+    EXPECT_TRUE(tx->commit().has_value());
+  }
+  return done;
+}
+
+TEST_F(Signing, WhoIsDisabledIsOutAtOnce) {
+  add("root", {"tenant:admin"});
+  const PrincipalId ada = add("ada", {"sbom:read"});
+  const Principal root = sign_in("root");
+  const auto issued = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  const auto change = [&](const Principal& by, const PrincipalId& id, PrincipalChange what) {
+    return in_acme(web_, [&](pg::TenantTx& tx) { return authority_.change_principal(tx, by, id, what, TraceId::generate()); });
+  };
+  ASSERT_TRUE(authority_.authenticate(issued.token).has_value());
+  const auto off = change(root, ada, {.display_name = "Ada L.", .state = "disabled"});
+  ASSERT_TRUE(off.has_value()) << off.error().describe();
+  EXPECT_EQ(off->state + " " + off->display_name, "disabled Ada L.");
+  EXPECT_EQ(off->ended_tokens, 1);
+  EXPECT_EQ(authority_.authenticate(issued.token).error().field("reason"), "revoked");
+  EXPECT_EQ(authority_.login("ada", kSecret, "password", TraceId::generate()).error().code(), errors::kUnauthenticated);
+  EXPECT_EQ(events("principal.changed") + events("token.revoked"), "21");
+  ASSERT_TRUE(change(root, ada, {.state = "disabled"}).has_value());  // is so already
+  EXPECT_EQ(events("principal.changed"), "2");
+  ASSERT_TRUE(change(root, ada, {.state = "active"}).has_value());
+  EXPECT_TRUE(authority_.login("ada", kSecret, "password", TraceId::generate()).has_value());
+  EXPECT_FALSE(authority_.authenticate(issued.token).has_value());  // it does not come back
+  EXPECT_EQ(change(root, root.id, {.state = "disabled"}).error().code(), errors::kConflict);
+  EXPECT_EQ(change(root, PrincipalId::generate(), {.state = "active"}).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(change(root, add("bea", {}, {}, "beta"), {.state = "disabled"}).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(change(root, ada, {}).error().code(), base_errors::kInvalid);
+  EXPECT_EQ(change(root, ada, {.state = "gone"}).error().code(), base_errors::kInvalid);
+}
+
+TEST_F(Signing, ATokenIssuedWhileItsHolderIsDisabledIsNotInForce) {
+  add("ada", {"sbom:read"});
+  const auto issued = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  db_.sql("UPDATE principals SET state = 'disabled' WHERE login = 'ada'");  // the change saw no token yet
+  EXPECT_FALSE(authority_.authenticate(issued.token).has_value());
+  db_.sql("UPDATE principals SET state = 'active' WHERE login = 'ada'");
+  db_.sql("UPDATE tenants SET state = 'suspended' WHERE tenant_id = 'acme'");
+  Authority other(pool_, key_, options_);
+  EXPECT_FALSE(other.authenticate(issued.token).has_value());
+}
+
+TEST_F(Signing, ScopesAreGrantedAndTaken) {
+  add("root", {"tenant:admin"});
+  add("chief", {"tenant:admin"}, {"tenant:admin"});
+  const PrincipalId ada = add("ada", {"sbom:read"});
+  const Principal root = sign_in("root"), chief = sign_in("chief");
+  const auto change = [&](const Principal& by, const PrincipalId& id, ScopeChange what) {
+    return in_acme(web_, [&](pg::TenantTx& tx) { return authority_.change_scopes(tx, by, id, what, TraceId::generate()); });
+  };
+  const auto before = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  const auto more = change(root, ada, {true, {"sbom:write", "sbom:read", "sbom:write"}, {}});
+  ASSERT_TRUE(more.has_value()) << more.error().describe();
+  EXPECT_EQ(more->scopes, (std::vector<std::string>{"stella:sbom:read#tenant/acme", "stella:sbom:write#tenant/acme"}));
+  EXPECT_EQ(events("scope.granted"), "1");  // one of them was there
+  EXPECT_TRUE(authority_.authenticate(before.token).has_value());
+  EXPECT_TRUE(allowed(sign_in("ada"), "sbom:write"));
+  const auto less = change(root, ada, {false, {"sbom:write", "policy:read"}, {}});
+  ASSERT_TRUE(less.has_value()) << less.error().describe();
+  EXPECT_EQ(less->ended_tokens, 2);
+  EXPECT_EQ(events("scope.revoked") + events("token.revoked"), "12");
+  EXPECT_FALSE(authority_.authenticate(before.token).has_value());
+  EXPECT_FALSE(allowed(sign_in("ada"), "sbom:write"));
+  EXPECT_EQ(change(root, ada, {true, {"kb:write"}, {}}).error().field("field"), "scopes");
+  EXPECT_EQ(change(root, ada, {true, {}, {"kb:write"}}).error().code(), errors::kForbidden);
+  ASSERT_TRUE(change(chief, ada, {true, {}, {"kb:write"}}).has_value());
+  EXPECT_EQ(change(root, ada, {false, {"sbom:read"}, {}}).error().code(), errors::kForbidden);  // now a holder of platform scopes
+  EXPECT_EQ(change(root, root.id, {false, {"tenant:admin"}, {}}).error().code(), errors::kConflict);
+  EXPECT_EQ(change(root, ada, {true, {}, {}}).error().code(), base_errors::kInvalid);
+}
+
+TEST_F(Signing, ASuspendedTenantIsOutAtOnce) {
+  add("chief", {"tenant:admin"}, {"tenant:admin"});
+  add("bea", {"sbom:read"}, {}, "beta");
+  const Principal chief = sign_in("chief");
+  const auto issued = authority_.login("bea", kSecret, "password", TraceId::generate()).value();
+  const auto off = authority_.change_tenant(chief, beta_, {.display_name = "Beta Ltd", .state = "suspended"}, TraceId::generate());
+  ASSERT_TRUE(off.has_value()) << off.error().describe();
+  EXPECT_EQ(off->state + " " + off->display_name + " " + std::to_string(off->ended_tokens), "suspended Beta Ltd 1");
+  EXPECT_FALSE(authority_.authenticate(issued.token).has_value());
+  EXPECT_FALSE(authority_.login("bea", kSecret, "password", TraceId::generate()).has_value());
+  EXPECT_EQ(events("tenant.changed"), "2");
+  EXPECT_EQ(db_.sql("SELECT string_agg(DISTINCT tenant_id, ',') FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"tenant.changed\"%'"), "beta");
+  ASSERT_TRUE(authority_.change_tenant(chief, beta_, {.state = "active"}, TraceId::generate()).has_value());
+  EXPECT_TRUE(authority_.login("bea", kSecret, "password", TraceId::generate()).has_value());
+  EXPECT_EQ(authority_.change_tenant(chief, acme_, {.state = "suspended"}, TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_EQ(authority_.change_tenant(chief, TenantId::parse("platform").value(), {.display_name = "x"}, TraceId::generate()).error().code(), errors::kConflict);
+  EXPECT_EQ(authority_.change_tenant(chief, TenantId::parse("nobody").value(), {.state = "active"}, TraceId::generate()).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(authority_.change_tenant(chief, beta_, {}, TraceId::generate()).error().code(), base_errors::kInvalid);
+}
+
 TEST_F(Signing, TokensOfOthersAreNone) {
   add("ada", {"sbom:read"});
   auto other_key = std::make_shared<crypto::KeyPair>(crypto::KeyPair::generate().value());

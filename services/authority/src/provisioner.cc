@@ -47,16 +47,18 @@ Result<ProjectId> insert_project(Tx& tx, const TenantId& tenant, std::string_vie
   return id;
 }
 
-Result<std::vector<std::string>> scope_texts(const TenantId& tenant, const NewPrincipal& p) {
+}  // namespace
+
+Result<std::vector<std::string>> scope_texts(const TenantId& tenant, const std::vector<std::string>& scopes, const std::vector<std::string>& platform_scopes) {
   std::vector<std::string> out;
   const auto tenant_names = all_tenant_scopes();
   const auto platform_names = all_platform_scopes();
-  for (const std::string& name : p.scopes) {
+  for (const std::string& name : scopes) {
     if (std::find(tenant_names.begin(), tenant_names.end(), name) == tenant_names.end())
       return invalid("no such tenant scope", "scopes", "a name of the scope list");
     out.push_back(tenant_scope_text(name, tenant));
   }
-  for (const std::string& name : p.platform_scopes) {
+  for (const std::string& name : platform_scopes) {
     if (std::find(platform_names.begin(), platform_names.end(), name) == platform_names.end())
       return invalid("no such platform scope", "platform_scopes", "a name of the scope list");
     out.push_back(platform_scope_text(name));
@@ -65,8 +67,6 @@ Result<std::vector<std::string>> scope_texts(const TenantId& tenant, const NewPr
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
-
-}  // namespace
 
 std::vector<std::string> all_tenant_scopes() {
   std::vector<std::string> out;
@@ -116,7 +116,7 @@ Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const 
   if (p.kind != "user" && p.kind != "service") return invalid("not a kind of principal", "kind", "user or service");
   if (!valid_login(p.login)) return invalid("not a login", "login", "[a-z0-9][a-z0-9._@-]{0,126}");
   if (p.secret.size() < kSecretCharacters) return invalid("the secret is too short", "secret", "at least 12 characters");
-  const auto scopes = STELLA_TRY(scope_texts(tenant, p));
+  const auto scopes = STELLA_TRY(scope_texts(tenant, p.scopes, p.platform_scopes));
   const auto hash = STELLA_TRY(crypto::password_hash(p.secret));
   const PrincipalId id = PrincipalId::generate();
   auto tx = STELLA_TRY(Tx::open(pool_));

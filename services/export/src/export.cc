@@ -52,7 +52,7 @@ Result<ExportId> request_export(pg::TenantTx& tx, const ExportRequest& request) 
   const jobs::Scheduled job = STELLA_TRY(jobs::schedule(tx, spec));
   STELLA_TRY_VOID(tx.query("UPDATE exports SET job_id = $3 WHERE tenant_id = $1 AND export_id = $2", {tx.tenant(), id, job.job_id}));
   timeline::Event event = export_event(contracts::events::kExportRequested, tx.actor(), id.str(), request.trace, request.traceparent,
-                                       json::Value::object({{"export_id", id.str()}, {"evaluation_id", request.evaluation.str()}, {"format", request.format}, {"job_id", job.job_id.str()}}));
+                                       json::Value::object({{"export_id", id.str()}, {"evaluation_id", request.evaluation.str()}, {"format", request.format}, {"job_id", job.job_id.str()}, {"inputs", jobs::digest_list(spec.inputs)}}));
   event.project = spec.project;
   event.resources.emplace_back("evaluation", request.evaluation.str());
   STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));

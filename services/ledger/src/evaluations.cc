@@ -301,8 +301,9 @@ class Reconcile final : public EvaluationHandler {
 
  private:
   static json::Value conflict_details(const Evaluation& e, const contracts::VexOutcome& o, const std::set<std::string>& statuses, json::Array documents) {
+    json::Value inputs(documents);  // the statements' documents, which is what the event speaks of
     return json::Value::object({{"evaluation_id", e.id}, {"sbom_id", e.sbom_id}, {"vulnerability_id", clip_utf8(o.advisory_id, kReasonBytes)}, {"purl", clip_utf8(o.purl, kReasonBytes)},
-                                {"statuses", json::Array(statuses.begin(), statuses.end())}, {"documents", std::move(documents)}});
+                                {"statuses", json::Array(statuses.begin(), statuses.end())}, {"documents", std::move(documents)}, {"inputs", std::move(inputs)}});
   }
 };
 

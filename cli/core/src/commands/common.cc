@@ -52,4 +52,9 @@ void register_evaluations(App& app) {
   register_job(app);
 }
 
+std::string ended_tokens(const json::Value& reply) {
+  const std::int64_t n = reply.integer("ended_tokens");
+  return n == 0 ? "" : ", " + counted(n, "token") + " ended";
+}
+
 }  // namespace stella::cli

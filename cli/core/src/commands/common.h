@@ -31,6 +31,9 @@ void add_limit(Command& command, std::int64_t* limit);
 // 0 as "0", others with commas.
 std::string count_of(const json::Value& counts, std::string_view name);
 
+// ", 2 tokens ended" where a change ended some, else "".
+std::string ended_tokens(const json::Value& reply);
+
 // One per file: login.cc, account.cc, tenant.cc, …
 void register_login(App& app);
 void register_account(App& app);

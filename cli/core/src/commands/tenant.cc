@@ -23,6 +23,13 @@ Result<int> create_tenant(Session& session, const Args& args) {
   return kExitDone;
 }
 
+Result<int> change_tenant(Session& session, const Args& args, std::string_view field, std::string_view value) {
+  Api* api = STELLA_TRY(session.api());
+  const json::Value now = STELLA_TRY(api->json({.method = "PATCH", .path = "/tenants/" + path_segment(args.id), .body = json::dump(json::Value::object({{std::string(field), value}})), .content_type = "application/json"}));
+  session.show(now, [&] { return "tenant " + printable(args.id) + " is " + std::string(now.str("state")) + ": " + printable(std::string(now.str("display_name"))) + ended_tokens(now) + "\n"; });
+  return kExitDone;
+}
+
 Result<int> list_projects(Session& session, const Args& args) {
   return show_rows(session, "/projects", {}, args.limit, {{"SLUG"}, {"NAME", false, true}, {"PROJECT"}, {"SINCE"}},
                    [](const json::Value& p) -> std::vector<Cell> { return {p.str("slug"), p.str("name"), p.str("project_id"), short_time(p.str("created_at"), Timestamp::now())}; },
@@ -46,6 +53,16 @@ void register_tenant(App& app) {
       .argument("TENANT", &args->id, "Its id: a-z, 0-9 and -, for ever.")
       .option("--name", &args->name, "Its name for people.")
       .run([args](Session& s) { return create_tenant(s, *args); });
+  app.command("tenant rename", "Another name for people; the id stays (platform administrators).")
+      .argument("TENANT", &args->id, "Its id.")
+      .argument("NAME", &args->name, "Its new name.")
+      .run([args](Session& s) { return change_tenant(s, *args, "display_name", args->name); });
+  app.command("tenant suspend", "Nobody of it gets in any more, and who is in is out (platform administrators).")
+      .argument("TENANT", &args->id, "Its id.")
+      .run([args](Session& s) { return change_tenant(s, *args, "state", "suspended"); });
+  app.command("tenant resume", "A suspended tenant may log in again (platform administrators).")
+      .argument("TENANT", &args->id, "Its id.")
+      .run([args](Session& s) { return change_tenant(s, *args, "state", "active"); });
   app.command("project", "Projects of your tenant.");
   add_limit(app.command("project list", "All projects of your tenant.").run([args](Session& s) { return list_projects(s, *args); }), &args->limit);
   app.command("project create", "A new project.")

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -82,6 +83,31 @@ struct Options {
   std::chrono::seconds token_ttl{8 * 3600};
 };
 
+// What is to be another way; an absent part stays as it is.
+struct PrincipalChange {
+  std::optional<std::string> display_name;
+  std::optional<std::string> state;  // "active" or "disabled"
+};
+struct ScopeChange {
+  bool grant = true;  // or revoke
+  std::vector<std::string> scopes;  // names of contracts/scopes.json: of the tenant
+  std::vector<std::string> platform_scopes;
+};
+struct TenantChange {
+  std::optional<std::string> display_name;
+  std::optional<std::string> state;  // "active" or "suspended"
+};
+// As it is after a change, and how many tokens ended with it.
+struct PrincipalState {
+  std::string display_name, state;
+  std::vector<std::string> scopes = {};  // full texts, sorted
+  int ended_tokens = 0;
+};
+struct TenantState {
+  std::string display_name, state;
+  int ended_tokens = 0;
+};
+
 // Thread-safe.
 class Authority {
  public:
@@ -103,12 +129,22 @@ class Authority {
   // Revocation of a token of `scope`'s tenant; kNotFound where there is none. In force at once here, within 5 s on other processes.
   Result<void> revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId trace);
 
+  // Changes of a principal of `tx`'s tenant, each with its events, by `by`. A disabled principal's tokens end with it, and so do those of one who
+  // loses a scope, since a token carries its scopes; a granted scope is in the next token. What is so already changes nothing. kNotFound;
+  // kForbidden where platform scopes are concerned and `by` is no platform administrator; kConflict where `by` would lock itself out.
+  Result<PrincipalState> change_principal(pg::TenantTx& tx, const Principal& by, const PrincipalId& id, const PrincipalChange& change, TraceId trace);
+  Result<PrincipalState> change_scopes(pg::TenantTx& tx, const Principal& by, const PrincipalId& id, const ScopeChange& change, TraceId trace);
+  // The same of a tenant, in a transaction of its own. A suspended tenant's tokens end and nobody of it can log in. kConflict for a reserved
+  // tenant and for the suspension of `by`'s own.
+  Result<TenantState> change_tenant(const Principal& by, const TenantId& tenant, const TenantChange& change, TraceId trace);
+
   // OpenID Connect Discovery 1.0 §3 and RFC 7517.
   json::Value openid_configuration() const;
   json::Value jwks() const;
 
  private:
   Result<bool> revoked(const Uuid& token_id);
+  std::function<void()> forget_revocations();  // for on_commit
   bool throttled(const std::string& login);
   void note_failure(const std::string& login);
 
@@ -182,6 +218,9 @@ class Provisioner {
  private:
   pg::SystemPool<pg::AuthorityRole>& pool_;
 };
+
+// Full texts of the named scopes, sorted, each once; kInvalid for a name that is not in contracts/scopes.json.
+Result<std::vector<std::string>> scope_texts(const TenantId& tenant, const std::vector<std::string>& scopes, const std::vector<std::string>& platform_scopes);
 
 // Every scope name that an operator of a tenant holds (all tenant scopes of contracts/scopes.json), and the platform ones.
 std::vector<std::string> all_tenant_scopes();

@@ -1,0 +1,63 @@
+// What goes and comes back becomes an event once; what could not be written is written later.
+#include "stella/services/parts_watch.h"
+
+#include <gtest/gtest.h>
+
+#include "stella/testing/postgres.h"
+
+namespace stella::controls {
+namespace {
+
+class Watch : public ::testing::Test {
+ protected:
+  testing::TestDatabase db_;
+  pg::SystemPool<pg::TelemetryRole> pool_{db_.options("stella_telemetry")};
+  PartsWatch watch_;
+  Timestamp now_ = Timestamp::parse("2026-01-02T03:04:05Z").value();
+
+  void look(std::string_view nats, std::string_view objects = "") {
+    watch_.note({{"nats", std::string(nats)}, {"objects", std::string(objects)}}, now_);
+    now_ = now_ + std::chrono::milliseconds(1500);
+  }
+  std::string events() {
+    return db_.sql("SELECT coalesce(string_agg(concat_ws(' ', e->>'tenant_id', e->>'kind', e->>'resource_id', e->'details'->>'part', e->'details'->>'reason', e->'details'->>'duration_ms'), '; ' ORDER BY seq), '') "
+                   "FROM (SELECT seq, convert_from(entry, 'UTF8')::json AS e FROM timeline_outbox) x");
+  }
+};
+
+TEST_F(Watch, TellsWhatWentAndWhatCameBack) {
+  look("not connected");  // not there yet: the start of a process is no event
+  look("");
+  look("");
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  EXPECT_EQ(events(), "");
+  look("not connected");
+  look("not connected");
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  EXPECT_EQ(events(), "platform service.degraded stellad nats not connected");
+  look("", "no space");
+  look("", "");
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  EXPECT_EQ(events(), "platform service.degraded stellad nats not connected; platform service.restored stellad nats 3000; platform service.degraded stellad objects no space; platform service.restored stellad objects 1500");
+}
+
+TEST_F(Watch, KeepsWhatCannotBeWrittenNow) {
+  pg::PoolOptions nowhere = db_.options("stella_telemetry");
+  nowhere.conninfo = "host='/nonexistent' port=1 dbname='x' user='stella_telemetry'";
+  pg::SystemPool<pg::TelemetryRole> gone(nowhere);
+  look("");
+  look("not connected");
+  EXPECT_FALSE(watch_.tell(gone).has_value());
+  look("");
+  EXPECT_FALSE(watch_.tell(gone).has_value());
+  EXPECT_EQ(watch_.waiting(), 2u);
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  EXPECT_EQ(watch_.waiting(), 0u);
+  EXPECT_EQ(events(), "platform service.degraded stellad nats not connected; platform service.restored stellad nats 1500");
+  for (std::size_t i = 0; i < 2 * PartsWatch::kKept; ++i) look(i % 2 == 0 ? "gone" : "");
+  EXPECT_EQ(watch_.waiting(), PartsWatch::kKept);
+}
+
+}  // namespace
+}  // namespace stella::controls
