@@ -298,7 +298,9 @@ TEST_F(Matrix, BackgroundRolesReachTheirTablesOnly) {
         sql.replace(sql.find('%'), 1, t.name);
         auto tx = pg::SystemTx<pg::IndexerRole>::open(pool);
         auto found = tx->query(sql);
-        const bool granted = one("SELECT has_table_privilege('" + login + "', '" + t.name + "', '" + command + "')") == "t";
+        // Whoever may read some columns only may count rows as well.
+        const std::string may = command == "SELECT" ? "has_any_column_privilege" : "has_table_privilege";
+        const bool granted = one("SELECT " + may + "('" + login + "', '" + t.name + "', '" + command + "')") == "t";
         EXPECT_EQ(found.has_value(), granted) << command;
         if (found && command == "SELECT") {
           // A grant comes with a policy for all tenants, else the role would silently see nothing.

@@ -15,20 +15,27 @@ namespace {
 
 constexpr std::string_view kOfTraces =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND e.trace_id = ANY($2::text[]) ORDER BY l.log_index";
-// The same with the events of other traces that brought in one of these digests: documents are received once and used by many evaluations.
-constexpr std::string_view kOfTracesAndProducers =
-    "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND (e.trace_id = ANY($2::text[])"
-    " OR (e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
-    " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($3::text[])))) ORDER BY l.log_index";
+// That an event e brought in one of the digests $3, by its own word or by its batch's rows where it names a list. Batches of the knowledge base
+// belong to the tenant `global`, their events to `platform`.
+constexpr std::string_view kBroughtIn =
+    "(e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
+    " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($3::text[])))"
+    " OR (e.kind = 'vex.ingested' AND e.event_id IN (SELECT r.event_id FROM timeline_event_resources r WHERE r.tenant_id = $1 AND r.resource_type = 'batch' AND r.resource_id IN"
+    " (SELECT v.batch_id::text FROM vex_observations v WHERE v.tenant_id = $4 AND v.doc_sha256 IN (SELECT decode(d, 'hex') FROM unnest($3::text[]) d))))";
+// The events of traces, and those of other traces that brought in a digest: documents are received once and used by many evaluations.
+std::string of_traces_and_producers() {
+  return std::string("SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1 AND (e.trace_id = ANY($2::text[]) OR ")
+      .append(kBroughtIn)
+      .append(") ORDER BY l.log_index");
+}
 // The platform's events about keys that name one of these signed events.
 constexpr std::string_view kOfKeys =
     "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
     " AND e.kind IN ('key.introduced', 'key.activated', 'key.rotated', 'key.retired', 'key.compromised') AND e.details_jsonb->>'envelope_sha256' = ANY($2::text[]) ORDER BY l.log_index";
-// Events of the knowledge base that put out one of these digests.
-constexpr std::string_view kProducers =
-    "SELECT l.entry, l.log_index FROM timeline_events e JOIN timeline_log l USING (tenant_id, event_id) WHERE e.tenant_id = $1"
-    " AND e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
-    " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($2::text[])) ORDER BY l.log_index";
+// The documents that each of these ingests brought in.
+constexpr std::string_view kDocumentsOfIngests =
+    "SELECT j.job_id, v.doc_sha256 FROM jobs j JOIN vex_observations v ON v.tenant_id = j.tenant_id AND v.batch_id = j.resource_id::uuid"
+    " WHERE j.tenant_id = $1 AND j.kind = 'vex.ingest' AND j.job_id = ANY($2::uuid[]) ORDER BY j.job_id";
 // Jobs with more inputs or outputs than an event names one by one.
 constexpr std::string_view kJobsWithLists =
     "SELECT job_id, inputs, coalesce(outputs, '[]') FROM jobs WHERE tenant_id = $1 AND trace_id = ANY($2::text[])"
@@ -55,11 +62,28 @@ std::string list_of(const std::vector<Ref>& refs) {
 
 }  // namespace
 
-// A list is no object of the store: it is made again from the job's row, and only the digest in the event says that it is the same.
+void CustodyRecord::keep_if_named(std::string list, const std::vector<Sha256>& named) {
+  const Sha256 digest = crypto::sha256(list);
+  if (std::find(named.begin(), named.end(), digest) != named.end()) lists_.emplace(digest, std::move(list));
+}
+
+Result<void> CustodyRecord::find_documents(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<std::string>& ingests, const std::vector<Sha256>& named) {
+  if (ingests.empty()) return {};
+  const auto rows = STELLA_TRY(tx.query(kDocumentsOfIngests, {STELLA_TRY(part.documents()), pg::Param::uuid_array(ingests)}));
+  for (int i = 0; i < rows.size();) {
+    const std::string_view job = rows.text(i, 0);
+    std::vector<Sha256> documents;
+    for (; i < rows.size() && rows.text(i, 0) == job; ++i) documents.push_back(STELLA_TRY(rows.sha256(i, 1)));
+    keep_if_named(list_of(jobs::document_refs(std::move(documents))), named);
+  }
+  return {};
+}
+
+// A list is no object of the store: it is made again from rows, and only the digest in the event says that it is the same.
 Result<void> CustodyRecord::find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named) {
   const auto missing = [&](const Sha256& d) { return !lists_.contains(d); };
   if (std::none_of(named.begin(), named.end(), missing)) return {};
-  std::vector<std::string> traces;
+  std::vector<std::string> traces, ingests;
   std::map<std::string, std::set<Sha256>, std::less<>> made;  // by job: what was made for it, which its "scheduled" puts out and does not take in
   for (std::string_view text = part.events; !text.empty();) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -70,10 +94,13 @@ Result<void> CustodyRecord::find_lists(pg::SystemTx<pg::LockerRole>& tx, const P
     std::string trace(event.str("trace_id"));
     if (!trace.empty() && asked_.emplace(part.tenant.str(), trace).second) traces.push_back(std::move(trace));
     const json::Value* details = event.find("details");
-    if (details == nullptr || event.str("kind") != contracts::events::kJobScheduled) continue;
+    if (details == nullptr) continue;
+    if (event.str("kind") == contracts::events::kVexIngested && asked_.emplace(part.tenant.str(), details->str("job_id")).second) ingests.emplace_back(details->str("job_id"));
+    if (event.str("kind") != contracts::events::kJobScheduled) continue;
     for (const json::Value& output : details->items("outputs"))
       if (const auto digest = Sha256::parse(output.str("sha256"))) made[std::string(details->str("job_id"))].insert(*digest);
   }
+  STELLA_TRY_VOID(find_documents(tx, part, ingests, named));
   if (traces.empty()) return {};
   const auto rows = STELLA_TRY(tx.query(kJobsWithLists, {part.tenant, pg::Param::text_array(traces), static_cast<std::int64_t>(jobs::kDigestsPerEvent)}));
   for (int i = 0; i < rows.size(); ++i) {
@@ -81,10 +108,7 @@ Result<void> CustodyRecord::find_lists(pg::SystemTx<pg::LockerRole>& tx, const P
     const auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(i, 2)));
     std::vector<jobs::InputRef> taken = inputs;
     if (const auto found = made.find(rows.text(i, 0)); found != made.end()) std::erase_if(taken, [&](const jobs::InputRef& ref) { return found->second.contains(ref.sha256); });
-    for (const std::string& list : {list_of(inputs), list_of(outputs), list_of(taken)}) {
-      const Sha256 digest = crypto::sha256(list);
-      if (std::find(named.begin(), named.end(), digest) != named.end()) lists_.emplace(digest, list);
-    }
+    for (const std::string& list : {list_of(inputs), list_of(outputs), list_of(taken)}) keep_if_named(list, named);
   }
   return {};
 }
@@ -99,6 +123,11 @@ Result<std::vector<CustodyEvent>> CustodyRecord::events_of(pg::SystemTx<pg::Lock
   // Too many entries to follow: the bundle is sealed all the same, and its verdict says so.
   if (!expanded) return parse(part.events);
   return events;
+}
+
+Result<TenantId> CustodyRecord::Part::documents() const {
+  if (log == CustodyLog::kKnowledgeBase) return TenantId::parse(kGlobalTenant);
+  return tenant;
 }
 
 void CustodyRecord::Part::add(const pg::Rows& rows) {
@@ -159,7 +188,7 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
     for (const CustodyLink& broken : walk_custody(events).broken) wanted.insert(broken.sha256.hex());
     if (wanted.size() == asked) break;
     const std::vector<std::string> digests(wanted.begin(), wanted.end());
-    out.tenant_.add(STELLA_TRY(tx.query(kOfTracesAndProducers, {tenant, pg::Param::text_array(traces), pg::Param::text_array(digests)})));
+    out.tenant_.add(STELLA_TRY(tx.query(of_traces_and_producers(), {tenant, pg::Param::text_array(traces), pg::Param::text_array(digests), tenant})));
   }
   wanted.clear();
   const auto events = STELLA_TRY(out.events_of(tx, out.tenant_));
@@ -168,7 +197,7 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
   for (int depth = 0, asked = 0; depth < kDepth && static_cast<int>(wanted.size()) > asked; ++depth) {
     asked = static_cast<int>(wanted.size());
     const std::vector<std::string> digests(wanted.begin(), wanted.end());
-    kb.add(STELLA_TRY(tx.query(kProducers, {kb.tenant, pg::Param::text_array(digests)})));
+    kb.add(STELLA_TRY(tx.query(of_traces_and_producers(), {kb.tenant, pg::Param::text_array({}), pg::Param::text_array(digests), STELLA_TRY(kb.documents())})));
     const auto producers = STELLA_TRY(out.events_of(tx, kb));
     for (const CustodyLink& broken : walk_custody(producers).broken) wanted.insert(broken.sha256.hex());
   }

@@ -53,16 +53,19 @@ class CustodyRecord {
     timeline::SignedHead head;
     bool covered() const { return indexes.empty() || head.size > indexes.back(); }
     void add(const pg::Rows& rows);
+    Result<TenantId> documents() const;  // the tenant whose rows tell what this log's batches brought in
   };
   // The events of a part with the lists that they name expanded.
   Result<std::vector<CustodyEvent>> events_of(pg::SystemTx<pg::LockerRole>& tx, const Part& part);
   Result<void> find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named);
+  Result<void> find_documents(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<std::string>& ingests, const std::vector<Sha256>& named);
+  void keep_if_named(std::string list, const std::vector<Sha256>& named);
   Result<void> find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events);
   Part tenant_, knowledge_base_, keys_;
   std::string key_history_;
   bool whole_ = true;  // the logs have all that is asked for
   std::map<Sha256, std::string> lists_;
-  std::set<std::pair<std::string, std::string>> asked_;  // tenant and trace whose jobs were looked at for lists
+  std::set<std::pair<std::string, std::string>> asked_;  // tenant, and trace or ingest whose rows were looked at for lists
 };
 
 // `signature`: its event, which is one of those traces, must be there, and the key events that the seal names are enclosed, too.

@@ -158,6 +158,19 @@ json::Value digest_list(const std::vector<OutputRef>& outputs) {
   return digest_items(std::move(out));
 }
 
+std::vector<OutputRef> document_refs(std::vector<Sha256> documents) {
+  std::sort(documents.begin(), documents.end());
+  documents.erase(std::unique(documents.begin(), documents.end()), documents.end());
+  std::vector<OutputRef> out;
+  for (const Sha256& document : documents) {
+    OutputRef ref;
+    ref.name = "vex-" + document.hex().substr(0, 12) + ".json";
+    ref.sha256 = document;
+    out.push_back(std::move(ref));
+  }
+  return out;
+}
+
 json::Value error_json(const FailedJob& job) {
   json::Value out = json::Value::object({{"code", job.error_code}, {"message", job.error_message}, {"root_cause", job.root_cause}});
   if (job.error_fields.is_object() && !job.error_fields.as_object().empty()) out.set("fields", job.error_fields);

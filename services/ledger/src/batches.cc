@@ -258,8 +258,6 @@ class AdvisoryIngest final : public jobs::KindHandler {
   objects::Store& store_;
 };
 
-constexpr std::size_t kDocumentsPerEvent = 200;
-
 class VexIngest final : public jobs::KindHandler {
  public:
   explicit VexIngest(objects::Store& store) : store_(store) {}
@@ -270,12 +268,15 @@ class VexIngest final : public jobs::KindHandler {
     std::vector<std::vector<pg::Param>> observations;
     std::vector<std::vector<pg::Param>> in_force;
     std::vector<std::vector<pg::Param>> ids;
+    std::vector<Sha256> documents, changed;
     for (const Observation& o : batch.parsed) {
+      documents.push_back(o.sha256);
       const auto it = current.find(o.id);
       if (it != current.end() && it->second.sha256 == o.sha256) {
         ++batch.counts.unchanged;
         continue;
       }
+      changed.push_back(o.sha256);
       const int revision = it == current.end() ? 1 : it->second.revision + 1;
       const json::Array& statements = o.line.items("statements");
       const json::Value* deviations = o.line.find("deviations");
@@ -300,12 +301,12 @@ class VexIngest final : public jobs::KindHandler {
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);
     details.set("statement_count", batch.counts.statements);
-    // Documents are inputs of later jobs as they are: custody follows them one by one where an event has room for them.
-    if (batch.parsed.size() <= kDocumentsPerEvent) {
-      json::Array outputs = details.items("outputs");
-      for (const Observation& o : batch.parsed) outputs.push_back(digest_entry("vex-" + o.sha256.hex().substr(0, 12) + ".json", o.sha256));
-      details.set("outputs", std::move(outputs));
-    }
+    // Documents are inputs of later jobs as they are: custody follows them one by one. Where an event has no room for them, their list is one
+    // digest, over what this batch changed: the others were put out by their own batches, and that list can be made again from the rows.
+    json::Array outputs = details.items("outputs");
+    const json::Value named = jobs::digest_list(jobs::document_refs(documents.size() > jobs::kDigestsPerEvent ? std::move(changed) : std::move(documents)));
+    outputs.insert(outputs.end(), named.as_array().begin(), named.as_array().end());
+    details.set("outputs", std::move(outputs));
     timeline::Event event = make_event(contracts::events::kVexIngested, job, "source", batch.source_id, std::move(details));
     event.resources.emplace_back("batch", job.resource_id);
     STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));

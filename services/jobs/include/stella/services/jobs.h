@@ -115,6 +115,8 @@ Result<std::vector<OutputRef>> outputs_from_json(std::string_view text);
 // For `inputs` and `outputs` of event details.
 json::Value digest_list(const std::vector<InputRef>& inputs);
 json::Value digest_list(const std::vector<OutputRef>& outputs);
+// Documents that a job found in what it read, as refs for such a list: each once, in the order of their digests.
+std::vector<OutputRef> document_refs(std::vector<Sha256> documents);
 // Event details must stay small: more than this many digests travel as one digest over their canonical list.
 inline constexpr std::size_t kDigestsPerEvent = 200;
 
