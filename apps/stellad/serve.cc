@@ -251,6 +251,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   keep.keep = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(settings.integer("evidence.keep")));
   keep.base_event = settings.text("evidence.keep_from");
   keep.dispose = settings.boolean("evidence.dispose");
+  keep.timeline_keep = std::chrono::days(settings.integer("timeline.retention_days"));
   keep.clock_checked = settings.text("evidence.clock_checked");
   keep.tenant_keys = STELLA_TRY(open_tenant_keys(settings));
   STELLA_TRY_VOID(evidence::Keeper::check(keep));

@@ -415,6 +415,9 @@ def check_log(api, c, first):
     api.call("no sizes", "get_consistency_proof", c, 422)
     api.call("a size that was never signed", "get_consistency_proof", c, 404, query=f"from_size={head['size'] - 1}&to_size={head['size']}")
     api.call("of the first event", "get_inclusion_proof", c, 200, event_id=first["event_id"])
+    api.call("of an index whose event is not there any more", "get_inclusion_proof", c, 200, query="log_index=0", event_id=uuid7())
+    api.call("of an event that is not there", "get_inclusion_proof", c, 404, event_id=uuid7())
+    api.call("of what is no index", "get_inclusion_proof", c, 422, query="log_index=x", event_id=uuid7())
 
 
 def check_timeline(api, c, done):

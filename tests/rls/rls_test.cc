@@ -98,7 +98,7 @@ TEST_F(Isolation, NoLoginIsOwnerOrAboveTheLaw) {
   }
   // Functions that run as the owner: each is known and cannot be led astray by a search path.
   EXPECT_EQ(column("SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY 1"),
-            (std::vector<std::string>{"stella_ensure_timeline_partition_of", "stella_ensure_timeline_partitions"}));
+            (std::vector<std::string>{"stella_drop_timeline_partitions", "stella_ensure_timeline_partition_of", "stella_ensure_timeline_partitions"}));
   EXPECT_EQ(one("SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace AND NOT proconfig @> ARRAY['search_path=pg_catalog, public']"), "0");
   // No view hides a table's policies, and no sequence or large object is shared.
   EXPECT_EQ(one("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm', 'f')"), "0");

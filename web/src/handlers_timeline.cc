@@ -1,6 +1,8 @@
 // The tenant timeline: pages, single events, and the door for emitters outside this repository.
 #include <algorithm>
 #include <charconv>
+#include <optional>
+#include <span>
 
 #include "handlers.h"
 #include "query_parameters.h"
@@ -18,7 +20,10 @@ namespace stella::web::handlers {
 Result<http::Response> list_timeline(Context& ctx) {
   const auto parameters = STELLA_TRY(query_parameters(ctx.request.query));
   const timeline::Filter filter = STELLA_TRY(timeline::parse_filter(parameters));
-  const timeline::Page page = STELLA_TRY(timeline::list(ctx.services.pool, ctx.scope(), filter));
+  const timeline::Page page = STELLA_TRY(timeline::list(ctx.services.pool, ctx.scope(), filter, [&ctx](std::span<const std::uint64_t> indexes) -> Result<std::vector<Sha256>> {
+    pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+    return timeline::stored_leaves(*tx, ctx.services.store, indexes);
+  }));
   return http::Response::json(200, page.json());
 }
 
@@ -115,7 +120,12 @@ Result<std::uint64_t> size_parameter(Context& ctx, std::string_view name) {
     const auto r = std::from_chars(value.data(), value.data() + value.size(), out);
     if (r.ec == std::errc() && r.ptr == value.data() + value.size()) return out;
   }
-  return Error(base_errors::kInvalid, "not a size of the log").with("field", std::string(name)).with("expected", "a whole number from 1");
+  return Error(base_errors::kInvalid, "not a size or index of the log").with("field", std::string(name)).with("expected", "a whole number");
+}
+
+Result<bool> has_parameter(Context& ctx, std::string_view name) {
+  const auto parameters = STELLA_TRY(query_parameters(ctx.request.query));
+  return std::any_of(parameters.begin(), parameters.end(), [&](const auto& parameter) { return parameter.first == name; });
 }
 
 Error nothing_signed() { return Error(base_errors::kNotFound, "nothing of this log is signed yet").with("remedy", "The first checkpoint comes within a minute of the first event."); }
@@ -142,14 +152,21 @@ Result<http::Response> get_consistency_proof(Context& ctx) {
 
 Result<http::Response> get_inclusion_proof(Context& ctx) {
   const EventId id = STELLA_TRY(ctx.id_param<EventId>("event_id"));
-  const timeline::Item item = STELLA_TRY(timeline::get(ctx.services.pool, ctx.scope(), id));
+  std::optional<std::uint64_t> index;
+  const auto item = timeline::get(ctx.services.pool, ctx.scope(), id);
+  if (item && item->log_index) index = static_cast<std::uint64_t>(*item->log_index);
+  if (!item) {
+    // Expired: which index it had, only whoever has a copy of it can say. The proof is about the index; the copy's own hash tells whether it fits.
+    if (item.error().code() != base_errors::kNotFound || !STELLA_TRY(has_parameter(ctx, "log_index"))) return Error(item.error());
+    index = STELLA_TRY(size_parameter(ctx, "log_index"));
+  }
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(*tx));
-  if (!item.log_index || static_cast<std::uint64_t>(*item.log_index) >= head.size)
+  if (!index || *index >= head.size)
     return Error(contracts::errors::kNotReady, "no checkpoint covers this event yet").with("state", "pending").with("remedy", "Ask again within a minute.");
   http::Response response;
   response.content_type = "text/plain; charset=utf-8";
-  response.body = STELLA_TRY(timeline::inclusion_file(*tx, ctx.services.store, head, static_cast<std::uint64_t>(*item.log_index)));
+  response.body = STELLA_TRY(timeline::inclusion_file(*tx, ctx.services.store, head, *index));
   return response;
 }
 

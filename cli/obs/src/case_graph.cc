@@ -11,6 +11,7 @@ namespace {
 using json::Value;
 
 constexpr std::size_t kLineBytes = 2u << 20;
+constexpr std::string_view kExpired = "EXPIRED";
 constexpr std::string_view kBeginning = "{\"@context\":";
 
 // Names end with a UUID of a version below 6, as CASE asks for: the form of a name-based one (5), from a SHA-256. The same thing has one name in
@@ -124,6 +125,15 @@ Result<std::string> entry(std::string_view origin, std::uint64_t index, std::str
   return out + line(action);
 }
 
+Result<std::string> expired(std::string_view origin, std::uint64_t index, const Sha256& leaf) {
+  const std::string uuid = uuid_of(crypto::sha256(std::string(origin) + "/" + std::to_string(index)));
+  return line(Value::object({{"@id", id("EventRecord", uuid)},
+                             {"@type", "uco-observable:EventRecord"},
+                             {"uco-core:tag", std::string(kExpired)},
+                             {"uco-core:description", leaf.hex()},
+                             {"uco-core:hasFacet", Value::object({{"@id", id("EventRecordFacet", uuid)}, {"@type", "uco-observable:EventRecordFacet"}, {"uco-observable:eventRecordID", std::to_string(index)}})}}));
+}
+
 std::string tail(std::string_view origin, std::string_view note) {
   const std::string uuid = uuid_of(crypto::sha256(note));
   return json::dump(Value::object({{"@id", id("Checkpoint", uuid)},
@@ -148,8 +158,13 @@ Result<Line> read(std::string_view text) {
   if (node.str("@type") == "uco-observable:EventRecord") {
     const auto index = number(facet->str("uco-observable:eventRecordID"));
     std::string entry(facet->str("uco-observable:eventRecordRaw"));
+    if (index && entry.empty() && node.str("uco-core:tag") == kExpired) {
+      const Sha256 leaf = STELLA_TRY(Sha256::parse(node.str("uco-core:description")));
+      out.record = Record{*index, "", leaf};
+      return out;
+    }
     if (!index || entry.empty()) return Error(base_errors::kMalformed, "a record without index or bytes");
-    out.record = Record{*index, std::move(entry)};
+    out.record = Record{*index, std::move(entry), std::nullopt};
   } else if (node.str("@id").starts_with("kb:Checkpoint-")) {
     out.note = std::string(facet->str("uco-observable:dataPayload"));
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/base/result.h"
 
@@ -21,13 +22,16 @@ namespace case_graph {
 std::string head(std::string_view origin);
 // The nodes of an entry (canonical JSON). kMalformed where it is none.
 Result<std::string> entry(std::string_view origin, std::uint64_t index, std::string_view bytes);
+// The node of one that has expired: a record without bytes, tagged EXPIRED; its leaf hash is the description.
+Result<std::string> expired(std::string_view origin, std::uint64_t index, const Sha256& leaf);
 // The checkpoint, and the end of the document.
 std::string tail(std::string_view origin, std::string_view note);
 
 // What a line of such a document says to a verifier; nullopt: nothing (other nodes, brackets).
 struct Record {
   std::uint64_t index = 0;
-  std::string entry;  // its bytes
+  std::string entry;              // its bytes; "" for an expired one
+  std::optional<Sha256> expired;  // its leaf hash
 };
 struct Line {
   std::optional<Record> record;

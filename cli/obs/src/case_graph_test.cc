@@ -65,6 +65,20 @@ TEST(CaseGraph, AVerifierReadsBackWhatWasWritten) {
   EXPECT_EQ(note, "a\nnote\n");
 }
 
+TEST(CaseGraph, AnExpiredEntryIsARecordWithItsHashAlone) {
+  const Sha256 leaf = Sha256::parse(std::string(64, 'a')).value();
+  std::string node = expired(kOrigin, 7, leaf).value();
+  EXPECT_EQ(nodes_of(head(kOrigin) + node + tail(kOrigin, "note\n")).size(), 4u);
+  node.pop_back();  // the end of the line
+  const auto line = read(node);
+  ASSERT_TRUE(line && line->record);
+  EXPECT_EQ(line->record->index, 7u);
+  EXPECT_EQ(line->record->entry, "");
+  EXPECT_EQ(line->record->expired, leaf);
+  node.replace(node.find("aaaa"), 4, "zzzz");
+  EXPECT_FALSE(read(node));
+}
+
 TEST(CaseGraph, RecordsWithoutBytesOrIndexAreRefused) {
   for (const char* line : {R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"1"}},)", R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"-1","uco-observable:eventRecordRaw":"{}"}},)",
                            R"({"@type":)"}) {

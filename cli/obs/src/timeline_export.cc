@@ -13,6 +13,7 @@
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
 #include "timeline_log.h"
 
 namespace stella::cli {
@@ -68,15 +69,19 @@ Result<int> export_log(Session& session, const Args& args) {
   if (args.format != "ndjson" && args.format != "case") return Error(base_errors::kInvalid, "no such format").with("field", "--format").with("expected", "ndjson or case");
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
-  const Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
+  Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
   Output out = STELLA_TRY(Output::create(args.out));
   const bool graph = args.format == "case";
-  const std::string& origin = head.checkpoint.origin;
+  const std::string origin = head.checkpoint.origin;
   if (graph) STELLA_TRY_VOID(out.add(case_graph::head(origin)));
-  const Walk walked = STELLA_TRY(walk(session, *api, head.checkpoint.size, 0, [&](std::uint64_t index, std::string_view entry) -> Result<void> {
-    if (!graph) return out.add("{\"log_index\":" + std::to_string(index) + ",\"entry\":" + std::string(entry) + "}\n");
-    const std::string nodes = STELLA_TRY(case_graph::entry(origin, index, entry));
-    return out.add(nodes);
+  const Walk walked = STELLA_TRY(walk(session, *api, args.trust, head, 0, [&](std::uint64_t index, std::string_view entry, const Sha256& leaf) -> Result<void> {
+    const bool expired = entry.empty();
+    if (graph) {
+      const std::string nodes = STELLA_TRY(expired ? case_graph::expired(origin, index, leaf) : case_graph::entry(origin, index, entry));
+      return out.add(nodes);
+    }
+    const std::string line = "{\"log_index\":" + std::to_string(index);
+    return out.add(expired ? line + ",\"digest\":\"" + leaf.hex() + "\",\"state\":\"EXPIRED\"}\n" : line + ",\"entry\":" + std::string(entry) + "}\n");
   }));
   auto problems = problems_of(head, std::nullopt, walked);
   // A copy of a log that is not what was signed is no copy.
@@ -112,14 +117,32 @@ class Lines {
   std::int64_t number_ = 0;
 };
 
-// The next entry of an export in its place: its bytes are those that were hashed into the log.
-void append(Walk& walked, std::uint64_t kept, std::uint64_t index, std::string_view bytes) {
-  if (index != walked.tree.size()) {
-    if (walked.bad.empty()) walked.bad.emplace_back(static_cast<std::int64_t>(walked.tree.size()), "MISSING: another entry stands in its place");
-    return;
-  }
-  walked.tree.append_entry(bytes);
+// Whether an export has the entry in its place.
+bool in_place(Walk& walked, std::uint64_t index) {
+  if (index == walked.tree.size()) return true;
+  if (walked.bad.empty()) walked.bad.emplace_back(static_cast<std::int64_t>(walked.tree.size()), "MISSING: another entry stands in its place");
+  return false;
+}
+
+void append_leaf(Walk& walked, std::uint64_t kept, const Sha256& leaf) {
+  walked.tree.append(leaf);
   if (walked.tree.size() == kept) walked.root_at_kept = walked.tree.root();
+}
+
+// An expired entry: its hash is all that the export has.
+void append(Walk& walked, std::uint64_t kept, std::uint64_t index, const Sha256& leaf) {
+  if (!in_place(walked, index)) return;
+  walked.expiry.expired(static_cast<std::int64_t>(index));
+  append_leaf(walked, kept, leaf);
+}
+
+// The next entry: its bytes are those that were hashed into the log.
+void append(Walk& walked, std::uint64_t kept, std::uint64_t index, std::string_view bytes) {
+  if (!in_place(walked, index)) return;
+  // Records of deletions are few; the others need not be parsed.
+  const auto entry = bytes.find(contracts::events::kDispositionExecuted) == bytes.npos ? Result<json::Value>(json::Value()) : json::parse(bytes, {.max_bytes = kLineBytes, .max_depth = 64});
+  if (entry && entry->is_object()) walked.expiry.entry(static_cast<std::int64_t>(index), *entry);
+  append_leaf(walked, kept, timeline::leaf_hash(bytes));
 }
 
 // The rest of a CASE graph, whose first line was read. The note of its checkpoint, which must be its last node, is returned.
@@ -134,7 +157,8 @@ Result<std::string> read_graph(Lines& lines, std::uint64_t kept, Walk& walked) {
     const auto node = case_graph::read(*line);
     if (!node) return lines.bad("a node of the graph, with index and bytes where it is a record");
     if (node->record && !note.empty()) return lines.bad("nothing behind the checkpoint");
-    if (node->record) append(walked, kept, node->record->index, node->record->entry);
+    if (node->record && node->record->expired) append(walked, kept, node->record->index, *node->record->expired);
+    else if (node->record) append(walked, kept, node->record->index, node->record->entry);
     if (!node->note.empty()) note = node->note;
   }
 }
@@ -154,7 +178,14 @@ Result<std::string> read_export(Lines& lines, std::uint64_t kept, Walk& walked) 
     }
     const json::Value* index = value->find("log_index");
     const json::Value* entry = value->find("entry");
-    if (index == nullptr || !index->is_int() || entry == nullptr || !entry->is_object()) return lines.bad("log_index and entry, or checkpoint");
+    const bool expired = entry == nullptr && value->str("state") == "EXPIRED";
+    if (index == nullptr || !index->is_int() || (!expired && (entry == nullptr || !entry->is_object()))) return lines.bad("log_index with entry or digest, or checkpoint");
+    if (expired) {
+      const auto digest = Sha256::parse(value->str("digest"));
+      if (!digest) return lines.bad("the digest of an expired entry");
+      append(walked, kept, static_cast<std::uint64_t>(index->as_int()), *digest);
+      continue;
+    }
     const std::string bytes = STELLA_TRY(json::canonical(*entry));
     append(walked, kept, static_cast<std::uint64_t>(index->as_int()), bytes);
   }

@@ -2,6 +2,8 @@
 #include "timeline_log.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "register.h"
 #include "stella/base/encoding.h"
@@ -20,6 +22,9 @@ namespace {
 
 constexpr std::uint64_t kSmallFile = 1u << 20;
 constexpr int kPage = 500;
+// The keeper asks for a checkpoint together with the record of a deletion; it comes within a second or two.
+constexpr int kLooks = 20;
+constexpr std::chrono::milliseconds kBetweenLooks{250};
 
 struct Args {
   std::string out;
@@ -89,43 +94,80 @@ Result<int> proof(Session& session, const Args& args) {
 
 }  // namespace
 
-Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept, const std::function<Result<void>(std::uint64_t, std::string_view)>& each) {
-  Walk out;
+namespace {
+
+// One item of a page, in its turn. False: it does not belong there, and nothing behind it does.
+Result<bool> step(Walk& out, const json::Value& item, std::uint64_t kept, const EachEntry& each) {
+  const auto index = static_cast<std::int64_t>(out.tree.size());
+  const json::Value* there = item.find("log_index");
+  if (there == nullptr || !there->is_int() || there->as_int() != index) {
+    out.bad.emplace_back(index, "MISSING: another entry stands in its place");
+    return false;
+  }
+  std::string bytes;
+  Sha256 leaf;
+  if (item.str("state") == "EXPIRED") {
+    leaf = STELLA_TRY(Sha256::parse(item.str("digest")));
+    out.expiry.expired(index);
+  } else {
+    // The entry is the canonical text of its own members: whoever changed one of them changed the leaf.
+    json::Value entry = item;
+    for (const char* ours : {"log_index", "digest", "state"}) entry.as_object().erase(ours);
+    bytes = STELLA_TRY(json::canonical(entry));
+    leaf = timeline::leaf_hash(bytes);
+    if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
+    out.expiry.entry(index, entry);
+  }
+  if (each) STELLA_TRY_VOID(each(out.tree.size(), bytes, leaf));
+  out.tree.append(leaf);
+  if (out.tree.size() == kept) out.root_at_kept = out.tree.root();
+  return true;
+}
+
+// On from where `out` ends.
+Result<void> walk_to(Session& session, Api& api, std::uint64_t size, std::uint64_t kept, const EachEntry& each, Walk& out) {
   Progress progress(session.console(), "verify", size);
   while (out.tree.size() < size) {
     const json::Value page = STELLA_TRY(api.get("/timeline?order=log&limit=" + std::to_string(kPage) + "&from_index=" + std::to_string(out.tree.size())));
     const auto& items = page.items("items");
     if (items.empty()) {
       out.bad.emplace_back(static_cast<std::int64_t>(out.tree.size()), "MISSING: the server gives no entry");
-      return out;
+      return {};
     }
     for (const json::Value& item : items) {
       if (out.tree.size() == size) break;
-      const auto index = static_cast<std::int64_t>(out.tree.size());
-      const json::Value* there = item.find("log_index");
-      if (there == nullptr || !there->is_int() || there->as_int() != index) {
-        out.bad.emplace_back(index, "MISSING: another entry stands in its place");
-        return out;
-      }
-      // The entry is the canonical text of its own members: whoever changed one of them changed the leaf.
-      json::Value entry = item;
-      for (const char* ours : {"log_index", "digest", "state"}) entry.as_object().erase(ours);
-      const std::string bytes = STELLA_TRY(json::canonical(entry));
-      const Sha256 leaf = timeline::leaf_hash(bytes);
-      if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
-      if (each) STELLA_TRY_VOID(each(out.tree.size(), bytes));
-      out.tree.append(leaf);
-      if (out.tree.size() == kept) out.root_at_kept = out.tree.root();
+      const bool right = STELLA_TRY(step(out, item, kept, each));
+      if (!right) return {};
     }
     progress.update(out.tree.size(), with_commas(static_cast<std::int64_t>(out.tree.size())) + " entries");
   }
   progress.clear();
+  return {};
+}
+
+}  // namespace
+
+Result<Walk> walk(Session& session, Api& api, const std::string& trust, Signed& head, std::uint64_t kept, const EachEntry& each) {
+  Walk out;
+  STELLA_TRY_VOID(walk_to(session, api, head.checkpoint.size, kept, each, out));
+  for (int look = 0; look < kLooks && out.bad.empty() && !out.expiry.uncovered().empty() && out.tree.root() == head.checkpoint.root; ++look) {
+    const json::Value answer = STELLA_TRY(api.get("/timeline/checkpoint"));
+    Signed newer = STELLA_TRY(open_note(session, trust, std::string(answer.str("checkpoint"))));
+    if (newer.checkpoint.origin != head.checkpoint.origin || newer.checkpoint.size <= head.checkpoint.size) {
+      std::this_thread::sleep_for(kBetweenLooks);
+      continue;
+    }
+    head = std::move(newer);
+    STELLA_TRY_VOID(walk_to(session, api, head.checkpoint.size, kept, each, out));
+  }
   return out;
 }
 
 std::vector<std::pair<std::string, std::string>> problems_of(const Signed& head, const std::optional<Signed>& kept, const Walk& walked) {
   std::vector<std::pair<std::string, std::string>> problems;
   for (const auto& [index, what] : walked.bad) problems.emplace_back("entry " + std::to_string(index), what);
+  for (const auto& [first, end] : walked.expiry.uncovered())
+    problems.emplace_back(end - first == 1 ? "entry " + std::to_string(first) : "entries " + std::to_string(first) + " to " + std::to_string(end - 1), "MISSING: called EXPIRED, but no disposition in the log says that it was deleted");
   if (walked.bad.empty() && (walked.tree.size() != head.checkpoint.size || walked.tree.root() != head.checkpoint.root))
     problems.emplace_back("checkpoint", "the entries do not lead to the signed root: a row was changed, removed or put in");
   if (!kept) return problems;
@@ -141,13 +183,14 @@ int show_verdict(Session& session, const Verdict& v) {
   json::Array list;
   for (const auto& [where, what] : v.problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
   const json::Value shown = json::Value::object({{"result", v.problems.empty() ? "pass" : "fail"}, {"origin", head.origin}, {"size", head.size}, {"root", head.root.hex()},
-                                                 {"entries_checked", v.walked.tree.size()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
+                                                 {"entries_checked", v.walked.tree.size()}, {"expired", v.walked.expiry.count()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
   session.show(shown, [&] {
     const Palette& paint = session.console().out_palette();
     std::string out;
     for (const auto& [where, what] : v.problems) out += paint(Style::kRed, "FAIL") + "  " + where + ": " + printable(what) + "\n";
     if (v.problems.empty()) {
       out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(v.walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
+      if (v.walked.expiry.count() > 0) out += paint(Style::kGreen, "PASS") + "  " + with_commas(v.walked.expiry.count()) + " of them have expired: their hashes are there, and dispositions in the same log say that they were deleted\n";
       if (v.kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(v.kept->checkpoint.size)) + " entries\n";
     }
     Facts facts;
@@ -164,14 +207,14 @@ Result<int> verify(Session& session, const Args& args) {
   if (!args.file.empty()) return verify_export(session, args.file, args.trust, args.since);
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
-  const Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
+  Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
   std::optional<Signed> kept;
   if (!args.since.empty()) {
     auto note = read_file(args.since, kSmallFile);
     if (!note) return about_document(std::move(note.error()), args.since);
     kept = STELLA_TRY(open_note(session, args.trust, *note));
   }
-  const Walk walked = STELLA_TRY(walk(session, *api, head.checkpoint.size, kept ? kept->checkpoint.size : 0));
+  const Walk walked = STELLA_TRY(walk(session, *api, args.trust, head, kept ? kept->checkpoint.size : 0));
   auto problems = problems_of(head, kept, walked);
   const auto about_kept = [](const auto& problem) { return problem.first == "--since"; };
   if (kept && std::none_of(problems.begin(), problems.end(), about_kept)) {

@@ -13,6 +13,7 @@
 #include "stella/cli/session.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
+#include "timeline_expiry.h"
 
 namespace stella::cli {
 
@@ -27,9 +28,13 @@ struct Walk {
   timeline::CompactTree tree;
   std::vector<std::pair<std::int64_t, std::string>> bad;  // index, what is wrong
   std::optional<Sha256> root_at_kept;
+  Expiry expiry;  // which entries were shown as hashes alone, and what the log says about that
 };
-// Every entry up to `size`, hashed again from its own bytes; `each` gets them in order.
-Result<Walk> walk(Session& session, Api& api, std::uint64_t size, std::uint64_t kept, const std::function<Result<void>(std::uint64_t index, std::string_view entry)>& each = {});
+// Gets every entry in order; an expired one has no bytes.
+using EachEntry = std::function<Result<void>(std::uint64_t index, std::string_view entry, const Sha256& leaf)>;
+// Every entry below `head`, hashed again from its own bytes; of an expired one the hash is taken as it is. Where the record of a deletion is younger
+// than `head`, a newer checkpoint is waited for, and `head` becomes that one.
+Result<Walk> walk(Session& session, Api& api, const std::string& trust, Signed& head, std::uint64_t kept, const EachEntry& each = {});
 
 struct Verdict {
   const Signed& head;

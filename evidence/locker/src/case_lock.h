@@ -1,6 +1,7 @@
 // Who waits for whom among holds, deletions, readers and sealers. All are advisory locks of the transaction, taken in this order.
 //
-//   tenant  shared by everybody who places a hold, alone for key destruction and off-boarding
+//   log     alone for whoever plans or carries out a deletion of its entries
+//   tenant  shared by everybody who places a hold, alone for key destruction, off-boarding and the deletion of entries
 //   case    alone for whoever changes its holds, and for a deletion from its last look at them to its commit
 //   bundle  shared by exports and verifications, alone (tried, never waited for) by a deletion
 #pragma once
@@ -10,6 +11,7 @@
 namespace stella::evidence {
 
 // $1 and $2 of each: the tenant, and the case or bundle as text. Keys of different kinds differ by their seed.
+inline constexpr std::string_view kLockLog = "SELECT pg_advisory_xact_lock(hashtextextended($1, 7))";
 inline constexpr std::string_view kLockTenantShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 5))";
 inline constexpr std::string_view kLockTenant = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5))";
 inline constexpr std::string_view kLockCase = "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 3))";

@@ -85,10 +85,13 @@ Result<int> Keeper::round() {
   const int adopted = STELLA_TRY(adopt());
   // A store that refuses a lock is no reason to leave the rest undone.
   auto followed = reconcile();
-  const int moved = STELLA_TRY(dispose());
+  const auto moved = dispose();
+  const auto expired = expire_timelines();
   if (const auto recorded = record_keys(); !recorded) kLog.warn("the tenants' keys could not be looked at, it will be tried again", {f::error(recorded.error())});
   if (!followed) return followed;
-  return adopted + *followed + moved;
+  if (!moved) return moved;
+  if (!expired) return expired;
+  return adopted + *followed + *moved + *expired;
 }
 
 Result<void> Keeper::believe_clock() {

@@ -2,6 +2,7 @@
 #include "stella/timeline/log_reader.h"
 
 #include <map>
+#include <optional>
 
 #include "edge.h"
 #include "stella/tenancy/paths.h"
@@ -136,6 +137,27 @@ Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& sto
   const Checkpoint checkpoint{.origin = head.origin, .size = head.size, .root = head.root, .extensions = {}};
   out.reserve(indexes.size());
   for (const std::uint64_t index : indexes) out.push_back(STELLA_TRY(make_tlog_proof(remembered, {.checkpoint = checkpoint, .note = note}, index)).str());
+  return out;
+}
+
+Result<std::vector<Sha256>> stored_leaves(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::span<const std::uint64_t> indexes) {
+  const Newest now = STELLA_TRY(newest(tx, tenant));
+  StoredTiles full(store, tenant);
+  EdgeSource edge(now.edge, now.head.size);
+  std::vector<Sha256> out, tile;
+  std::optional<std::uint64_t> of;  // the tile that was read last: neighbours are in it
+  out.reserve(indexes.size());
+  for (const std::uint64_t index : indexes) {
+    const unsigned width = tile_width(now.head.size, 0, index / kTileWidth);
+    if (index % kTileWidth >= width) return Error(base_errors::kInvalid, "no checkpoint covers this entry yet").with("field", index).with("expected", "below " + std::to_string(now.head.size));
+    if (of != index / kTileWidth) {
+      const TileId id = TileId::hashes(0, index / kTileWidth, width);
+      const std::string bytes = STELLA_TRY(id.full() ? full.read(id) : edge.read(id));
+      tile = STELLA_TRY(decode_tile(bytes, width));
+      of = id.index;
+    }
+    out.push_back(tile[index % kTileWidth]);
+  }
   return out;
 }
 

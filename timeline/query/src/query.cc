@@ -1,6 +1,9 @@
 // Pages and single events: one pipeline for the rows and the log's head, then a check of each entry against its digest.
 #include "stella/timeline/query.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "statement.h"
 #include "stella/base/json.h"
 #include "stella/timeline/log/merkle.h"
@@ -14,6 +17,10 @@ constexpr std::string_view kOne =
     "SELECT l.event_id, e.ts, e.kind, e.digest, l.log_index, l.entry FROM timeline_log l LEFT JOIN timeline_events e"
     " ON e.tenant_id = stella_tenant() AND e.event_id = l.event_id WHERE l.tenant_id = stella_tenant() AND l.event_id = $1";
 constexpr std::string_view kWaiting = "SELECT event_id, ts, entry FROM timeline_outbox WHERE tenant_id = stella_tenant() AND event_id = $1";
+// Runs of entries that dispositions deleted, from an index on. Each gives an entry at least, so the limit is above every page's.
+constexpr std::string_view kGone =
+    "SELECT lower(r), upper(r) FROM timeline_dispositions d, unnest(d.gone) r WHERE d.tenant_id = stella_tenant() AND d.state = 'executed' AND d.below_index > $1"
+    " AND upper(r) > $1 ORDER BY d.below_index, lower(r) LIMIT 501";
 
 Item read_item(const pg::Rows& rows, int i) {
   Item item;
@@ -48,6 +55,42 @@ Position next_position(const Item& last, Order order) {
   return p;
 }
 
+Item expired_item(std::int64_t index) {
+  Item item;
+  item.log_index = index;
+  item.state = "EXPIRED";
+  return item;
+}
+
+// The page's rows with the deleted entries in their places, at most `most` of both. A row that is there counts, whatever a disposition says.
+std::vector<Item> with_gone(std::vector<Item> rows, const pg::Rows& gone, std::int64_t from, std::size_t most) {
+  std::vector<Item> out;
+  auto row = rows.begin();
+  const auto rows_below = [&](std::int64_t index) {
+    for (; row != rows.end() && *row->log_index < index && out.size() < most; ++row) out.push_back(std::move(*row));
+  };
+  for (int i = 0; i < gone.size() && out.size() < most; ++i) {
+    for (std::int64_t index = std::max(from, gone.integer(i, 0)); index < gone.integer(i, 1) && out.size() < most; ++index) {
+      rows_below(index);
+      if (out.size() < most && (row == rows.end() || *row->log_index != index)) out.push_back(expired_item(index));
+    }
+  }
+  rows_below(std::numeric_limits<std::int64_t>::max());
+  return out;
+}
+
+Result<void> add_digests(std::vector<Item>& items, const Leaves& leaves) {
+  std::vector<std::uint64_t> indexes;
+  for (const Item& item : items)
+    if (item.state == "EXPIRED") indexes.push_back(static_cast<std::uint64_t>(*item.log_index));
+  if (indexes.empty()) return {};
+  const std::vector<Sha256> digests = STELLA_TRY(leaves(indexes));
+  std::size_t next = 0;
+  for (Item& item : items)
+    if (item.state == "EXPIRED") item.digest = digests[next++];
+  return {};
+}
+
 }  // namespace
 
 std::string Item::json() const {
@@ -55,6 +98,7 @@ std::string Item::json() const {
   // The entry's own bytes, never encoded again: the log's content is what the reader gets. A tampered one may be no JSON.
   const bool sound = entry.size() > 2 && (state == "ok" || state == "pending");
   if (sound) return out + "," + entry.substr(1);
+  if (state == "EXPIRED") return out + "}";
   out += ",\"event_id\":\"" + event_id.str() + "\",\"ts\":\"" + ts.rfc3339() + "\",\"kind\":";
   json::append_quoted(out, kind);
   return out + "}";
@@ -92,7 +136,7 @@ std::int64_t Page::left_out() const {
   return first ? *last - *first + 1 - shown : 0;
 }
 
-Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter) {
+Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter, const Leaves& expired) {
   if (filter.limit < 1 || filter.limit > kPageMax)
     return Error(base_errors::kInvalid, "not an acceptable filter").with("field", "limit").with("expected", "1 to 500");
   Position position;
@@ -106,13 +150,20 @@ Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& fi
     from = filter.to.value_or(Timestamp::now()) - kSearchWindow;
     page.searched_from = from;
   }
-  const std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}, {kSigned, {}}};
+  std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}, {kSigned, {}}};
+  // After the rows: what is deleted in between is then in both and counts as a row.
+  const bool whole = expired && filter.order == Order::kLog && !page.filtered;
+  if (whole) queries.push_back({kGone, {position.index.value_or(0)}});
   const auto rows = STELLA_TRY(pg::TenantTx::read_many(web_pool, scope, queries));
   const pg::Rows& found = rows[0];
-  const int shown = std::min(found.size(), filter.limit);
-  page.items.reserve(static_cast<std::size_t>(shown));
-  for (int i = 0; i < shown; ++i) page.items.push_back(read_item(found, i));
-  if (found.size() > filter.limit) page.next_cursor = encode_cursor(next_position(page.items.back(), filter.order));
+  const auto limit = static_cast<std::size_t>(filter.limit);
+  page.items.reserve(limit + 1);
+  for (int i = 0; i < found.size() && page.items.size() <= limit; ++i) page.items.push_back(read_item(found, i));
+  if (whole) page.items = with_gone(std::move(page.items), rows[3], position.index.value_or(0), limit + 1);
+  const bool more = page.items.size() > limit;
+  if (more) page.items.pop_back();
+  if (whole) STELLA_TRY_VOID(add_digests(page.items, expired));
+  if (more) page.next_cursor = encode_cursor(next_position(page.items.back(), filter.order));
   page.head = read_head(rows[1]);
   if (!rows[2].empty()) page.checkpoint = {std::string(rows[2].text(0, 0)), rows[2].integer(0, 1), STELLA_TRY(rows[2].sha256(0, 2)).hex()};
   return page;

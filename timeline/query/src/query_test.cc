@@ -9,6 +9,7 @@
 #include "stella/testing/postgres.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
+#include "stella/timeline/log/merkle.h"
 #include "stella/timeline/query.h"
 
 namespace stella::timeline {
@@ -288,6 +289,58 @@ TEST_F(Queries, TamperedRowsAreShownAsWhatTheyAre) {
   ASSERT_TRUE(value.has_value()) << p.json();
   EXPECT_EQ(value->items("items")[3].str("state"), "INVALID");
   EXPECT_EQ(value->items("items")[3].find("details"), nullptr);  // what was not proven is not shown as content
+}
+
+TEST_F(Queries, WhatDispositionsDeletedStandsInItsPlace) {
+  fill(40);
+  db.sql("CREATE TABLE old AS SELECT log_index, event_id FROM timeline_log WHERE log_index IN (0,1,2,3,4,6,7,20,39) OR log_index = 30");
+  db.sql("DELETE FROM timeline_events e USING old o WHERE e.event_id = o.event_id; DELETE FROM timeline_log l USING old o WHERE l.event_id = o.event_id");
+  // Index 10 is there although a disposition has it; 30 is gone although none has it.
+  db.sql("INSERT INTO timeline_dispositions (tenant_id, disposition_id, from_index, below_index, state, gone, planned_at, planned_event) VALUES"
+         " ('acme', gen_random_uuid(), 0, 15, 'executed', '{[0,5),[6,8),[10,11)}', now(), gen_random_uuid()), ('acme', gen_random_uuid(), 15, 40, 'executed', '{[20,21),[39,40)}', now(), gen_random_uuid()),"
+         " ('acme', gen_random_uuid(), 15, 40, 'refused', '{[30,31)}', now(), gen_random_uuid()), ('rival', gen_random_uuid(), 0, 40, 'executed', '{[0,40)}', now(), gen_random_uuid())");
+  const Leaves leaves = [](std::span<const std::uint64_t> indexes) -> Result<std::vector<Sha256>> {
+    std::vector<Sha256> out;
+    for (const std::uint64_t index : indexes) out.push_back(leaf_hash(std::to_string(index)));
+    return out;
+  };
+  for (const int limit : {1, 3, 7, 40, 500}) {
+    Filter f;
+    f.order = Order::kLog;
+    f.limit = limit;
+    std::vector<std::int64_t> seen;
+    for (int guard = 0; guard < 100; ++guard) {
+      const auto p = list(web, scope, f, leaves);
+      ASSERT_TRUE(p.has_value()) << p.error().describe();
+      EXPECT_LE(p->items.size(), static_cast<std::size_t>(limit));
+      for (const Item& item : p->items) {
+        const std::int64_t index = *item.log_index;
+        const bool gone = index < 5 || index == 6 || index == 7 || index == 20 || index == 39;
+        EXPECT_EQ(item.state, gone ? "EXPIRED" : "ok") << index;
+        if (gone) {
+          EXPECT_EQ(item.json(), "{\"log_index\":" + std::to_string(index) + ",\"digest\":\"" + leaf_hash(std::to_string(index)).hex() + "\",\"state\":\"EXPIRED\"}");
+        }
+        seen.push_back(index);
+      }
+      if (!p->next_cursor) break;
+      f.cursor = *p->next_cursor;
+    }
+    std::vector<std::int64_t> expected;
+    for (std::int64_t i = 0; i < 40; ++i)
+      if (i != 30) expected.push_back(i);
+    EXPECT_EQ(seen, expected) << "limit " << limit;
+  }
+  Filter from;
+  from.order = Order::kLog;
+  from.from_index = 7;
+  EXPECT_EQ(*list(web, scope, from, leaves)->items.front().log_index, 7);
+  EXPECT_EQ(*list(web, scope, from)->items.front().log_index, 8) << "without the hashes they are left out";
+  from.actor = "user:special";
+  const auto filtered = list(web, scope, from, leaves);
+  ASSERT_TRUE(filtered.has_value());
+  for (const Item& item : filtered->items) EXPECT_EQ(item.state, "ok");
+  const auto lost = list(web, scope, {.order = Order::kLog}, [](std::span<const std::uint64_t>) -> Result<std::vector<Sha256>> { return Error(base_errors::kNotFound, "a tile is lost"); });
+  EXPECT_FALSE(lost.has_value());
 }
 
 }  // namespace

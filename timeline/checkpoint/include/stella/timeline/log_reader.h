@@ -27,6 +27,7 @@ namespace detail {
 Result<SignedHead> signed_head(pg::Tx& tx, const TenantId& tenant);
 Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to);
 Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::span<const std::uint64_t> indexes);
+Result<std::vector<Sha256>> stored_leaves(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::span<const std::uint64_t> indexes);
 }  // namespace detail
 
 inline Result<SignedHead> signed_head(pg::TenantTx& tx) { return detail::signed_head(tx, tx.tenant()); }
@@ -52,6 +53,17 @@ inline Result<std::vector<std::string>> inclusion_files(pg::TenantTx& tx, object
 template <class Role>
 Result<std::vector<std::string>> inclusion_files(pg::SystemTx<Role>& tx, objects::Store& store, const TenantId& tenant, const SignedHead& head, std::span<const std::uint64_t> indexes) {
   return detail::inclusion_files(tx, store, tenant, head, indexes);
+}
+
+// The leaf hashes that tiles and edge hold for these entries, in their order; rows are never asked, so they are there when the entries are gone. Not
+// verified: whoever builds the tree from them sees whether they lead to the signed root. kInvalid where no checkpoint covers one of them, kNotFound
+// where a tile is lost.
+inline Result<std::vector<Sha256>> stored_leaves(pg::TenantTx& tx, objects::Store& store, std::span<const std::uint64_t> indexes) {
+  return detail::stored_leaves(tx, store, tx.tenant(), indexes);
+}
+template <class Role>
+Result<std::vector<Sha256>> stored_leaves(pg::SystemTx<Role>& tx, objects::Store& store, const TenantId& tenant, std::span<const std::uint64_t> indexes) {
+  return detail::stored_leaves(tx, store, tenant, indexes);
 }
 
 // Asks for a checkpoint of at least `size`: the checkpointer signs within its poll. Part of the caller's transaction.

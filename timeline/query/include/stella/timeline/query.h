@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,16 +58,16 @@ struct Filter {
 Result<Filter> parse_filter(const std::vector<std::pair<std::string, std::string>>& parameters);
 
 struct Item {
-  EventId event_id;
+  EventId event_id;                       // zero for an EXPIRED one
   std::optional<std::int64_t> log_index;  // absent while the event waits for the indexer (get() only)
   Timestamp ts;
   Sha256 digest;                          // as stored: the leaf hash
   std::string entry;                      // bytes of the log; "" where the row is gone
   std::string kind;
-  // "ok"; "INVALID" where digest and entry do not fit each other; "MISSING" where the log has no bytes; "pending" before indexing.
+  // "ok"; "EXPIRED" where a disposition of the tenant deleted it, the digest is then what the tiles hold; "INVALID" where digest and entry do not fit each other; "MISSING" where the log has no bytes; "pending" before indexing.
   std::string_view state = "ok";
 
-  // The entry's members plus log_index, digest and state; of a MISSING one only what the index knows.
+  // The entry's members plus log_index, digest and state; of a MISSING one only what the index knows, of an EXPIRED one nothing more.
   std::string json() const;
 };
 
@@ -96,8 +98,12 @@ struct Page {
   Order order = Order::kTime;
 };
 
-// kInvalid for a cursor that is not of this order.
-Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter);
+// Leaf hashes of entries by index, from the tiles.
+using Leaves = std::function<Result<std::vector<Sha256>>(std::span<const std::uint64_t> indexes)>;
+
+// kInvalid for a cursor that is not of this order. In the order of the log and without filters, entries that a disposition deleted stand in their
+// places as EXPIRED, with what `expired` gives; without it they are left out.
+Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter, const Leaves& expired = {});
 
 // kNotFound where the tenant has no such event. Finds events that still wait in the outbox ("pending").
 Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id);

@@ -1,8 +1,10 @@
-// The keeper, part of the role `locker`: carries holds and retention to the object store, and deletes evidence that nothing keeps any more.
+// The keeper, part of the role `locker`: carries holds and retention to the object store, and deletes evidence and entries of logs that nothing
+// keeps any more.
 //
 //   adopt      a sealed bundle gets its retention; clocks that start at an event start when it has happened
 //   reconcile  the store's one legal-hold bit is on while the case has a hold; the lock reaches the retention; looked at again and again
 //   destroy    a tenant's encryption key, asked for by a person, in the same three steps: what it encrypted is gone in every copy
+//   expire     entries of a log whose retention ended, in the same three steps; their hashes stay in the tiles
 //   dispose    disposition.planned, a checkpoint that covers it, the deletion, disposition.executed; seal, root and events stay
 #pragma once
 
@@ -27,7 +29,8 @@ namespace stella::evidence {
 struct KeeperOptions {
   std::chrono::seconds keep = std::chrono::hours(24 * 365);  // from the base event on
   std::string base_event = "sealed";                         // "sealed", "published" (first export), "case_closed"
-  bool dispose = false;                                      // plan deletions by itself
+  bool dispose = false;                                      // plan deletions of bundles by itself
+  std::chrono::days timeline_keep{0};                        // how long the entries of logs are kept; 0: for good
   std::string clock_checked;        // RFC 3339: when a person last found the clock right; ends a freeze
   std::chrono::milliseconds poll{1000};
   std::chrono::seconds look_again = std::chrono::hours(1);   // how often the store's locks of a bundle are compared although nothing changed
@@ -68,6 +71,10 @@ class Keeper {
   Result<std::string> rotate_key(const TenantId& tenant, std::string_view reason);
   // Writes down which versions there are (tenant_keys) and tells a tenant's timeline of those that are new; how many.
   Result<int> record_keys();
+  // The same for entries of the tenant's log, from the first about which nothing was decided: as many as have expired, 65 536 at most. kWaiting where
+  // none has. kRefused where rows and tiles differ (the second step: or where any hold of the tenant is in force). round() does it where it is due.
+  Result<Disposition> plan_timeline(const TenantId& tenant);
+  Result<Disposition> execute_timeline(const TenantId& tenant);
   // Why deletions stand still; "" where they do not.
   std::string frozen() const;
 
@@ -88,6 +95,8 @@ class Keeper {
   Result<Disposition> refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason);
   Result<int> destroy_keys();
   Result<void> record_key(Tx& tx, const TenantId& tenant, const std::string& id, std::uint64_t version);
+  Result<int> expire_timelines();
+  Result<int> drop_partitions();
   Result<bool> destroy(Tx& tx, const Doomed& bundle);  // false: the store does not let go yet
 
   pg::SystemPool<pg::LockerRole>& pool_;
@@ -100,6 +109,7 @@ class Keeper {
   std::optional<Anchor> anchor_;  // a reading of this process that was believed
   bool looked_far_back_ = false;
   std::optional<Deadline> keys_recorded_until_;
+  std::chrono::microseconds next_expiry_ = std::chrono::microseconds::min(), next_drop_ = std::chrono::microseconds::min();  // by `elapsed`
   std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
   CondVar changed_;
