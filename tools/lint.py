@@ -25,6 +25,8 @@ HEAVY = {
 SOURCES = {".cc", ".h"}
 CODE_DIRS = ("apps", "base", "cli", "contracts", "crypto", "db", "evidence", "pipeline", "platform", "provenance", "services", "telemetry", "tenancy", "tests", "timeline", "web")
 IMPOSED_RULE = "> **Imposed rule:**"  # the banner of every documentation page
+DEFECTS = re.compile(r"<!-- defects -->\n(.*?)<!-- end of defects -->", re.S)  # a table whose last column names tests
+TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", re.M)
 TODO = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -51,6 +53,7 @@ class Lint:
         self.readmes()
         self.edges()
         self.docs()
+        self.defects()
 
     def read(self, name):
         return (self.root / name).read_text(encoding="utf-8", errors="replace")
@@ -109,6 +112,24 @@ class Lint:
                 continue
             if not any(line.startswith(IMPOSED_RULE) for line in self.read(name).splitlines()[:8]):
                 self.report(name, 1, "banner", "a documentation page begins with the imposed rule")
+
+    def defects(self):
+        pages = [(name, text) for name in self.files if name.startswith("docs/") and name.endswith(".md") for text in [self.read(name)] if "<!-- defects -->" in text]
+        tests = {f"{suite}.{name}" for n in self.files if pages and n.endswith("_test.cc") for suite, name in TEST.findall(self.read(n))}
+        for name, text in pages:
+            table = DEFECTS.search(text)
+            rows = [line for line in table[1].splitlines() if line.startswith("|")][2:] if table else []
+            if not rows:
+                self.report(name, 1, "defects", "the table between <!-- defects --> and <!-- end of defects --> is empty")
+            for number, line in enumerate(text.splitlines(), 1):
+                if line not in rows:
+                    continue
+                named = re.findall(r"`([^`]+)`", line.rstrip(" |").rsplit("|", 1)[1])
+                for test in named:
+                    if test not in tests and test not in self.files:
+                        self.report(name, number, "defects", f"there is no test {test}")
+                if not named and "does not apply" not in line:
+                    self.report(name, number, "defects", "a row names its tests, or says why it does not apply")
 
 
 def main():

@@ -11,12 +11,15 @@ EDGES = "a -> b: reason\n"
 
 GOOD = {
     "base/src/good.cc": "// Does one thing, and says which.\n#include <string>\n",
+    "base/src/good_test.cc": "// Tests one thing, and says which.\nTEST_F(Good, Name) {}\n",
     "base/include/stella/base/good.h": "// Declares one thing, and says which.\n#pragma once\n",
     "base/CMakeLists.txt": "stella_module(base RANK 0)\n",
     "base/README.md": "# base\n",
     "docs/page.md": "> **Imposed rule:** Work of this type …\n\n# Page\n",
     "cmake/edges.txt": EDGES * 4,
 }
+ROW = "| a lie | refused | `Good.Name`, `base/src/good_test.cc` |\n"
+DEFECTS = GOOD["docs/page.md"] + "\n<!-- defects -->\n| defect | what we do | tests |\n| --- | --- | --- |\n" + ROW + "<!-- end of defects -->\n"
 
 
 class Rules(unittest.TestCase):
@@ -46,9 +49,17 @@ class Rules(unittest.TestCase):
             "readme": {"base/README.md": None},
             "banner": {"docs/page.md": "# Page\n"},
             "ratchet": {"cmake/edges.txt": EDGES * 5},
+            "defects": {"docs/page.md": DEFECTS.replace("Good.Name", "Good.Nam")},
         }.items():
             with self.subTest(rule):
                 self.assertEqual(self.lint(changes), (1, [rule]))
+
+
+    def test_tables_of_defects(self):
+        self.assertEqual(self.lint({"docs/page.md": DEFECTS}), (0, []))
+        for page in (DEFECTS.replace(ROW, ""), DEFECTS.replace("`Good.Name`, `base/src/good_test.cc`", ""), DEFECTS.replace("base/src/good_test.cc", "base/src/bad_test.cc"), DEFECTS.replace("<!-- end", "<!-- no end")):
+            self.assertEqual(self.lint({"docs/page.md": page}), (1, ["defects"]), page)
+        self.assertEqual(self.lint({"docs/page.md": DEFECTS.replace("refused", "does not apply: none here").replace("`Good.Name`, `base/src/good_test.cc`", "")}), (0, []))
 
 
 if __name__ == "__main__":

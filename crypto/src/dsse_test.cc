@@ -57,7 +57,7 @@ TEST(Dsse, ThresholdCountsKeysNotSignatures) {
   envelope.signatures.back().keyid = b->public_key().id().str();  // and a lie about whose it is
   const std::vector<PublicKey> keys = {a->public_key(), b->public_key(), a->public_key()};
   EXPECT_FALSE(dsse_verify(envelope, keys, 2).has_value());
-  EXPECT_TRUE(dsse_verify(envelope, keys, 1).has_value());
+  EXPECT_EQ(dsse_verify(envelope, keys, 1).value(), std::vector{a->public_key()}) << "the key whose id was borrowed has signed nothing";
   const std::vector<const Signer*> both = {&*a, &*b};
   const auto two = dsse_sign("t", "body", both);
   ASSERT_TRUE(two.has_value());
@@ -67,14 +67,53 @@ TEST(Dsse, ThresholdCountsKeysNotSignatures) {
   EXPECT_FALSE(dsse_verify(*two, {}, 1).has_value());
 }
 
+// The bytes of one signature again and again, as they are and under other names, are one signature of one key.
+TEST(Dsse, ADuplicatedSignatureCountsOnce) {
+  const auto a = KeyPair::generate();
+  const auto b = KeyPair::generate();
+  ASSERT_TRUE(a && b);
+  const std::vector<PublicKey> keys = {b->public_key(), a->public_key(), a->public_key()};
+  auto envelope = dsse_sign("t", "body", *a).value();
+  for (const std::string& keyid : {a->public_key().id().str(), std::string(), std::string("another name"), b->public_key().id().str()}) {
+    envelope.signatures.push_back({.keyid = keyid, .sig = envelope.signatures[0].sig});
+    const auto read = dsse_parse(envelope.json());
+    ASSERT_TRUE(read.has_value());
+    EXPECT_FALSE(dsse_verify(*read, keys, 2).has_value()) << keyid;
+    EXPECT_EQ(dsse_verify(*read, keys, 1).value(), std::vector{a->public_key()}) << keyid;
+  }
+}
+
+// What no trusted key made is left out of the signers, and does not spoil what a trusted key did make.
+TEST(Dsse, OnlyKeysWhoseSignatureHoldsAreSigners) {
+  const auto a = KeyPair::generate();
+  const auto b = KeyPair::generate();
+  const auto stranger = KeyPair::generate();
+  ASSERT_TRUE(a && b && stranger);
+  const std::vector<PublicKey> keys = {b->public_key(), a->public_key()};
+  auto envelope = dsse_sign("t", "body", *stranger).value();
+  envelope.signatures[0].keyid = b->public_key().id().str();
+  EXPECT_TRUE(dsse_signers(envelope, keys).empty());
+  EXPECT_FALSE(dsse_verify(envelope, keys, 1).has_value());
+  envelope.signatures.push_back(dsse_sign("t", "other body", *b).value().signatures[0]);  // a good key, over other bytes
+  envelope.signatures.push_back({.keyid = b->public_key().id().str(), .sig = ""});
+  EXPECT_FALSE(dsse_verify(envelope, keys, 1).has_value());
+  envelope.signatures.push_back(dsse_sign("t", "body", *a).value().signatures[0]);
+  EXPECT_EQ(dsse_verify(envelope, keys, 1).value(), std::vector{a->public_key()});
+  EXPECT_FALSE(dsse_verify(envelope, keys, 2).has_value());
+}
+
 TEST(Dsse, SignatureEncodedTwiceIsRefused) {
   const auto key = KeyPair::generate();
   ASSERT_TRUE(key.has_value());
   auto envelope = dsse_sign("t", "body", *key).value();
-  envelope.signatures[0].sig = base64_encode(envelope.signatures[0].sig);
-  const auto read = dsse_parse(envelope.json());
-  ASSERT_TRUE(read.has_value());
-  EXPECT_FALSE(dsse_verify(*read, std::span(&key->public_key(), 1)).has_value());
+  const std::string once = envelope.signatures[0].sig;
+  for (const std::string& sig : {base64_encode(once), base64_encode(base64_encode(once)), hex_encode(once)}) {
+    envelope.signatures[0].sig = sig;
+    const auto read = dsse_parse(envelope.json());
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->signatures[0].sig, sig) << "decoded once";
+    EXPECT_FALSE(dsse_verify(*read, std::span(&key->public_key(), 1)).has_value());
+  }
 }
 
 TEST(Dsse, MalformedEnvelopes) {

@@ -40,6 +40,13 @@ keyUsage = critical,digitalSignature
 [encrypts]
 keyUsage = critical,digitalSignature,keyEncipherment
 extendedKeyUsage = critical,timeStamping
+[root_config]
+database = index.txt
+serial = ca.serial
+new_certs_dir = .
+default_md = sha256
+policy = any
+x509_extensions = root
 [ca]
 default_ca = ca_old
 [ca_old]
@@ -270,6 +277,41 @@ TEST_F(TimestampTest, TheChainHoldsAtTheTimeOfTheToken) {
   };
   EXPECT_FALSE(openssl("2099-01-01T00:00:00Z"));
   EXPECT_TRUE(openssl(Timestamp::now().rfc3339()));
+}
+
+// A token of 2020 of an authority whose certificate ended in 2021 still says when it was made: what it needs, its chain, is archived with it.
+// Today's clock, which `openssl ts -verify` takes where nobody gives it a time, refuses it.
+TEST_F(TimestampTest, ATokenOutlivesItsAuthority) {
+  request("old");
+  request("ended");
+  shell("openssl ca -batch -selfsign -name root_config -config conf -in old.csr -keyfile old.key -startdate 20190101000000Z -enddate 20400101000000Z -notext -out old.pem; "
+        "openssl ca -batch -config conf -in ended.csr -cert old.pem -keyfile old.key -startdate 20200101000000Z -enddate 20210101000000Z -notext -out ended.pem");
+  // The authority's own words about now, with another time in them: GeneralizedTime is a text of digits.
+  put("now.token", timestamp_token(response_).value());
+  shell("openssl cms -verify -noverify -binary -inform DER -in now.token -out then.tst");
+  std::string info = file("then.tst");
+  const auto at = info.find("\x18", info.find(std::string(sha256("evidence").view()))) + 2;
+  ASSERT_LT(at, info.size());
+  const auto stamped = [&](std::string_view time) {
+    info.replace(at, time.size(), time);
+    put("then.tst", info);
+    shell("rm -f then.out; openssl cms -sign -binary -nodetach -outform DER -econtent_type 1.2.840.113549.1.9.16.1.4 -in then.tst -out then.out -cades -signer ended.pem -inkey ended.key");
+    return granted(file("then.out"));
+  };
+  const auto check = [&](const std::string& response) { return verify_timestamp(response, TimestampSubject::message("evidence"), trust("old.pem")); };
+  const std::string good = stamped("20200601");
+  const auto then = check(good);
+  ASSERT_TRUE(then.has_value()) << then.error().describe();
+  EXPECT_EQ(then->gen_time.rfc3339().substr(0, 10), "2020-06-01");
+  EXPECT_LT(then->chain_ends, Timestamp::now());
+  EXPECT_EQ(then->chain.size(), 2u) << "what an archive has to keep";
+  put("data", "evidence");
+  put("then.tsr", good);
+  const auto openssl = [](std::string_view more) { return shell("openssl ts -verify -data data -in then.tsr -CAfile old.pem " + std::string(more)).find("Verification: OK") != std::string::npos; };
+  EXPECT_FALSE(openssl(""));
+  EXPECT_TRUE(openssl("-attime 1591000000"));
+  // The same certificate about a time before and after its own.
+  for (const char* time : {"20191231", "20210102"}) EXPECT_EQ(field(check(stamped(time))), "signer certificate") << time;
 }
 
 TEST_F(TimestampTest, OnlyTheCallersAnchorsGiveTrust) {

@@ -289,11 +289,14 @@ TEST_F(TamperTest, OursAloneSees) {
     const Verdict v = verify(pack(bad));
     EXPECT_EQ(v.of(dimension).outcome, Outcome::kFail) << name << "\n" << verdict_text(v);
   };
-  refused("provenance of a stranger", [&](Members& m) {
-    const Subject subject{.name = "x", .sha256 = crypto::sha256("x")};
-    const auto statement = make_statement(std::span(&subject, 1), "https://example.com/p/v1", json::Value::object({})).value();
-    m["attest/provenance.sigstore.json"] = sign_statement(other, statement).value();
-  }, Dimension::kAuthenticity);
+  // Each attestation counts, whichever is read first or last.
+  for (const std::string name : {"attest/provenance.sigstore.json", "attest/a.sigstore.json", "attest/zz.sigstore.json"}) {
+    refused("provenance of a stranger", [&](Members& m) {
+      const Subject subject{.name = "x", .sha256 = crypto::sha256("x")};
+      const auto statement = make_statement(std::span(&subject, 1), "https://example.com/p/v1", json::Value::object({})).value();
+      m[name] = sign_statement(other, statement).value();
+    }, Dimension::kAuthenticity);
+  }
   refused("custody that is no list of events", [](Members& m) { m["custody/events.jsonl"] += "{}\n"; }, Dimension::kCustody);
   refused("another seal in the Sigstore copy", [&](Members& m) {
     for (auto& [name, bytes] : m)
@@ -465,6 +468,17 @@ TEST_F(BundleTest, PayloadRefusesBadFiles) {
   for (const char* bad : {"", "data", "data/", "/data/a", "data/../a", "data//a", "data/./a", "evidence/seal.json", "attest/x.json", "bagit.txt",
                           "data/a b", "data/\xc3\xa4", "data/-rf", "data/a\nb", "verify.sh", "other.html"})
     EXPECT_FALSE(build(bad)) << bad;
+  const auto pair = [](const char* one, const char* two) {
+    StringSink out;
+    std::vector<LeafFile> files;
+    for (const char* name : {one, two}) files.push_back({.path = name, .media_type = "a/b", .role = "input", .source_path = {}, .source_fd = -1, .bytes = "x"});
+    return build_payload(std::move(files), out).has_value();
+  };
+  EXPECT_TRUE(pair("data/a", "data/b"));
+  EXPECT_FALSE(pair("data/a", "data/a"));
+  EXPECT_FALSE(pair("data/a", "data/A")) << "one file where letter case does not count";
+  EXPECT_FALSE(pair("data/x/a", "data/X/a"));
+  EXPECT_FALSE(pair("data/caf\xc3\xa9", "data/cafe\xcc\x81")) << "composed and decomposed: neither is a name";
   EXPECT_FALSE(build("data/a", "a/b\""));
   EXPECT_FALSE(build("data/a", "a/b", "in put"));
   EXPECT_FALSE(build("data/" + std::string(101, 'a')));
@@ -525,8 +539,18 @@ TEST_F(BundleTest, VerifyShRefusesHostileArchives) {
   refused("cp u/report.html evil && tar czPf bad.tgz $PWD/evil -C u $(cd u && ls)", "a name that no bundle has");
   refused("cp u/report.html 'u/re port.html' && tar czf bad.tgz -C u .", "a name that no bundle has");
   refused("cp bundle.tgz b.gz && gunzip -c b.gz >b.tar && tar rf b.tar -C u report.html && gzip -c b.tar >bad.tgz", "a file twice");
+  refused("cp u/report.html u/REPORT.html && tar czf bad.tgz -C u $(cd u && ls)", "letter case alone");
+  refused("cp u/report.html \"u/$(printf 'caf\\303\\251')\" && tar czf bad.tgz -C u .", "a name that no bundle has");
+  refused("cp u/report.html \"u/$(printf 'cafe\\314\\201')\" && tar czf bad.tgz -C u .", "a name that no bundle has");
   refused("head -c 2000 bundle.tgz >bad.tgz", "not a gzipped tar");
   refused("echo hello >bad.tgz", "not a gzipped tar");
+  // Zeros without end are not written anywhere, and the bound is a bound.
+  ASSERT_EQ(shell("head -c 300000000 /dev/zero | gzip -1 -c >bomb.tgz").exit_code, 0);
+  const auto bomb = shell("STELLA_VERIFY_MAX_BYTES=1000000 sh verify.sh KEY.pub bomb.tgz");
+  EXPECT_EQ(bomb.exit_code, 1);
+  EXPECT_NE(bomb.output.find("unpacks to more than 1000000 bytes"), std::string::npos) << bomb.output;
+  EXPECT_EQ(shell("STELLA_VERIFY_MAX_BYTES=$(gunzip -c bundle.tgz | wc -c) sh verify.sh KEY.pub bundle.tgz").exit_code, 0);
+  EXPECT_EQ(shell("STELLA_VERIFY_MAX_BYTES=$(($(gunzip -c bundle.tgz | wc -c) - 1)) sh verify.sh KEY.pub bundle.tgz").exit_code, 1);
   // The same for a directory.
   EXPECT_EQ(shell("rm -rf u && cp -r clean u && ln -s /etc/passwd u/data/link && sh verify.sh KEY.pub u").exit_code, 1);
   EXPECT_EQ(shell("sh verify.sh KEY.pub nowhere").exit_code, 2);
@@ -535,6 +559,26 @@ TEST_F(BundleTest, VerifyShRefusesHostileArchives) {
   EXPECT_EQ(shell("cp KEY.pub 'my key.pub' && mkdir 'sub dir' && cd 'sub dir' && sh ../verify.sh '../my key.pub' ../bundle.tgz").exit_code, 0);
   if (shell("command -v bash").exit_code == 0) {
     EXPECT_EQ(shell("bash verify.sh KEY.pub bundle.tgz").exit_code, 0);
+  }
+}
+
+// Whoever runs the script under `set -e`, or looks at its exit code, must see every refusal, and a tool that fails must not pass for a check.
+TEST_F(BundleTest, VerifyShExitCodesSayNoLess) {
+  seal(evaluation_files());
+  Members m = members(testing::slurp(path("bundle.tgz")));
+  m["data/outputs/decision.json"][13] = 'D';
+  write("bad.tgz", pack(m));
+  for (const std::string sh : {"sh", "sh -e", "sh -eu"}) {
+    EXPECT_EQ(shell(sh + " verify.sh KEY.pub bundle.tgz").exit_code, 0) << sh;
+    EXPECT_EQ(shell(sh + " verify.sh KEY.pub bad.tgz").exit_code, 1) << sh;
+    EXPECT_EQ(shell("( set -e; " + sh + " verify.sh KEY.pub bad.tgz; echo went on )").output.find("went on"), std::string::npos) << sh;
+  }
+  // Each tool in turn is there and fails; the others are the machine's.
+  ASSERT_EQ(shell("mkdir broken").exit_code, 0);
+  for (const std::string tool : {"openssl", "sha256sum", "tar", "gzip", "awk", "sed", "grep", "sort", "uniq", "tr", "wc", "find", "cmp", "mktemp", "xargs", "mkdir", "cat"}) {
+    write("broken/" + tool, "#!/bin/sh\nexit 2\n");
+    const auto run = shell("chmod +x broken/" + tool + " && PATH=\"$PWD/broken:$PATH\" sh verify.sh KEY.pub bundle.tgz; code=$?; rm broken/" + tool + "; exit $code");
+    EXPECT_TRUE(run.exit_code == 1 || run.exit_code == 2) << tool << " exits " << run.exit_code << "\n" << run.output;
   }
 }
 

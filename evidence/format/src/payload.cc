@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "stella/base/file.h"
 #include "stella/crypto/digest.h"
@@ -66,12 +68,25 @@ LeafFile guide(std::string path, std::string media_type, std::string_view text) 
   return {.path = std::move(path), .media_type = std::move(media_type), .role = "guide", .source_path = {}, .source_fd = -1, .bytes = std::string(text)};
 }
 
+// Two paths that are one file where letter case does not count: readers of bundles refuse them, so none is made.
+Result<void> check_letter_case(const std::vector<LeafFile>& files) {
+  std::set<std::string> seen;
+  for (const auto& file : files) {
+    std::string lower = file.path;
+    for (char& c : lower)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+    if (!seen.insert(std::move(lower)).second) return Error(base_errors::kInvalid, "a path twice, also by letter case").with("path", file.path);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<Item>> build_payload(std::vector<LeafFile> files, ByteSink& out) {
   files.push_back(guide("verify.sh", "application/x-sh", verify_sh()));
   files.push_back(guide("VERIFY.md", "text/markdown", verify_md()));
   std::sort(files.begin(), files.end(), [](const LeafFile& a, const LeafFile& b) { return a.path < b.path; });
+  STELLA_TRY_VOID(check_letter_case(files));
   TarWriter tar(out);
   std::vector<Item> items;
   items.reserve(files.size());

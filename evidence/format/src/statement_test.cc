@@ -134,6 +134,29 @@ TEST_F(AttestTest, VerifiesSubjectByDigestOnly) {
   EXPECT_FALSE(verify_statement(bare, {.trust = trust_}).has_value());
 }
 
+// Types, names and digests are compared whole; and of several subjects each counts.
+TEST_F(AttestTest, NothingIsMatchedByItsBeginning) {
+  const std::vector<Subject> two = {{.name = "a", .sha256 = crypto::sha256("a")}, {.name = "decision.json", .sha256 = subject_}};
+  const std::string text = sign_statement(key_, make_provenance(two, provenance()).value()).value();
+  const std::string whole(kProvenancePredicate);
+  const auto field_of = [&](const StatementExpectation& expected) {
+    const auto verified = verify_statement(text, expected);
+    return verified ? std::string("holds") : std::string(verified.error().field("field"));
+  };
+  EXPECT_EQ(field_of({.trust = trust_, .subject = &subject_, .predicate_type = whole}), "holds");
+  for (const std::string& type : {whole.substr(0, whole.size() - 1), whole + "0", whole + "/", whole.substr(1)}) EXPECT_EQ(field_of({.trust = trust_, .predicate_type = type}), "predicateType") << type;
+  for (std::size_t i = 0; i < Sha256::kSize; i += 31) {
+    std::string hex = subject_.hex();
+    hex[2 * i] = hex[2 * i] == '0' ? '1' : '0';
+    const Sha256 near = Sha256::parse(hex).value();
+    EXPECT_EQ(field_of({.trust = trust_, .subject = &near}), "subject") << i;
+  }
+  for (const char* type : {"application/vnd.in-toto", "application/vnd.in-toto+jsonx", "application/vnd.in-totox+json", "text/application/vnd.in-toto+json"}) {
+    const auto other = crypto::dsse_sign(type, make_provenance(two, provenance()).value(), key_)->json();
+    EXPECT_FALSE(verify_statement(other, {.trust = trust_}).has_value()) << type;
+  }
+}
+
 TEST(Report, EscapesEverything) {
   const std::string evil = "<script>alert('x')</script>&\"\x01\x80";
   Report report;

@@ -11,6 +11,7 @@ std::string_view verify_sh() {
 #
 # Of several keys (an installation has had one before each rotation) one must have signed. An argument after the first is a key if it is
 # called *.pub or *.pem: by its name, so that no bundle, whatever it holds, makes itself a key that is trusted.
+# STELLA_VERIFY_MAX_BYTES: what an archive may unpack to, 64 GiB where it is not set.
 # Exit: 0 all that is checked here holds, 1 something does not (the last line says what), 2 there was nothing to check with.
 # Use the copy that is published with the documentation: whoever changes a bundle can change the verify.sh inside of it.
 set -u
@@ -24,7 +25,7 @@ pass() { printf 'PASS  %s\n' "$1"; }
 # 1. What to trust, and the tools.
 usage='usage: sh verify.sh KEY.pub... [BUNDLE]   (the keys must come from a source that you trust)'
 [ "$#" -ge 1 ] || stop "$usage"
-for tool in openssl sha256sum tar awk sed grep sort find cmp mktemp xargs; do
+for tool in openssl sha256sum tar gzip head awk sed grep sort uniq tr wc find cmp mktemp xargs; do
   command -v "$tool" >/dev/null 2>&1 || stop "this machine has no $tool"
 done
 tmp=$(mktemp -d) || stop 'no temporary directory'
@@ -44,15 +45,18 @@ for argument in "$@"; do
 done
 bundle=${bundle:-.}
 
-# 2. The files. An archive is looked through before it is unpacked.
+# 2. The files. An archive is looked through before it is unpacked; what unpacks to more than this many bytes is not.
+max=${STELLA_VERIFY_MAX_BYTES:-68719476736}
 if [ -f "$bundle" ]; then
+  size=$(gzip -dc "$bundle" 2>/dev/null | head -c "$((max + 1))" | wc -c)
+  [ "$size" -le "$max" ] || fail "the archive unpacks to more than $max bytes (STELLA_VERIFY_MAX_BYTES): $bundle"
   tar -tzf "$bundle" >"$tmp/names" 2>/dev/null || fail "not a gzipped tar archive: $bundle"
   if grep -Ev '^[A-Za-z0-9._][A-Za-z0-9._/-]*$' "$tmp/names" >/dev/null; then fail 'the archive holds a name that no bundle has'; fi
   if grep -E '(^|/)\.\.?(/|$)' "$tmp/names" >/dev/null; then fail 'the archive holds a path with dots'; fi
   tar -tvzf "$bundle" >"$tmp/types" 2>/dev/null || fail "not a gzipped tar archive: $bundle"
   if grep -v '^[-d]' "$tmp/types" >/dev/null; then fail 'the archive holds a link or a device'; fi
-  sort "$tmp/names" | uniq -d >"$tmp/twice"
-  [ ! -s "$tmp/twice" ] || fail "the archive holds a file twice: $(head -n 1 "$tmp/twice")"
+  tr A-Z a-z <"$tmp/names" >"$tmp/lower" && sort -o "$tmp/lower" "$tmp/lower" && uniq -d "$tmp/lower" >"$tmp/twice" || fail 'cannot look through the archive'
+  [ ! -s "$tmp/twice" ] || fail "the archive holds a file twice, or two whose names differ in letter case alone: $(head -n 1 "$tmp/twice")"
   mkdir "$tmp/bundle" || stop 'no temporary directory'
   tar -xzf "$bundle" -C "$tmp/bundle" 2>/dev/null || fail "the archive is damaged: $bundle"
   bundle=$tmp/bundle

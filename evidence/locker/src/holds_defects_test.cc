@@ -1,0 +1,85 @@
+// What other lockers got wrong about holds and retention (docs/guarantees.md), tried on ours.
+#include <future>
+
+#include "test_holding.h"
+
+namespace stella::evidence {
+namespace {
+
+class HoldingDefects : public Holding {};
+
+// A hold whose transaction is under way: the deletion waits for it instead of looking past it, and finds it.
+TEST_F(HoldingDefects, CheckAndDeletionAreOneTransaction) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  EXPECT_EQ(k->plan(acme_, id)->state, Disposition::kPlanned);
+  sign_log();
+  auto placing = tx(kAnn);
+  ASSERT_TRUE(place_hold(placing, {CaseId::parse("C-1").value(), "court 7", "order of today", TraceId::generate(), "", 2}).has_value());
+  auto deletion = std::async(std::launch::async, [&] { return k->execute(acme_, id); });
+  EXPECT_EQ(deletion.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout) << "nothing is decided while a hold may come";
+  ASSERT_TRUE(placing.commit().has_value());
+  const auto done = deletion.get();
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(done->state, Disposition::kRefused);
+  EXPECT_EQ(done->reason, "a legal hold is in force");
+  EXPECT_TRUE(store_->stat(key(id, "C-1")).has_value());
+}
+
+// Time that a bundle waited to be sealed, or sealed to be published, is not time that it was kept.
+TEST_F(HoldingDefects, TheClockDoesNotStartWithTheDraft) {
+  const auto seconds_kept = [&](const BundleId& id) { return db_.sql("SELECT coalesce(extract(epoch FROM retain_until - '" + start_.rfc3339() + "')::bigint::text, 'no clock') FROM evidence_retention WHERE bundle_id = '" + id.str() + "'"); };
+  const auto drafted = [&](const std::string& case_id) {
+    const BundleId id = sealed(case_id, case_id);
+    db_.sql("UPDATE evidence_snapshots SET requested_at = '2001-01-01' WHERE bundle_id = '" + id.str() + "'");
+    return id;
+  };
+  const std::string day = std::to_string(24 * 3600);
+  const BundleId at_seal = drafted("C-1");
+  ASSERT_TRUE(keeper()->round().has_value());
+  EXPECT_EQ(seconds_kept(at_seal), day) << "from its seal";
+  const BundleId at_export = drafted("C-2");
+  auto k = keeper({.base_event = "published"});
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seconds_kept(at_export), "no clock");
+  pass(hours(24 * 400));
+  std::string reason;
+  EXPECT_EQ(dispose(*k, at_export, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, "the event that starts its retention has not happened");
+  db_.sql("CREATE TABLE timeline_events_of_then PARTITION OF timeline_events FOR VALUES FROM ('2020-01-01') TO ('2022-01-01'); INSERT INTO timeline_events (tenant_id, event_id, ts, kind, resource_type, resource_id, actor, "
+          "trace_id, digest, details_jsonb) VALUES ('acme', gen_random_uuid(), '" + now_.rfc3339() + "', 'evidence.exported', 'bundle', '" + at_export.str() + "', 'user:x', '', '\\x00', '{}')");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seconds_kept(at_export), std::to_string(401 * 24 * 3600)) << "from its publication";
+}
+
+// A database restored from before a hold, or without it: the bit in the store, which nobody is known to have set, keeps the bundle.
+TEST_F(HoldingDefects, AHoldThatARestoreLostStillHolds) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  const std::string before = db_.sql("SELECT wanted || '/' || applied || '/' || lock_held FROM evidence_retention");
+  step(place_hold, "C-1", kAnn);
+  ASSERT_TRUE(k->round().has_value());
+  ASSERT_TRUE(bit(key(id, "C-1")));
+  // The backup of before the hold.
+  db_.sql("DELETE FROM evidence_holds; UPDATE evidence_retention SET wanted = split_part('" + before + "', '/', 1)::bigint, applied = split_part('" + before + "', '/', 2)::bigint, lock_held = split_part('" + before + "', '/', 3)::boolean");
+  pass(hours(25));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(bit(key(id, "C-1")));
+  std::string reason;
+  EXPECT_EQ(dispose(*k, id, &reason), Disposition::kRefused);
+  EXPECT_EQ(reason, "a legal hold is in force");
+  EXPECT_TRUE(store_->stat(key(id, "C-1")).has_value());
+  // The other way round: the rows are there, objects came back from a copy without their locks.
+  step(place_hold, "C-1", kAnn);
+  ASSERT_TRUE(k->round().has_value());
+  ASSERT_TRUE(store_->set_legal_hold(key(id, "C-1"), false).has_value());
+  pass(seconds(1));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(bit(key(id, "C-1")));
+}
+
+}  // namespace
+}  // namespace stella::evidence
