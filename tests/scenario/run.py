@@ -23,6 +23,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), HERE]
@@ -204,6 +205,16 @@ class Scenario:
         if "timeline" in step:
             self.timeline(self.client(login), self.variables["trace"], fill(step["timeline"], self.variables))
 
+    def rows(self, step):
+        """What the database holds, once the indexer has caught up with the step before."""
+        deadline = time.monotonic() + 20
+        while True:
+            problem = mismatch(step["expect"], self.platform.sql(step["sql"]), "rows")
+            if not problem or time.monotonic() > deadline:
+                assert not problem, problem
+                return
+            time.sleep(0.1)
+
     def run_step(self, step):
         step = {k: v if k in ("save", "name", "timeline") else fill(v, self.variables) for k, v in step.items()}
         if "do" in step:
@@ -214,9 +225,7 @@ class Scenario:
             verb, part = step["part"].split()
             return {"kill": self.platform.kill, "start": self.platform.start, "restart": self.platform.restart, "wait": lambda _: self.platform.wait_ready()}[verb](part)
         if "sql" in step:
-            problem = mismatch(step["expect"], self.platform.sql(step["sql"]), "rows")
-            assert not problem, problem
-            return None
+            return self.rows(step)
         return getattr(checks, step["check"])(self, **step.get("with", {}))
 
     def run(self, report):
