@@ -134,7 +134,7 @@ class Refused(unittest.TestCase):
         self.forgotten("openapi.yaml", lambda text: text.replace("x-jobs: [vex.ingest]", "x-jobs: [advisory.ingest]"), "vex.ingest: nobody schedules it")
 
     def test_background_work_that_declares_no_events(self):
-        self.forgotten("producers.json", self.row("producers", "name", "indexer and checkpointer", none=None), "indexer and checkpointer: declare events")
+        self.forgotten("producers.json", self.row("producers", "name", "indexer, checkpointer and cosigner", none=None), "indexer, checkpointer and cosigner: declare events")
 
     def test_stale_docs_are_named(self):
         self.assertEqual(self.run_generator("docs")[0], 0)

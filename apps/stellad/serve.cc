@@ -40,6 +40,7 @@ constexpr telemetry::Logger kLog{"stellad"};
 constexpr telemetry::Gauge kUp{contracts::metrics::kServiceUp};
 
 constexpr auto kSettle = milliseconds(500);
+constexpr auto kWitnessPatience = std::chrono::seconds(10);  // twice what one of them may take to answer
 constexpr auto kControlsEvery = milliseconds(2000);  // what an operator changes is in force everywhere within seconds
 constexpr std::string_view kRoles[] = {"web", "orchestrator", "telemetry", "indexer", "locker"};
 
@@ -245,6 +246,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   options.lock = STELLA_TRY(lock_default(settings));
   options.store_name = settings.text("objects.driver");
   options.stamper = STELLA_TRY(open_stamper(settings));
+  if (!settings.text("timeline.witness_policy").empty()) options.witness_patience = kWitnessPatience;
   p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, p.evidence_key, std::move(options));
   p.locker->start();
   evidence::KeeperOptions keep;

@@ -29,6 +29,11 @@ const std::string& checked(const TenantId& tenant) {
   return tenant.str();
 }
 
+std::string tile(std::string_view path) {
+  require(path.starts_with("tile/") && path.size() <= 100 && all_of(path, "0123456789x/tile") && path.find("//") == path.npos && path.back() != '/', "tile path");
+  return std::string(path);
+}
+
 // One token of a subject: dots would be further tokens.
 std::string token(std::string_view kind) {
   require(!kind.empty() && kind.size() <= 64 && all_of(kind, kKind), "kind");
@@ -57,9 +62,14 @@ std::string evidence(const TenantId& tenant, const CaseId& case_id, const Bundle
 
 std::string log_tile(const TenantId& tenant, std::string_view path) {
   require(checked(tenant) != kGlobalTenant, "tenant global");
-  require(path.starts_with("tile/") && path.size() <= 100 && all_of(path, "0123456789x/tile") && path.find("//") == path.npos && path.back() != '/', "tile path");
-  return "tenants/" + tenant.str() + "/log/" + std::string(path);
+  return "tenants/" + tenant.str() + "/log/" + tile(path);
 }
+
+std::string deployment_tile(std::string_view path) { return "platform/log/" + tile(path); }
+
+std::string deployment_checkpoint(std::uint64_t size) { return "platform/log/checkpoints/" + std::to_string(size); }
+
+std::string deployment_cosigned(std::uint64_t size) { return "platform/log/cosigned/" + std::to_string(size); }
 
 std::string checkpoint(const TenantId& tenant, std::uint64_t size) {
   require(checked(tenant) != kGlobalTenant, "tenant global");

@@ -28,6 +28,10 @@ TEST(ObjectKey, FollowsTheStorageLayout) {
   EXPECT_EQ(object_key::attestation(kAcme, kBundle.str(), kDigest),
             "tenants/acme/attestations/0190a5c8-1c2d-7e3f-8a4b-5c6d7e8f9012/"
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855.json");
+  EXPECT_EQ(object_key::log_tile(kAcme, "tile/0/x001/067"), "tenants/acme/log/tile/0/x001/067");
+  EXPECT_EQ(object_key::deployment_tile("tile/0/x001/067"), "platform/log/tile/0/x001/067");
+  EXPECT_EQ(object_key::deployment_checkpoint(12), "platform/log/checkpoints/12");
+  EXPECT_EQ(object_key::deployment_cosigned(12), "platform/log/cosigned/12");
 }
 
 TEST(Subject, MatchesTheTopicsAndTheirWildcards) {
@@ -49,6 +53,8 @@ TEST(PathsDeathTest, NothingClimbsOutOfItsTenant) {
   EXPECT_DEATH(object_key::attestation(kAcme, "..", kDigest), "subject id");
   EXPECT_DEATH(object_key::attestation(kAcme, "a/b", kDigest), "subject id");
   EXPECT_DEATH(object_key::attestation(kAcme, "", kDigest), "subject id");
+  EXPECT_DEATH(object_key::log_tile(kAcme, "tile/../0"), "tile path");
+  EXPECT_DEATH(object_key::deployment_tile("tile/../0"), "tile path");
   EXPECT_DEATH(subject::timeline(kAcme, "policy.*"), "kind");
   EXPECT_DEATH(subject::timeline(kAcme, "policy.>"), "kind");
   EXPECT_DEATH(subject::job("", kAcme), "kind");

@@ -3,6 +3,7 @@
 check(platform, acknowledged, heads) -> list of problems. What it proves: nothing acknowledged is lost or doubled, every job ended, one event per
 transition, log indexes without gaps, order per resource, every tree root ever shown recomputed from the entries, every object is what its name says.
 """
+import base64
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ def check(p, acknowledged, heads):
     say = problems.append
     sql = p.sql
     entries = check_logs(sql, heads, say)
+    check_deployment(p, say)
     check_jobs(sql, entries, say)
     check_resources(sql, entries, say)
     check_acknowledged(sql, acknowledged, entries, say)
@@ -93,6 +95,33 @@ def check_logs(sql, heads, say):
     if sql("SELECT count(*) AS n FROM timeline_outbox")[0]["n"]:
         say("the outbox is not empty")
     return out
+
+
+def check_deployment(p, say):
+    """Every checkpoint of the deployment log that was ever signed, committed or not, is the root of its first leaves. Rows are read after what rests on them."""
+    notes = {row["size"]: row["note"] for row in p.sql("SELECT size, note FROM deployment_checkpoints")}
+    objects = {}
+    directory = p.path("objects", "platform", "log", "checkpoints")
+    for name in os.listdir(directory) if os.path.isdir(directory) else []:
+        with open(os.path.join(directory, name), encoding="utf-8") as f:
+            objects[int(name)] = f.read()
+    log = p.sql("SELECT size, placed, encode(root, 'hex') AS root FROM deployment_log")[0]
+    tree, roots = Tree(), {0: b""}
+    for row in p.sql("SELECT deployment_index AS n, note FROM timeline_checkpoints WHERE deployment_index IS NOT NULL ORDER BY deployment_index"):
+        if row["n"] != tree.size:
+            say(f"deployment log: leaf {row['n']} stands at place {tree.size}")
+        tree.add(row["note"].encode())
+        roots[tree.size] = tree.root()
+    if not log["size"]:
+        say("deployment log: nothing is signed")
+    if log["placed"] > tree.size or roots.get(log["size"], b"").hex() != log["root"]:
+        say(f"deployment log: {log} over {tree.size} leaves")
+    for size, note in notes.items():
+        if objects.get(size) != note:
+            say(f"deployment log: the checkpoint of size {size} is no object, or another one")
+    for size, note in objects.items():
+        if base64.b64decode(note.split("\n")[2]) != roots.get(size):
+            say(f"deployment log: the checkpoint of size {size} is not of its first leaves")
 
 
 def check_jobs(sql, entries, say):

@@ -187,6 +187,7 @@ def main():
             auditor.login()
             found, _ = auditor.verdict(fetch("CASE-4"), "--require", "INCLUSION,KEY-STATUS")
             report.check("the log goes on under its new key", found["INCLUSION"][0] == "PASS", repr(found["INCLUSION"]))
+            report.check("and the deployment log, too", "; leaf " in found["INCLUSION"][1] and p.sql("SELECT placed = size AS whole FROM deployment_log")[0]["whole"], repr(found["INCLUSION"]))
             report.check("and checkpoints of before still prove", auditor.verdict(before, "--require", "INCLUSION,KEY-STATUS")[0]["INCLUSION"][0] == "PASS", "")
 
             events = [e["event"]["kind"] for e in json.loads(auditor.run("keys", "history", "-o", "json"))["items"]]

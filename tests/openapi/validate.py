@@ -32,6 +32,7 @@ WITHHOLD = {"withhold": ["data/trace.ndjson"], "reason": "a third party's rules"
 LONGER = {"retain_until": "2080-01-01T00:00:00Z", "reason": "audit"}
 # Documented replies that cannot be provoked here, each with the reason. Nothing else may stay unseen.
 UNSEEN = {
+    ("get_deployment_checkpoint", 409): "a checkpoint gets its place in the deployment log in the round that signed it",
     ("get_checkpoint", 404): "a tenant's first event is its creation, and the first event is signed at once",
 }
 
@@ -414,6 +415,13 @@ def check_log(api, c, first):
     api.call("more than is signed", "get_consistency_proof", c, 422, query=f"from_size=1&to_size={head['size'] + 1000}")
     api.call("no sizes", "get_consistency_proof", c, 422)
     api.call("a size that was never signed", "get_consistency_proof", c, 404, query=f"from_size={head['size'] - 1}&to_size={head['size']}")
+    whole = api.call("of the newest", "get_deployment_checkpoint", c, 200)
+    api.report.check("the newest is a leaf of the deployment log", whole["covers"]["origin"] == origin and whole["proof"].startswith(f"c2sp.org/tlog-proof@v1\nindex {whole['index']}\n")
+                     and whole["proof"].endswith("\n\n" + whole["checkpoint"]) and whole["vkey"].startswith(whole["origin"] + "+"), repr(whole))
+    again = api.call("of a size", "get_deployment_checkpoint", c, 200, query=f"size={whole['covers']['size']}")
+    api.report.check("a size has one proof", again["proof"] == whole["proof"], repr(again))
+    api.call("of a size that was never signed", "get_deployment_checkpoint", c, 404, query=f"size={head['size'] + 1000}")
+    api.call("no size", "get_deployment_checkpoint", c, 422, query="size=x")
     api.call("of the first event", "get_inclusion_proof", c, 200, event_id=first["event_id"])
     api.call("of an index whose event is not there any more", "get_inclusion_proof", c, 200, query="log_index=0", event_id=uuid7())
     api.call("of an event that is not there", "get_inclusion_proof", c, 404, event_id=uuid7())

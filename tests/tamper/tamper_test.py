@@ -334,6 +334,36 @@ def checkpoint_of_the_other_log(files, **_):
     return mend_lists(files)
 
 
+def proof_of_the_other_logs_head_in_the_deployment_log(files, **_):
+    files["custody/deployment.tlog-proof"] = files["custody/kb-deployment.tlog-proof"]
+    return mend_lists(files)
+
+
+def head_in_the_deployment_log_at_another_index(files, **_):
+    lines = files["custody/deployment.tlog-proof"].split(b"\n")
+    lines[1] = b"index " + str(int(lines[1].split()[1]) + 1).encode()
+    files["custody/deployment.tlog-proof"] = b"\n".join(lines)
+    return mend_lists(files)
+
+
+def older_checkpoint_of_the_deployment_log(files, platform, **_):
+    """A good signature over a deployment log that did not have the head yet."""
+    proof = files["custody/deployment.tlog-proof"]
+    directory = platform.path("objects", "platform/log/checkpoints")
+    with open(os.path.join(directory, min(os.listdir(directory), key=int)), "rb") as f:
+        files["custody/deployment.tlog-proof"] = proof[:proof.index(b"\n\n") + 2] + f.read()
+    return mend_lists(files)
+
+
+def forked_deployment_log(files, **_):
+    """Another root for the same size, under the old signature."""
+    head, _, note = files["custody/deployment.tlog-proof"].partition(b"\n\n")
+    lines = note.split(b"\n")
+    lines[2] = base64.b64encode(hashlib.sha256(lines[2]).digest())
+    files["custody/deployment.tlog-proof"] = head + b"\n\n" + b"\n".join(lines)
+    return mend_lists(files)
+
+
 def no_events_of_the_knowledge_base(files, **_):
     for name in [n for n in files if n.startswith("custody/kb-")]:
         del files[name]
@@ -414,6 +444,8 @@ TAMPERINGS = {
 LOG_TAMPERINGS = {
     changed_event: "INCLUSION", dropped_event_and_proof: "CUSTODY", swapped_events: "INCLUSION", doubled_event: "INCLUSION", invented_event: "INCLUSION",
     proof_of_another_event: "INCLUSION", no_proof: "INCLUSION", no_checkpoint: "INCLUSION", checkpoint_of_another_size: "INCLUSION", checkpoint_of_the_other_log: "INCLUSION",
+    proof_of_the_other_logs_head_in_the_deployment_log: "INCLUSION", head_in_the_deployment_log_at_another_index: "INCLUSION",
+    older_checkpoint_of_the_deployment_log: "INCLUSION", forked_deployment_log: "INCLUSION",
     no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY"}
 
 
@@ -562,7 +594,7 @@ def main():
             for tamper, dimension in LOG_TAMPERINGS.items():
                 name = tamper.__name__.replace("_", " ")
                 before = unpack(tgz)
-                files = tamper(dict(before))
+                files = tamper(dict(before), platform=platform)
                 assert files != before, name
                 failing = v.dimensions(pack(files))
                 report.check(f"{name}: {dimension} says so", dimension in failing, failing)

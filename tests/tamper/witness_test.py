@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""A running platform and three witnesses, programs of their own: the checkpoint that is served carries a quorum with one witness down, and a history that
-the platform itself rewrote is refused by the witnesses and said by the platform."""
+"""A running platform and three witnesses, programs of their own: the deployment log's checkpoint carries a quorum with one witness down, a tenant's entries and
+a bundle are verified up to the witnesses, and a history that the platform itself rewrote is refused by them and said by the platform."""
+import glob
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "platform")]
 from client import Unreachable  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
+from tamper_test import make_bundle  # noqa: E402
 from timeline_tamper_test import Log  # noqa: E402
 
 
@@ -54,11 +57,32 @@ def answered(platform):
         return None
 
 
+# What belongs to the deployment log; Log.copy() and restore() know the rest.
+DEPLOYMENT = ("deployment_log", "deployment_checkpoints")
+
+
 def cosigners(client):
-    """Size and the names under the signed note, the log's own first."""
-    note = client.get("/timeline/checkpoint")["checkpoint"]
-    text, lines = note.split("\n\n")
-    return int(text.split("\n")[1]), [line.split(" ")[1] for line in lines.strip().split("\n")]
+    """Of the deployment checkpoint that covers the newest of the tenant: the covered size, and the names under the signed note, the log's own first."""
+    answer = wait(lambda: (lambda r: r if r.status == 200 else None)(client.get("/timeline/checkpoint/deployment")))
+    return answer["covers"]["size"], [line.split(" ")[1] for line in answer["checkpoint"].split("\n\n")[1].strip().split("\n")]
+
+
+def verify_bundle(platform, log, file, policy):
+    return log.stella("forensic", "verify", file, "--trust", platform.key_path(), "--trust-log", log.trust, "--witness", policy, "--require", "INCLUSION")
+
+
+def copy_all(platform, log, name):
+    log.copy(name)
+    for table in DEPLOYMENT:
+        platform.execute(f"CREATE TABLE {name}_of_{table} AS SELECT * FROM {table}")
+
+
+def restore_all(platform, log, name):
+    """The operator puts an older state in place everywhere, objects included."""
+    log.restore(name)
+    platform.execute("BEGIN; " + "; ".join(f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM {name}_of_{t}" for t in DEPLOYMENT) + "; COMMIT")
+    for there in glob.glob(platform.path("objects", "tenants", "*", "log", "checkpoints")) + [platform.path("objects", "platform", "log")]:
+        shutil.rmtree(there)
 
 
 def restart(platform, log):
@@ -74,8 +98,9 @@ def main():
         log = Log(platform, platform.path("tmp"))
         log.emit(10)
         old = log.signed()
-        log.copy("old")
-        witnesses = [Witness(platform, i, log.client.get("/timeline/checkpoint")["vkey"]) for i in range(3)]
+        copy_all(platform, log, "old")
+        cosigners(log.client)
+        witnesses = [Witness(platform, i, log.client.get("/timeline/checkpoint/deployment")["vkey"]) for i in range(3)]
         try:
             policy = platform.path("tmp", "policy")
             with open(policy, "w") as f:
@@ -89,8 +114,22 @@ def main():
             size = log.signed()
             there = wait(lambda: cosigners(log.client)[1][1:])
             report.check("two of three witnesses cosigned, one is down", sorted(there) == [witnesses[0].name, witnesses[2].name], str(there))
-            code, text = log.verify()
-            report.check("verify accepts the cosigned checkpoint", code == 0, text)
+            code, text = log.stella("timeline", "verify", "--trust", log.trust, "--witness", policy)
+            report.check("verify leads from the entries to the witnesses", code == 0 and f"{witnesses[0].name} cosigned" in text and f"{witnesses[1].name} cosigned" not in text, text)
+            code, text = log.stella("timeline", "checkpoint", "--deployment", "--trust", log.trust, "--witness", policy)
+            report.check("the deployment checkpoint is shown with its witnesses", code == 0 and witnesses[2].name in text, text)
+            strict = platform.path("tmp", "strict")
+            with open(strict, "w") as f:
+                f.write(f"witness w1 {witnesses[1].vkey}\nquorum w1\n")
+            code, text = log.stella("timeline", "verify", "--trust", log.trust, "--witness", strict)
+            report.check("verify does not accept it for the one that was away", code == 1 and "deployment log" in text, text)
+            bundle = platform.path("tmp", "w.tgz")
+            with open(bundle, "wb") as f:
+                f.write(make_bundle(log.client))
+            code, text = verify_bundle(platform, log, bundle, policy)
+            report.check("a bundle is verified up to the witnesses", code == 0 and "cosigned by 2 witnesses" in text, text)
+            code, text = verify_bundle(platform, log, bundle, strict)
+            report.check("and refused for the one that was away", code == 1, text)
             log.keep(report, log.kept)
             log.emit(5)
             grown = log.signed()
@@ -99,15 +138,17 @@ def main():
 
             # Back to an older copy, and on from there: every signature of the platform is good.
             platform.kill("stellad")
-            log.restore("old")
+            restore_all(platform, log, "old")
             platform.start("stellad")
             log.client = wait(lambda: answered(platform))  # not ready: the witnesses object at once
             log.emit(size - old + 40)
             longer = log.signed()
             ready = wait(lambda: (lambda r: r if r.status == 503 else None)(log.client.get("/readyz")))
-            report.check("the platform says that a witness saw another history", "indexer" in ready.text and ready["parts"]["indexer"] != "ok", repr(ready))
+            report.check("the platform says that a witness saw another history", "witness" in ready["parts"]["indexer"], repr(ready))
             seen, names = cosigners(log.client)
             report.check(f"no witness cosigned the other history of {longer} entries", len(names) == 1 and seen >= old, str(names))
+            code, text = log.stella("timeline", "verify", "--trust", log.trust, "--witness", policy)
+            report.check("verify says so, too", code == 1 and "deployment log" in text, text)
         finally:
             for w in witnesses:
                 w.stop()

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "handlers.h"
+#include "handlers_deployment.h"
 #include "stella/base/limits.h"
 #include "stella/web/router.h"
 
@@ -68,6 +69,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/timeline/:event_id", kTenant, "timeline:read", 0, h::get_timeline_event},
     Route{"GET", "/timeline/stream", kTenant, "timeline:read", 0, h::stream_timeline},
     Route{"GET", "/timeline/checkpoint", kTenant, "timeline:read", 0, h::get_checkpoint},
+    Route{"GET", "/timeline/checkpoint/deployment", kTenant, "timeline:read", 0, h::get_deployment_checkpoint},
     Route{"GET", "/timeline/proof", kTenant, "timeline:read", 0, h::get_consistency_proof},
     Route{"GET", "/timeline/:event_id/proof", kTenant, "timeline:read", 0, h::get_inclusion_proof},
     Route{"POST", "/timeline", kTenant, "timeline:write", kJson, h::create_timeline_event},

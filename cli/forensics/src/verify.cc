@@ -20,6 +20,7 @@ struct Args {
   std::string file;
   std::string trust;
   std::string trust_log;
+  std::string witness;
   std::string trust_time;
   std::string keys;
   std::int64_t authorities = 1;
@@ -31,6 +32,7 @@ struct Args {
 // What TIME, INCLUSION and CONSISTENCY rest on; lives as long as the options that point into it.
 struct Extra {
   TrustedLogs logs;
+  std::optional<timeline::LogPolicy> witnesses;
   std::optional<crypto::TimestampTrust> time;
   std::string time_source, kept_source;
   std::optional<evidence::KeptCheckpoint> kept;
@@ -84,6 +86,13 @@ Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, e
   options.log_keys = extra.logs.keys;
   options.log_signers = extra.logs.signers;
   options.log_source = extra.logs.source;
+  if (!args.witness.empty()) {
+    const std::string text = STELLA_TRY(read_document(args.witness));
+    auto policy = timeline::LogPolicy::parse(text);
+    if (!policy) return about_document(std::move(policy.error()), args.witness);
+    extra.witnesses = std::move(*policy);
+    options.witnesses = &*extra.witnesses;
+  }
   if (!args.trust_time.empty()) {
     auto time = crypto::TimestampTrust::from_pem(STELLA_TRY(read_document(args.trust_time)));
     if (!time) return about_document(std::move(time.error()), args.trust_time);
@@ -216,6 +225,7 @@ void register_verify(App& app) {
       .argument("FILE", &args->file, "The bundle (.tgz).", {.required = true, .value = "FILE"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
       .option("--trust-log", &args->trust_log, "The key of the tenant's log: a .vkey file, or the installation's Ed25519 key as PEM (default: what `stella login` kept).", {.value = "PATH"})
+      .option("--witness", &args->witness, "A C2SP tlog-policy file: a quorum of its witnesses must have cosigned the deployment log that has the enclosed checkpoint.", {.value = "FILE"})
       .option("--trust-time", &args->trust_time, "PEM file with the roots of the time authorities that you trust.", {.value = "FILE"})
       .option("--authorities", &args->authorities, "How many different authorities must have stamped the seal (default: 1).", {.value = "N"})
       .option("--keys", &args->keys, "The life of the signing keys (stella keys history --out): whether the key was good when it signed (default: what `stella login` kept).", {.value = "FILE"})

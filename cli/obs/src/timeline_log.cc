@@ -34,7 +34,11 @@ struct Args {
   std::string trust;
   std::string event;
   std::string file;
+  std::string witness;
+  bool deployment = false;
 };
+
+}  // namespace
 
 // The server's own vkey is only a hint.
 Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std::string& trust, const std::string& origin) {
@@ -43,8 +47,6 @@ Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std:
   if (out.empty()) return Error(contracts::errors::kUntrusted, "no key of the log is trusted").with("remedy", "stella login keeps it; or give --trust KEY from a source that you trust.");
   return out;
 }
-
-}  // namespace
 
 Result<Signed> open_note(Session& session, const std::string& trust, const std::string& note) {
   const std::string origin = note.substr(0, note.find('\n'));
@@ -57,6 +59,10 @@ namespace {
 
 Result<int> checkpoint(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
+  if (args.deployment || !args.witness.empty()) {
+    const Covered covered = STELLA_TRY(fetch_covered(session, *api, 0, args.trust, args.witness));
+    return show_covered(session, covered, args.out, args.vkey_out);
+  }
   const json::Value head = STELLA_TRY(api->get("/timeline/checkpoint"));
   const std::string note(head.str("checkpoint"));
   const Signed verified = STELLA_TRY(open_note(session, args.trust, note));
@@ -178,12 +184,31 @@ std::vector<std::pair<std::string, std::string>> problems_of(const Signed& head,
   return problems;
 }
 
+namespace {
+
+json::Value deployment_json(const Verdict& v) {
+  if (!v.covered) return {};
+  json::Array witnesses;
+  for (const std::string& name : v.covered->witnesses) witnesses.emplace_back(name);
+  return json::Value::object({{"origin", v.covered->deployment.origin}, {"size", v.covered->deployment.size}, {"index", v.covered->index}, {"witnesses", std::move(witnesses)}});
+}
+
+std::string deployment_lines(const Palette& paint, const Verdict& v) {
+  if (!v.covered) return {};
+  const std::string pass = paint(Style::kGreen, "PASS") + "  ";
+  std::string out = pass + "the checkpoint is leaf " + with_commas(static_cast<std::int64_t>(v.covered->index)) + " of the deployment log\n";
+  for (const std::string& name : v.covered->witnesses) out += pass + name + " cosigned the deployment log\n";
+  return out;
+}
+
+}  // namespace
+
 int show_verdict(Session& session, const Verdict& v) {
   const auto& head = v.head.checkpoint;
   json::Array list;
   for (const auto& [where, what] : v.problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
   const json::Value shown = json::Value::object({{"result", v.problems.empty() ? "pass" : "fail"}, {"origin", head.origin}, {"size", head.size}, {"root", head.root.hex()},
-                                                 {"entries_checked", v.walked.tree.size()}, {"expired", v.walked.expiry.count()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"problems", std::move(list)}});
+                                                 {"entries_checked", v.walked.tree.size()}, {"expired", v.walked.expiry.count()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"deployment", deployment_json(v)}, {"problems", std::move(list)}});
   session.show(shown, [&] {
     const Palette& paint = session.console().out_palette();
     std::string out;
@@ -192,10 +217,12 @@ int show_verdict(Session& session, const Verdict& v) {
       out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(v.walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
       if (v.walked.expiry.count() > 0) out += paint(Style::kGreen, "PASS") + "  " + with_commas(v.walked.expiry.count()) + " of them have expired: their hashes are there, and dispositions in the same log say that they were deleted\n";
       if (v.kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(v.kept->checkpoint.size)) + " entries\n";
+      out += deployment_lines(paint, v);
     }
     Facts facts;
     facts.add("log", head.origin).add("size", with_commas(static_cast<std::int64_t>(head.size))).add("root", head.root.hex());
     facts.add("not checked", v.kept ? "events younger than the checkpoint" : "whether the log had another history before: --since a checkpoint that you kept");
+    if (!v.covered) facts.add("not checked", v.uncovered);
     return out + facts.render(paint, 2);
   });
   return v.problems.empty() ? kExitDone : kExitFailed;
@@ -203,7 +230,22 @@ int show_verdict(Session& session, const Verdict& v) {
 
 namespace {
 
+// Whether the deployment log has the verified checkpoint. Without a policy a key that is not trusted is nothing found, only nothing checked.
+Result<void> cover(Session& session, Api& api, const Args& args, Verdict& verdict) {
+  auto covered = fetch_covered(session, api, verdict.head.checkpoint.size, args.trust, args.witness);
+  if (covered && covered->covers == verdict.head.checkpoint) {
+    verdict.covered = std::move(*covered);
+    return {};
+  }
+  const std::string why = covered ? "it has another checkpoint of this size" : covered.error().describe();
+  if (covered || !args.witness.empty() || covered.error().code() == base_errors::kInvalid || covered.error().code() == contracts::errors::kIntegrity) verdict.problems.emplace_back("deployment log", why);
+  else verdict.uncovered = "the deployment log: " + why;
+  return {};
+}
+
 Result<int> verify(Session& session, const Args& args) {
+  if (!args.file.empty() && !args.witness.empty())
+    return Error(base_errors::kInvalid, "an offline copy has no proof of the deployment log").with("field", "--witness").with("remedy", "Leave --file out, or keep `stella timeline checkpoint --deployment -o json`.");
   if (!args.file.empty()) return verify_export(session, args.file, args.trust, args.since);
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
@@ -221,7 +263,9 @@ Result<int> verify(Session& session, const Args& args) {
     const auto consistency = fetch_proof(*api, kept->checkpoint.size, head.checkpoint.size);
     if (!consistency || !timeline::verify_growth(kept->checkpoint, head.checkpoint, *consistency)) problems.emplace_back("--since", "the server cannot prove that its log continues the one you kept");
   }
-  return show_verdict(session, {head, kept, walked, std::move(problems)});
+  Verdict verdict{.head = head, .kept = kept, .walked = walked, .problems = std::move(problems)};
+  STELLA_TRY_VOID(cover(session, *api, args, verdict));
+  return show_verdict(session, verdict);
 }
 
 }  // namespace
@@ -231,6 +275,8 @@ void register_timeline_log(App& app) {
   app.command("timeline checkpoint", "The newest signed checkpoint of your log, verified. Keep one: later it shows that nothing was rewritten.")
       .option("--out", &args->out, "Write it there.", {.value = "FILE"})
       .option("--vkey", &args->vkey_out, "Write the log's verifier key there, as the server states it.", {.value = "FILE"})
+      .option("--deployment", &args->deployment, "That of the deployment log which covers it, and the proof: what witnesses cosign.")
+      .option("--witness", &args->witness, "With --deployment: a C2SP tlog-policy file; a quorum of its witnesses must have cosigned.", {.value = "FILE"})
       .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
       .run([args](Session& s) { return checkpoint(s, *args); });
   app.command("timeline proof", "The proof that the log of one size continues the log of another; for `stella forensic verify --consistency`.")
@@ -240,6 +286,7 @@ void register_timeline_log(App& app) {
   app.command("timeline verify", "Fetch every entry of your log, hash it again, and compare with the signed checkpoint and with one that you kept.")
       .option("--since", &args->since, "A checkpoint that you kept from before.", {.value = "FILE"})
       .option("--file", &args->file, "Verify an offline copy (stella timeline export) instead; no server is asked.", {.value = "FILE"})
+      .option("--witness", &args->witness, "A C2SP tlog-policy file: a quorum of its witnesses must have cosigned the deployment log that has the checkpoint.", {.value = "FILE"})
       .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})
       .note("Exit codes\n  0  everything holds\n  1  something does not; each line says what")
       .run([args](Session& s) { return verify(s, *args); });

@@ -13,6 +13,7 @@
 #include "stella/cli/session.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
+#include "stella/timeline/log/note.h"
 #include "timeline_expiry.h"
 
 namespace stella::cli {
@@ -23,6 +24,24 @@ struct Signed {
 };
 // Verified under `trust` (a file), else under the keys that the user trusts.
 Result<Signed> open_note(Session& session, const std::string& trust, const std::string& note);
+
+// The keys that may sign the log of this name. kUntrusted where there is none.
+Result<std::vector<timeline::VerifierKey>> log_keys(Session& session, const std::string& trust, const std::string& origin);
+
+// A checkpoint of the tenant's log as a leaf of the deployment log (timeline_deployment.cc).
+struct Covered {
+  timeline::Checkpoint deployment;
+  std::string note;  // of the deployment log
+  std::uint64_t index = 0;
+  timeline::Checkpoint covers;
+  std::vector<std::string> witnesses;  // names under which they cosigned, where a policy was given
+  json::Value answer;                  // of the server
+};
+// Asks for the proof of the checkpoint of `size` (0: the newest) and verifies it: the deployment log's signature, the leaf, and with a policy (a file)
+// the quorum of its witnesses, for which it waits some seconds.
+Result<Covered> fetch_covered(Session& session, Api& api, std::uint64_t size, const std::string& trust, const std::string& policy);
+// stella timeline checkpoint --deployment.
+Result<int> show_covered(Session& session, const Covered& covered, const std::string& out, const std::string& vkey_out);
 
 struct Walk {
   timeline::CompactTree tree;
@@ -41,6 +60,8 @@ struct Verdict {
   const std::optional<Signed>& kept;
   const Walk& walked;
   std::vector<std::pair<std::string, std::string>> problems;  // where, what
+  std::optional<Covered> covered = std::nullopt;              // where the deployment log was asked
+  std::string uncovered = "the deployment log";               // why it was not
 };
 // Shows it; the exit code.
 int show_verdict(Session& session, const Verdict& verdict);

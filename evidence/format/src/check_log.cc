@@ -78,6 +78,34 @@ std::string check_proofs(const Contents& contents, LogPart& part) {
   return {};
 }
 
+// "" where the part's checkpoint is a leaf of the deployment log, as far as the verifier asks for it; `found` says more.
+std::string check_deployment(const Contents& contents, const VerifyOptions& options, const LogPart& part, std::string& found) {
+  const std::string path = custody_deployment_path(part.log);
+  if (!contents.files.contains(path)) return options.witnesses == nullptr ? "" : path + " is missing: no witness stands for " + part.checkpoint_path;
+  const auto proof = timeline::parse_tlog_proof(contents.bytes(path));
+  if (!proof) return path + " is malformed";
+  const std::string origin = proof->checkpoint.substr(0, proof->checkpoint.find('\n'));
+  // Else a log could prove itself.
+  if (origin == part.checkpoint->checkpoint.origin) return path + " rests on the log itself, not on a deployment log";
+  const auto keys = keys_for(options, origin);
+  const Sha256 leaf = timeline::leaf_hash(contents.bytes(part.checkpoint_path));
+  if (options.witnesses != nullptr) {
+    const auto accepted = timeline::verify_tlog_proof(*proof, leaf, *options.witnesses, keys);
+    if (!accepted) return path + " does not lead to a checkpoint that the policy's witnesses cosigned: " + std::string(accepted.error().message());
+    found = "leaf " + std::to_string(proof->index) + " of the deployment log " + origin + ", cosigned by " + std::to_string(accepted->cosigners.size()) + " witnesses";
+    return {};
+  }
+  if (std::none_of(keys.begin(), keys.end(), [&](const timeline::VerifierKey& key) { return key.name() == origin; })) {
+    // A key of the tenant's log alone was given, not that of the installation.
+    found = "the deployment log " + origin + " is not checked: no key of it was given";
+    return {};
+  }
+  if (!timeline::open_checkpoint(proof->checkpoint, origin, keys)) return "the checkpoint in " + path + " is not signed by a trusted key of the deployment log";
+  if (!timeline::verify_tlog_proof(*proof, leaf, origin, keys)) return path + " does not prove that " + part.checkpoint_path + " is in the deployment log";
+  found = "leaf " + std::to_string(proof->index) + " of the deployment log " + origin;
+  return {};
+}
+
 // "" where the part is what it claims.
 std::string check_part(const Contents& contents, LogPart& part) {
   if (!part.problem.empty()) return part.problem;
@@ -114,9 +142,16 @@ void check_inclusion(const Contents& contents, const VerifyOptions& options, Log
     if (auto problem = check_part(contents, *part); !problem.empty()) return fail(std::move(problem));
   const timeline::Checkpoint& head = tenant.checkpoint->checkpoint;
   if (auto problem = check_seal_log(verdict, head); !problem.empty()) return fail(std::move(problem));
+  std::string deployment;
+  for (const LogPart* part : {&kb, &keys, &tenant}) {  // the tenant's is what is shown
+    if (!part->checkpoint && contents.files.contains(custody_deployment_path(part->log))) return fail(custody_deployment_path(part->log) + " stands for no checkpoint");
+    if (!part->checkpoint) continue;
+    if (auto problem = check_deployment(contents, options, *part, deployment); !problem.empty()) return fail(std::move(problem));
+  }
   std::string reason = std::to_string(tenant.events.size()) + " events are in the log " + head.origin + " of size " + std::to_string(head.size);
   if (!kb.events.empty()) reason += ", " + std::to_string(kb.events.size()) + " of the knowledge base in " + kb.checkpoint->checkpoint.origin;
   if (!keys.events.empty()) reason += ", " + std::to_string(keys.events.size()) + " of the signing keys in " + keys.checkpoint->checkpoint.origin;
+  if (!deployment.empty()) reason += "; " + deployment;
   out = {.outcome = Outcome::kPass, .reason = std::move(reason), .trust_input = std::string(options.log_source)};
 }
 

@@ -108,6 +108,8 @@ std::string custody_proof_path(CustodyLog log, std::size_t number) {
   return std::string(custody_prefix(log)) + digits + ".tlog-proof";
 }
 
+std::string custody_deployment_path(CustodyLog log) { return std::string(custody_prefix(log)) + "deployment.tlog-proof"; }
+
 bool is_custody_origin(std::string_view kind) { return std::find(std::begin(kOrigins), std::end(kOrigins), kind) != std::end(kOrigins); }
 
 Result<CustodyEvent> parse_custody_event(std::string_view entry) {

@@ -119,6 +119,96 @@ TEST_F(DimensionsTest, EveryAttackOnTheLogIsNamed) {
   refused("another tenant's event", Dimension::kCustody, "another tenant", [&](Members& m) { m["custody/events.jsonl"] = event(0, "sbom.received", "", "sbom", "other") + "\n"; });
 }
 
+// The enclosed checkpoint as a leaf of the deployment log, and what witnesses say of that.
+class DeploymentDimensionTest : public DimensionsTest {
+ protected:
+  static constexpr std::string_view kDeployment = "log.example/deployment";
+  struct Fork {
+    std::vector<std::string> heads;
+    std::vector<Sha256> leaves;
+    std::string note;
+  };
+  Fork deployment(std::vector<std::string> heads, const crypto::Ed25519Signer& key, bool witnessed, std::string_view origin = kDeployment) const {
+    Fork out{.heads = std::move(heads), .leaves = {}, .note = {}};
+    for (const auto& head : out.heads) out.leaves.push_back(timeline::leaf_hash(head));
+    auto note = timeline::parse_note(checkpoint_of(out.heads, key, origin)).value();
+    if (witnessed) note.signatures.push_back(timeline::cosign_checkpoint(note.text, 1'790'000'000, "w.example", witness_).value());
+    out.note = note.str();
+    return out;
+  }
+  static std::string proof(const Fork& fork, std::size_t index, std::size_t claimed) {
+    return timeline::TlogProof{.extra = {}, .index = claimed, .hashes = timeline::inclusion_proof(std::span<const Sha256>(fork.leaves), index).value(), .checkpoint = fork.note}.str();
+  }
+  static std::string proof(const Fork& fork, std::size_t index) { return proof(fork, index, index); }
+  void SetUp() override {
+    DimensionsTest::SetUp();
+    mine_ = good_["custody/checkpoint"];
+    log_keys_.push_back(timeline::VerifierKey::ed25519(kDeployment, log_key_.public_key()).value());
+    policy_ = timeline::LogPolicy::parse("witness w " + timeline::VerifierKey::cosigner("w.example", witness_.public_key())->str() + "\nquorum w\n").value();
+  }
+  DimensionVerdict inclusion(const std::optional<std::string>& file, bool with_policy, const std::string& path = "custody/deployment.tlog-proof") {
+    Members m = good_;
+    if (file) m[path] = *file;
+    fix_manifests(m);
+    VerifyOptions o = options();
+    if (with_policy) o.witnesses = &*policy_;
+    return check(m, o).of(Dimension::kInclusion);
+  }
+
+  std::string mine_;
+  const crypto::Ed25519KeyPair witness_ = crypto::Ed25519KeyPair::generate().value();
+  std::optional<timeline::LogPolicy> policy_;
+};
+
+TEST_F(DeploymentDimensionTest, TheCheckpointIsALeafAndWitnessesStandForIt) {
+  const Fork plain = deployment({"a head", mine_, "another"}, log_key_, false), witnessed = deployment({"a head", mine_, "another"}, log_key_, true);
+  for (const auto& [fork, with_policy] : {std::pair{&plain, false}, {&witnessed, false}, {&witnessed, true}}) {
+    const auto v = inclusion(proof(*fork, 1), with_policy);
+    EXPECT_EQ(v.outcome, Outcome::kPass) << v.reason;
+    EXPECT_NE(v.reason.find("leaf 1 of the deployment log log.example/deployment"), std::string::npos) << v.reason;
+    EXPECT_EQ(v.reason.find("cosigned by 1 witnesses") != std::string::npos, with_policy) << v.reason;
+  }
+  // A bundle of before there was a deployment log; and one where the key of the tenant's log alone is known.
+  EXPECT_EQ(inclusion(std::nullopt, false).outcome, Outcome::kPass);
+  log_keys_.pop_back();
+  const auto unknown = inclusion(proof(plain, 1), false);
+  EXPECT_EQ(unknown.outcome, Outcome::kPass);
+  EXPECT_NE(unknown.reason.find("is not checked"), std::string::npos) << unknown.reason;
+}
+
+TEST_F(DeploymentDimensionTest, EveryAttackOnItIsNamed) {
+  const auto refused = [&](std::string_view what, std::string_view word, const std::optional<std::string>& file, bool with_policy = false, const std::string& path = "custody/deployment.tlog-proof") {
+    const auto v = inclusion(file, with_policy, path);
+    EXPECT_EQ(v.outcome, Outcome::kFail) << what;
+    EXPECT_NE(v.reason.find(word), std::string::npos) << what << ": " << v.reason;
+  };
+  const crypto::Ed25519KeyPair stranger = crypto::Ed25519KeyPair::generate().value();
+  const Fork log = deployment({"a head", mine_, "another"}, log_key_, true);
+  refused("no proof", "malformed", "");
+  refused("the proof of another tenant's head", "does not prove", proof(log, 0));
+  refused("that proof under our index", "does not prove", proof(log, 0, 1));
+  refused("an older checkpoint, which does not have it", "does not prove", proof(deployment({"a head"}, log_key_, true), 0));
+  refused("its proof under an older checkpoint", "does not prove", [&] {
+    auto parsed = timeline::parse_tlog_proof(proof(log, 1)).value();
+    parsed.checkpoint = deployment({"a head"}, log_key_, true).note;
+    return parsed.str();
+  }());
+  refused("a fork with another head in its place", "does not prove", proof(deployment({"a head", "my other head", "another"}, log_key_, true), 1));
+  refused("a fork under a stranger's key", "trusted key of the deployment log", proof(deployment({"a head", mine_}, stranger, true), 1));
+  refused("a fork that no witness saw", "witnesses cosigned", proof(deployment({mine_, "invented"}, log_key_, false), 0), true);
+  refused("a witness that nobody named", "witnesses cosigned", [&] {
+    auto parsed = timeline::parse_tlog_proof(proof(deployment({"a head", mine_}, log_key_, false), 1)).value();
+    auto note = timeline::parse_note(parsed.checkpoint).value();
+    note.signatures.push_back(timeline::cosign_checkpoint(note.text, 1'790'000'000, "w.example", stranger).value());
+    parsed.checkpoint = note.str();
+    return parsed.str();
+  }(), true);
+  refused("the log proves itself", "rests on the log itself", proof(deployment({mine_}, log_key_, false, kOrigin), 0));
+  refused("taken out", "is missing: no witness", std::nullopt, true);
+  for (const char* path : {"custody/kb-deployment.tlog-proof", "custody/keys-deployment.tlog-proof"})
+    refused("for a checkpoint that is not there", "stands for no checkpoint", proof(log, 1), false, path);
+}
+
 // What an event names by the digest of a list is followed through the enclosed list, which verify.sh lets pass, too.
 TEST_F(DimensionsTest, ListsOfCustodyAreFollowed) {
   const auto object = [](std::string_view name) { return json::Value::object({{"name", name}, {"sha256", crypto::sha256(name).hex()}}); };

@@ -9,6 +9,7 @@
 #include "stella/crypto/key_log.h"
 #include "stella/services/jobs.h"
 #include "stella/tenancy/scope.h"
+#include "stella/timeline/deployment.h"
 
 namespace stella::evidence {
 namespace {
@@ -139,16 +140,21 @@ void CustodyRecord::Part::add(const pg::Rows& rows) {
   }
 }
 
+Result<void> CustodyRecord::Part::find_head(pg::SystemTx<pg::LockerRole>& tx, std::chrono::seconds witness_patience) {
+  if (indexes.empty()) return {};
+  head = STELLA_TRY(timeline::head_to_keep(tx, tenant, indexes.back() + 1, witness_patience));
+  return {};
+}
+
 // The platform's log has all of them but the first, which says that the first key is known: the next one, of the same key, vouches for it.
-Result<void> CustodyRecord::find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events) {
+Result<void> CustodyRecord::find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events, std::chrono::seconds witness_patience) {
   const KeyLines lines = STELLA_TRY(key_lines(tx, events));
   key_history_ = lines.text;
   keys_.log = CustodyLog::kKeys;
   keys_.tenant = STELLA_TRY(TenantId::parse(kPlatformTenant));
   keys_.add(STELLA_TRY(tx.query(kOfKeys, {keys_.tenant, pg::Param::text_array(lines.digests)})));
   for (std::size_t i = 1; i < lines.digests.size(); ++i) whole_ = whole_ && keys_.events.find(lines.digests[i]) != std::string::npos;
-  keys_.head = STELLA_TRY(timeline::signed_head(tx, keys_.tenant));
-  return {};
+  return keys_.find_head(tx, witness_patience);
 }
 
 Result<KeyLines> key_lines(pg::SystemTx<pg::LockerRole>& tx, std::optional<std::uint64_t> first) {
@@ -163,14 +169,13 @@ Result<KeyLines> key_lines(pg::SystemTx<pg::LockerRole>& tx, std::optional<std::
   return out;
 }
 
-Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature) {
+Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature, std::chrono::seconds witness_patience) {
   CustodyRecord out;
   out.tenant_.tenant = tenant;
   out.tenant_.add(STELLA_TRY(tx.query(kOfTraces, {tenant, pg::Param::text_array(traces)})));
-  out.tenant_.head = STELLA_TRY(timeline::signed_head(tx, tenant));
   if (signature) {
     out.whole_ = out.tenant_.events.find(signature->event.str()) != std::string::npos;
-    STELLA_TRY_VOID(out.find_keys(tx, signature->key_events));
+    STELLA_TRY_VOID(out.find_keys(tx, signature->key_events, witness_patience));
   }
   auto& kb = out.knowledge_base_;
   kb.log = CustodyLog::kKnowledgeBase;
@@ -178,6 +183,7 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
   if (tenant == kb.tenant) {  // its own log has them
     const auto events = STELLA_TRY(out.events_of(tx, out.tenant_));  // for the lists that they name
     static_cast<void>(events);
+    STELLA_TRY_VOID(out.tenant_.find_head(tx, witness_patience));
     return out;
   }
   // What the traces took in, the tenant itself may have received before; what it did not is the knowledge base's.
@@ -201,7 +207,8 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
     const auto producers = STELLA_TRY(out.events_of(tx, kb));
     for (const CustodyLink& broken : walk_custody(producers).broken) wanted.insert(broken.sha256.hex());
   }
-  kb.head = STELLA_TRY(timeline::signed_head(tx, kb.tenant));
+  STELLA_TRY_VOID(out.tenant_.find_head(tx, witness_patience));
+  STELLA_TRY_VOID(kb.find_head(tx, witness_patience));
   return out;
 }
 
@@ -223,6 +230,7 @@ Result<void> CustodyRecord::enclose(pg::SystemTx<pg::LockerRole>& tx, objects::S
     if (part->indexes.empty()) continue;
     const std::string prefix(custody_prefix(part->log));
     input.extra_files.emplace_back(prefix + "checkpoint", part->head.note);
+    input.extra_files.emplace_back(custody_deployment_path(part->log), STELLA_TRY(timeline::deployment_proof(tx, store, part->tenant, part->head.size)).file);
     if (part->log != CustodyLog::kTenant) input.extra_files.emplace_back(prefix + "events.jsonl", part->events);
     auto proofs = STELLA_TRY(timeline::inclusion_files(tx, store, part->tenant, part->head, part->indexes));
     for (std::size_t i = 0; i < proofs.size(); ++i) input.extra_files.emplace_back(custody_proof_path(part->log, i), std::move(proofs[i]));

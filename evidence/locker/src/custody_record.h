@@ -2,6 +2,7 @@
 // and proofs of all.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -33,18 +34,18 @@ Result<KeyLines> key_lines(pg::SystemTx<pg::LockerRole>& tx, std::optional<std::
 
 class CustodyRecord {
  public:
-  // Whether a signed checkpoint of each log covers the enclosed events.
+  // Whether a signed checkpoint of each log covers the enclosed events, and is in the deployment log itself.
   bool covered() const { return whole_ && tenant_.covered() && knowledge_base_.covered() && keys_.covered(); }
   // Asks for those that are missing, in the caller's transaction.
   Result<void> want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const;
-  // Events, checkpoints and a proof for each event; origin and size of the tenant's log into the seal. Needs covered().
+  // Events, checkpoints with their proofs in the deployment log and a proof for each event; origin and size of the tenant's log into the seal. Needs covered().
   Result<void> enclose(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, SealInput& input);
   // The lists that the enclosed events name by their digests, by those.
   const std::map<Sha256, std::string>& lists() const { return lists_; }
   const std::string& tenant_events() const { return tenant_.events; }  // a line each
 
  private:
-  friend Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature);
+  friend Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature, std::chrono::seconds witness_patience);
   struct Part {
     CustodyLog log = CustodyLog::kTenant;
     TenantId tenant;
@@ -54,13 +55,14 @@ class CustodyRecord {
     bool covered() const { return indexes.empty() || head.size > indexes.back(); }
     void add(const pg::Rows& rows);
     Result<TenantId> documents() const;  // the tenant whose rows tell what this log's batches brought in
+    Result<void> find_head(pg::SystemTx<pg::LockerRole>& tx, std::chrono::seconds witness_patience);
   };
   // The events of a part with the lists that they name expanded.
   Result<std::vector<CustodyEvent>> events_of(pg::SystemTx<pg::LockerRole>& tx, const Part& part);
   Result<void> find_lists(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<Sha256>& named);
   Result<void> find_documents(pg::SystemTx<pg::LockerRole>& tx, const Part& part, const std::vector<std::string>& ingests, const std::vector<Sha256>& named);
   void keep_if_named(std::string list, const std::vector<Sha256>& named);
-  Result<void> find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events);
+  Result<void> find_keys(pg::SystemTx<pg::LockerRole>& tx, std::uint64_t events, std::chrono::seconds witness_patience);
   Part tenant_, knowledge_base_, keys_;
   std::string key_history_;
   bool whole_ = true;  // the logs have all that is asked for
@@ -69,6 +71,7 @@ class CustodyRecord {
 };
 
 // `signature`: its event, which is one of those traces, must be there, and the key events that the seal names are enclosed, too.
-Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature);
+// A checkpoint that no quorum of witnesses cosigned counts once it is older than `witness_patience`.
+Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const std::vector<std::string>& traces, const std::optional<SignedBefore>& signature, std::chrono::seconds witness_patience = {});
 
 }  // namespace stella::evidence

@@ -225,7 +225,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
         return false;
       }
     }
-    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt));
+    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
     if (!custody.covered()) {
       // The proofs need checkpoints that cover the events: they are asked for.
       STELLA_TRY_VOID(custody.want_checkpoints(tx));

@@ -1,10 +1,9 @@
 // Rows to tiles to checkpoint. What is signed is what can be reproduced: entries, tiles, the indexer's root and the last signature must agree.
 #include "stella/timeline/checkpointer.h"
 
-#include <span>
-#include <vector>
-
+#include "deployment_signer.h"
 #include "edge.h"
+#include "signed_log.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/log.h"
@@ -27,64 +26,30 @@ constexpr std::string_view kEntries = "SELECT log_index, entry FROM timeline_log
 constexpr std::int64_t kStep = 100'000;  // events of one transaction; a log that is further behind is signed in steps
 constexpr std::int64_t kPage = 1000;
 
-struct State {
-  std::string origin, note, edge;
-  std::uint64_t size = 0;
-  Sha256 root;
-};
-
-Error integrity(std::string_view reason, const TenantId& tenant) {
-  return Error(contracts::errors::kIntegrity, "the log is not what was signed; nothing more is signed").with("reason", std::string(reason)).with("tenant", tenant.str());
+LogPlace place_of(const TenantId& tenant) {
+  return {.name = tenant.str(), .tile = [tenant](std::string_view path) { return object_key::log_tile(tenant, path); }, .checkpoint = [tenant](std::uint64_t size) { return object_key::checkpoint(tenant, size); }};
 }
 
-Result<State> lock_log(pg::Tx& tx, const TenantId& tenant) {
+Result<LogState> lock_log(pg::Tx& tx, const TenantId& tenant) {
   STELLA_TRY_VOID(tx.query("INSERT INTO timeline_logs (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", {tenant}));
   const auto rows = STELLA_TRY(tx.query(kLock, {tenant}));
-  State s;
-  s.origin = rows.text(0, 0);
-  s.size = static_cast<std::uint64_t>(rows.integer(0, 1));
-  if (s.size > 0) s.root = STELLA_TRY(rows.sha256(0, 2));
-  s.note = rows.text(0, 3);
-  s.edge = rows.bytes(0, 4);
+  LogState s = STELLA_TRY(LogState::read(rows));
   // Opaque: who sees the name of a log learns nothing about its tenant.
   if (s.origin.empty()) s.origin = "stellaops.dev/log/" + EventId::generate().str();
   return s;
 }
 
-// The edge, held against the checkpoint signed last: whoever changes the row does not change the signature.
-Result<TileEdge> load_edge(const State& state, const TenantId& tenant, const crypto::Ed25519PublicKey& key, std::span<const crypto::Ed25519PublicKey> former) {
-  if (state.size == 0) return TileEdge();
-  EdgeSource source(state.edge, state.size);
-  TileEdge edge = STELLA_TRY(TileEdge::load(source, state.size));
-  std::vector<VerifierKey> keys = {STELLA_TRY(VerifierKey::ed25519(state.origin, key))};
-  for (const auto& one : former) keys.push_back(STELLA_TRY(VerifierKey::ed25519(state.origin, one)));
-  const auto last = open_checkpoint(state.note, state.origin, keys);
-  if (!last) return integrity("the last checkpoint does not verify", tenant);
-  if (last->checkpoint.size != state.size || last->checkpoint.root != edge.root()) return integrity("the stored edge does not lead to the last checkpoint", tenant);
-  return edge;
-}
-
-// Create-only; what is there already must be the same.
-Result<void> put_same(objects::Store& store, const std::string& key, std::string_view bytes, const TenantId& tenant) {
-  const auto created = STELLA_TRY(store.put(key, bytes));
-  if (created == objects::Created::kNew) return {};
-  const std::string there = STELLA_TRY(store.get(key, 1u << 20));
-  if (there != bytes) return integrity("an object of the log has other bytes: " + key, tenant);
-  return {};
-}
-
-Result<void> append_entries(pg::Tx& tx, objects::Store& store, const TenantId& tenant, TileEdge& edge, std::int64_t to) {
-  const auto on_full = [&](const TileId& id, std::string bytes) { return put_same(store, object_key::log_tile(tenant, id.path()), bytes, tenant); };
+Result<void> append_entries(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const LogPlace& place, TileEdge& edge, std::int64_t to) {
   while (static_cast<std::int64_t>(edge.size()) < to) {
     const auto from = static_cast<std::int64_t>(edge.size());
     const auto rows = STELLA_TRY(tx.query(kEntries, {tenant, from, std::min(to, from + kPage)}));
-    if (rows.empty()) return integrity("entry " + std::to_string(from) + " is missing", tenant);
+    if (rows.empty()) return not_what_was_signed("entry " + std::to_string(from) + " is missing", place);
     std::vector<Sha256> leaves;
     for (int i = 0; i < rows.size(); ++i) {
-      if (rows.integer(i, 0) != from + i) return integrity("entry " + std::to_string(from + i) + " is missing", tenant);
+      if (rows.integer(i, 0) != from + i) return not_what_was_signed("entry " + std::to_string(from + i) + " is missing", place);
       leaves.push_back(leaf_hash(rows.bytes(i, 1)));
     }
-    STELLA_TRY_VOID(edge.append(leaves, on_full));
+    STELLA_TRY_VOID(append_leaves(store, place, edge, leaves));
   }
   return {};
 }
@@ -135,31 +100,35 @@ Result<int> Checkpointer::round() {
     if (made) done += *made ? 1 : 0;
     else if (!first) first = std::move(made.error());
   }
+  if (!stopping_) {
+    // Also where one of them failed: it must not hold up the heads of the others.
+    auto placed = sign_deployment(pool_, store_, *signer_, options_.former);
+    if (!placed && !first) first = std::move(placed.error());
+  }
   if (first) return std::move(*first);
   return done;
 }
 
 Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
-  const State state = STELLA_TRY(lock_log(tx, tenant));
+  const LogPlace place = place_of(tenant);
+  const LogState state = STELLA_TRY(lock_log(tx, tenant));
   const auto head = STELLA_TRY(tx.query("SELECT size, root FROM timeline_heads WHERE tenant_id = $1", {tenant}));
-  if (head.empty()) return integrity("the log's head is gone", tenant);
+  if (head.empty()) return not_what_was_signed("the log's head is gone", place);
   const std::int64_t size = head.integer(0, 0);
-  if (size < static_cast<std::int64_t>(state.size)) return integrity("the log became shorter than its last checkpoint", tenant);
+  if (size < static_cast<std::int64_t>(state.size)) return not_what_was_signed("the log became shorter than its last checkpoint", place);
   if (size == static_cast<std::int64_t>(state.size)) return false;  // another process was faster
   const std::int64_t to = std::min(size, static_cast<std::int64_t>(state.size) + kStep);
 
-  TileEdge edge = STELLA_TRY(load_edge(state, tenant, signer_->public_key(), options_.former));
-  STELLA_TRY_VOID(append_entries(tx, store_, tenant, edge, to));
+  TileEdge edge = STELLA_TRY(load_edge(state, place, signer_->public_key(), options_.former));
+  STELLA_TRY_VOID(append_entries(tx, store_, tenant, place, edge, to));
   const Sha256 indexed = STELLA_TRY(head.sha256(0, 1));
-  if (to == size && edge.root() != indexed) return integrity("the entries do not lead to the indexer's root", tenant);
+  if (to == size && edge.root() != indexed) return not_what_was_signed("the entries do not lead to the indexer's root", place);
 
-  const Note note = STELLA_TRY(sign_checkpoint({.origin = state.origin, .size = edge.size(), .root = edge.root(), .extensions = {}}, *signer_));
-  const std::string text = note.str();
-  STELLA_TRY_VOID(put_same(store_, object_key::checkpoint(tenant, edge.size()), text, tenant));
+  const std::string text = STELLA_TRY(sign_edge(store_, place, state.origin, edge, *signer_));
   STELLA_TRY_VOID(tx.query("UPDATE timeline_logs SET origin = $2, size = $3, root = $4, note = $5, edge = $6, signed_at = now() WHERE tenant_id = $1",
                            {tenant, state.origin, edge.size(), edge.root(), text, pg::Param::bytes(edge_bytes(edge))}));
-  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_checkpoints (tenant_id, size, root, note) VALUES ($1, $2, $3, $4)", {tenant, edge.size(), edge.root(), text}));
+  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_checkpoints (tenant_id, size, root, note, signed_at) VALUES ($1, $2, $3, $4, clock_timestamp())", {tenant, edge.size(), edge.root(), text}));
   STELLA_TRY_VOID(tx.commit());
   kSigned.add(1);
   return true;

@@ -1,11 +1,12 @@
-// Checkpoint rows to witnesses and back. No transaction is open while a witness is asked.
+// The deployment log's newest checkpoint to witnesses and back. No transaction is open while a witness is asked.
 #include "stella/timeline/cosigner.h"
 
 #include <vector>
 
 #include "stella/contracts/errors.h"
 #include "stella/telemetry/log.h"
-#include "stella/timeline/log_reader.h"
+#include "stella/tenancy/paths.h"
+#include "stella/timeline/deployment.h"
 #include "stella/timeline/witness_client.h"
 
 namespace stella::timeline {
@@ -14,14 +15,13 @@ namespace {
 namespace errors = contracts::errors;
 constexpr telemetry::Logger kLog{"timeline.witness"};
 
-constexpr std::string_view kNewest = "SELECT tenant_id, origin, size, root, note FROM timeline_logs WHERE size > 0 ORDER BY tenant_id";
-// Only where the checkpoint is still the newest: a cosignature belongs to one text.
-constexpr std::string_view kKeep = "UPDATE timeline_logs SET note = $4 WHERE tenant_id = $1 AND size = $2 AND note = $3";
+constexpr std::string_view kNewest = "SELECT origin, size, root, note FROM deployment_log WHERE size > 0";
+// A quorum that was reached once stays as it is: what was given out with it is given out again.
+constexpr std::string_view kKeep = "UPDATE deployment_checkpoints SET cosigned = $3, witnessed = $4 WHERE size = $1 AND note = $2 AND NOT witnessed";
 
 }  // namespace
 
-struct Cosigner::Log {
-  TenantId tenant;
+struct Cosigner::Head {
   Checkpoint checkpoint;
   std::string note;
 };
@@ -59,64 +59,72 @@ void Cosigner::loop() {
 
 Result<int> Cosigner::round() {
   const auto rows = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::read(pool_, kNewest, {}));
-  int done = 0;
-  std::optional<Error> first;
-  for (int i = 0; i < rows.size() && !stopping_; ++i) {
-    const auto size = static_cast<std::uint64_t>(rows.integer(i, 2));
-    std::uint64_t& asked = asked_[std::string(rows.text(i, 0))];
-    if (asked == size) continue;
-    asked = size;  // whatever comes of it: the next checkpoint is the next chance
-    Log log{.tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0))), .checkpoint = {.origin = std::string(rows.text(i, 1)), .size = size, .root = STELLA_TRY(rows.sha256(i, 3)), .extensions = {}}, .note = std::string(rows.text(i, 4))};
-    auto made = cosign(log);
-    const Lock lock(mutex_);
-    const bool grave = trouble_ && trouble_->code() == errors::kIntegrity;
-    if (made) ++done;
-    else if (made.error().code() == errors::kIntegrity) kLog.error("a witness saw another history of a log", {f::error(made.error())});
-    else kLog.warn("a checkpoint is not witnessed", {f::error(made.error())});
-    if (made && !grave) trouble_.reset();
-    if (!made && !grave) trouble_ = made.error();
-    if (!made && (!first || made.error().code() == errors::kIntegrity)) first = std::move(made.error());
+  if (rows.empty()) return 0;
+  const auto size = static_cast<std::uint64_t>(rows.integer(0, 1));
+  if (asked_ == size) return 0;
+  asked_ = size;  // whatever comes of it: the next checkpoint is the next chance
+  const Head head{.checkpoint = {.origin = std::string(rows.text(0, 0)), .size = size, .root = STELLA_TRY(rows.sha256(0, 2)), .extensions = {}}, .note = std::string(rows.text(0, 3))};
+  auto made = cosign(head);
+  const Lock lock(mutex_);
+  const bool grave = trouble_ && trouble_->code() == errors::kIntegrity;
+  if (made) {
+    if (!grave) trouble_.reset();
+    return 1;
   }
-  if (first) return std::move(*first);
-  return done;
+  if (made.error().code() == errors::kIntegrity) kLog.error("a witness saw another history of the deployment log", {f::error(made.error())});
+  else kLog.warn("a checkpoint is not witnessed", {f::error(made.error())});
+  if (!grave) trouble_ = made.error();
+  return std::move(made.error());
 }
 
-Result<void> Cosigner::cosign(const Log& log) {
-  Note note = STELLA_TRY(parse_note(log.note));
+Result<void> Cosigner::keep(const Head& head, std::string text, bool quorum) {
+  if (quorum) {
+    // Create-only: of two that asked at once the first one's answer counts for both.
+    const std::string key = object_key::deployment_cosigned(head.checkpoint.size);
+    const auto created = STELLA_TRY(store_.put(key, text));
+    if (created != objects::Created::kNew) {
+      text = STELLA_TRY(store_.get(key, kNoteBytes));
+      const Note there = STELLA_TRY(parse_note(text));
+      if (there.text != STELLA_TRY(parse_note(head.note)).text) return Error(errors::kIntegrity, "witnesses cosigned another checkpoint of this size").with("actual", head.checkpoint.size);
+    }
+  }
+  auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
+  STELLA_TRY_VOID(tx.query(kKeep, {head.checkpoint.size, head.note, text, quorum}));
+  return tx.commit();
+}
+
+Result<void> Cosigner::cosign(const Head& head) {
+  Note note = STELLA_TRY(parse_note(head.note));
   WitnessQuestion question;
-  question.checkpoint = log.checkpoint;
-  question.note = {note.text, {note.signatures.front()}};  // the log's own: the first
+  question.checkpoint = head.checkpoint;
+  question.note = note;
   question.timeout = options_.timeout;
   question.prove = [&](std::uint64_t from) -> Result<Proof> {
     auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
-    auto proof = detail::consistency(tx, store_, log.tenant, from, log.checkpoint.size);
-    if (!proof && proof.error().code() == base_errors::kNotFound)
-      return Error(errors::kIntegrity, "a witness cosigned a size that this log does not know").with("actual", from).with("tenant", log.tenant.str());
+    auto proof = deployment_consistency(tx, store_, from, head.checkpoint.size);
+    if (!proof && proof.error().code() == base_errors::kNotFound) return Error(errors::kIntegrity, "a witness cosigned a size that the deployment log does not know").with("actual", from);
     return proof;
   };
   std::vector<std::size_t> reached;
   std::optional<Error> refusal, away;
   for (std::size_t i = 0; i < policy_.witnesses().size() && !stopping_; ++i) {
     if (policy_.witnesses()[i].url.empty()) continue;
-    std::uint64_t& known = cosigned_[log.tenant.str()][i];
+    std::uint64_t& known = cosigned_[i];
     question.known_size = known;
     auto lines = ask_witness(policy_.witnesses()[i], question);
     if (!lines) {
       (lines.error().code() == errors::kIntegrity ? refusal : away) = std::move(lines.error());
       continue;
     }
-    known = log.checkpoint.size;
+    known = head.checkpoint.size;
     reached.push_back(i);
     for (NoteSignature& line : *lines) note.signatures.push_back(std::move(line));
   }
-  if (!reached.empty()) {
-    auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
-    STELLA_TRY_VOID(tx.query(kKeep, {log.tenant, log.checkpoint.size, log.note, note.str()}));
-    STELLA_TRY_VOID(tx.commit());
-  }
+  const bool quorum = policy_.satisfied(reached);
+  if (!reached.empty()) STELLA_TRY_VOID(keep(head, note.str(), quorum));
   // One that saw another history outweighs any number that did not.
   if (refusal) return std::move(*refusal);
-  if (policy_.satisfied(reached)) return {};
+  if (quorum) return {};
   if (away) return std::move(*away);
   return Error(errors::kUnavailable, "the quorum of witnesses was not reached").with("part", "witness");
 }

@@ -1,4 +1,4 @@
-// A real log, its checkpointer and real witnesses: the note that is served reaches the quorum with one witness down, and a rewritten log is refused.
+// A real deployment log and real witnesses: the note that is served reaches the quorum with one witness down, and a rewritten log is refused.
 #include "stella/timeline/cosigner.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +11,9 @@
 #include "stella/timeline/checkpointer.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
-#include "stella/timeline/log_reader.h"
+#include "stella/timeline/deployment.h"
+#include "stella/timeline/log/tlog_proof.h"
+#include "stella/tenancy/paths.h"
 #include "stella/timeline/witness_service.h"
 
 namespace stella::timeline {
@@ -42,10 +44,13 @@ class CosignerTest : public ::testing::Test {
     const auto done = c.round();
     ASSERT_TRUE(done.has_value()) << done.error().describe();
   }
-  SignedHead head() {
+  DeploymentProof proof(std::optional<std::uint64_t> size = std::nullopt) {
     auto tx = pg::TenantTx::open(web, testing::TestScope::make("acme")).value();
-    return signed_head(tx).value();
+    auto out = deployment_proof(tx, *store, size);
+    EXPECT_TRUE(out.has_value()) << out.error().describe();
+    return out.value();
   }
+  SignedHead head() { return proof().head; }
   // Needs a first checkpoint: it names the log.
   LogPolicy start_witnesses(int count, int quorum) {
     const std::string log = "log " + VerifierKey::ed25519(head().origin, key->public_key())->str() + "\n";
@@ -86,8 +91,16 @@ TEST_F(CosignerTest, TheQuorumIsMetWithOneDownAndTheNextCheckpointIsANewChance) 
   grow(300);
   EXPECT_EQ(cosigner.round().value(), 1);
   EXPECT_EQ(policy.open(head().note)->cosigners.size(), 2u);
-  EXPECT_EQ(policy.open(head().note)->checkpoint.size, 305u);
+  EXPECT_EQ(policy.open(head().note)->checkpoint.size, 2u);
+  EXPECT_EQ(proof().covers.size, 305u);
+  EXPECT_TRUE(proof().witnessed);
+  EXPECT_EQ(store->get(object_key::deployment_cosigned(2), 1 << 16).value(), head().note);
   EXPECT_FALSE(cosigner.trouble().has_value());
+  // From the entry's checkpoint to the witnesses, offline.
+  const DeploymentProof there = proof();
+  const auto accepted = verify_tlog_proof(parse_tlog_proof(there.file).value(), leaf_hash(there.covers.note), policy);
+  ASSERT_TRUE(accepted.has_value()) << accepted.error().describe();
+  EXPECT_EQ(accepted->cosigners.size(), 2u);
   witnesses.back().server.reset();
   grow(1);
   const auto alone = cosigner.round();
@@ -100,8 +113,12 @@ TEST_F(CosignerTest, TheQuorumIsMetWithOneDownAndTheNextCheckpointIsANewChance) 
   Cosigner restarted(pool, *store, policy);
   EXPECT_FALSE(restarted.round().has_value());
   const auto one = head();
-  EXPECT_EQ(one.size, 316u);
+  EXPECT_EQ(one.size, 4u);
   EXPECT_EQ(parse_note(one.note)->signatures.size(), 2u) << "the log's and that of the witness that is left";
+  EXPECT_FALSE(proof().witnessed);
+  // The older one is given out as it was, byte for byte.
+  EXPECT_EQ(proof(305).file, there.file);
+  EXPECT_TRUE(proof(5).witnessed);
 }
 
 TEST_F(CosignerTest, ARewrittenLogIsRefusedAndSaid) {
@@ -111,19 +128,24 @@ TEST_F(CosignerTest, ARewrittenLogIsRefusedAndSaid) {
   ASSERT_EQ(cosigner.round().value(), 1);
   // The whole database goes back to nothing but the log's name, and another history is signed, with good signatures.
   const std::string origin = head().origin;
-  db.sql("DELETE FROM timeline_log; DELETE FROM timeline_heads; DELETE FROM timeline_checkpoints; UPDATE timeline_logs SET size = 0, root = '', note = '', edge = ''");
+  grow(1);
+  ASSERT_EQ(cosigner.round().value(), 1);
+  db.sql("DELETE FROM timeline_log; DELETE FROM timeline_heads; DELETE FROM timeline_checkpoints; UPDATE timeline_logs SET size = 0, root = '', note = '', edge = '';"
+         "DELETE FROM deployment_checkpoints; UPDATE deployment_log SET placed = 0, size = 0, root = '', note = '', edge = ''");
+  store = objects::open_posix_store(dir.path() + "/other").value();
   tree = CompactTree();
   grow(30, "other");
   ASSERT_EQ(head().origin, origin);
-  const auto refused = cosigner.round();
+  Cosigner after(pool, *store, policy);
+  const auto refused = after.round();
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), contracts::errors::kIntegrity) << refused.error().describe();
-  EXPECT_EQ(refused.error().field("actual"), "20");
-  EXPECT_EQ(cosigner.trouble()->code(), contracts::errors::kIntegrity);
+  EXPECT_EQ(refused.error().field("actual"), "2");
+  EXPECT_EQ(after.trouble()->code(), contracts::errors::kIntegrity);
   EXPECT_FALSE(policy.open(head().note).has_value());
   grow(5, "other");
-  EXPECT_EQ(cosigner.round().error().code(), contracts::errors::kIntegrity);
-  EXPECT_EQ(cosigner.trouble()->code(), contracts::errors::kIntegrity);
+  EXPECT_EQ(after.round().error().code(), contracts::errors::kIntegrity);
+  EXPECT_EQ(after.trouble()->code(), contracts::errors::kIntegrity);
 }
 
 }  // namespace

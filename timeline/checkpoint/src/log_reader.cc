@@ -1,10 +1,9 @@
 // Proofs from full tiles in the store, the edge of the newest checkpoint, and rows.
 #include "stella/timeline/log_reader.h"
 
-#include <map>
 #include <optional>
 
-#include "edge.h"
+#include "log_tiles.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
@@ -17,76 +16,18 @@ constexpr std::string_view kHead = "SELECT origin, note, size, root, edge FROM t
 constexpr std::string_view kOlder = "SELECT note, root FROM timeline_checkpoints WHERE tenant_id = $1 AND size = $2";
 constexpr std::string_view kLeaves = "SELECT entry FROM timeline_log WHERE tenant_id = $1 AND log_index >= $2 AND log_index < $3 ORDER BY log_index LIMIT 256";
 
-class StoredTiles final : public TileSource {
- public:
-  StoredTiles(objects::Store& store, const TenantId& tenant) : store_(store), tenant_(tenant) {}
-  Result<std::string> read(const TileId& id) override {
-    if (!id.full() || id.kind != TileKind::kHashes) return Error(base_errors::kNotFound, "no such tile is stored");
-    return store_.get(object_key::log_tile(tenant_, id.path()), kTileWidth * Sha256::kSize);
-  }
+Result<std::vector<Sha256>> leaves_of(pg::Tx& tx, const TenantId& tenant, std::uint64_t begin, std::uint64_t end) {
+  const auto rows = STELLA_TRY(tx.query(kLeaves, {tenant, begin, end}));
+  if (static_cast<std::uint64_t>(rows.size()) != end - begin) return Error(base_errors::kNotFound, "entries of the log are gone");
+  std::vector<Sha256> out;
+  for (int i = 0; i < rows.size(); ++i) out.push_back(leaf_hash(rows.bytes(i, 0)));
+  return out;
+}
 
- private:
-  objects::Store& store_;
-  const TenantId& tenant_;
-};
-
-// All tiles of a log and of its older checkpoints: full ones from the store. A partial one is the beginning of a tile that the edge of the newest
-// checkpoint holds or that has become full since; rows are asked last, because retention deletes them.
-class LogTiles final : public TileSource {
- public:
-  LogTiles(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::string edge, std::uint64_t edge_size)
-      : edge_bytes_(std::move(edge)), edge_(edge_bytes_, edge_size), stored_(store, tenant),
-        partial_(stored_, [&tx, &tenant](std::uint64_t begin, std::uint64_t end) { return leaves(tx, tenant, begin, end); },
-                 [](std::uint64_t, std::uint64_t) -> Result<std::vector<std::string>> { return Error(base_errors::kNotFound, "entry bundles are not served here"); }) {}
-  Result<std::string> read(const TileId& id) override {
-    if (id.full() || id.kind != TileKind::kHashes) return partial_.read(id);
-    if (auto found = edge_.read(id)) return found;
-    auto grown = beginning(id);
-    // Lost, or not there yet: the rows may still be. Anything else is said as it is.
-    if (!grown && grown.error().code() == base_errors::kNotFound) return partial_.read(id);
-    return grown;
-  }
-
- private:
-  Result<std::string> beginning(const TileId& id) {
-    const TileId full = TileId::hashes(id.level, id.index);
-    std::string bytes = STELLA_TRY(stored_.read(full));
-    if (bytes.size() != kTileWidth * Sha256::kSize) return Error(base_errors::kMalformed, "a stored tile does not have its size").with("tile", full.path()).with("bytes", bytes.size());
-    bytes.resize(id.width * Sha256::kSize);
-    return bytes;
-  }
-
-  static Result<std::vector<Sha256>> leaves(pg::Tx& tx, const TenantId& tenant, std::uint64_t begin, std::uint64_t end) {
-    const auto rows = STELLA_TRY(tx.query(kLeaves, {tenant, begin, end}));
-    if (static_cast<std::uint64_t>(rows.size()) != end - begin) return Error(base_errors::kNotFound, "entries of the log are gone");
-    std::vector<Sha256> out;
-    for (int i = 0; i < rows.size(); ++i) out.push_back(leaf_hash(rows.bytes(i, 0)));
-    return out;
-  }
-
-  std::string edge_bytes_;
-  EdgeSource edge_;
-  StoredTiles stored_;
-  PartialTileSource partial_;
-};
-
-// Tiles read once for many proofs: those of neighbours are nearly the same. Starts afresh when full, so that it holds 8 MiB at most.
-class RememberedTiles final : public TileSource {
- public:
-  explicit RememberedTiles(TileSource& source) : source_(source) {}
-  Result<std::string> read(const TileId& id) override {
-    const std::string path = id.path();
-    if (const auto found = tiles_.find(path); found != tiles_.end()) return found->second;
-    std::string bytes = STELLA_TRY(source_.read(id));
-    if (tiles_.size() == kMost) tiles_.clear();
-    return tiles_.emplace(path, std::move(bytes)).first->second;
-  }
-
- private:
-  static constexpr std::size_t kMost = 1024;
-  TileSource& source_;
-  std::map<std::string, std::string> tiles_;
-};
+LogTiles tiles_of(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::string edge, std::uint64_t size) {
+  return LogTiles(store, [&tenant](std::string_view path) { return object_key::log_tile(tenant, path); }, std::move(edge), size,
+                  [&tx, &tenant](std::uint64_t begin, std::uint64_t end) { return leaves_of(tx, tenant, begin, end); });
+}
 
 struct Newest {
   SignedHead head;
@@ -121,7 +62,7 @@ Result<Proof> consistency(pg::Tx& tx, objects::Store& store, const TenantId& ten
     return Error(base_errors::kInvalid, "no such proof").with("field", "from_size, to_size").with("expected", "1 to " + std::to_string(now.head.size) + ", the former not above the latter");
   const Checkpoint older = STELLA_TRY(checkpoint_of(tx, tenant, now.head, from));
   const Checkpoint newer = STELLA_TRY(checkpoint_of(tx, tenant, now.head, to));
-  LogTiles tiles(tx, store, tenant, std::move(now.edge), now.head.size);
+  LogTiles tiles = tiles_of(tx, store, tenant, std::move(now.edge), now.head.size);
   return prove_growth(tiles, older, newer);
 }
 
@@ -131,7 +72,7 @@ Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& sto
   std::vector<std::string> out;
   if (indexes.empty()) return out;
   Newest now = STELLA_TRY(newest(tx, tenant));
-  LogTiles tiles(tx, store, tenant, std::move(now.edge), now.head.size);
+  LogTiles tiles = tiles_of(tx, store, tenant, std::move(now.edge), now.head.size);
   RememberedTiles remembered(tiles);
   const Note note = STELLA_TRY(parse_note(head.note));
   const Checkpoint checkpoint{.origin = head.origin, .size = head.size, .root = head.root, .extensions = {}};
@@ -142,8 +83,8 @@ Result<std::vector<std::string>> inclusion_files(pg::Tx& tx, objects::Store& sto
 
 Result<std::vector<Sha256>> stored_leaves(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::span<const std::uint64_t> indexes) {
   const Newest now = STELLA_TRY(newest(tx, tenant));
-  StoredTiles full(store, tenant);
-  EdgeSource edge(now.edge, now.head.size);
+  LogTiles tiles(store, [&tenant](std::string_view path) { return object_key::log_tile(tenant, path); }, now.edge, now.head.size,
+                 [](std::uint64_t, std::uint64_t) -> Result<std::vector<Sha256>> { return Error(base_errors::kNotFound, "a tile of the log is lost"); });
   std::vector<Sha256> out, tile;
   std::optional<std::uint64_t> of;  // the tile that was read last: neighbours are in it
   out.reserve(indexes.size());
@@ -152,7 +93,7 @@ Result<std::vector<Sha256>> stored_leaves(pg::Tx& tx, objects::Store& store, con
     if (index % kTileWidth >= width) return Error(base_errors::kInvalid, "no checkpoint covers this entry yet").with("field", index).with("expected", "below " + std::to_string(now.head.size));
     if (of != index / kTileWidth) {
       const TileId id = TileId::hashes(0, index / kTileWidth, width);
-      const std::string bytes = STELLA_TRY(id.full() ? full.read(id) : edge.read(id));
+      const std::string bytes = STELLA_TRY(tiles.read(id));
       tile = STELLA_TRY(decode_tile(bytes, width));
       of = id.index;
     }

@@ -21,6 +21,11 @@ std::string attestation(const TenantId& tenant, std::string_view subject_id, con
 std::string log_tile(const TenantId& tenant, std::string_view path);
 // `tenants/<t>/log/checkpoints/<size>`.
 std::string checkpoint(const TenantId& tenant, std::uint64_t size);
+// The deployment log, which belongs to no tenant: `platform/log/<path>`, `platform/log/checkpoints/<size>`, and with the cosignatures of a quorum
+// of witnesses `platform/log/cosigned/<size>`.
+std::string deployment_tile(std::string_view path);
+std::string deployment_checkpoint(std::uint64_t size);
+std::string deployment_cosigned(std::uint64_t size);
 }  // namespace object_key
 
 namespace subject {

@@ -1,4 +1,4 @@
-// Has the newest checkpoint of each log cosigned by witnesses, so that a log which is rewritten is seen by others than its operator.
+// Has the newest checkpoint of the deployment log cosigned by witnesses, so that heads which are taken back are seen by others than their operator.
 #pragma once
 
 #include <atomic>
@@ -22,32 +22,33 @@ struct CosignerOptions {
   std::chrono::milliseconds timeout{5000};  // of one exchange with one witness
 };
 
-// Signing never waits for it. A witness that is away is asked again with the log's next checkpoint. Any number may run: asking twice is harmless.
+// Signing never waits for it. A witness that is away is asked again with the next checkpoint. Any number may run: asking twice is harmless.
 class Cosigner {
  public:
-  // The policy's witnesses are asked for every log (its log lines are for readers); a quorum that no answer reached is trouble(). `pool` and
-  // `store` outlive the object.
+  // The policy's witnesses are asked (its log lines are for readers); a quorum that no answer reached is trouble(). `pool` and `store` outlive the
+  // object.
   Cosigner(pg::SystemPool<pg::IndexerRole>& pool, objects::Store& store, LogPolicy policy, CosignerOptions options = CosignerOptions());
   ~Cosigner();
   void start();
   void stop();
-  // Asks for every checkpoint that was not asked for yet; how many were cosigned by a quorum. Every log is tried; the first error comes at the end:
-  // kIntegrity where a witness has seen another history, kUnavailable where the quorum was not reached.
+  // Asks for the newest checkpoint where it was not asked for yet; how many were cosigned by a quorum. kIntegrity where a witness has seen another
+  // history, kUnavailable where the quorum was not reached.
   Result<int> round();
   // What was wrong last, for /readyz; nullopt while all is well. kIntegrity stays until the process ends: somebody has to look.
   std::optional<Error> trouble() const;
 
  private:
-  struct Log;
+  struct Head;
   void loop();
-  Result<void> cosign(const Log& log);
+  Result<void> cosign(const Head& head);
+  Result<void> keep(const Head& head, std::string text, bool quorum);
 
   pg::SystemPool<pg::IndexerRole>& pool_;
   objects::Store& store_;
   const LogPolicy policy_;
   const CosignerOptions options_;
-  std::map<std::string, std::uint64_t> asked_;                                   // size by tenant; the loop's thread alone
-  std::map<std::string, std::map<std::size_t, std::uint64_t>> cosigned_;         // size that a witness cosigned last, by tenant and witness
+  std::uint64_t asked_ = 0;                           // size asked for last; the loop's thread alone
+  std::map<std::size_t, std::uint64_t> cosigned_;     // size that a witness cosigned last, by witness
   std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
   CondVar changed_;

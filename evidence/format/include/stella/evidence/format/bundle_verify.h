@@ -14,6 +14,7 @@
 #include "stella/evidence/format/tar.h"
 #include "stella/evidence/format/verdict.h"
 #include "stella/timeline/log/note.h"
+#include "stella/timeline/log/policy.h"
 #include "stella/timeline/log/proofs.h"
 
 namespace stella::evidence {
@@ -42,6 +43,9 @@ struct VerifyOptions {
   std::span<const timeline::VerifierKey> log_keys;     // of logs by name; with log_signers none: INCLUSION is NOT-CHECKED
   std::span<const crypto::Ed25519PublicKey> log_signers;  // of an installation: trusted for whatever log they sign
   std::string_view log_source;
+  // Who must have cosigned the deployment log's checkpoint that covers the enclosed one; null: a proof without cosignatures is enough, and a
+  // bundle without proof (of before there was a deployment log) is one without.
+  const timeline::LogPolicy* witnesses = nullptr;
   const KeptCheckpoint* kept = nullptr;      // null: CONSISTENCY is NOT-CHECKED
   const crypto::KeyHistory* key_history = nullptr;     // null: KEY-STATUS is NOT-CHECKED
   std::string_view key_source;

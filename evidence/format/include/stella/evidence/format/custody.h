@@ -32,6 +32,8 @@ enum class CustodyLog : std::uint8_t { kTenant, kKnowledgeBase, kKeys };
 std::string_view custody_prefix(CustodyLog log);
 // Where the proof for event `number` of that log's events.jsonl is.
 std::string custody_proof_path(CustodyLog log, std::size_t number);
+// The proof that the log's checkpoint is in the deployment log: "custody/deployment.tlog-proof".
+std::string custody_deployment_path(CustodyLog log);
 // The history of the signing keys when the seal was signed, as crypto/key_log.h writes it. The events of CustodyLog::kKeys prove its lines.
 inline constexpr std::string_view kKeyHistoryPath = "custody/keys.jsonl";
 

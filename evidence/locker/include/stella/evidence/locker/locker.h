@@ -104,6 +104,7 @@ struct LockerOptions {
   std::string store_name = "posix";      // in store.probed
   std::chrono::seconds probe_every = std::chrono::hours(24);
   std::shared_ptr<Stamper> stamper{};    // null: seals without timestamps
+  std::chrono::seconds witness_patience{};  // how long a seal waits for witnesses of the checkpoint that it encloses; then it does without
 };
 
 class WormWatch;
