@@ -119,7 +119,7 @@ class Refused(unittest.TestCase):
         self.forgotten("openapi.yaml", lambda text: text.replace("x-events: [token.issued]", "x-events: [token.forged]"), "token.forged is not in events.json")
 
     def test_a_kind_that_nobody_emits(self):
-        self.forgotten("openapi.yaml", lambda text: text.replace("x-events: [token.revoked]", "x-events: [token.issued]"), "token.revoked: nobody emits it")
+        self.forgotten("openapi.yaml", lambda text: text.replace("x-events: [policy.activated]", "x-events: [policy.published]"), "policy.activated: nobody emits it")
 
     def test_a_planned_kind_that_somebody_emits(self):
         self.forgotten("events.json", self.row("events", "kind", "token.issued", planned="later"), "token.issued is planned and has a producer")
