@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """A superuser of the database and of the object store rewrites a tenant's log. `stella timeline verify` must find each change and name it; what it
 cannot find without a checkpoint that the auditor kept is stated here as such. Every case begins from the same sound log and is undone after."""
+import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from report import Report  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
 
 TABLES = ("timeline_log", "timeline_events", "timeline_heads", "timeline_logs", "timeline_checkpoints")
+DEPLOYMENT = ("deployment_log", "deployment_checkpoints")  # what belongs to the deployment log
 FOUND, UNSEEN = 1, 0
 SHIFT = 1_000_000  # indexes move through here, so that none is there twice on the way
 ENTRY = "UPDATE timeline_log SET entry = convert_to(replace(convert_from(entry, 'UTF8'), 'queue', 'quite'), 'UTF8') WHERE tenant_id = 'acme' AND log_index = {}"
@@ -67,6 +70,7 @@ class Log:
         self.platform, self.directory, self.client = platform, directory, platform.client("admin")
         self.trust = platform.path("keys", "log.pub")
         self.kept, self.early = os.path.join(directory, "kept.checkpoint"), os.path.join(directory, "early.checkpoint")
+        self.deployment = os.path.join(directory, "deployment.checkpoint")
 
     def stella(self, *arguments):
         done = subprocess.run([binary("stella"), "-q", *arguments], capture_output=True, text=True, timeout=300,
@@ -76,6 +80,22 @@ class Log:
     def keep(self, report, file):
         code, text = self.stella("timeline", "checkpoint", "--trust", self.trust, "--out", file)
         report.check("a checkpoint is kept", code == 0, text)
+
+    def copy_all(self, name):
+        """With the deployment log, of one instant: it goes on meanwhile."""
+        copies = [(f"{name}_{t[9:]}", t) for t in TABLES] + [(f"{name}_of_{t}", t) for t in DEPLOYMENT]
+        self.platform.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; " + "; ".join(f"CREATE TABLE {copy} AS SELECT * FROM {table}" for copy, table in copies) + "; COMMIT")
+
+    def restore_all(self, name):
+        """The operator puts an older state in place everywhere, objects included."""
+        self.restore(name)
+        self.platform.execute("BEGIN; " + "; ".join(f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM {name}_of_{t}" for t in DEPLOYMENT) + "; COMMIT")
+        for there in glob.glob(self.platform.path("objects", "tenants", "*", "log", "checkpoints")) + [self.platform.path("objects", "platform", "log")]:
+            shutil.rmtree(there)
+
+    def keep_deployment(self, report):
+        code, text = self.stella("timeline", "checkpoint", "--deployment", "--trust", self.trust, "--out", self.deployment)
+        report.check("a checkpoint of the deployment log is kept", code == 0, text)
 
     def verify(self, since=False, kept=None):
         return self.stella("timeline", "verify", "--trust", self.trust, *(["--since", kept or self.kept] if since else []))
@@ -213,6 +233,34 @@ def forked(report, log):
     report.check(f"another history of {size} entries, signed by the platform: without a kept checkpoint: not to be seen", code == 0, f"exit {code}: {text}")
     code, text = log.verify(True)
     report.check("another history, signed by the platform: with a kept checkpoint: found", code == 1 and "others today" in text, f"exit {code}: {text}")
+    code, text = log.verify(True, log.deployment)
+    report.check("with one of the deployment log: not to be seen, for that has both", code == 0 and "the deployment log continues" in text, f"exit {code}: {text}")
+
+
+def forked_deployment(report, log):
+    """All of it goes back, the deployment log and the objects as well, and the platform signs another history of both."""
+    platform = log.platform
+    platform.kill("stellad")
+    log.restore_all("old")
+    platform.start("stellad")
+    platform.wait_ready()
+    log.client = platform.client("admin")
+    log.emit(3)
+    log.signed()
+    code, text = log.verify(True, log.deployment)
+    said = "the deployment log became shorter" in text or "the deployment log has two histories" in text  # as many leaves as it has by now
+    report.check("another deployment log, just begun: with a kept checkpoint of it: found", code == 1 and said, f"exit {code}: {text}")
+    kept = int(open(log.deployment, encoding="utf-8").read().split("\n")[1])
+    while (reply := log.client.get("/timeline/checkpoint/deployment")).status != 200 or reply["size"] <= kept:
+        log.emit(3)
+        log.signed()
+        time.sleep(0.3)
+    code, text = log.verify()
+    report.check("another deployment log, signed by the platform: without a kept checkpoint: not to be seen", code == 0, f"exit {code}: {text}")
+    code, text = log.verify(True, log.deployment)
+    report.check("with a kept checkpoint of it: found", code == 1 and "the deployment log has two histories" in text, f"exit {code}: {text}")
+    code, text = log.verify(True)
+    report.check("with one of the tenant's log, too", code == 1, f"exit {code}: {text}")
 
 
 def main():
@@ -224,20 +272,24 @@ def main():
         log.keep(report, log.early)
         log.emit(170)
         old = log.signed()
-        log.copy("old")
+        log.copy_all("old")
         log.emit(20)
         log.signed()
         log.keep(report, log.kept)
+        log.keep_deployment(report)
         log.emit(5)
         size = log.signed()
         log.copy("sound")
         for since in (False, True):
             code, text = log.verify(since)
             report.check(f"the log as it is, {size} entries: accepted", code == 0, text)
+        code, text = log.verify(True, log.deployment)
+        report.check("and beside the kept checkpoint of the deployment log", code == 0 and "the deployment log continues" in text, text)
         tampered_rows(report, log, old - 20, old)
         tampered_tile(report, log)
         exported(report, log)
         forked(report, log)
+        forked_deployment(report, log)
     report.end()
 
 

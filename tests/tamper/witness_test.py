@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """A running platform and three witnesses, programs of their own: the deployment log's checkpoint carries a quorum with one witness down, a tenant's entries and
 a bundle are verified up to the witnesses, and a history that the platform itself rewrote is refused by them and said by the platform."""
-import glob
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -57,10 +55,6 @@ def answered(platform):
         return None
 
 
-# What belongs to the deployment log; Log.copy() and restore() know the rest.
-DEPLOYMENT = ("deployment_log", "deployment_checkpoints")
-
-
 def cosigners(client):
     """Of the deployment checkpoint that covers the newest of the tenant: the covered size, and the names under the signed note, the log's own first."""
     answer = wait(lambda: (lambda r: r if r.status == 200 else None)(client.get("/timeline/checkpoint/deployment")))
@@ -69,20 +63,6 @@ def cosigners(client):
 
 def verify_bundle(platform, log, file, policy):
     return log.stella("forensic", "verify", file, "--trust", platform.key_path(), "--trust-log", log.trust, "--witness", policy, "--require", "INCLUSION")
-
-
-def copy_all(platform, log, name):
-    log.copy(name)
-    for table in DEPLOYMENT:
-        platform.execute(f"CREATE TABLE {name}_of_{table} AS SELECT * FROM {table}")
-
-
-def restore_all(platform, log, name):
-    """The operator puts an older state in place everywhere, objects included."""
-    log.restore(name)
-    platform.execute("BEGIN; " + "; ".join(f"DELETE FROM {t}; INSERT INTO {t} SELECT * FROM {name}_of_{t}" for t in DEPLOYMENT) + "; COMMIT")
-    for there in glob.glob(platform.path("objects", "tenants", "*", "log", "checkpoints")) + [platform.path("objects", "platform", "log")]:
-        shutil.rmtree(there)
 
 
 def restart(platform, log):
@@ -98,7 +78,7 @@ def main():
         log = Log(platform, platform.path("tmp"))
         log.emit(10)
         old = log.signed()
-        copy_all(platform, log, "old")
+        log.copy_all("old")
         cosigners(log.client)
         witnesses = [Witness(platform, i, log.client.get("/timeline/checkpoint/deployment")["vkey"]) for i in range(3)]
         try:
@@ -138,7 +118,7 @@ def main():
 
             # Back to an older copy, and on from there: every signature of the platform is good.
             platform.kill("stellad")
-            restore_all(platform, log, "old")
+            log.restore_all("old")
             platform.start("stellad")
             log.client = wait(lambda: answered(platform))  # not ready: the witnesses object at once
             log.emit(size - old + 40)

@@ -10,6 +10,7 @@
 #include "stella/contracts/catalogue.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
+#include "stella/timeline/deployment.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/log/note.h"
 #include "stella/timeline/log_reader.h"
@@ -128,6 +129,16 @@ Result<bool> has_parameter(Context& ctx, std::string_view name) {
   return std::any_of(parameters.begin(), parameters.end(), [&](const auto& parameter) { return parameter.first == name; });
 }
 
+// Which log is asked about: `log`, where it is given.
+Result<bool> asks_for_deployment(Context& ctx) {
+  for (const auto& [key, value] : STELLA_TRY(query_parameters(ctx.request.query))) {
+    if (key != "log" || value == "tenant") continue;
+    if (value == "deployment") return true;
+    return Error(base_errors::kInvalid, "no such log").with("field", "log").with("expected", "tenant or deployment");
+  }
+  return false;
+}
+
 Error nothing_signed() { return Error(base_errors::kNotFound, "nothing of this log is signed yet").with("remedy", "The first checkpoint comes within a minute of the first event."); }
 
 }  // namespace
@@ -143,8 +154,9 @@ Result<http::Response> get_checkpoint(Context& ctx) {
 
 Result<http::Response> get_consistency_proof(Context& ctx) {
   const std::uint64_t from = STELLA_TRY(size_parameter(ctx, "from_size")), to = STELLA_TRY(size_parameter(ctx, "to_size"));
+  const bool deployment = STELLA_TRY(asks_for_deployment(ctx));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  const timeline::Proof proof = STELLA_TRY(timeline::consistency(*tx, ctx.services.store, from, to));
+  const timeline::Proof proof = STELLA_TRY(deployment ? timeline::deployment_growth(*tx, ctx.services.store, from, to) : timeline::consistency(*tx, ctx.services.store, from, to));
   json::Array hashes;
   for (const Sha256& hash : proof) hashes.emplace_back(hash.hex());
   return http::Response::json(200, json::dump(json::Value::object({{"from_size", from}, {"to_size", to}, {"hashes", std::move(hashes)}})));

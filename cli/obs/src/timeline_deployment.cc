@@ -64,6 +64,18 @@ Result<Covered> fetch_covered(Session& session, Api& api, std::uint64_t size, co
   return out;
 }
 
+std::string not_continued(Api& api, const Signed& kept, const Covered& covered) {
+  const auto& then = kept.checkpoint;
+  const auto& now = covered.deployment;
+  if (then.origin != now.origin) return "a checkpoint of another log: " + then.origin;
+  if (then.size > now.size)
+    return "the deployment log became shorter than what you kept, of " + std::to_string(then.size) + " leaves; if that was not given to you but to somebody else, verify again after your next checkpoint";
+  const auto proof = fetch_proof(api, true, then.size, now.size);
+  if (!proof) return "the server cannot prove that the deployment log continues the one you kept: " + proof.error().describe();
+  if (!timeline::verify_growth(then, now, *proof)) return "the deployment log has two histories: its first " + std::to_string(then.size) + " leaves are not those that you kept";
+  return {};
+}
+
 Result<int> show_covered(Session& session, const Covered& covered, const std::string& out, const std::string& vkey_out) {
   if (!out.empty()) STELLA_TRY_VOID(write_file_durable(out, covered.note));
   if (!vkey_out.empty()) STELLA_TRY_VOID(write_file_durable(vkey_out, std::string(covered.answer.str("vkey")) + "\n"));

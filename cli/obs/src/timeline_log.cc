@@ -55,6 +55,16 @@ Result<Signed> open_note(Session& session, const std::string& trust, const std::
   return Signed{std::move(opened.checkpoint), note};
 }
 
+Result<timeline::Proof> fetch_proof(Api& api, bool deployment, std::uint64_t from, std::uint64_t to, json::Value* answer) {
+  Query query = {{"from_size", std::to_string(from)}, {"to_size", std::to_string(to)}};
+  if (deployment) query.emplace_back("log", "deployment");
+  const json::Value said = STELLA_TRY(api.get("/timeline/proof", query));
+  timeline::Proof out;
+  for (const auto& hash : said.items("hashes")) out.push_back(STELLA_TRY(Sha256::parse(hash.is_string() ? hash.as_string() : std::string())));
+  if (answer != nullptr) *answer = said;
+  return out;
+}
+
 namespace {
 
 Result<int> checkpoint(Session& session, const Args& args) {
@@ -77,19 +87,11 @@ Result<int> checkpoint(Session& session, const Args& args) {
   return kExitDone;
 }
 
-Result<timeline::Proof> fetch_proof(Api& api, std::uint64_t from, std::uint64_t to, json::Value* shown = nullptr) {
-  const json::Value answer = STELLA_TRY(api.get("/timeline/proof?from_size=" + std::to_string(from) + "&to_size=" + std::to_string(to)));
-  timeline::Proof out;
-  for (const auto& hash : answer.items("hashes")) out.push_back(STELLA_TRY(Sha256::parse(hash.is_string() ? hash.as_string() : std::string())));
-  if (shown != nullptr) *shown = answer;
-  return out;
-}
-
 Result<int> proof(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
   if (args.from < 1 || args.to < args.from) return Error(base_errors::kInvalid, "two sizes of the log are needed").with("field", "--from, --to").with("expected", "whole numbers from 1, the former not above the latter");
   json::Value shown;
-  const auto hashes = STELLA_TRY(fetch_proof(*api, static_cast<std::uint64_t>(args.from), static_cast<std::uint64_t>(args.to), &shown));
+  const auto hashes = STELLA_TRY(fetch_proof(*api, args.deployment, static_cast<std::uint64_t>(args.from), static_cast<std::uint64_t>(args.to), &shown));
   session.show(shown, [&] {
     std::string out;
     for (const Sha256& hash : hashes) out += hash.hex() + "\n";
@@ -190,13 +192,15 @@ json::Value deployment_json(const Verdict& v) {
   if (!v.covered) return {};
   json::Array witnesses;
   for (const std::string& name : v.covered->witnesses) witnesses.emplace_back(name);
-  return json::Value::object({{"origin", v.covered->deployment.origin}, {"size", v.covered->deployment.size}, {"index", v.covered->index}, {"witnesses", std::move(witnesses)}});
+  return json::Value::object({{"origin", v.covered->deployment.origin}, {"size", v.covered->deployment.size}, {"index", v.covered->index}, {"witnesses", std::move(witnesses)},
+                              {"since", v.kept_deployment ? json::Value(v.kept_deployment->checkpoint.size) : json::Value()}});
 }
 
 std::string deployment_lines(const Palette& paint, const Verdict& v) {
   if (!v.covered) return {};
   const std::string pass = paint(Style::kGreen, "PASS") + "  ";
   std::string out = pass + "the checkpoint is leaf " + with_commas(static_cast<std::int64_t>(v.covered->index)) + " of the deployment log\n";
+  if (v.kept_deployment) out += pass + "the deployment log continues the checkpoint of it that you kept, of " + with_commas(static_cast<std::int64_t>(v.kept_deployment->checkpoint.size)) + " leaves\n";
   for (const std::string& name : v.covered->witnesses) out += pass + name + " cosigned the deployment log\n";
   return out;
 }
@@ -221,7 +225,7 @@ int show_verdict(Session& session, const Verdict& v) {
     }
     Facts facts;
     facts.add("log", head.origin).add("size", with_commas(static_cast<std::int64_t>(head.size))).add("root", head.root.hex());
-    facts.add("not checked", v.kept ? "events younger than the checkpoint" : "whether the log had another history before: --since a checkpoint that you kept");
+    facts.add("not checked", v.kept ? "events younger than the checkpoint" : "whether your log had another history before: --since a checkpoint of it that you kept");
     if (!v.covered) facts.add("not checked", v.uncovered);
     return out + facts.render(paint, 2);
   });
@@ -250,21 +254,27 @@ Result<int> verify(Session& session, const Args& args) {
   Api* api = STELLA_TRY(session.api());
   const json::Value answer = STELLA_TRY(api->get("/timeline/checkpoint"));
   Signed head = STELLA_TRY(open_note(session, args.trust, std::string(answer.str("checkpoint"))));
-  std::optional<Signed> kept;
+  std::optional<Signed> kept, kept_deployment;
   if (!args.since.empty()) {
     auto note = read_file(args.since, kSmallFile);
     if (!note) return about_document(std::move(note.error()), args.since);
-    kept = STELLA_TRY(open_note(session, args.trust, *note));
+    Signed opened = STELLA_TRY(open_note(session, args.trust, *note));
+    (opened.checkpoint.origin == head.checkpoint.origin ? kept : kept_deployment) = std::move(opened);
   }
   const Walk walked = STELLA_TRY(walk(session, *api, args.trust, head, kept ? kept->checkpoint.size : 0));
   auto problems = problems_of(head, kept, walked);
   const auto about_kept = [](const auto& problem) { return problem.first == "--since"; };
   if (kept && std::none_of(problems.begin(), problems.end(), about_kept)) {
-    const auto consistency = fetch_proof(*api, kept->checkpoint.size, head.checkpoint.size);
+    const auto consistency = fetch_proof(*api, false, kept->checkpoint.size, head.checkpoint.size);
     if (!consistency || !timeline::verify_growth(kept->checkpoint, head.checkpoint, *consistency)) problems.emplace_back("--since", "the server cannot prove that its log continues the one you kept");
   }
   Verdict verdict{.head = head, .kept = kept, .walked = walked, .problems = std::move(problems)};
   STELLA_TRY_VOID(cover(session, *api, args, verdict));
+  if (kept_deployment) {
+    const std::string problem = verdict.covered ? not_continued(*api, *kept_deployment, *verdict.covered) : "it is no checkpoint of your log, and nothing shows that it is one of the deployment log";
+    if (!problem.empty()) verdict.problems.emplace_back("--since", problem);
+    verdict.kept_deployment = std::move(kept_deployment);
+  }
   return show_verdict(session, verdict);
 }
 
@@ -282,9 +292,10 @@ void register_timeline_log(App& app) {
   app.command("timeline proof", "The proof that the log of one size continues the log of another; for `stella forensic verify --consistency`.")
       .option("--from", &args->from, "Size of the older checkpoint.", {.required = true, .value = "SIZE"})
       .option("--to", &args->to, "Size of the newer checkpoint.", {.required = true, .value = "SIZE"})
+      .option("--deployment", &args->deployment, "Of the deployment log, up to the checkpoint that covers yours.")
       .run([args](Session& s) { return proof(s, *args); });
   app.command("timeline verify", "Fetch every entry of your log, hash it again, and compare with the signed checkpoint and with one that you kept.")
-      .option("--since", &args->since, "A checkpoint that you kept from before.", {.value = "FILE"})
+      .option("--since", &args->since, "A checkpoint that you kept from before, of your log or of the deployment log.", {.value = "FILE"})
       .option("--file", &args->file, "Verify an offline copy (stella timeline export) instead; no server is asked.", {.value = "FILE"})
       .option("--witness", &args->witness, "A C2SP tlog-policy file: a quorum of its witnesses must have cosigned the deployment log that has the checkpoint.", {.value = "FILE"})
       .option("--trust", &args->trust, "The log's key: a .vkey file, or an Ed25519 key as PEM (default: what `stella login` kept).", {.value = "FILE"})

@@ -14,6 +14,7 @@
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
 #include "stella/timeline/log/note.h"
+#include "stella/timeline/log/proofs.h"
 #include "timeline_expiry.h"
 
 namespace stella::cli {
@@ -40,8 +41,13 @@ struct Covered {
 // Asks for the proof of the checkpoint of `size` (0: the newest) and verifies it: the deployment log's signature, the leaf, and with a policy (a file)
 // the quorum of its witnesses, for which it waits some seconds.
 Result<Covered> fetch_covered(Session& session, Api& api, std::uint64_t size, const std::string& trust, const std::string& policy);
+// "" where the server proves that the deployment log which covers the checkpoint continues the one that was kept; else what is wrong.
+std::string not_continued(Api& api, const Signed& kept, const Covered& covered);
 // stella timeline checkpoint --deployment.
 Result<int> show_covered(Session& session, const Covered& covered, const std::string& out, const std::string& vkey_out);
+
+// That the tenant's log, or the deployment log, of one size continues that of another, as the server says; `answer` gets what it said. Not verified.
+Result<timeline::Proof> fetch_proof(Api& api, bool deployment, std::uint64_t from, std::uint64_t to, json::Value* answer = nullptr);
 
 struct Walk {
   timeline::CompactTree tree;
@@ -62,6 +68,7 @@ struct Verdict {
   std::vector<std::pair<std::string, std::string>> problems;  // where, what
   std::optional<Covered> covered = std::nullopt;              // where the deployment log was asked
   std::string uncovered = "the deployment log";               // why it was not
+  std::optional<Signed> kept_deployment = std::nullopt;       // a checkpoint of that one
 };
 // Shows it; the exit code.
 int show_verdict(Session& session, const Verdict& verdict);

@@ -22,6 +22,7 @@ constexpr std::string_view kToKeep =
     "SELECT l.origin, c.note, c.size, c.root FROM timeline_checkpoints c JOIN timeline_logs l USING (tenant_id) WHERE c.tenant_id = $1 AND c.size >= $2 AND c.deployment_index <"
     " CASE WHEN (SELECT min(signed_at) FROM timeline_checkpoints WHERE tenant_id = $1 AND size >= $2) > now() - make_interval(secs => $3)"
     " THEN (SELECT max(size) FROM deployment_checkpoints WHERE witnessed) ELSE (SELECT size FROM deployment_log) END ORDER BY c.size DESC LIMIT 1";
+constexpr std::string_view kNewestLeaf = "SELECT max(deployment_index) FROM timeline_checkpoints WHERE tenant_id = $1 AND deployment_index < (SELECT size FROM deployment_log)";
 constexpr std::string_view kRoot = "SELECT root FROM deployment_checkpoints WHERE size = $1";
 
 struct Log {
@@ -79,6 +80,24 @@ Result<SignedHead> head_to_keep(pg::Tx& tx, const TenantId& tenant, std::uint64_
   SignedHead out;
   if (!rows.empty()) out = {std::string(rows.text(0, 0)), std::string(rows.text(0, 1)), static_cast<std::uint64_t>(rows.integer(0, 2)), STELLA_TRY(rows.sha256(0, 3))};
   return out;
+}
+
+Result<Proof> deployment_growth(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to) {
+  const auto leaf = STELLA_TRY(tx.query(kNewestLeaf, {tenant}));
+  if (leaf.is_null(0, 0)) return Error(base_errors::kNotFound, "the deployment log has no checkpoint of this log yet").with("remedy", "The first one comes within a minute of the first event.");
+  const auto covering = STELLA_TRY(tx.query(kCovering, {leaf.integer(0, 0)}));
+  if (covering.empty()) return Error(contracts::errors::kIntegrity, "the deployment log's checkpoint is gone").with("actual", leaf.integer(0, 0));
+  Log log = STELLA_TRY(log_of(tx));
+  const Checkpoint last{.origin = log.origin, .size = static_cast<std::uint64_t>(covering.integer(0, 0)), .root = STELLA_TRY(covering.sha256(0, 1)), .extensions = {}};
+  if (from == 0 || from > to || to > last.size)
+    return Error(base_errors::kInvalid, "no such proof").with("field", "from_size, to_size").with("expected", "1 to " + std::to_string(last.size) + ", the former not above the latter");
+  LogTiles stored = tiles_of(store, std::move(log));
+  RememberedTiles tiles(stored);
+  const auto of_size = [&](std::uint64_t size) -> Result<Checkpoint> { return Checkpoint{.origin = last.origin, .size = size, .root = STELLA_TRY(TileTree(tiles, size).root()), .extensions = {}}; };
+  const Checkpoint newer = STELLA_TRY(of_size(to));
+  // The tiles lead to what was signed; then what they say of smaller sizes is true.
+  STELLA_TRY_VOID(prove_growth(tiles, newer, last));
+  return prove_growth(tiles, STELLA_TRY(of_size(from)), newer);
 }
 
 }  // namespace detail

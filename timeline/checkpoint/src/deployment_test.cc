@@ -236,6 +236,43 @@ TEST_F(DeploymentTest, ItGoesOnUnderTheNextKey) {
   EXPECT_TRUE(verify_growth(before, signed_of(2), deployment_consistency(tx, *store, 1, 2).value()).has_value());
 }
 
+// Whoever kept a checkpoint of it can check it later, and learns nothing of the others by asking.
+TEST_F(DeploymentTest, AKeptCheckpointIsContinued) {
+  const auto growth = [&](const char* tenant, std::uint64_t from, std::uint64_t to) {
+    auto tx = pg::TenantTx::open(web, testing::TestScope::make(tenant)).value();
+    return deployment_growth(tx, *store, from, to);
+  };
+  grow("rival");
+  sign();
+  EXPECT_EQ(growth("acme", 1, 1).error().code(), base_errors::kNotFound) << "nothing covers this tenant yet";
+  std::vector<std::uint64_t> kept;
+  for (const int others : {0, 3, 300, 0}) {
+    if (others > 0) heads(others);
+    grow("acme");
+    sign();
+    const DeploymentProof p = proof("acme").value();
+    kept.push_back(p.head.size);
+    EXPECT_EQ(growth("acme", 0, p.head.size).error().code(), base_errors::kInvalid);
+    EXPECT_EQ(growth("acme", 2, 1).error().code(), base_errors::kInvalid);
+    for (const std::uint64_t from : kept) EXPECT_TRUE(verify_growth(signed_of(from), signed_of(p.head.size), growth("acme", from, p.head.size).value()).has_value()) << from;
+  }
+  ASSERT_EQ(kept, (std::vector<std::uint64_t>{2, 6, 307, 308}));
+  // A size that nobody signed is answered like one that somebody did, and what came after is not there.
+  EXPECT_TRUE(growth("acme", 4, 5).has_value());
+  heads(1);
+  sign();
+  ASSERT_EQ(size(), 309u);
+  EXPECT_EQ(growth("acme", 1, 309).error().code(), base_errors::kInvalid);
+  EXPECT_EQ(growth("acme", 1, 309).error().describe(), growth("acme", 1, 9000).error().describe());
+  // Leaves that are not those that were signed prove nothing.
+  const std::string tile = dir.path() + "/objects/" + object_key::deployment_tile("tile/0/000");
+  std::string bytes = read_file(tile, 8192).value();
+  bytes[0] = static_cast<char>(bytes[0] ^ 1);
+  ASSERT_EQ(::chmod(tile.c_str(), 0644), 0);
+  ASSERT_TRUE(write_file_durable(tile, bytes).has_value());
+  EXPECT_FALSE(growth("acme", 2, 6).has_value());
+}
+
 // A rewritten tile: no proof that rests on it is given out.
 TEST_F(DeploymentTest, ADamagedTileProvesNothing) {
   grow("acme");

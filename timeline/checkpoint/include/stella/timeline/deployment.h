@@ -26,6 +26,7 @@ struct DeploymentProof {
 namespace detail {
 Result<DeploymentProof> deployment_proof(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::optional<std::uint64_t> size);
 Result<SignedHead> head_to_keep(pg::Tx& tx, const TenantId& tenant, std::uint64_t size, std::chrono::seconds patience);
+Result<Proof> deployment_growth(pg::Tx& tx, objects::Store& store, const TenantId& tenant, std::uint64_t from, std::uint64_t to);
 }  // namespace detail
 
 // For the tenant's checkpoint of `size`, or its newest, under the first deployment checkpoint with a quorum of cosignatures that covers it, else
@@ -46,7 +47,14 @@ Result<SignedHead> head_to_keep(pg::SystemTx<Role>& tx, const TenantId& tenant, 
   return detail::head_to_keep(tx, tenant, size, patience);
 }
 
-// That the deployment log of size `to` continues the one of size `from`; both must have been signed. For witnesses: who may ask sees no tenant's data.
+// That the deployment log of size `to` continues the one of size `from`: for whoever kept one of its checkpoints. Any two sizes up to that of the
+// checkpoint which covers the tenant's newest, signed or not: the answer tells neither when others signed nor how many came since. Verified against
+// that checkpoint before it is given out. kNotFound while no checkpoint covers one of the tenant's, kInvalid for other sizes.
+inline Result<Proof> deployment_growth(pg::TenantTx& tx, objects::Store& store, std::uint64_t from, std::uint64_t to) {
+  return detail::deployment_growth(tx, store, tx.tenant(), from, to);
+}
+
+// The same between any two that were signed. For witnesses: who may ask sees no tenant's data.
 Result<Proof> deployment_consistency(pg::SystemTx<pg::IndexerRole>& tx, objects::Store& store, std::uint64_t from, std::uint64_t to);
 
 }  // namespace stella::timeline
