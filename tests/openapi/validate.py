@@ -328,7 +328,7 @@ def check_documents(api, c):
     api.call("unknown project", "create_sbom", c, 404, sample("sbom.cdx.json"), "project=nope")
     api.call("wait out of range", "create_sbom", c, 422, sample("sbom.cdx.json"), "wait=-1")
     for name, limit, content in (("create_sbom", 256 << 20, "application/json"), ("create_advisories", 64 << 20, "application/x-tar"),
-                                 ("create_vex", 64 << 20, "application/x-tar"), ("verify_evidence", 4 << 30, "application/gzip")):
+                                 ("create_vex", 64 << 20, "application/x-tar"), ("verify_evidence", 64 << 30, "application/gzip")):
         api.check("too large", name, head_only(api.url, "POST", api.operations[name][1], c.token, limit + 1, content), 413)
     api.call("list", "list_sboms", c, 200)
     api.call("one", "get_sbom", c, 200, sbom_id=sbom["sbom_id"])

@@ -27,6 +27,8 @@ Result<T> stored(Result<T> result) {
 
 }  // namespace
 
+void read_whole_bundle(Context& ctx) { ctx.request.patience.ask(std::chrono::hours(1)); }
+
 Result<evidence::Trust> trust_of(Context& ctx) {
   evidence::Trust out;
   for (const auto& key : STELLA_TRY(ctx.services.provisioner.list_keys())) {
@@ -78,6 +80,7 @@ Result<http::Response> get_evidence(Context& ctx) {
   const auto rows = STELLA_TRY(ctx.read(std::string("SELECT (").append(kSnapshotJson).append(")::text, state FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2"), {ctx.tenant(), id}));
   if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
   if (rows.text(0, 1) != "sealed") return http::Response::json(200, std::string(rows.text(0, 0)));
+  read_whole_bundle(ctx);
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const json::Value body = STELLA_TRY(stored(evidence::read_bundle(*tx, ctx.services.store, trust, id, ctx.trace)));
   return ctx.commit(http::Response::json(200, json::dump(body)));
@@ -87,6 +90,7 @@ Result<http::Response> export_evidence(Context& ctx) {
   const BundleId id = STELLA_TRY(ctx.id_param<BundleId>("bundle_id"));
   const json::Value body = STELLA_TRY(ctx.json_body({{"recipient"}}));
   const std::string recipient = STELLA_TRY(body.require_string("recipient"));
+  read_whole_bundle(ctx);
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   evidence::ExportedBundle bundle = STELLA_TRY(stored(evidence::export_bundle(*tx, ctx.services.store, trust, id, recipient, ctx.trace)));
@@ -115,6 +119,7 @@ Result<http::Response> redact_evidence(Context& ctx) {
 }
 
 Result<http::Response> verify_evidence(Context& ctx) {
+  read_whole_bundle(ctx);
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   const bool reference = ctx.request.header("content-type").rfind("application/json", 0) == 0;
   if (reference) {

@@ -116,6 +116,7 @@ Result<http::Response> change_hold(Context& ctx) {
 Result<http::Response> get_custody(Context& ctx) {
   const BundleId id = STELLA_TRY(ctx.id_param<BundleId>("bundle_id"));
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
+  read_whole_bundle(ctx);
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   auto custody = evidence::read_custody(*tx, ctx.services.store, trust, id, ctx.trace);
   // It was sealed once: that it cannot be read any more is no mistake of whoever asks.

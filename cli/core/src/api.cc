@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "stella/base/encoding.h"
+#include "stella/base/limits.h"
 #include "stella/base/time.h"
 #include "stella/cli/errors.h"
 #include "stella/contracts/errors.h"
@@ -26,7 +27,7 @@ std::string target(const ApiOptions& options, const Call& call) {
   return url;
 }
 
-std::uint64_t response_limit(const Call& call) { return call.save_to.empty() ? 256u << 20 : 64ull << 30; }
+std::uint64_t response_limit(const Call& call) { return call.save_to.empty() ? 256u << 20 : limits::kBundleBytes; }
 
 }  // namespace
 

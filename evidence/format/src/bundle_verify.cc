@@ -2,6 +2,7 @@
 #include "stella/evidence/format/bundle_verify.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,6 +26,22 @@ Result<Fd> open_bundle(const std::string& path) {
   if (errno == ENOENT) return Error(base_errors::kNotFound, "no such file").with("path", path);
   return io_error("cannot open", path);
 }
+
+// Tells how far reading is.
+class CountingSource final : public ByteSource {
+ public:
+  CountingSource(ByteSource& in, std::uint64_t size, const std::function<void(std::uint64_t, std::uint64_t)>& each) : in_(in), size_(size), each_(each) {}
+  Result<std::size_t> read(char* out, std::size_t size) override {
+    const std::size_t n = STELLA_TRY(in_.read(out, size));
+    each_(read_ += n, size_);
+    return n;
+  }
+
+ private:
+  ByteSource& in_;
+  std::uint64_t size_, read_ = 0;
+  const std::function<void(std::uint64_t, std::uint64_t)>& each_;
+};
 
 }  // namespace
 
@@ -86,10 +103,24 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   return verdict;
 }
 
-Result<Verdict> verify_bundle_file(const std::string& path, const VerifyOptions& options) {
+namespace {
+
+// `use(source)` with the file's bytes, counted where somebody wants to know.
+template <class Use>
+auto with_file(const std::string& path, const VerifyOptions& options, const Use& use) -> decltype(use(std::declval<ByteSource&>())) {
   const Fd fd = STELLA_TRY(open_bundle(path));
   FdSource source(fd.get());
-  return verify_bundle(source, options);
+  if (!options.on_read) return use(source);
+  struct stat st {};
+  const bool sized = ::fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode);
+  CountingSource counting(source, sized ? static_cast<std::uint64_t>(st.st_size) : 0, options.on_read);
+  return use(counting);
+}
+
+}  // namespace
+
+Result<Verdict> verify_bundle_file(const std::string& path, const VerifyOptions& options) {
+  return with_file(path, options, [&](ByteSource& source) { return verify_bundle(source, options); });
 }
 
 namespace {
@@ -152,15 +183,25 @@ Result<std::vector<BundleFile>> read_bundle_items_file(const std::string& path, 
   return read_bundle_items(source, wanted, max_bytes);
 }
 
-Result<std::string> read_bundle_member(ByteSource& tgz, std::string_view path, std::uint64_t max_bytes) {
-  std::optional<std::string> found;
+Result<std::vector<std::string>> read_bundle_members(ByteSource& tgz, std::span<const std::string_view> paths, std::uint64_t max_bytes) {
+  std::vector<std::optional<std::string>> found(paths.size());
+  std::size_t missing = paths.size();
   STELLA_TRY_VOID(for_each_file(tgz, {}, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {
-    if (entry.path != path) return true;
-    found = STELLA_TRY(slurp_entry(tar, entry, max_bytes));
-    return false;
+    const auto wanted = std::find(paths.begin(), paths.end(), entry.path);
+    if (wanted == paths.end()) return true;
+    found[static_cast<std::size_t>(wanted - paths.begin())] = STELLA_TRY(slurp_entry(tar, entry, max_bytes));
+    return --missing > 0;
   }));
-  if (!found) return Error(base_errors::kNotFound, "no such file in the bundle").with("path", std::string(path));
-  return std::move(*found);
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    if (!found[i]) return Error(base_errors::kNotFound, "no such file in the bundle").with("path", std::string(paths[i]));
+    out.push_back(std::move(*found[i]));
+  }
+  return out;
+}
+
+Result<std::string> read_bundle_member(ByteSource& tgz, std::string_view path, std::uint64_t max_bytes) {
+  return std::move(STELLA_TRY(read_bundle_members(tgz, std::span(&path, 1), max_bytes)).front());
 }
 
 }  // namespace stella::evidence

@@ -39,6 +39,21 @@ Result<std::uint64_t> size_of(int fd, const std::string& path) {
   return static_cast<std::uint64_t>(st.st_size);
 }
 
+Result<void> add_view(TarWriter& tar, const LeafFile& file, Item& item) {
+  item.size = file.view_size;
+  STELLA_TRY_VOID(tar.begin(file.path, item.size));
+  crypto::Hasher hasher;
+  for (std::uint64_t done = 0; done < item.size;) {
+    const auto piece = STELLA_TRY(file.view(done));
+    if (piece.empty() || piece.size() > item.size - done) return Error(base_errors::kInvalid, "a file changed while it was packed").with("path", file.path);
+    hasher.update(piece);
+    STELLA_TRY_VOID(tar.write(piece));
+    done += piece.size();
+  }
+  item.sha256 = hasher.finish();
+  return {};
+}
+
 Result<void> add_leaf(TarWriter& tar, const LeafFile& file, Item& item, char* buffer) {
   const auto from_fd = [&](int fd) -> Result<void> {
     item.size = STELLA_TRY(size_of(fd, file.path));
@@ -47,12 +62,7 @@ Result<void> add_leaf(TarWriter& tar, const LeafFile& file, Item& item, char* bu
     item.sha256 = STELLA_TRY(copy_entry(tar, source, item.size, file.path, buffer));
     return {};
   };
-  if (file.view) {
-    const auto bytes = STELLA_TRY(file.view());
-    item.size = bytes.size();
-    item.sha256 = crypto::sha256(bytes);
-    return tar.add(file.path, bytes);
-  }
+  if (file.view) return add_view(tar, file, item);
   if (!file.source_path.empty()) {
     const Fd fd(::open(file.source_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd) return io_error("cannot open", file.source_path);

@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include "long_read.h"
 #include "sealing.h"
 #include "sign_first.h"
+#include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/metrics.h"
@@ -25,7 +27,7 @@ namespace {
 
 constexpr telemetry::Logger kLog{"evidence.locker"};
 constexpr telemetry::Counter kSealed{contracts::metrics::kEvidenceSealed};
-constexpr std::uint64_t kItemsBytes = 256u << 20;
+constexpr std::uint64_t kItemsBytes = 512u << 20;
 
 struct Row {
   TenantId tenant;
@@ -181,6 +183,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span("evidence.seal", telemetry::SpanKind::kInternal, {f::bundle_id(row.bundle), f::case_id(row.case_id)});
 
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Timestamp sealed_at = Timestamp::now();
   const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
   const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
@@ -248,7 +251,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       return give_up(tx, row, made.error());
     }
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kSealedBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
+    STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
   const Published done = STELLA_TRY(publish_bundle(tx, store_, {row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt}));
   timeline::Event event;

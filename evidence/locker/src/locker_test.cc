@@ -126,7 +126,13 @@ TEST_F(Locking, AnEvaluationBecomesASealedBundle) {
   ASSERT_TRUE(exported.has_value()) << exported.error().describe();
   EXPECT_EQ(crypto::sha256(read_fd(exported->file.get(), 1 << 28).value()), exported->sha256);
   EXPECT_EQ(events("evidence.exported"), "0");
+  // A large bundle is read for longer than a transaction may wait otherwise; the next one has the old patience again.
+  const auto patience = [](pg::TenantTx& t) { return std::string(t.query("SHOW idle_in_transaction_session_timeout").value().text(0, 0)); };
+  EXPECT_EQ(patience(e), "2h");
   ASSERT_TRUE(e.commit().has_value());
+  auto after = tx();
+  EXPECT_EQ(patience(after), "1min");
+  after.rollback();
   EXPECT_EQ(events("evidence.exported"), "1");
 }
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "case_lock.h"
+#include "long_read.h"
 #include "sealing.h"
+#include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/evidence/format/bundle_verify.h"
@@ -170,6 +172,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span("evidence.redact", telemetry::SpanKind::kInternal, {f::bundle_id(bundle), f::case_id(copy.case_id)});
 
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Timestamp now = Timestamp::now();
   copy.redaction.at = now;
   const auto signer = [&] {
@@ -193,7 +196,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
     terms.retain_until = std::max(terms.retain_until, made.retain_until);
     lock = lock_for(terms, options_, worm_->seen(), now);
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the redacted copy", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), kSealedBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
+    STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
     return {};
   };
   // One that is there was made before a crash: it is the copy.

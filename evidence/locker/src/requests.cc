@@ -7,6 +7,7 @@
 
 #include "case_lock.h"
 #include "closure.h"
+#include "long_read.h"
 #include "stored_bundle.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -205,6 +206,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
 
 Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   const std::string seal_text = STELLA_TRY(store.get(key_of(tx, b, "manifest.json"), kSmallFile));
   const json::Value seal = STELLA_TRY(json::parse(seal_text));
@@ -226,6 +228,7 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
 Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, std::string_view recipient, TraceId trace) {
   if (recipient.empty() || recipient.size() > 200) return Error(base_errors::kInvalid, "a recipient is needed").with("field", "recipient").with("expected", "1 to 200 bytes of text: who receives the bundle");
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  STELLA_TRY_VOID(expect_long_read(tx));
   ExportedBundle out;
   out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   out.size = b.size;
@@ -254,6 +257,7 @@ Result<void> add_events(std::string_view text, std::vector<CustodyEvent>& out) {
 
 Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
   STELLA_TRY_VOID(refuse_changed(verdict));
@@ -308,12 +312,14 @@ Result<json::Value> verified(pg::TenantTx& tx, const Verdict& verdict, const std
 
 Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& id, TraceId trace) {
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
   return verified(tx, verdict, id.str(), STELLA_TRY(digest_of(file.get())), trace);
 }
 
 Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {
+  STELLA_TRY_VOID(expect_long_read(tx));
   const Verdict verdict = STELLA_TRY(judge(fd, trust));
   // What an upload says of itself is believed only where it verifies.
   const bool named = verdict.seal.has_value() && exit_code(verdict) == kExitPass;

@@ -17,6 +17,32 @@ namespace {
 
 constexpr std::chrono::seconds kLongestLock = std::chrono::hours(24) * 36'499;  // stores take a hundred years at most
 
+// Hashes and counts a file as it is read.
+class HashingSource final : public ByteSource {
+ public:
+  explicit HashingSource(int fd) : file_(fd) {}
+  Result<std::size_t> read(char* out, std::size_t size) override {
+    const std::size_t n = STELLA_TRY(file_.read(out, size));
+    hasher_.update({out, n});
+    size_ += n;
+    return n;
+  }
+  // Reads what is left.
+  Result<void> rest() {
+    std::string buffer(1 << 20, '\0');
+    while (STELLA_TRY(read(buffer.data(), buffer.size())) > 0) {
+    }
+    return {};
+  }
+  Sha256 digest() { return hasher_.finish(); }
+  std::uint64_t size() const { return size_; }
+
+ private:
+  FileSource file_;
+  crypto::Hasher hasher_;
+  std::uint64_t size_ = 0;
+};
+
 }  // namespace
 
 Result<TempFile> TempFile::make(const std::string& dir) {
@@ -63,21 +89,20 @@ Result<std::vector<crypto::PublicKey>> evidence_keys(pg::SystemTx<pg::LockerRole
 Result<Published> publish_bundle(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const Publication& what) {
   const auto key = [&](std::string_view file) { return object_key::evidence(what.tenant, what.case_id, what.bundle, file); };
   const Fd stored = STELLA_TRY(store.open(key("bundle.tgz")));
-  const auto member = [&](std::string_view name) {
-    FileSource source(stored.get());
-    return read_bundle_member(source, name, kSmallFile);
-  };
-  const std::string seal_text = STELLA_TRY(member("evidence/seal.json"));
-  const std::string root = STELLA_TRY(member("evidence/root.merkle"));
+  // One pass over it for all that is needed: digest, size, and the files that the rows and the objects beside it are made from.
+  HashingSource source(stored.get());
+  constexpr std::string_view kMembers[] = {"evidence/seal.json", "evidence/root.merkle", "attest/seal.dsse.json"};
+  const auto members = STELLA_TRY(read_bundle_members(source, kMembers, kSmallFile));
+  const std::string &seal_text = members[0], &root = members[1];
+  STELLA_TRY_VOID(source.rest());
   Published out;
   out.seal = STELLA_TRY(parse_seal(seal_text));
   out.seal_sha256 = crypto::sha256(seal_text);
-  const FileDigest digest = STELLA_TRY(digest_of(stored.get()));
-  out.sha256 = digest.sha256;
-  out.size = digest.size;
+  out.sha256 = source.digest();
+  out.size = source.size();
   STELLA_TRY_VOID(store.put(key("manifest.json"), seal_text, what.lock));
   STELLA_TRY_VOID(store.put(key("root.merkle"), root, what.lock));
-  const auto envelope = STELLA_TRY(crypto::dsse_parse(STELLA_TRY(member("attest/seal.dsse.json"))));
+  const auto envelope = STELLA_TRY(crypto::dsse_parse(members[2]));
   if (!envelope.signatures.empty()) out.signer = envelope.signatures.front().keyid;
   STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                            {what.bundle, what.tenant, what.case_id.str(), what.kind, out.seal.head.root, key("bundle.tgz"), out.signer, json::dump(what.labels)}));
@@ -87,17 +112,11 @@ Result<Published> publish_bundle(pg::SystemTx<pg::LockerRole>& tx, objects::Stor
 }
 
 Result<FileDigest> digest_of(int fd) {
-  FileSource source(fd);
-  crypto::Hasher hasher;
+  HashingSource source(fd);
+  STELLA_TRY_VOID(source.rest());
   FileDigest out;
-  std::string buffer(1 << 20, '\0');
-  for (;;) {
-    const std::size_t n = STELLA_TRY(source.read(buffer.data(), buffer.size()));
-    if (n == 0) break;
-    hasher.update(std::string_view(buffer).substr(0, n));
-    out.size += n;
-  }
-  out.sha256 = hasher.finish();
+  out.size = source.size();
+  out.sha256 = source.digest();
   return out;
 }
 

@@ -20,8 +20,7 @@
 
 namespace stella::evidence {
 
-// Largest bundle that is sealed, and largest file of it that is read as a whole.
-inline constexpr std::uint64_t kSealedBytes = 64ull << 30;
+// Largest file of a bundle that is read as a whole.
 inline constexpr std::uint64_t kSmallFile = 16u << 20;
 
 // A temporary file that is gone when the object is.

@@ -61,6 +61,11 @@ bool is_job_file_name(std::string_view name) {
   });
 }
 
+Result<std::string_view> JobInput::piece(std::uint64_t offset) {
+  const auto all = STELLA_TRY(bytes());
+  return all.substr(std::min<std::uint64_t>(offset, all.size()));
+}
+
 Result<JobInput*> JobIo::input(std::string_view name) {
   for (auto* input : inputs()) {
     if (input->name() == name) return input;

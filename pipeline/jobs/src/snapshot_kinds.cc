@@ -1,4 +1,4 @@
-// evidence.snapshot: the files of a closure, named by snapshot.json, become the payload of a bundle. One input is mapped at a time.
+// evidence.snapshot: the files of a closure, named by snapshot.json, become the payload of a bundle. A piece of one input is mapped at a time.
 //
 // snapshot.json {"format":"stella.snapshot/v1",
 //   "files":[{"input":"f0001","path":"data/inputs/sbom/sbom.json","media_type":"application/json","role":"input"}…],
@@ -102,10 +102,10 @@ class OutputSink final : public evidence::ByteSink {
 // Maps inputs one after the other.
 class Walker {
  public:
-  Result<std::string_view> bytes(JobInput* input) {
+  Result<std::string_view> piece(JobInput* input, std::uint64_t offset) {
     if (last_ != nullptr && last_ != input) last_->release();
     last_ = input;
-    return input->bytes();
+    return input->piece(offset);
   }
 
  private:
@@ -121,7 +121,8 @@ Result<std::vector<evidence::LeafFile>> leaves_of(const json::Value& snapshot, J
     leaf.path = STELLA_TRY(file.require_string("path"));
     leaf.media_type = STELLA_TRY(file.require_string("media_type"));
     leaf.role = STELLA_TRY(file.require_string("role"));
-    leaf.view = [&walker, input] { return walker.bytes(input); };
+    leaf.view_size = input->size();
+    leaf.view = [&walker, input](std::uint64_t offset) { return walker.piece(input, offset); };
     out.push_back(std::move(leaf));
   }
   return out;

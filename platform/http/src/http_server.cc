@@ -212,6 +212,7 @@ class Session : public std::enable_shared_from_this<Session> {
     timer_runs_ = false;
     if (deadline_ == Clock::time_point::max()) return;
     if (Clock::now() < deadline_) return run_timer();
+    if (const auto more = handling_ ? request_.patience.take() : std::chrono::milliseconds(0); more.count() > 0) return arm(more);
     timed_out_ = true;
     if (handling_) return abandon_handler();
     error_code ec;

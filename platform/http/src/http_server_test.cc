@@ -247,6 +247,27 @@ TEST(Server, AHandlerThatForgetsItsDeadlineIsAnsweredForWith504) {
   EXPECT_EQ(body_of(other.read_response()), "GET /other 0 ");
 }
 
+TEST(Server, AHandlerThatAsksForPatienceGetsIt) {
+  Limits limits;
+  limits.request_timeout = std::chrono::milliseconds(50);
+  std::atomic<bool> asks{true};
+  const auto server = serve(
+      [&](Request& request) {
+        if (asks) request.patience.ask(std::chrono::seconds(60));
+        // Past the second that every handler has besides.
+        const Deadline late = Deadline::after(std::chrono::milliseconds(1200));
+        while (!late.passed()) std::this_thread::yield();
+        return echo(request);
+      },
+      limits);
+  for (const bool patient : {true, false}) {
+    asks = patient;
+    RawClient client(server->port());
+    client.send(get("/large"));
+    EXPECT_EQ(status_of(client.read_response()), patient ? 200 : 504);
+  }
+}
+
 TEST(Server, TooManyConnectionsAre503) {
   Limits limits;
   limits.connections = 2;

@@ -27,7 +27,7 @@ namespace {
 
 constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr std::int64_t kSilenceMicros = 5'000'000;   // no message for so long while rows wait: probe
-constexpr std::int64_t kInputBytes = 4ll << 30;
+constexpr std::uint64_t kInputBytes = 4ull << 30;      // of a job, unless its kind may write more
 constexpr std::size_t kListBytes = 512u << 10;       // of inputs in a message; the bus takes 1 MiB in all
 
 constexpr std::chrono::seconds kMeasureEvery{5};
@@ -226,6 +226,8 @@ Result<void> Orchestrator::Impl::prepare_directory(const JobRow& job, json::Valu
   if (::chmod((dir + "/out").c_str(), 0770) != 0) return io_error("cannot open the output directory to the runner", dir);
   json::Array inputs;
   std::map<std::string, std::string> files;  // by digest and tenant: an object is copied once
+  const auto* kind = contracts::find_job_kind(job.kind);
+  const std::uint64_t most = std::max(kInputBytes, kind == nullptr ? std::uint64_t{0} : static_cast<std::uint64_t>(kind->output_bytes));
   std::uint64_t total = 0;
   for (const jobs::InputRef& input : job.inputs) {
     const std::string key = object_key::object(input.tenant, input.sha256);
@@ -233,7 +235,7 @@ Result<void> Orchestrator::Impl::prepare_directory(const JobRow& job, json::Valu
     struct stat st {};
     if (fresh) {
       total += STELLA_TRY(copy_into(store, key, dir + "/" + it->second));
-      if (total > static_cast<std::uint64_t>(kInputBytes)) return Error(base_errors::kLimit, "job inputs are too large").with("limit", static_cast<std::uint64_t>(kInputBytes));
+      if (total > most) return Error(base_errors::kLimit, "job inputs are too large").with("limit", most);
     }
     if (::stat((dir + "/" + it->second).c_str(), &st) != 0) return io_error("cannot read a job input", dir);
     inputs.push_back(json::Value::object({{"name", input.name}, {"file", it->second}, {"sha256", input.sha256.hex()}, {"size", static_cast<std::int64_t>(st.st_size)}}));

@@ -68,26 +68,50 @@ class MappedInput final : public pipeline::JobInput {
     if (size_ == 0) return std::string_view();
     if (view_ == nullptr) {
       const Fd fd = STELLA_TRY(request(json::Value::object({{"open", index_}})));
-      void* view = ::mmap(nullptr, static_cast<std::size_t>(size_), PROT_READ, MAP_PRIVATE, fd.get(), 0);
-      if (view == MAP_FAILED) {
-        if (errno == ENOMEM) ::_exit(kExitMemory);
-        return io_error("cannot map an input", name_);
-      }
-      ::madvise(view, static_cast<std::size_t>(size_), MADV_SEQUENTIAL);
-      view_ = static_cast<const char*>(view);
+      view_ = STELLA_TRY(map(fd.get(), 0, static_cast<std::size_t>(size_)));
     }
     return std::string_view(view_, static_cast<std::size_t>(size_));
+  }
+  Result<std::string_view> piece(std::uint64_t offset) override {
+    if (view_ != nullptr) return std::string_view(view_, static_cast<std::size_t>(size_)).substr(offset);
+    drop_window();
+    if (!file_) file_ = STELLA_TRY(request(json::Value::object({{"open", index_}})));
+    const std::uint64_t begin = offset / kWindow * kWindow;
+    const auto length = static_cast<std::size_t>(std::min(kWindow, size_ - begin));
+    const char* mapped = STELLA_TRY(map(file_.get(), begin, length));
+    window_ = std::string_view(mapped, length);
+    return window_.substr(static_cast<std::size_t>(offset - begin));
   }
   void release() override {
     if (view_ != nullptr) ::munmap(const_cast<char*>(view_), static_cast<std::size_t>(size_));
     view_ = nullptr;
+    drop_window();
+    file_.reset();
   }
 
  private:
+  static constexpr std::uint64_t kWindow = 16u << 20;  // what a piece keeps in memory
+
+  Result<const char*> map(int fd, std::uint64_t offset, std::size_t length) const {
+    void* view = ::mmap(nullptr, length, PROT_READ, MAP_PRIVATE, fd, static_cast<off_t>(offset));
+    if (view == MAP_FAILED) {
+      if (errno == ENOMEM) ::_exit(kExitMemory);
+      return io_error("cannot map an input", name_);
+    }
+    ::madvise(view, length, MADV_SEQUENTIAL);
+    return static_cast<const char*>(view);
+  }
+  void drop_window() {
+    if (!window_.empty()) ::munmap(const_cast<char*>(window_.data()), window_.size());
+    window_ = {};
+  }
+
   std::int64_t index_;
   std::string name_;
   std::uint64_t size_;
   const char* view_ = nullptr;
+  Fd file_;                  // while pieces are read
+  std::string_view window_;  // the piece's mapping
 };
 
 class FileOutput final : public pipeline::JobOutput {

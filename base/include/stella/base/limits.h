@@ -15,7 +15,7 @@ inline constexpr std::uint64_t kPolicyBytes = 1u << 20;       // largest policy 
 inline constexpr std::uint64_t kIngestBatchBytes = 64u << 20; // one upload of many documents (a tar)
 inline constexpr std::size_t kIngestBatchDocuments = 10'000;
 inline constexpr std::uint64_t kJsonBodyBytes = 1u << 20;     // API bodies that are no documents
-inline constexpr std::uint64_t kBundleBytes = 4ull << 30;     // largest bundle accepted for upload and verification
+inline constexpr std::uint64_t kBundleBytes = 64ull << 30;    // largest bundle that is sealed, and so the largest that is fetched, uploaded and verified
 inline constexpr std::size_t kStringBytes = 1u << 20;         // longest single string kept from an SBOM
 
 }  // namespace stella::limits

@@ -1,6 +1,7 @@
 // HTTP/1.1 server: asynchronous Beast edge, blocking handlers on a bounded worker pool. The only code that touches Beast.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -18,6 +19,22 @@ namespace stella::http {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;  // names lower case
 
+// How much longer than Limits::request_timeout a handler may take: it says so itself, as soon as it knows. Thread-safe.
+class Patience {
+ public:
+  Patience() = default;
+  Patience(const Patience& other) : more_(other.more_.load()) {}
+  Patience& operator=(const Patience& other) {
+    more_ = other.more_.load();
+    return *this;
+  }
+  void ask(std::chrono::milliseconds more) { more_ = more.count(); }
+  std::chrono::milliseconds take() { return std::chrono::milliseconds(more_.exchange(0)); }
+
+ private:
+  std::atomic<std::int64_t> more_{0};
+};
+
 struct Request {
   std::string method;   // "GET"
   std::string target;   // raw, path and query
@@ -29,6 +46,7 @@ struct Request {
   std::uint64_t body_size = 0;
   std::string remote;   // peer address; PII: never log it
   Deadline deadline = Deadline::after(std::chrono::seconds(30));
+  Patience patience;    // for handlers that read gigabytes
 
   std::string_view header(std::string_view lower_name) const;
   // First value of a query parameter, decoded; "" where absent.
@@ -75,7 +93,7 @@ struct Limits {
   std::chrono::milliseconds body_idle_timeout{30000};
   std::uint64_t body_min_bytes_per_second = 512;             // average over a body that takes longer than body_idle_timeout; below it: 408
   std::chrono::milliseconds keep_alive{60000};
-  std::chrono::milliseconds request_timeout{30000};                // Request::deadline, from when the request is complete; 504 a second later
+  std::chrono::milliseconds request_timeout{30000};                // Request::deadline, from when the request is complete; 504 a second later, unless the handler asked for patience
   std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
   std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
 };

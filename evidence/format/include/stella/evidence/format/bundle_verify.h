@@ -52,6 +52,8 @@ struct VerifyOptions {
   const StoreState* store = nullptr;         // null: RETENTION-STATE is NOT-CHECKED
   TarLimits limits;
   std::function<void(std::uint64_t)> on_progress;  // uncompressed bytes so far; may be empty
+  // verify_bundle_file() only: bytes of the file that were read, and its size (0: it is no regular file). May be empty.
+  std::function<void(std::uint64_t read, std::uint64_t size)> on_read = {};
 };
 
 // The verdict on a .tgz stream. An Error (kMalformed, kLimit, kIo) means: no bundle at all (exit code 3).
@@ -69,6 +71,8 @@ Result<std::vector<BundleFile>> read_bundle_items(ByteSource& tgz, const std::fu
 Result<std::vector<BundleFile>> read_bundle_items_file(const std::string& path, const std::function<bool(const Item&)>& wanted,
                                                        std::uint64_t max_bytes);
 
+// Bytes of some files of a bundle in the order of `paths`, in one pass. Else as read_bundle_member().
+Result<std::vector<std::string>> read_bundle_members(ByteSource& tgz, std::span<const std::string_view> paths, std::uint64_t max_bytes);
 // Bytes of one file of a bundle, whatever it is (evidence/seal.json, attest/…), unverified. kNotFound, kLimit.
 Result<std::string> read_bundle_member(ByteSource& tgz, std::string_view path, std::uint64_t max_bytes);
 

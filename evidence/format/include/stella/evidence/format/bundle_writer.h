@@ -26,8 +26,10 @@ struct LeafFile {
   std::string source_path;  // read where not empty,
   int source_fd = -1;       // else read (from its beginning) where ≥ 0,
   std::string bytes;        // else these bytes
-  // Where set, it alone gives the content when its turn comes (in path order); the view lives until the next file's turn.
-  std::function<Result<std::string_view>()> view = {};
+  // Where set, it alone gives the content, `view_size` bytes, when the file's turn comes (in path order): the next piece from an offset, not
+  // empty. A piece lives until the next one is asked for.
+  std::uint64_t view_size = 0;
+  std::function<Result<std::string_view>(std::uint64_t offset)> view = {};
 };
 
 // Writes payload.tar (deterministic: same files, same bytes) to `out` and returns the items in path order.

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "stella/base/limits.h"
 #include "stella/evidence/format/stream.h"
 
 namespace stella::evidence {
@@ -40,7 +41,7 @@ class TarWriter {
 };
 
 struct TarLimits {
-  std::uint64_t max_total_bytes = 64ull << 30;
+  std::uint64_t max_total_bytes = limits::kBundleBytes;
   std::uint64_t max_entry_bytes = 32ull << 30;
   std::size_t max_entries = 1'000'000;
 };

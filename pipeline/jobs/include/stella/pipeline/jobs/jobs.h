@@ -23,6 +23,8 @@ class JobInput {
   virtual std::uint64_t size() const = 0;
   // All bytes at once; the view lives until release() or the input's end. Large inputs are mapped, not copied.
   virtual Result<std::string_view> bytes() = 0;
+  // A piece of it from `offset` (below size()), not empty; lives until the next piece or release(). For kinds that pass on more than fits into memory.
+  virtual Result<std::string_view> piece(std::uint64_t offset);
   // Forgets the view: for kinds that walk over more than fits into memory.
   virtual void release() {}
 };
