@@ -182,6 +182,17 @@ TEST_F(ReplayTest, ExitCodesOfTheCommands) {
   EXPECT_EQ(stella({"forensic", "verify", bundle}).first, 0);
 }
 
+// How far it is: only where somebody asked for it, as there is no terminal here.
+TEST_F(ReplayTest, VerifyShowsItsProgress) {
+  const std::string bundle = seal(samples()), key = directory_ + "/key.pub";
+  ASSERT_TRUE(write_file_durable(key, key_.public_key().pem()));
+  EXPECT_EQ(stella({"forensic", "verify", bundle, "--trust", key}).second.find("MB/s"), std::string::npos);
+  const auto shown = stella({"forensic", "verify", bundle, "--trust", key, "--progress"});
+  EXPECT_EQ(shown.first, 0);
+  EXPECT_NE(shown.second.find("verify  100%"), std::string::npos) << shown.second;
+  EXPECT_NE(shown.second.find("MB/s"), std::string::npos) << shown.second;
+}
+
 TEST_F(ReplayTest, ThePublishedScriptAgrees) {
   const std::string bundle = seal(samples());
   ASSERT_TRUE(write_file_durable(directory_ + "/key.pub", key_.public_key().pem()));

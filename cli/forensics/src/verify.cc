@@ -1,5 +1,6 @@
 // stella forensic verify, stella forensic verify-script: offline, no server.
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <set>
 
@@ -27,6 +28,7 @@ struct Args {
   std::string checkpoint;
   std::string consistency;
   std::string require;
+  bool progress = false;
 };
 
 // What TIME, INCLUSION and CONSISTENCY rest on; lives as long as the options that point into it.
@@ -152,6 +154,38 @@ std::string safe(std::string_view text) {
   return out;
 }
 
+// How far a bundle was read: a line that repaints itself on a terminal; whoever asked for it elsewhere gets a line for each tenth.
+class Reading {
+ public:
+  Reading(Console& console, bool asked, std::string label) : console_(console), label_(std::move(label)), lines_(asked && !console.err_is_terminal()), progress_(console, label_, 0) {}
+
+  void operator()(std::uint64_t read, std::uint64_t size) {
+    constexpr std::uint64_t kStep = 1u << 20, kLine = 1u << 30;
+    const std::uint64_t tenth = size > 0 ? read * 10 / size : read / kLine;
+    if (lines_ && tenth > tenth_) console_.err(label_ + "  " + text(read, size) + "\n");
+    tenth_ = tenth;
+    if (lines_ || read < shown_ + kStep) return;
+    shown_ = read;
+    progress_.update(0, text(read, size));
+  }
+  void clear() { progress_.clear(); }
+
+ private:
+  std::string text(std::uint64_t read, std::uint64_t size) const {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    std::string out = size > 0 ? std::to_string(read * 100 / size) + "%  " + human_bytes(read) + " of " + human_bytes(size) : human_bytes(read);
+    if (seconds > 0) out += "  " + std::to_string(static_cast<std::uint64_t>(static_cast<double>(read) / 1e6 / seconds)) + " MB/s";
+    return out;
+  }
+
+  Console& console_;
+  std::string label_;
+  bool lines_;
+  Progress progress_;
+  std::uint64_t tenth_ = 0, shown_ = 0;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 Result<int> verify(Session& session, const Args& args) {
   // 1 says "not whole" or "not signed": whatever kept us from looking is another code.
   const auto not_checked = [&](const Error& error, int code) -> int {
@@ -167,15 +201,10 @@ Result<int> verify(Session& session, const Args& args) {
   options.trust_source = trusted->source;
   Extra extra;
   if (auto gathered = gather(session.store(), args, extra, options); !gathered) return not_checked(gathered.error(), evidence::kExitNotChecked);
-  Progress progress(session.console(), "verify", 0);
-  std::uint64_t megabytes = 0;
-  options.on_progress = [&](std::uint64_t bytes) {
-    if (bytes >> 24 == megabytes) return;
-    megabytes = bytes >> 24;
-    progress.update(0, human_bytes(bytes));
-  };
+  Reading reading(session.console(), args.progress, "verify");
+  options.on_read = [&](std::uint64_t read, std::uint64_t size) { reading(read, size); };
   const auto verdict = evidence::verify_bundle_file(args.file, options);
-  progress.clear();
+  reading.clear();
   if (!verdict) {
     const bool is_malformed = verdict.error().code() == base_errors::kMalformed || verdict.error().code() == base_errors::kLimit;
     return not_checked(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."),
@@ -232,6 +261,7 @@ void register_verify(App& app) {
       .option("--checkpoint", &args->checkpoint, "A checkpoint of the log that you kept from before: shows that the log has one history.", {.value = "FILE"})
       .option("--consistency", &args->consistency, "The proof between that checkpoint and the enclosed one (stella timeline proof), where their sizes differ.", {.value = "FILE"})
       .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})
+      .option("--progress", &args->progress, "How far it is, on stderr, where that is no terminal, too: percent and MB/s.")
       .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY), or the file\n     cannot be read\n  3  this is no bundle")
       .run([args](Session& s) { return verify(s, *args); });
 }
