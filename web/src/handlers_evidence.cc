@@ -43,7 +43,7 @@ Result<evidence::Trust> trust_of(Context& ctx) {
 }
 
 Result<http::Response> create_snapshot(Context& ctx) {
-  const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"resource_id"}, {"case_id"}, {"again", Member::kBool}}));
+  const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"resource_id"}, {"case_id"}, {"again", Member::kBool}, {"embed_evaluation", Member::kBool}}));
   evidence::SnapshotRequest request;
   request.kind = STELLA_TRY(body.require_string("kind"));
   request.resource_id = STELLA_TRY(body.require_string("resource_id"));
@@ -52,6 +52,8 @@ Result<http::Response> create_snapshot(Context& ctx) {
   if (!case_id) return Error(base_errors::kInvalid, "not a case id").with("field", "case_id").with("expected", std::string(CaseIdTag::kPattern));
   request.case_id = *case_id;
   request.again = body.boolean("again");
+  request.embed_evaluation = body.boolean("embed_evaluation");
+  if (request.embed_evaluation) read_whole_bundle(ctx);
   request.trace = ctx.trace;
   request.traceparent = ctx.traceparent;
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <set>
 
 #include "stella/base/file.h"
@@ -191,6 +192,39 @@ TEST_F(ReplayTest, VerifyShowsItsProgress) {
   EXPECT_EQ(shown.first, 0);
   EXPECT_NE(shown.second.find("verify  100%"), std::string::npos) << shown.second;
   EXPECT_NE(shown.second.find("MB/s"), std::string::npos) << shown.second;
+}
+
+// A bundle inside of a bundle, as an export's may have its evaluation's.
+TEST_F(ReplayTest, VerifyLooksIntoBundlesInside) {
+  const std::string key = directory_ + "/key.pub";
+  ASSERT_TRUE(write_file_durable(key, key_.public_key().pem()));
+  const std::string inner = directory_ + "/inner.tgz";
+  const auto outer = [&] {
+    evidence::LeafFile leaf;
+    leaf.path = "data/bundles/inner.tgz";
+    leaf.media_type = "application/gzip";
+    leaf.role = std::string(evidence::kBundleRole);
+    leaf.source_path = inner;
+    std::vector<evidence::LeafFile> files;
+    files.push_back(std::move(leaf));
+    return seal(std::move(files));
+  };
+  std::filesystem::rename(seal(samples()), inner);
+  const auto shallow = stella({"forensic", "verify", outer(), "--trust", key});
+  EXPECT_EQ(shallow.first, 0);
+  EXPECT_NE(shallow.second.find("--nested"), std::string::npos) << shallow.second;
+  const auto deep = stella({"forensic", "verify", outer(), "--trust", key, "--nested", "-o", "json"});
+  EXPECT_EQ(deep.first, 0);
+  const auto document = json::parse(deep.second);
+  ASSERT_TRUE(document.has_value()) << deep.second;
+  ASSERT_EQ(document->items("nested").size(), 1u);
+  EXPECT_EQ(document->items("nested")[0].str("path"), "data/bundles/inner.tgz");
+  EXPECT_EQ(document->items("nested")[0].str("result"), "pass");
+  // The outer one is as sound as before, whatever lies in it: only the look inside tells.
+  std::string bytes = testing::slurp(inner);
+  ASSERT_TRUE(write_file_durable(inner, bytes.substr(0, bytes.size() / 2)));
+  EXPECT_EQ(stella({"forensic", "verify", outer(), "--trust", key}).first, 0);
+  EXPECT_EQ(stella({"forensic", "verify", outer(), "--trust", key, "--nested"}).first, 3);
 }
 
 TEST_F(ReplayTest, ThePublishedScriptAgrees) {

@@ -12,6 +12,7 @@ struct Args {
   std::string scope;
   std::string id;
   bool again = false;
+  bool embed = false;
   std::int64_t limit = 100;
 };
 
@@ -31,6 +32,7 @@ Result<int> create(Session& session, const Args& args) {
   const Timestamp asked = Timestamp::now();
   json::Value body = json::Value::object({{"kind", args.scope}, {"resource_id", args.id}, {"case_id", args.case_id}});
   if (args.again) body.set("again", true);
+  if (args.embed) body.set("embed_evaluation", true);
   json::Value bundle = STELLA_TRY(api->post("/evidence/snapshot", body, {{"wait", "20"}}));
   if (!ended(bundle)) bundle = STELLA_TRY(api->poll("/evidence/" + path_segment(bundle.str("bundle_id")), {}, std::chrono::minutes(30), ended));
   const auto requested = Timestamp::parse(bundle.str("requested_at"));
@@ -72,6 +74,7 @@ void register_snapshot(App& app) {
       .option("--scope", &args->scope, "What is preserved.", {.required = true, .choices = {"eval", "job", "export"}})
       .option("--id", &args->id, "The id of the evaluation, job or export.", {.required = true, .value = "ID"})
       .option("--again", &args->again, "Make a new bundle although there is one of this case and id.")
+      .option("--embed-evaluation", &args->embed, "Scope export: put the sealed bundle of the evaluation, of this case, inside; verify looks into it with --nested.")
       .run([args](Session& s) { return create(s, *args); });
   app.command("forensic snapshot list", "Bundles, newest first.")
       .option("--case", &args->case_id, "Only of this case.", {.value = "CASE"})

@@ -29,6 +29,7 @@ struct Args {
   std::string consistency;
   std::string require;
   bool progress = false;
+  bool nested = false;
 };
 
 // What TIME, INCLUSION and CONSISTENCY rest on; lives as long as the options that point into it.
@@ -186,6 +187,44 @@ class Reading {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+// Malformed is worse than a failure, a failure worse than what was not checked.
+int worse(int a, int b) {
+  constexpr int kOrder[] = {evidence::kExitPass, evidence::kExitNotChecked, evidence::kExitFail, evidence::kExitMalformed};
+  const auto rank = [&](int code) { return std::find(std::begin(kOrder), std::end(kOrder), code); };
+  return rank(a) < rank(b) ? b : a;
+}
+
+// What became of the bundles inside of a bundle.
+struct Inside {
+  int code = evidence::kExitPass;
+  json::Array documents;
+  std::string text;
+};
+
+Result<Inside> look_inside(Session& session, const Args& args, const evidence::Verdict& outer, evidence::VerifyOptions& options, std::span<const evidence::Dimension> dimensions) {
+  Inside out;
+  const std::vector<std::string> paths = evidence::nested_bundles(outer);
+  if (!args.nested) {
+    for (const std::string& path : paths) out.text += "\n" + path + " is a bundle itself and was not looked into: --nested verifies it, too.\n";
+    return out;
+  }
+  Reading reading(session.console(), args.progress, "nested");
+  options.on_read = [&](std::uint64_t read, std::uint64_t size) { reading(read, size); };
+  const auto verdicts = evidence::verify_nested_file(args.file, outer, options);
+  reading.clear();
+  if (!verdicts) return verdicts.error();
+  for (const auto& [path, verdict] : *verdicts) {
+    json::Value document = verdict ? evidence::verdict_json(*verdict, dimensions)
+                                   : json::Value::object({{"result", "malformed"}, {"exit_code", evidence::kExitMalformed}, {"reason", verdict.error().describe()}});
+    document.set("path", path);
+    out.documents.push_back(std::move(document));
+    out.text += "\n" + path + "\n" + (verdict ? evidence::verdict_text(*verdict, dimensions) : "no bundle: " + verdict.error().describe() + "\n");
+    out.code = worse(out.code, verdict ? evidence::exit_code(*verdict, dimensions) : evidence::kExitMalformed);
+  }
+  // One that is listed and not there: INTEGRITY of the outer one fails already.
+  return out;
+}
+
 Result<int> verify(Session& session, const Args& args) {
   // 1 says "not whole" or "not signed": whatever kept us from looking is another code.
   const auto not_checked = [&](const Error& error, int code) -> int {
@@ -210,8 +249,12 @@ Result<int> verify(Session& session, const Args& args) {
     return not_checked(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."),
                        is_malformed ? evidence::kExitMalformed : evidence::kExitNotChecked);
   }
-  const int code = evidence::exit_code(*verdict, *dimensions);
-  session.show(evidence::verdict_json(*verdict, *dimensions), [&] { return painted(safe(evidence::verdict_text(*verdict, *dimensions)), session.console().out_palette()); });
+  const auto inside = look_inside(session, args, *verdict, options, *dimensions);
+  if (!inside) return not_checked(inside.error(), evidence::kExitMalformed);
+  const int code = worse(evidence::exit_code(*verdict, *dimensions), inside->code);
+  json::Value document = evidence::verdict_json(*verdict, *dimensions);
+  if (!inside->documents.empty()) document.set("nested", inside->documents);
+  session.show(document, [&] { return painted(safe(evidence::verdict_text(*verdict, *dimensions) + inside->text), session.console().out_palette()); });
   if (trusted->keys.empty())
     session.console().err("No key is trusted, so nobody vouches for the signature.\n  to do  stella forensic verify " + args.file + " --trust KEY.pub\n         or `stella login`, which keeps the server's evidence keys in " + session.store().trust_directory() + "\n");
   return code;
@@ -261,6 +304,7 @@ void register_verify(App& app) {
       .option("--checkpoint", &args->checkpoint, "A checkpoint of the log that you kept from before: shows that the log has one history.", {.value = "FILE"})
       .option("--consistency", &args->consistency, "The proof between that checkpoint and the enclosed one (stella timeline proof), where their sizes differ.", {.value = "FILE"})
       .option("--require", &args->require, "Dimensions that must pass, too, comma separated: INTEGRITY and AUTHENTICITY always must.", {.value = "DIM,…"})
+      .option("--nested", &args->nested, "The bundles inside of it, too, as an export's bundle may have one of its evaluation: the exit code is the worst.")
       .option("--progress", &args->progress, "How far it is, on stderr, where that is no terminal, too: percent and MB/s.")
       .note("Exit codes\n  0  every required dimension passes\n  1  one of them fails\n  2  one of them could not be checked (no trusted key: AUTHENTICITY), or the file\n     cannot be read\n  3  this is no bundle")
       .run([args](Session& s) { return verify(s, *args); });

@@ -103,7 +103,31 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   return verdict;
 }
 
+std::vector<std::string> nested_bundles(const Verdict& outer) {
+  std::vector<std::string> out;
+  for (const Item& item : outer.items)
+    if (item.role == kBundleRole) out.push_back(item.path);
+  return out;
+}
+
 namespace {
+
+// The rest of an archive's current file.
+class EntrySource final : public ByteSource {
+ public:
+  explicit EntrySource(TarReader& tar) : tar_(tar) {}
+  Result<std::size_t> read(char* out, std::size_t size) override {
+    if (left_.empty()) left_ = STELLA_TRY(tar_.read());
+    const std::size_t n = std::min(size, left_.size());
+    std::copy_n(left_.data(), n, out);
+    left_.remove_prefix(n);
+    return n;
+  }
+
+ private:
+  TarReader& tar_;
+  std::string_view left_;
+};
 
 // `use(source)` with the file's bytes, counted where somebody wants to know.
 template <class Use>
@@ -118,6 +142,26 @@ auto with_file(const std::string& path, const VerifyOptions& options, const Use&
 }
 
 }  // namespace
+
+Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict& outer, const VerifyOptions& options) {
+  const std::vector<std::string> wanted = nested_bundles(outer);
+  VerifyOptions inner = options;
+  inner.store = nullptr;
+  inner.kept = nullptr;
+  std::vector<NestedVerdict> out;
+  if (wanted.empty()) return out;
+  STELLA_TRY_VOID(for_each_file(tgz, options.limits, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {
+    if (std::find(wanted.begin(), wanted.end(), entry.path) == wanted.end()) return true;
+    EntrySource source(tar);
+    out.push_back({entry.path, verify_bundle(source, inner)});
+    return out.size() < wanted.size();
+  }));
+  return out;
+}
+
+Result<std::vector<NestedVerdict>> verify_nested_file(const std::string& path, const Verdict& outer, const VerifyOptions& options) {
+  return with_file(path, options, [&](ByteSource& source) { return verify_nested(source, outer, options); });
+}
 
 Result<Verdict> verify_bundle_file(const std::string& path, const VerifyOptions& options) {
   return with_file(path, options, [&](ByteSource& source) { return verify_bundle(source, options); });

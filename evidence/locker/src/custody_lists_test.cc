@@ -89,7 +89,7 @@ class CustodyLists : public ::testing::Test {
   Result<Verdict> sealed(const EvaluationId& evaluation) {
     auto t = tx();
     const auto tr = trace();
-    const auto made = STELLA_TRY(request_snapshot(t, *store_, {"eval", evaluation.str(), CaseId::parse("CASE-1").value(), false, tr.id, tr.traceparent}));
+    const auto made = STELLA_TRY(request_snapshot(t, *store_, {"eval", evaluation.str(), CaseId::parse("CASE-1").value(), false, false, tr.id, tr.traceparent}));
     STELLA_TRY_VOID(t.commit());
     drain();
     log();

@@ -75,6 +75,9 @@ Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenan
   out.facts.in_use = !STELLA_TRY(tx.query(kTryBundle, {tenant, bundle.str()})).boolean(0, 0) || STELLA_TRY(tx.query(kCopyPending, {tenant, bundle})).boolean(0, 0);
   const BundleObjects objects = STELLA_TRY(objects_of(tx, tenant, bundle));
   if (!STELLA_TRY(tx.query(kUsedElsewhere, {tenant, bundle})).boolean(0, 0)) out.remove = objects.shared;
+  // The copy that an export's bundle was built with.
+  const std::string copy = object_key::object(tenant, STELLA_TRY(rows.sha256(0, 9)));
+  if (store_.stat(copy)) out.remove.push_back(copy);
   out.remove.push_back(objects.own.front());
   for (const std::string& key : out.remove) {
     const auto lock = store_.lock_state(key);

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "embedded.h"
 #include "long_read.h"
 #include "sealing.h"
 #include "sign_first.h"
@@ -211,6 +212,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     } else {
       input.facts = facts_of(row, sealed_at);
       input.facts.retain_until = terms.retain_until;
+      input.facts.parents = STELLA_TRY(parents_in(row.request));
       if (const auto& worm = worm_->seen()) {
         input.facts.worm_level = objects::to_string(worm->level);
         input.facts.worm_probe_sha256 = worm->digest.hex();

@@ -67,7 +67,7 @@ class Locking : public ::testing::Test {
   Result<Snapshot> request(std::string_view kind, std::string id, std::string_view case_id = "CASE-1", bool again = false) {
     auto t = tx();
     const auto tr = trace();
-    auto made = request_snapshot(t, *store_, {std::string(kind), std::move(id), CaseId::parse(case_id).value(), again, tr.id, tr.traceparent});
+    auto made = request_snapshot(t, *store_, {std::string(kind), std::move(id), CaseId::parse(case_id).value(), again, false, tr.id, tr.traceparent});
     EXPECT_TRUE(!made || t.commit().has_value());
     return made;
   }
@@ -552,9 +552,74 @@ TEST_F(Locking, ExportsAndWhatIsNotThere) {
   EXPECT_EQ(request("all", evaluation_.str()).error().code(), base_errors::kInvalid);
   db_.tenant("beta");
   auto other = tx("beta");
-  EXPECT_EQ(request_snapshot(other, *store_, {"eval", evaluation_.str(), CaseId::parse("C").value(), false, TraceId::generate(), ""}).error().code(), base_errors::kNotFound);
+  EXPECT_EQ(request_snapshot(other, *store_, {"eval", evaluation_.str(), CaseId::parse("C").value(), false, false, TraceId::generate(), ""}).error().code(), base_errors::kNotFound);
   const BundleId id = sealed("CASE-3");
   EXPECT_EQ(read_bundle(other, *store_, trust_, id, TraceId::generate()).error().code(), base_errors::kNotFound);
+}
+
+TEST_F(Locking, AnExportEmbedsTheBundleOfItsEvaluation) {
+  runner_->drain();
+  auto t = tx();
+  const std::string id = exports::request_export(t, {evaluation_, "json", "", TraceId::generate()}).value().str();
+  ASSERT_TRUE(t.commit().has_value());
+  runner_->drain();
+  const auto embedding = [&](std::string_view kind, std::string_view resource) {
+    auto u = tx();
+    const auto tr = trace();
+    auto made = request_snapshot(u, *store_, {std::string(kind), std::string(resource), CaseId::parse("CASE-1").value(), false, true, tr.id, tr.traceparent});
+    EXPECT_TRUE(!made || u.commit().has_value());
+    return made;
+  };
+  EXPECT_EQ(embedding("eval", evaluation_.str()).error().field("field"), "embed_evaluation");
+  EXPECT_EQ(embedding("export", id).error().code(), errors::kNotReady);  // there is nothing to embed yet
+  EXPECT_EQ(embedding("export", ExportId::generate().str()).error().code(), base_errors::kNotFound);
+  const BundleId inner = sealed();
+  const auto made = embedding("export", id);
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  runner_->drain();
+  ASSERT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(made->bundle_id), "sealed");
+  EXPECT_TRUE(embedding("export", id)->existed);
+  const auto plain = request("export", id);
+  ASSERT_TRUE(plain.has_value()) << plain.error().describe();
+  EXPECT_FALSE(plain->existed);  // one without is another
+  EXPECT_EQ(column(plain->bundle_id, "request_no"), "2");
+
+  VerifyOptions options;
+  options.trust = trust_.keys;
+  const Verdict outer = verify_bundle_file(path(made->bundle_id), options).value();
+  EXPECT_EQ(exit_code(outer), kExitPass);
+  ASSERT_EQ(outer.seal->facts.parents.size(), 1u);
+  EXPECT_EQ(outer.seal->facts.parents[0].bundle_id, inner);
+  EXPECT_EQ(nested_bundles(outer), std::vector<std::string>{"data/bundles/" + inner.str() + ".tgz"});
+  const auto verdicts = verify_nested_file(path(made->bundle_id), outer, options);
+  ASSERT_TRUE(verdicts.has_value()) << verdicts.error().describe();
+  ASSERT_EQ(verdicts->size(), 1u);
+  ASSERT_TRUE(verdicts->front().verdict.has_value()) << verdicts->front().verdict.error().describe();
+  const Verdict& nested = *verdicts->front().verdict;
+  EXPECT_EQ(exit_code(nested), kExitPass);
+  EXPECT_EQ(nested.seal->facts.bundle_id, inner);
+  EXPECT_EQ(nested.seal->head.root, outer.seal->facts.parents[0].root);
+
+  // Redacted copies of it are newer and of the same evaluation, and not what is meant.
+  for (const std::string reason : {"internal rules", "names"}) {
+    auto u = tx();
+    const auto tr = trace();
+    ASSERT_TRUE(request_redaction(u, {inner, {"data/trace.ndjson"}, reason, tr.id, tr.traceparent}).has_value());
+    ASSERT_TRUE(u.commit().has_value());
+    ASSERT_EQ(locker_->round().value(), 1);
+  }
+  EXPECT_EQ(embedding("export", id)->bundle_id, made->bundle_id);
+
+  // One that was changed in the store is not passed on inside of another.
+  const BundleId second = sealed("CASE-1", true);
+  std::string bytes = read_file(path(second), 1 << 28).value();
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 0x20);
+  ASSERT_EQ(::unlink(path(second).c_str()), 0);
+  ASSERT_TRUE(write_file_durable(path(second), bytes));
+  const auto refused = embedding("export", id);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), errors::kIntegrity) << refused.error().describe();
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "case_lock.h"
 #include "closure.h"
+#include "embedded.h"
 #include "long_read.h"
 #include "stored_bundle.h"
 #include "stella/contracts/errors.h"
@@ -154,24 +155,33 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   SnapshotRequest request = asked;
   if (request.kind != "eval" && request.kind != "job" && request.kind != "export")
     return Error(base_errors::kInvalid, "not a kind of snapshot").with("field", "kind").with("expected", "eval, job or export");
+  if (request.embed_evaluation && request.kind != "export") return Error(base_errors::kInvalid, "only the bundle of an export embeds one").with("field", "embed_evaluation").with("expected", "kind export");
   const auto resource = Uuid::parse(request.resource_id);
   if (!resource) return Error(base_errors::kNotFound, "no such thing");
   request.resource_id = resource->str();  // one spelling: the request is idempotent on it
   // One at a time per request key: the next request number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/" + request.kind + "/" + request.resource_id + "/" + request.case_id.str()}));
-  const auto before = STELLA_TRY(tx.query("SELECT bundle_id, request_no, state FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 AND derived_from IS NULL ORDER BY request_no DESC LIMIT 1",
-                                          {tx.tenant(), request.kind, request.resource_id, request.case_id.str()}));
+  std::optional<Embedded> embedded;
+  if (request.embed_evaluation) embedded = STELLA_TRY(find_embedded(tx, request));
+  // The canonical request, the same for every repetition: it decides the salts, so that equal closures give equal roots.
+  json::Value asked_for = json::Value::object({{"tenant_id", tx.tenant().str()}, {"kind", request.kind}, {"resource_id", request.resource_id}, {"case_id", request.case_id.str()}});
+  if (embedded) asked_for.set("embedded", embedded->json());
+  const std::string canonical = STELLA_TRY(json::canonical(asked_for));
+  const auto before = STELLA_TRY(tx.query("SELECT max(request_no), (array_agg(bundle_id ORDER BY request_no DESC) FILTER (WHERE request = $5))[1], (array_agg(state ORDER BY request_no DESC) FILTER (WHERE request = $5))[1] "
+                                          "FROM evidence_snapshots WHERE tenant_id = $1 AND kind = $2 AND resource_id = $3 AND case_id = $4 AND derived_from IS NULL",
+                                          {tx.tenant(), request.kind, request.resource_id, request.case_id.str(), canonical}));
   Snapshot out;
-  if (!before.empty() && !request.again && before.text(0, 2) != "failed" && before.text(0, 2) != "disposed") {
-    out.bundle_id = STELLA_TRY(BundleId::parse(before.text(0, 0)));
+  if (!before.is_null(0, 1) && !request.again && before.text(0, 2) != "failed" && before.text(0, 2) != "disposed") {
+    out.bundle_id = STELLA_TRY(BundleId::parse(before.text(0, 1)));
     out.existed = true;
     return out;
   }
-  const std::int64_t request_no = before.empty() ? 1 : before.integer(0, 1) + 1;
+  const std::int64_t request_no = before.is_null(0, 0) ? 1 : before.integer(0, 0) + 1;
   Closure closure(tx, store);
   if (request.kind == "eval") STELLA_TRY_VOID(close_over_evaluation(tx, store, request.resource_id, closure));
   else if (request.kind == "job") STELLA_TRY_VOID(close_over_job(tx, store, request.resource_id, closure));
   else STELLA_TRY_VOID(close_over_export(tx, store, request.resource_id, closure));
+  if (embedded) STELLA_TRY_VOID(embed(tx, store, *embedded, closure));
   closure.traces.insert(request.trace.hex());
   out.bundle_id = BundleId::generate();
   jobs::Spec spec;
@@ -184,8 +194,6 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   spec.requested_by = tx.actor();
   spec.traceparent = request.traceparent;
   spec.trace = request.trace;
-  // The canonical request, the same for every repetition: it decides the salts, so that equal closures give equal roots.
-  const std::string canonical = STELLA_TRY(json::canonical(json::Value::object({{"tenant_id", tx.tenant().str()}, {"kind", request.kind}, {"resource_id", request.resource_id}, {"case_id", request.case_id.str()}})));
   const std::vector<std::string> traces(closure.traces.begin(), closure.traces.end());
   STELLA_TRY_VOID(tx.query(
       "INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, request_no, state, custody_traces, request, project_id, requested_by, traceparent, trace_id, tracestate) "

@@ -60,7 +60,7 @@ class Holding : public ::testing::Test {
     EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload)), payload).has_value());
     EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload + " items")), payload + " items").has_value());
     db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, payload_sha256, items_sha256, seal_sha256, bundle_sha256, bundle_size, requested_by, sealed_at, traceparent, trace_id) VALUES ('acme', '" + id.str() +
-            "', '" + case_id + "', 'job', '" + id.str() + "', 'sealed', '\\x" + digest + "', '\\x" + items + "', '\\x" + digest + "', '\\x" + digest + "', 1, 'user:x', '" + now_.rfc3339() + "', '', '')");
+            "', '" + case_id + "', 'job', '" + id.str() + "', 'sealed', '\\x" + digest + "', '\\x" + items + "', '\\x" + digest + "', '\\x" + crypto::sha256("bundle of " + id.str()).hex() + "', 1, 'user:x', '" + now_.rfc3339() + "', '', '')");
     db_.sql("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id) VALUES ('" + id.str() + "', 'acme', '" + case_id + "', 'job', '\\x" + digest + "', 'bundle.tgz', 'key')");
     return id;
   }

@@ -60,6 +60,19 @@ struct VerifyOptions {
 Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options);
 Result<Verdict> verify_bundle_file(const std::string& path, const VerifyOptions& options);
 
+// A bundle inside of a bundle: a leaf of this role, data/bundles/<bundle_id>.tgz.
+inline constexpr std::string_view kBundleRole = "bundle";
+std::vector<std::string> nested_bundles(const Verdict& outer);
+
+struct NestedVerdict {
+  std::string path;
+  Result<Verdict> verdict;  // an Error: no bundle at all
+};
+// The verdicts on those that `outer` names, in the order of their paths, in one pass over the outer archive again: streamed, never unpacked.
+// One level; what the store and a kept checkpoint say is about the outer one and plays no part. An Error is about the outer archive.
+Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict& outer, const VerifyOptions& options);
+Result<std::vector<NestedVerdict>> verify_nested_file(const std::string& path, const Verdict& outer, const VerifyOptions& options);
+
 struct BundleFile {
   Item item;
   std::string bytes;

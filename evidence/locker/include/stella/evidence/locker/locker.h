@@ -39,6 +39,7 @@ struct SnapshotRequest {
   std::string resource_id;  // evaluation, job or export id
   CaseId case_id;
   bool again = false;       // a new bundle although one of this request exists
+  bool embed_evaluation = false;  // kind export: the sealed bundle of its evaluation, of the same case, becomes a leaf
   TraceId trace;
   std::string traceparent;
 };
@@ -46,7 +47,8 @@ struct Snapshot {
   BundleId bundle_id;
   bool existed = false;
 };
-// kNotFound, kNotReady (the thing has not ended), kInvalid (kind). Idempotent on (kind, resource_id, case_id).
+// kNotFound, kNotReady (the thing has not ended; there is no bundle to embed), kInvalid (kind). Idempotent on (kind, resource_id, case_id) and on
+// the bundle that is embedded.
 Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& request);
 
 struct RedactionRequest {
