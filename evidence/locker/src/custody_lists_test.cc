@@ -8,6 +8,7 @@
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/custody.h"
 #include "stella/evidence/locker/locker.h"
+#include "stella/services/export.h"
 #include "stella/services/ledger.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/job_runner.h"
@@ -46,6 +47,7 @@ class CustodyLists : public ::testing::Test {
     ASSERT_TRUE(make_dirs(dir_.path() + "/tmp"));
     store_ = std::move(objects::open_posix_store(dir_.path() + "/objects").value());
     auto all = ledger::handlers(*store_);
+    for (auto& h : exports::handlers()) all.push_back(h);
     for (auto& h : handlers([] {})) all.push_back(h);
     runner_ = std::make_unique<testing::JobRunner>(pool_, *store_, all);
     db_.sql("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ('acme', '00000000-0000-7000-8000-0000000000aa', 'default', 'Default')");
@@ -86,10 +88,10 @@ class CustodyLists : public ::testing::Test {
     const auto signed_logs = checkpointer.round();
     ASSERT_TRUE(signed_logs.has_value()) << signed_logs.error().describe();
   }
-  Result<Verdict> sealed(const EvaluationId& evaluation) {
+  Result<Verdict> sealed(std::string_view kind, const std::string& resource) {
     auto t = tx();
     const auto tr = trace();
-    const auto made = STELLA_TRY(request_snapshot(t, *store_, {"eval", evaluation.str(), CaseId::parse("CASE-1").value(), false, false, tr.id, tr.traceparent}));
+    const auto made = STELLA_TRY(request_snapshot(t, *store_, {std::string(kind), resource, CaseId::parse("CASE-1").value(), false, false, tr.id, tr.traceparent}));
     STELLA_TRY_VOID(t.commit());
     drain();
     log();
@@ -124,7 +126,7 @@ TEST_F(CustodyLists, MoreDocumentsThanAnEventNames) {
   ingest("global", ledger::DocumentKind::kVex, vex_batch("public", kDocuments + 1), true);
   // Most of it again, with a few that are new: each batch names what it changed.
   ingest("acme", ledger::DocumentKind::kVex, vex_batch("own", kDocuments + 3), true);
-  const auto verdict = sealed(evaluated());
+  const auto verdict = sealed("eval", evaluated().str());
   ASSERT_TRUE(verdict.has_value()) << verdict.error().describe();
   EXPECT_EQ(verdict->of(Dimension::kInclusion).outcome, Outcome::kPass) << verdict->of(Dimension::kInclusion).reason;
   EXPECT_EQ(verdict->of(Dimension::kCustody).outcome, Outcome::kPass) << verdict->of(Dimension::kCustody).reason;
@@ -132,6 +134,19 @@ TEST_F(CustodyLists, MoreDocumentsThanAnEventNames) {
   EXPECT_GT(std::stoi(taken), 2 * kDocuments) << "the documents are inputs one by one";
   EXPECT_EQ(db_.sql("SELECT string_agg(o->>'name', ' ' ORDER BY o->>'name') FROM timeline_events e, jsonb_array_elements(e.details_jsonb->'outputs') o WHERE kind = 'vex.ingested' AND o->>'name' LIKE 'list:%'"),
             "list:250 list:251");
+}
+
+// What its evaluation was made from came in by other traces: that of the SBOM, that of the policy.
+TEST_F(CustodyLists, AnExportFollowsItsEvaluationToTheSources) {
+  ingest("acme", ledger::DocumentKind::kAdvisory, sample("advisories/GHSA-35jh-r3h4-6jhm.json"), false);
+  auto t = tx();
+  const auto made = exports::request_export(t, {evaluated(), "json", "", trace().id});
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  ASSERT_TRUE(t.commit().has_value());
+  drain();
+  const auto verdict = sealed("export", made->str());
+  ASSERT_TRUE(verdict.has_value()) << verdict.error().describe();
+  EXPECT_EQ(verdict->of(Dimension::kCustody).outcome, Outcome::kPass) << verdict->of(Dimension::kCustody).reason;
 }
 
 }  // namespace

@@ -156,7 +156,8 @@ Result<void> close_over_job(pg::TenantTx& tx, objects::Store&, std::string_view 
 
 Result<void> close_over_export(pg::TenantTx& tx, objects::Store&, std::string_view id, Closure& closure) {
   if (!ExportId::parse(id)) return Error(base_errors::kNotFound, "no such export");
-  const auto rows = STELLA_TRY(tx.query("SELECT x.state, x.report_sha256, x.manifest_sha256, x.format, x.evaluation_id, x.trace_id, x.job_id, e.project_id, e.trace_id FROM exports x JOIN evaluations e USING (tenant_id, evaluation_id) "
+  const auto rows = STELLA_TRY(tx.query("SELECT x.state, x.report_sha256, x.manifest_sha256, x.format, x.evaluation_id, x.trace_id, x.job_id, e.project_id, e.trace_id, s.trace_id, p.trace_id FROM exports x JOIN evaluations e USING (tenant_id, evaluation_id) "
+                                        "JOIN sboms s USING (tenant_id, sbom_id) JOIN policies p USING (tenant_id, policy_version) "
                                         "WHERE x.tenant_id = $1 AND x.export_id = $2",
                                         {tx.tenant(), id}));
   if (rows.empty()) return Error(base_errors::kNotFound, "no such export");
@@ -168,8 +169,8 @@ Result<void> close_over_export(pg::TenantTx& tx, objects::Store&, std::string_vi
   const json::Value request = json::Value::object({{"evaluation_id", rows.text(0, 4)}, {"format", rows.text(0, 3)}, {"recipients", json::Value::array()}});
   const std::string request_text = STELLA_TRY(json::canonical(request));
   STELLA_TRY_VOID(closure.add_bytes("data/inputs/export.json", "input", "application/json", request_text));
-  closure.traces.emplace(rows.text(0, 5));
-  closure.traces.emplace(rows.text(0, 8));
+  // What the evaluation was made from came in by traces of its own.
+  for (const int column : {5, 8, 9, 10}) closure.traces.emplace(rows.text(0, column));
   closure.project = STELLA_TRY(ProjectId::parse(rows.text(0, 7)));
   STELLA_TRY_VOID(closure.add_telemetry({std::string(rows.text(0, 5))}));
   STELLA_TRY_VOID(closure.add_transcripts({std::string(rows.text(0, 6))}));
