@@ -2,6 +2,7 @@
 #include "case_graph.h"
 
 #include <charconv>
+#include <utility>
 
 #include "stella/crypto/digest.h"
 
@@ -11,6 +12,8 @@ namespace {
 using json::Value;
 
 constexpr std::size_t kLineBytes = 2u << 20;
+constexpr std::size_t kBlockBytes = 8u << 20;  // of an entry: its bytes twice, and a few hundred objects
+constexpr int kHeadLines = 3;
 constexpr std::string_view kExpired = "EXPIRED";
 constexpr std::string_view kBeginning = "{\"@context\":";
 
@@ -81,6 +84,12 @@ std::optional<std::uint64_t> number(std::string_view text) {
   return out;
 }
 
+// A node, which its comma may follow.
+Result<Value> parse_line(std::string_view text) {
+  if (text.ends_with(',')) text.remove_suffix(1);
+  return json::parse(text, {.max_bytes = kLineBytes, .max_depth = 64});
+}
+
 }  // namespace
 
 std::string head(std::string_view origin) {
@@ -148,27 +157,57 @@ std::string tail(std::string_view origin, std::string_view note) {
 
 bool begins(std::string_view first_line) { return first_line.starts_with(kBeginning); }
 
-Result<Line> read(std::string_view text) {
-  Line out;
-  if (text.ends_with(',')) text.remove_suffix(1);
-  if (begins(text) || text == "]}") return out;
-  const Value node = STELLA_TRY(json::parse(text, {.max_bytes = kLineBytes, .max_depth = 64}));
+Result<void> Reader::head(std::string_view text) {
+  if (lines_ == 1) {
+    const Value log = STELLA_TRY(parse_line(text));
+    origin_ = log.str("uco-core:name");
+  }
+  block_.append(text).append("\n");
+  if (lines_ == 1 && !case_graph::head(origin_).starts_with(block_)) return Error(base_errors::kMalformed, "another beginning than that of a graph of a log");
+  if (++lines_ == kHeadLines) block_.clear();  // the third line names the version of who wrote it
+  return {};
+}
+
+Result<void> Reader::node(std::string_view text) {
+  const Value node = STELLA_TRY(parse_line(text));
   const Value* facet = node.is_object() ? node.find("uco-core:hasFacet") : nullptr;
-  if (facet == nullptr || !facet->is_object()) return out;
+  if (facet == nullptr || !facet->is_object()) return {};
   if (node.str("@type") == "uco-observable:EventRecord") {
     const auto index = number(facet->str("uco-observable:eventRecordID"));
-    std::string entry(facet->str("uco-observable:eventRecordRaw"));
-    if (index && entry.empty() && node.str("uco-core:tag") == kExpired) {
-      const Sha256 leaf = STELLA_TRY(Sha256::parse(node.str("uco-core:description")));
-      out.record = Record{*index, "", leaf};
-      return out;
+    std::string bytes(facet->str("uco-observable:eventRecordRaw"));
+    if (index && bytes.empty() && node.str("uco-core:tag") == kExpired) {
+      record_ = {*index, "", STELLA_TRY(Sha256::parse(node.str("uco-core:description")))};
+      expected_ = STELLA_TRY(expired(origin_, *index, *record_.expired));
+      return {};
     }
-    if (!index || entry.empty()) return Error(base_errors::kMalformed, "a record without index or bytes");
-    out.record = Record{*index, std::move(entry), std::nullopt};
+    if (!index || bytes.empty()) return Error(base_errors::kMalformed, "a record without index or bytes");
+    expected_ = STELLA_TRY(entry(origin_, *index, bytes));
+    record_ = {*index, std::move(bytes), std::nullopt};
   } else if (node.str("@id").starts_with("kb:Checkpoint-")) {
-    out.note = std::string(facet->str("uco-observable:dataPayload"));
+    last_ = facet->str("uco-observable:dataPayload");
+    expected_ = tail(origin_, last_);
   }
-  return out;
+  return {};
+}
+
+Result<std::optional<Record>> Reader::line(std::string_view text) {
+  if (lines_ < kHeadLines) {
+    STELLA_TRY_VOID(head(text));
+    return std::optional<Record>();
+  }
+  if (!note_.empty()) return Error(base_errors::kMalformed, "something behind the checkpoint");
+  if (expected_.empty()) STELLA_TRY_VOID(node(text));
+  block_.append(text).append("\n");
+  if (block_.size() > kBlockBytes) return Error(base_errors::kMalformed, "more nodes than an entry has");
+  if (expected_.empty() || block_.size() < expected_.size()) return std::optional<Record>();
+  const bool same = std::exchange(block_, {}) == std::exchange(expected_, {});
+  if (!last_.empty()) {
+    if (!same) return Error(base_errors::kMalformed, "another end than that of a graph of a log");
+    note_ = std::exchange(last_, {});
+    return std::optional<Record>();
+  }
+  record_.faithful = same;
+  return std::optional<Record>(std::move(record_));
 }
 
 }  // namespace stella::cli::case_graph

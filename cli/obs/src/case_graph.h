@@ -27,19 +27,35 @@ Result<std::string> expired(std::string_view origin, std::uint64_t index, const 
 // The checkpoint, and the end of the document.
 std::string tail(std::string_view origin, std::string_view note);
 
-// What a line of such a document says to a verifier; nullopt: nothing (other nodes, brackets).
+bool begins(std::string_view first_line);
+
 struct Record {
   std::uint64_t index = 0;
   std::string entry;              // its bytes; "" for an expired one
   std::optional<Sha256> expired;  // its leaf hash
+  bool faithful = true;           // its nodes are those that entry() or expired() writes
 };
-struct Line {
-  std::optional<Record> record;
-  std::string note;  // of the checkpoint
+
+// Reads such a document line by line. What other tools read (kinds, times, performers, objects) must be what the bytes say: the nodes of each entry are
+// made again and compared.
+class Reader {
+ public:
+  // The record whose nodes this line (without its end) completes. kMalformed for a line that is no node, or a record without index or bytes.
+  Result<std::optional<Record>> line(std::string_view text);
+  // The signed note, once the whole document was read.
+  const std::string& note() const { return note_; }
+
+ private:
+  Result<void> head(std::string_view text);
+  Result<void> node(std::string_view text);
+  int lines_ = 0;
+  std::string origin_;
+  std::string block_;     // the lines of the entry, or of the end, so far
+  std::string expected_;  // the same as we would write them, once its record was seen
+  std::string last_;      // the note in them
+  Record record_;
+  std::string note_;
 };
-bool begins(std::string_view first_line);
-// kMalformed for a record without its bytes or index, or a line that is no JSON.
-Result<Line> read(std::string_view line);
 
 }  // namespace case_graph
 }  // namespace stella::cli

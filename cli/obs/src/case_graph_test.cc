@@ -46,43 +46,70 @@ TEST(CaseGraph, AnObjectHasOneNameInEveryExport) {
   EXPECT_NE(once->find("\"@id\":\"kb:ObservableObject-aa000000-0000-5000-8000-000000000000\""), std::string::npos) << *once;
 }
 
-TEST(CaseGraph, AVerifierReadsBackWhatWasWritten) {
+struct Read {
   std::vector<Record> records;
   std::string note;
-  const std::string document = head(kOrigin) + entry(kOrigin, 7, kEntry).value() + tail(kOrigin, "a\nnote\n");
-  EXPECT_TRUE(begins(document.substr(0, document.find('\n'))));
+  bool malformed = false;
+};
+Read read(const std::string& document) {
+  Read out;
+  Reader reader;
   for (std::size_t at = 0; at < document.size();) {
     const std::size_t end = document.find('\n', at);
-    const auto line = read(document.substr(at, end - at));
-    ASSERT_TRUE(line) << document.substr(at, end - at);
-    if (line->record) records.push_back(*line->record);
-    if (!line->note.empty()) note = line->note;
+    const auto record = reader.line(document.substr(at, end - at));
+    if (!record) {
+      out.malformed = true;
+      return out;
+    }
+    if (*record) out.records.push_back(**record);
     at = end + 1;
   }
-  ASSERT_EQ(records.size(), 1u);
-  EXPECT_EQ(records[0].index, 7u);
-  EXPECT_EQ(records[0].entry, kEntry);
-  EXPECT_EQ(note, "a\nnote\n");
+  out.note = reader.note();
+  return out;
 }
 
-TEST(CaseGraph, AnExpiredEntryIsARecordWithItsHashAlone) {
-  const Sha256 leaf = Sha256::parse(std::string(64, 'a')).value();
-  std::string node = expired(kOrigin, 7, leaf).value();
-  EXPECT_EQ(nodes_of(head(kOrigin) + node + tail(kOrigin, "note\n")).size(), 4u);
-  node.pop_back();  // the end of the line
-  const auto line = read(node);
-  ASSERT_TRUE(line && line->record);
-  EXPECT_EQ(line->record->index, 7u);
-  EXPECT_EQ(line->record->entry, "");
-  EXPECT_EQ(line->record->expired, leaf);
-  node.replace(node.find("aaaa"), 4, "zzzz");
-  EXPECT_FALSE(read(node));
+std::string document() { return head(kOrigin) + entry(kOrigin, 7, kEntry).value() + expired(kOrigin, 8, Sha256::parse(std::string(64, 'c')).value()).value() + tail(kOrigin, "a\nnote\n"); }
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = document();
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, text.npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(CaseGraph, AVerifierReadsBackWhatWasWritten) {
+  EXPECT_TRUE(begins(document().substr(0, document().find('\n'))));
+  const Read read_back = read(document());
+  ASSERT_EQ(read_back.records.size(), 2u);
+  EXPECT_EQ(read_back.records[0].index, 7u);
+  EXPECT_EQ(read_back.records[0].entry, kEntry);
+  EXPECT_TRUE(read_back.records[0].faithful);
+  EXPECT_EQ(read_back.records[1].expired->hex(), std::string(64, 'c'));
+  EXPECT_TRUE(read_back.records[1].faithful);
+  EXPECT_EQ(read_back.note, "a\nnote\n");
+  EXPECT_EQ(read(with("\"uco-tool:version\":\"", "\"uco-tool:version\":\"9")).note, "a\nnote\n") << "who wrote it may be of another version";
+}
+
+TEST(CaseGraph, WhatOtherToolsReadMustBeWhatTheBytesSay) {
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{{"\"uco-observable:eventType\":\"policy.evaluated\"", "\"uco-observable:eventType\":\"policy.published\""},
+                                                                                 {"\"uco-core:name\":\"runner\"", "\"uco-core:name\":\"somebody\""},
+                                                                                 {"\"uco-action:object\"", "\"uco-action:participant\""},
+                                                                                 {"\"@value\":\"2026", "\"@value\":\"1999"}}) {
+    const Read changed = read(with(from, to));
+    EXPECT_TRUE(changed.malformed || (!changed.records.empty() && !changed.records[0].faithful)) << from;
+  }
+  const std::string added = "{\"@id\":\"kb:InvestigativeAction-x\",\"@type\":\"case-investigation:InvestigativeAction\"},\n";
+  std::string text = document();
+  const Read invented = read(text.insert(text.find("{\"@id\":\"kb:Identity-"), added));
+  EXPECT_TRUE(invented.malformed || !invented.records[0].faithful);
+  EXPECT_TRUE(read(with("caseontology.org/case/investigation/", "example.org/")).malformed) << "another meaning of the names";
+  EXPECT_TRUE(read(with("\n]}\n", ",\n" + added + "]}\n")).malformed) << "a node behind the checkpoint";
+  EXPECT_TRUE(read(document() + added).malformed);
 }
 
 TEST(CaseGraph, RecordsWithoutBytesOrIndexAreRefused) {
-  for (const char* line : {R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"1"}},)", R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"-1","uco-observable:eventRecordRaw":"{}"}},)",
-                           R"({"@type":)"}) {
-    EXPECT_FALSE(read(line)) << line;
+  for (const char* record : {R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"1"}},)", R"({"@type":"uco-observable:EventRecord","uco-core:hasFacet":{"uco-observable:eventRecordID":"-1","uco-observable:eventRecordRaw":"{}"}},)",
+                             R"({"@type":)"}) {
+    EXPECT_TRUE(read(head(kOrigin) + record + "\n").malformed) << record;
   }
   EXPECT_FALSE(entry(kOrigin, 0, "no json"));
   EXPECT_FALSE(entry(kOrigin, 0, R"({"details":{"inputs":[{"name":"x","sha256":"short"}]}})"));

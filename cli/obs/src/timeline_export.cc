@@ -145,21 +145,24 @@ void append(Walk& walked, std::uint64_t kept, std::uint64_t index, std::string_v
   append_leaf(walked, kept, timeline::leaf_hash(bytes));
 }
 
-// The rest of a CASE graph, whose first line was read. The note of its checkpoint, which must be its last node, is returned.
-Result<std::string> read_graph(Lines& lines, std::uint64_t kept, Walk& walked) {
-  std::string note;
+// A CASE graph whose first line was read. The note of its checkpoint is returned.
+Result<std::string> read_graph(Lines& lines, std::string_view first, std::uint64_t kept, Walk& walked) {
+  case_graph::Reader reader;
+  const auto beginning = reader.line(first);
+  if (!beginning) return lines.bad("the beginning of a graph of a log");
   for (;;) {
     const auto line = STELLA_TRY(lines.next());
     if (!line) {
-      if (note.empty()) return lines.bad("a last node with the checkpoint: the file was cut off");
-      return note;
+      if (reader.note().empty()) return lines.bad("an end with the checkpoint: the file was cut off");
+      return reader.note();
     }
-    const auto node = case_graph::read(*line);
-    if (!node) return lines.bad("a node of the graph, with index and bytes where it is a record");
-    if (node->record && !note.empty()) return lines.bad("nothing behind the checkpoint");
-    if (node->record && node->record->expired) append(walked, kept, node->record->index, *node->record->expired);
-    else if (node->record) append(walked, kept, node->record->index, node->record->entry);
-    if (!node->note.empty()) note = node->note;
+    const auto record = reader.line(*line);
+    if (!record) return lines.bad("the nodes of an entry with index and bytes, or the end with the checkpoint");
+    if (!*record) continue;
+    const case_graph::Record& r = **record;
+    if (!r.faithful) walked.bad.emplace_back(static_cast<std::int64_t>(r.index), "INVALID: the graph says something else than the entry's bytes");
+    if (r.expired) append(walked, kept, r.index, *r.expired);
+    else append(walked, kept, r.index, r.entry);
   }
 }
 
@@ -168,7 +171,7 @@ Result<std::string> read_export(Lines& lines, std::uint64_t kept, Walk& walked) 
   for (bool first = true;; first = false) {
     const auto line = STELLA_TRY(lines.next());
     if (!line) return lines.bad("a last line with the checkpoint: the file was cut off");
-    if (first && case_graph::begins(*line)) return read_graph(lines, kept, walked);
+    if (first && case_graph::begins(*line)) return read_graph(lines, std::string(*line), kept, walked);
     const auto value = json::parse(*line, {.max_bytes = kLineBytes, .max_depth = 64});
     if (!value || !value->is_object()) return lines.bad("a JSON object");
     if (const std::string_view note = value->str("checkpoint"); !note.empty()) {

@@ -35,6 +35,10 @@ constexpr std::string_view kBeforeOfSubject =
     " ORDER BY finished_at DESC, evaluation_id DESC LIMIT 1) e"
     " WHERE o.tenant_id = $1 AND o.project_id = $2 AND md5(o.document_name) = md5($3) AND o.document_name = $3 AND o.sbom_id <> $4"
     " AND o.received_at <= (SELECT received_at FROM sboms WHERE tenant_id = $1 AND sbom_id = $4) ORDER BY o.received_at DESC, o.sbom_id DESC LIMIT 1";
+// A newer document of the same name that was decided: it has taken the subject over.
+constexpr std::string_view kReplaced =
+    "SELECT EXISTS (SELECT FROM sboms o JOIN evaluations e USING (tenant_id, sbom_id) WHERE o.tenant_id = $1 AND o.project_id = $2 AND md5(o.document_name) = md5($3) AND o.document_name = $3"
+    " AND o.sbom_id <> $4 AND o.received_at > (SELECT received_at FROM sboms WHERE tenant_id = $1 AND sbom_id = $4) AND e.state = 'finished')";
 // Findings that share component and advisory (two sources with one id, components without purl) are paired by their order.
 constexpr std::string_view kDifferences =
     "WITH numbered AS (SELECT evaluation_id, purl, advisory_id, row_number() OVER (PARTITION BY evaluation_id, purl, advisory_id ORDER BY finding_no) AS nth,"
@@ -220,6 +224,7 @@ Result<Baseline> take_baseline(OrchestratorTx& tx, const jobs::FinishedJob& job,
   b.sbom_id = sbom_id;
   b.subject = name.empty() ? sbom_id : name;
   b.project_id = sbom.text(0, 2);
+  if (!name.empty()) b.replaced = STELLA_TRY(tx.query(kReplaced, {job.tenant, b.project_id, name, sbom_id})).boolean(0, 0);
   auto before = STELLA_TRY(tx.query(kBeforeOfSbom, {job.tenant, sbom_id, job.resource_id}));
   if (before.empty() && !name.empty()) before = STELLA_TRY(tx.query(kBeforeOfSubject, {job.tenant, b.project_id, name, sbom_id}));
   if (!before.empty()) b.evaluation_id = before.text(0, 0);
@@ -227,6 +232,7 @@ Result<Baseline> take_baseline(OrchestratorTx& tx, const jobs::FinishedJob& job,
 }
 
 Result<void> emit_finding_changes(OrchestratorTx& tx, objects::Store& store, const jobs::FinishedJob& job, const Baseline& baseline) {
+  if (baseline.replaced) return {};
   const std::string before = baseline.evaluation_id.empty() ? Uuid().str() : baseline.evaluation_id;
   const auto rows = STELLA_TRY(tx.query(kDifferences, {job.tenant, before, job.resource_id}));
   Changes changes(store, job, baseline);

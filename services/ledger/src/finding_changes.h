@@ -19,13 +19,15 @@ struct Baseline {
   std::string project_id;
   std::string sbom_id;        // of the evaluation that is being decided
   std::string evaluation_id;  // the one before; "" where this is the subject's first
+  bool replaced = false;      // a newer SBOM of the subject was decided: this one's findings are the subject's no more
 };
 
 // Waits for other transactions that decide an evaluation of the same subject: each is compared with the one before it, never two with the
 // same. To be called before the evaluation is marked as finished.
 Result<Baseline> take_baseline(OrchestratorTx& tx, const jobs::FinishedJob& job, std::string_view sbom_id);
 
-// One event per finding that differs, ordered by (purl, advisory id); the evaluation's findings are in their table. A repeat emits nothing.
+// One event per finding that differs, ordered by (purl, advisory id); the evaluation's findings are in their table. A repeat emits nothing, nor does an SBOM that was
+// replaced.
 Result<void> emit_finding_changes(OrchestratorTx& tx, objects::Store& store, const jobs::FinishedJob& job, const Baseline& baseline);
 
 }  // namespace stella::ledger
