@@ -66,7 +66,9 @@ class Client:
             try:
                 connection.request(method, path, body=body, headers=headers)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # refused before the body was read: the reply may be there all the same
+                # Refused before the body was read: the reply may be there all the same, unless the connection is gone with it.
+                if connection.sock is None:
+                    raise
             r = connection.getresponse()
             return Reply(r.status, {k.lower(): v for k, v in r.getheaders()}, first_message(r) if r.getheader("content-type") == "text/event-stream" else r.read())
         except (OSError, http.client.HTTPException) as e:

@@ -283,5 +283,19 @@ TEST_F(CheckpointTest, BeginsAgainAfterACrash) {
   EXPECT_NE(refused().find("other bytes"), std::string::npos);
 }
 
+// The same before a log has its first checkpoint: what was signed then is of this log and of no other, also when more came since.
+TEST_F(CheckpointTest, ACrashBeforeTheFirstCommitLeavesNoOtherLog) {
+  grow(10);
+  db.sql("ALTER TABLE timeline_checkpoints ADD CONSTRAINT crash CHECK (size < 0)");
+  EXPECT_FALSE(refused().empty());
+  db.sql("ALTER TABLE timeline_checkpoints DROP CONSTRAINT crash");
+  const std::string left = store->get(object_key::checkpoint(*TenantId::parse("acme"), 10), 1 << 16).value();
+  EXPECT_EQ(sign(), 1);
+  auto tx = open();
+  const SignedHead head = signed_head(tx).value();
+  EXPECT_EQ(head.note, left);
+  EXPECT_EQ(verified(head).root, trees["acme"].root());
+}
+
 }  // namespace
 }  // namespace stella::timeline

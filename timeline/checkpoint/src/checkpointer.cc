@@ -31,12 +31,20 @@ LogPlace place_of(const TenantId& tenant) {
 }
 
 Result<LogState> lock_log(pg::Tx& tx, const TenantId& tenant) {
-  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_logs (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING", {tenant}));
   const auto rows = STELLA_TRY(tx.query(kLock, {tenant}));
-  LogState s = STELLA_TRY(LogState::read(rows));
-  // Opaque: who sees the name of a log learns nothing about its tenant.
-  if (s.origin.empty()) s.origin = "stellaops.dev/log/" + EventId::generate().str();
-  return s;
+  if (rows.empty() || rows.text(0, 0).empty()) return not_what_was_signed("the log has lost its name", place_of(tenant));
+  return LogState::read(rows);
+}
+
+// Opaque: who sees the name of a log learns nothing about its tenant. Committed before anything is signed under it: where a process dies between the
+// first checkpoint's object and its row, the object must not speak of a log that nobody knows.
+Result<void> name_log(pg::SystemPool<pg::IndexerRole>& pool, const TenantId& tenant) {
+  const auto named = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::read(pool, "SELECT FROM timeline_logs WHERE tenant_id = $1 AND origin <> ''", {tenant}));
+  if (!named.empty()) return {};
+  auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool));
+  STELLA_TRY_VOID(tx.query("INSERT INTO timeline_logs (tenant_id, origin) VALUES ($1, $2) ON CONFLICT (tenant_id) DO UPDATE SET origin = excluded.origin WHERE timeline_logs.origin = ''",
+                           {tenant, "stellaops.dev/log/" + EventId::generate().str()}));
+  return tx.commit();
 }
 
 Result<void> append_entries(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const LogPlace& place, TileEdge& edge, std::int64_t to) {
@@ -110,6 +118,7 @@ Result<int> Checkpointer::round() {
 }
 
 Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
+  STELLA_TRY_VOID(name_log(pool_, tenant));
   auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool_));
   const LogPlace place = place_of(tenant);
   const LogState state = STELLA_TRY(lock_log(tx, tenant));
@@ -126,8 +135,8 @@ Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
   if (to == size && edge.root() != indexed) return not_what_was_signed("the entries do not lead to the indexer's root", place);
 
   const std::string text = STELLA_TRY(sign_edge(store_, place, state.origin, edge, *signer_));
-  STELLA_TRY_VOID(tx.query("UPDATE timeline_logs SET origin = $2, size = $3, root = $4, note = $5, edge = $6, signed_at = now() WHERE tenant_id = $1",
-                           {tenant, state.origin, edge.size(), edge.root(), text, pg::Param::bytes(edge_bytes(edge))}));
+  STELLA_TRY_VOID(tx.query("UPDATE timeline_logs SET size = $2, root = $3, note = $4, edge = $5, signed_at = now() WHERE tenant_id = $1",
+                           {tenant, edge.size(), edge.root(), text, pg::Param::bytes(edge_bytes(edge))}));
   STELLA_TRY_VOID(tx.query("INSERT INTO timeline_checkpoints (tenant_id, size, root, note, signed_at) VALUES ($1, $2, $3, $4, clock_timestamp())", {tenant, edge.size(), edge.root(), text}));
   STELLA_TRY_VOID(tx.commit());
   kSigned.add(1);

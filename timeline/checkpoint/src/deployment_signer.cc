@@ -34,7 +34,9 @@ Result<void> place_new(pg::SystemPool<pg::IndexerRole>& pool) {
   if (row.empty()) return not_what_was_signed("the row of the log is gone", place());
   if (row.integer(0, 5) < row.integer(0, 1)) return not_what_was_signed("the log became shorter than its last checkpoint", place());
   const auto placed = STELLA_TRY(tx.query(kPlace, {row.integer(0, 5)}));
-  STELLA_TRY_VOID(tx.query("UPDATE deployment_log SET placed = placed + $1", {static_cast<std::int64_t>(placed.affected())}));
+  // Its name is committed before anything is signed under it, as that of a tenant's log is.
+  STELLA_TRY_VOID(tx.query("UPDATE deployment_log SET placed = placed + $1, origin = CASE origin WHEN '' THEN $2 ELSE origin END",
+                           {static_cast<std::int64_t>(placed.affected()), "stellaops.dev/deployment/" + EventId::generate().str()}));
   return tx.commit();
 }
 
@@ -59,14 +61,13 @@ Result<bool> sign_deployment(pg::SystemPool<pg::IndexerRole>& pool, objects::Sto
   STELLA_TRY_VOID(place_new(pool));
   auto tx = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::open(pool));
   const auto row = STELLA_TRY(tx.query(kLock, {}));
-  LogState state = STELLA_TRY(LogState::read(row));
+  const LogState state = STELLA_TRY(LogState::read(row));
   const auto placed = static_cast<std::uint64_t>(row.integer(0, 5));
   if (placed <= state.size) return false;  // another process was faster
-  if (state.origin.empty()) state.origin = "stellaops.dev/deployment/" + EventId::generate().str();
   TileEdge edge = STELLA_TRY(load_edge(state, place(), signer.public_key(), former));
   STELLA_TRY_VOID(append_placed(tx, store, edge, std::min(placed, state.size + kStep)));
   const std::string note = STELLA_TRY(sign_edge(store, place(), state.origin, edge, signer));
-  STELLA_TRY_VOID(tx.query("UPDATE deployment_log SET origin = $1, size = $2, root = $3, note = $4, edge = $5", {state.origin, edge.size(), edge.root(), note, pg::Param::bytes(edge_bytes(edge))}));
+  STELLA_TRY_VOID(tx.query("UPDATE deployment_log SET size = $1, root = $2, note = $3, edge = $4", {edge.size(), edge.root(), note, pg::Param::bytes(edge_bytes(edge))}));
   STELLA_TRY_VOID(tx.query("INSERT INTO deployment_checkpoints (size, root, note) VALUES ($1, $2, $3)", {edge.size(), edge.root(), note}));
   STELLA_TRY_VOID(tx.commit());
   return true;

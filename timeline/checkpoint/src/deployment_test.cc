@@ -187,6 +187,18 @@ TEST_F(DeploymentTest, ItIsMadeAgainFromTheRows) {
   EXPECT_EQ(size(), 303u);
 }
 
+// Killed between the first checkpoint's object and its row: the object is of this log and of no other.
+TEST_F(DeploymentTest, ACrashBeforeTheFirstCommitLeavesNoOtherLog) {
+  grow("acme");
+  db.sql("ALTER TABLE deployment_checkpoints ADD CONSTRAINT crash CHECK (size < 0)");
+  EXPECT_FALSE(refused().empty());
+  db.sql("ALTER TABLE deployment_checkpoints DROP CONSTRAINT crash");
+  const std::string left = store->get(object_key::deployment_checkpoint(1), 1 << 16).value();
+  sign();
+  EXPECT_EQ(db.sql("SELECT note FROM deployment_log"), left);
+  EXPECT_EQ(verified(proof("acme").value()), "");
+}
+
 TEST_F(DeploymentTest, NothingTamperedIsSignedOrProved) {
   grow("acme");
   grow("rival");
