@@ -1,127 +1,33 @@
 """The independent eye after a chaos run: rows as superuser, object files, nothing of the product's own code.
 
-check(platform, acknowledged, heads) -> list of problems. What it proves: nothing acknowledged is lost or doubled, every job ended, one event per
-transition, log indexes without gaps, order per resource, every tree root ever shown recomputed from the entries, every object is what its name says.
+check(platform, acknowledged, heads, old) -> list of problems. What it proves: nothing acknowledged is lost or doubled, every job ended, one event per
+transition, log indexes without gaps but those that a disposition made, order per resource, every tree root ever shown or signed recomputed from the
+entries, every object is what its name says.
 """
-import base64
 import hashlib
-import json
 import os
 import re
 from collections import Counter, defaultdict
 
+from decisions_checker import check_decisions
+from log_checker import check_deployment, check_logs
+
 ENDED = ("finished", "failed", "cancelled", "dead")
 
 
-def sha(data):
-    return hashlib.sha256(data).digest()
-
-
-class Tree:
-    """RFC 6962, by the book: the root of every prefix from a stack of perfect subtrees."""
-
-    def __init__(self):
-        self.stack, self.size = [], 0
-
-    def add(self, entry):
-        node, size = sha(b"\0" + entry), self.size
-        leaf = node
-        while size & 1:
-            node, size = sha(b"\1" + self.stack.pop() + node), size >> 1
-        self.stack.append(node)
-        self.size += 1
-        return leaf
-
-    def root(self):
-        if not self.stack:
-            return sha(b"")
-        node = self.stack[-1]
-        for left in reversed(self.stack[:-1]):
-            node = sha(b"\1" + left + node)
-        return node
-
-
-def check(p, acknowledged, heads):
+def check(p, acknowledged, heads, old=None):
     problems = []
     say = problems.append
     sql = p.sql
-    entries = check_logs(sql, heads, say)
+    entries = check_logs(sql, heads, say, old, p.path("objects"))
     check_deployment(p, say)
     check_jobs(sql, entries, say)
     check_resources(sql, entries, say)
     check_acknowledged(sql, acknowledged, entries, say)
+    check_decisions(sql, acknowledged, entries, say)
     check_order(entries, say)
     check_objects(p, say)
     return problems
-
-
-def check_logs(sql, heads, say):
-    """Every log of every tenant; returns its entries as dicts, in log order."""
-    out = defaultdict(list)
-    shown = defaultdict(dict)
-    for tenant, size, root in heads:
-        if shown[tenant].setdefault(size, root) != root:
-            say(f"{tenant}: two roots were shown for size {size}")
-    rows = sql("SELECT tenant_id, log_index, event_id, encode(entry, 'hex') AS entry FROM timeline_log ORDER BY tenant_id, log_index")
-    events = {(e["tenant_id"], e["event_id"]): e for e in sql("SELECT tenant_id, event_id, kind, encode(digest, 'hex') AS digest FROM timeline_events")}
-    trees = defaultdict(Tree)
-    for row in rows:
-        tenant, tree, data = row["tenant_id"], trees[row["tenant_id"]], bytes.fromhex(row["entry"])
-        if row["log_index"] != tree.size:
-            say(f"{tenant}: log index {row['log_index']} stands at place {tree.size}")
-        leaf = tree.add(data)
-        entry = json.loads(data)
-        event = events.pop((tenant, row["event_id"]), None)
-        if event is None:
-            say(f"{tenant}: entry {row['log_index']} has no event row")
-        elif event["digest"] != leaf.hex() or event["kind"] != entry["kind"]:
-            say(f"{tenant}: entry {row['log_index']}: the event row's digest or kind is another")
-        if entry["event_id"] != row["event_id"] or entry["tenant_id"] != tenant:
-            say(f"{tenant}: entry {row['log_index']} speaks of another event or tenant")
-        if tree.size in shown[tenant] and shown[tenant][tree.size] != tree.root().hex():
-            say(f"{tenant}: the root shown for size {tree.size} is not the root of the first {tree.size} entries")
-        out[tenant].append(entry)
-    for key in events:
-        say(f"event row without a log entry: {key}")
-    for tenant, sizes in shown.items():
-        if max(sizes, default=0) > trees[tenant].size:
-            say(f"{tenant}: size {max(sizes)} was shown, the log has {trees[tenant].size}")
-    for head in sql("SELECT tenant_id, size, encode(root, 'hex') AS root, published FROM timeline_heads"):
-        tree = trees[head["tenant_id"]]
-        if (head["size"], head["root"]) != (tree.size, tree.root().hex()):
-            say(f"{head['tenant_id']}: the head says {head['size']} {head['root'][:16]}, the entries {tree.size} {tree.root().hex()[:16]}")
-        if head["published"] != head["size"]:
-            say(f"{head['tenant_id']}: published up to {head['published']} of {head['size']}")
-    if sql("SELECT count(*) AS n FROM timeline_outbox")[0]["n"]:
-        say("the outbox is not empty")
-    return out
-
-
-def check_deployment(p, say):
-    """Every checkpoint of the deployment log that was ever signed, committed or not, is the root of its first leaves. Rows are read after what rests on them."""
-    notes = {row["size"]: row["note"] for row in p.sql("SELECT size, note FROM deployment_checkpoints")}
-    objects = {}
-    directory = p.path("objects", "platform", "log", "checkpoints")
-    for name in os.listdir(directory) if os.path.isdir(directory) else []:
-        with open(os.path.join(directory, name), encoding="utf-8") as f:
-            objects[int(name)] = f.read()
-    log = p.sql("SELECT size, placed, encode(root, 'hex') AS root FROM deployment_log")[0]
-    tree, roots = Tree(), {0: b""}
-    for row in p.sql("SELECT deployment_index AS n, note FROM timeline_checkpoints WHERE deployment_index IS NOT NULL ORDER BY deployment_index"):
-        if row["n"] != tree.size:
-            say(f"deployment log: leaf {row['n']} stands at place {tree.size}")
-        tree.add(row["note"].encode())
-        roots[tree.size] = tree.root()
-    if not log["size"]:
-        say("deployment log: nothing is signed")
-    if log["placed"] > tree.size or roots.get(log["size"], b"").hex() != log["root"]:
-        say(f"deployment log: {log} over {tree.size} leaves")
-    for size, note in notes.items():
-        if objects.get(size) != note:
-            say(f"deployment log: the checkpoint of size {size} is no object, or another one")
-    for size, note in objects.items():
-        if base64.b64decode(note.split("\n")[2]) != roots.get(size):
-            say(f"deployment log: the checkpoint of size {size} is not of its first leaves")
 
 
 def check_jobs(sql, entries, say):
@@ -161,7 +67,7 @@ TRANSITIONS = [
     ("sboms", "sbom_id", "sbom", {"computed": {"sbom.received": 1, "sbom.computed": 1, "sbom.rejected": 0}, "rejected": {"sbom.received": 1, "sbom.computed": 0, "sbom.rejected": 1}}),
     ("evaluations", "evaluation_id", "evaluation", {"finished": {"policy.evaluated": 1}}),
     ("exports", "export_id", "export", {"created": {"export.requested": 1, "export.created": 1, "export.failed": 0}}),
-    ("evidence_snapshots", "bundle_id", "bundle", {"sealed": {"evidence.snapshot": 1, "evidence.signed": 1, "evidence.sealed": 1}}),
+    ("evidence_snapshots WHERE derived_from IS NULL", "bundle_id", "bundle", {"sealed": {"evidence.snapshot": 1, "evidence.signed": 1, "evidence.sealed": 1}}),
 ]
 
 
@@ -189,13 +95,18 @@ def check_resources(sql, entries, say):
             say(f"evaluation {i}: {found.get(i, 0)} findings, its counts say {row['counts']['findings']}")
 
 
+# Two evaluations of an SBOM were asked for, one after the other.
+NTH = "sbom_id || ' ' || row_number() OVER (PARTITION BY sbom_id ORDER BY requested_at) - 1"
+
+
 def check_acknowledged(sql, acknowledged, entries, say):
-    """acknowledged: {"sboms": {id: sha256}, "evaluations": {id: sbom}, "exports": {id: evaluation}, "bundles": {id: evaluation}, "events": {id: 1}, "traces": [...]}"""
-    for table, column, key, other in (("sboms", "sbom_id", "sboms", "encode(sha256, 'hex')"), ("evaluations", "evaluation_id", "evaluations", "sbom_id"),
-                                      ("exports", "export_id", "exports", "evaluation_id"), ("evidence_snapshots", "bundle_id", "bundles", "resource_id")):
+    """acknowledged: {"sboms": {id: sha256}, "evaluations": {id: (sbom, which)}, "exports": {id: evaluation}, "bundles": {id: evaluation}, "events": {id: 1}, "traces": [...]}"""
+    for table, column, key, other in (("sboms", "sbom_id", "sboms", "encode(sha256, 'hex')"), ("evaluations", "evaluation_id", "evaluations", NTH),
+                                      ("exports", "export_id", "exports", "evaluation_id"), ("evidence_snapshots WHERE derived_from IS NULL", "bundle_id", "bundles", "resource_id")):
         rows = sql(f"SELECT {column} AS id, {other} AS of FROM {table}")
         stored = {r["id"]: r["of"] for r in rows}
         for i, of in acknowledged[key].items():
+            of = f"{of[0]} {of[1]}" if isinstance(of, tuple) else of
             if i not in stored:
                 say(f"acknowledged and lost: {key} {i}")
             elif stored[i] != of:
@@ -216,7 +127,8 @@ def check_acknowledged(sql, acknowledged, entries, say):
 
 
 RANK = {"job.scheduled": 0, "job.started": 1, "job.retried": 2, "job.finished": 9, "job.failed": 9, "sbom.received": 0, "sbom.computed": 1, "sbom.rejected": 1,
-        "export.requested": 0, "export.created": 1, "evidence.snapshot": 0, "evidence.signed": 1, "evidence.sealed": 2}
+        "export.requested": 0, "export.created": 1, "evidence.snapshot": 0, "evidence.signed": 1, "evidence.sealed": 2, "evidence.redacted": 3,
+        "hold.placed": 0, "hold.release_requested": 1, "hold.released": 2, "principal.created": 0, "principal.changed": 1, "scope.granted": 1, "scope.revoked": 1}
 
 
 def check_order(entries, say):

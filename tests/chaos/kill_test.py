@@ -4,119 +4,65 @@
   tests/chaos/kill_test.py [--runs N] [--seed S] [--keep]     `make chaos RUNS=n`
 
 Run i uses seed S+i: what is killed and at which client request is drawn from it, so a printed seed can be run again (--seed S --runs 1). Clients repeat
-every request with its Idempotency-Key until they are answered, and write down what they were told.
+every request with its Idempotency-Key until they are answered, and write down what they were told (workload.py). At the end the old entries of the logs expire.
 """
 import argparse
-import hashlib
 import json
 import os
 import random
-import secrets
 import shutil
+import signal
 import subprocess
 import sys
-import threading
 import time
+import urllib.parse
 import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), HERE]
 import checker  # noqa: E402
-from client import Unreachable, tar_of  # noqa: E402
+import log_checker  # noqa: E402
+from client import tar_of  # noqa: E402
 from report import Report  # noqa: E402
-from stella_platform import SAMPLES, Platform  # noqa: E402
+from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+from workload import OLD_CASE, PATIENCE, Told, Worker  # noqa: E402
 
 # Short leases, so that a run takes a minute and not an hour. What they protect is the same.
-SETTINGS = {"jobs.lease": "3s", "jobs.dispatch_after": "3s", "jobs.backoff": "100ms", "runner.heartbeat": "500ms", "indexer.lease": "2s"}
-PATIENCE = 120  # seconds until the platform must have answered a request, or ended a job
-PURLS = ["pkg:npm/lodash@4.17.20", "pkg:npm/minimist@1.2.5", "pkg:pypi/requests@2.31.0", "pkg:cargo/rustls@0.21.10", "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",
-         "pkg:golang/golang.org/x/net@v0.17.0", "pkg:pypi/django@4.2.14"]
+SETTINGS = {"jobs.lease": "3s", "jobs.dispatch_after": "3s", "jobs.backoff": "100ms", "runner.heartbeat": "500ms", "indexer.lease": "2s", "timeline.checkpoint_every": "1s"}
+DAY = 86400
+OLD = {"acme": 300, "beta": 40}  # entries of long ago: more than a tile, and less
+KEPT = 17                        # every so many of them one that stays for good
 
 
-class Told:
-    """What clients were told, and how many requests were sent: the clock of the killer."""
+class OldPlatform(Platform):
+    """Each log begins with entries of 300 days ago, in the outbox before all others, where the real indexer finds them. A hold keeps them until it is released."""
+    old = None
 
-    def __init__(self):
-        self.lock, self.requests, self.retries, self.problems, self.heads = threading.Lock(), 0, 0, [], []
-        self.acknowledged = {"sboms": {}, "evaluations": {}, "exports": {}, "bundles": {}, "events": {}, "traces": []}
+    def start(self, part):
+        if part == "stellad" and self.old is None:
+            self.old = {tenant: [self.old_entry(tenant, i) for i in range(count)] for tenant, count in OLD.items()}
+            for tenant, entries in self.old.items():
+                first = -1000 * (1 + list(OLD).index(tenant))
+                for begin in range(0, len(entries), 50):
+                    some = ((first + i, e.decode(), json.loads(e)) for i, e in enumerate(entries[begin:begin + 50], begin))
+                    rows = ", ".join(f"({seq}, '{e['event_id']}', '{e['ts']}', '{text}')" for seq, text, e in some)
+                    self.execute("INSERT INTO timeline_outbox (seq, shard, tenant_id, event_id, ts, entry) OVERRIDING SYSTEM VALUE SELECT v.seq, o.shard, "
+                                 f"'{tenant}', v.event_id::uuid, v.ts::timestamptz, convert_to(v.entry, 'UTF8') FROM (VALUES {rows}) v(seq, event_id, ts, entry), "
+                                 f"(SELECT shard FROM timeline_outbox WHERE tenant_id = '{tenant}' LIMIT 1) o")
+                self.execute(f"INSERT INTO evidence_holds (tenant_id, hold_id, case_id, authority, reason, placed_by) VALUES ('{tenant}', gen_random_uuid(), '{OLD_CASE}', 'court', 'order', 'user:test')")
+        super().start(part)
 
-    def note(self, kind, key, value):
-        with self.lock:
-            self.acknowledged[kind][key] = value
+    @staticmethod
+    def old_entry(tenant, i):
+        ts = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - 300 * DAY + i)) + ".000000Z"
+        entry = {"event_id": uuid7(), "ts": ts, "tenant_id": tenant, "project_id": None, "kind": "disposition.frozen" if i % KEPT == KEPT - 1 else "service.degraded", "actor": "system:test",
+                 "resource_type": "service", "resource_id": "scanner", "trace_id": uuid.uuid4().hex, "details": {"service": "scanner", "part": "queue", "reason": uuid.uuid4().hex}}
+        return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
 
 
-class Worker(threading.Thread):
-    """One tenant's client: SBOM, evaluation, export, snapshot, annotation; each repeated until it is answered."""
-
-    def __init__(self, platform, login, told, seed, chains):
-        super().__init__(daemon=True)
-        self.client, self.told, self.rng, self.chains, self.tenant = platform.client(login), told, random.Random(seed), chains, ""
-        self.tenant = self.client.tenant
-
-    def ask(self, method, path, body=None, accept=(200, 201, 202), key=True):
-        headers = {"idempotency-key": secrets.token_hex(8)} if method == "POST" and key else {}
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with self.told.lock:
-                self.told.requests += 1
-            why = ""
-            try:
-                reply = self.client.request(method, path, body, headers, timeout=30)
-                if reply.status in accept:
-                    with self.told.lock:
-                        self.told.acknowledged["traces"].append(reply.trace)
-                    return reply
-                why = repr(reply)
-                # 503 says to come again; 409 not_ready is a state that passes.
-                if reply.status not in (503, 504) and not (reply.status == 409 and reply.json["code"] == "not_ready"):
-                    self.told.problems.append(f"{method} {path}: {why}")
-                    raise SystemExit
-            except Unreachable as e:
-                why = str(e)
-            if time.monotonic() > deadline:
-                self.told.problems.append(f"no answer for {PATIENCE} s: {method} {path}: {why}")
-                raise SystemExit
-            with self.told.lock:
-                self.told.retries += 1
-            time.sleep(0.05 + 0.1 * self.rng.random())
-
-    def wait_for(self, path, states):
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            reply = self.ask("GET", path)
-            if reply["state"] in states:
-                return reply
-            if time.monotonic() > deadline or reply["state"] in ("failed", "rejected", "cancelled"):
-                self.told.problems.append(f"{path} is {reply['state']}: {reply.text[:500]}")
-                raise SystemExit
-            time.sleep(0.03)
-
-    def see_head(self):
-        head = self.ask("GET", "/timeline?limit=1").json.get("head")
-        if head:
-            self.told.heads.append((self.tenant, head["size"], head["root"]))
-
-    def run(self):
-        for _ in range(self.chains):
-            document = json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "serialNumber": f"urn:uuid:{uuid.uuid4()}",
-                                   "components": [{"type": "library", "name": "c", "purl": p} for p in self.rng.sample(PURLS, 4)]}).encode()
-            sbom = self.ask("POST", "/sboms", document)["sbom_id"]
-            self.told.note("sboms", sbom, hashlib.sha256(document).hexdigest())
-            self.see_head()
-            self.wait_for("/sboms/" + sbom, ("computed",))
-            evaluation = self.ask("POST", "/evaluations", {"sbom_id": sbom})["evaluation_id"]
-            self.told.note("evaluations", evaluation, sbom)
-            event = str(uuid.UUID(int=(uuid.uuid4().int & ~(0xF << 76)) | (7 << 76)))
-            self.ask("POST", "/timeline", {"event_id": event, "kind": "annotation.added", "resource_type": "evaluation", "resource_id": evaluation, "details": {"target": "evaluation"}})
-            self.told.note("events", event, 1)
-            self.wait_for("/evaluations/" + evaluation, ("finished",))
-            export = self.ask("POST", "/exports", {"evaluation_id": evaluation})["export_id"]
-            self.told.note("exports", export, evaluation)
-            bundle = self.ask("POST", "/evidence/snapshot", {"kind": "eval", "resource_id": evaluation, "case_id": "CHAOS"})["bundle_id"]
-            self.told.note("bundles", bundle, evaluation)
-            self.wait_for("/exports/" + export, ("created",))
-            self.wait_for("/evidence/" + bundle, ("sealed",))
-            self.see_head()
+def uuid7():
+    n = int(time.time() * 1000) << 80 | 7 << 76 | uuid.uuid4().int & ((1 << 76) - 1)
+    return str(uuid.UUID(int=n & ~(3 << 62) | 2 << 62))
 
 
 def delete_nats_store(platform):
@@ -124,10 +70,20 @@ def delete_nats_store(platform):
         shutil.rmtree(platform.path("nats", name), ignore_errors=True)
 
 
+def stall(platform, part, pause):
+    """Slow and not dead: longer than the leases, so that another takes over what the stalled one still believes to have."""
+    process = platform.procs[part]
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(pause * 6)
+    process.send_signal(signal.SIGCONT)
+
+
 def strike(platform, what, pause):
     """One blow of the plan."""
     if what == "nats store while running":
         delete_nats_store(platform)
+    elif what.endswith(" stalls"):
+        stall(platform, what.removesuffix(" stalls"), pause)
     elif what == "nats store, then restart":
         platform.kill("nats")
         delete_nats_store(platform)
@@ -141,15 +97,22 @@ def strike(platform, what, pause):
             platform.start(part)
 
 
-BLOWS = ["stellad", "runner", "postgresql", "nats", "stellad", "runner", "nats store, then restart", "stellad+runner", "postgresql+stellad", "nats+stellad"]
+BLOWS = ["stellad", "runner", "postgresql", "nats", "stellad", "runner", "nats store, then restart", "stellad+runner", "postgresql+stellad", "nats+stellad",
+         "runner stalls", "stellad stalls", "nats stalls"]
 
 
 def plan_of(seed):
     rng = random.Random(seed)
-    blows = [(rng.randrange(2, 220), rng.choice(BLOWS), rng.random() * 0.8, rng.random() * 0.3) for _ in range(rng.randrange(3, 6))]
+    blows = [(rng.randrange(2, 700), rng.choice(BLOWS), rng.random() * 0.8, rng.random() * 0.3) for _ in range(rng.randrange(4, 9))]
     if seed % 3 == 0:
-        blows.append((rng.randrange(2, 120), "nats store while running", 0, 0))
+        blows.append((rng.randrange(2, 500), "nats store while running", 0, 0))
     return sorted(blows)
+
+
+def ready(platform):
+    """/readyz may still speak of a PostgreSQL that was killed a moment ago."""
+    platform._wait_postgresql()
+    platform.wait_ready()
 
 
 def settle(platform):
@@ -157,37 +120,94 @@ def settle(platform):
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         left = platform.sql("SELECT (SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')) + (SELECT count(*) FROM timeline_outbox) + "
-                            "(SELECT count(*) FROM evidence_snapshots WHERE state NOT IN ('sealed', 'failed')) + (SELECT count(*) FROM timeline_heads WHERE published < size) AS n")[0]["n"]
+                            "(SELECT count(*) FROM evidence_snapshots WHERE state NOT IN ('sealed', 'failed')) + (SELECT count(*) FROM timeline_heads h LEFT JOIN timeline_logs l USING (tenant_id) WHERE h.published < h.size OR h.size > coalesce(l.size, 0)) AS n")[0]["n"]
         if left == 0:
             return
         time.sleep(0.2)
 
 
-def verify_bundles(platform, told):
-    """Each bundle by the server, one of them by sh, openssl and sha256sum alone."""
-    admin = {"acme": platform.client("admin"), "beta": platform.client("beta-admin")}
-    owner = {r["bundle_id"]: r["tenant_id"] for r in platform.sql("SELECT bundle_id, tenant_id FROM evidence_snapshots")}
-    for n, bundle in enumerate(told.acknowledged["bundles"]):
-        client = admin[owner[bundle]]
-        reply = client.get("/evidence/" + bundle)
-        if reply.status != 200 or reply["verdict"]["result"] != "pass":
-            yield f"bundle {bundle} does not verify: {reply}"
-        if n == 0:
-            tgz = client.post(f"/evidence/{bundle}/export", {"recipient": "chaos"})
-            path = platform.path("tmp", "bundle.tgz")
+class Reader:
+    """Whoever trusts the keys and not the server: the program stella, and sh, openssl and sha256sum alone."""
+
+    def __init__(self, platform, client):
+        self.platform, self.client = platform, client
+
+    def stella(self, *arguments):
+        work = self.platform.path("tmp")
+        done = subprocess.run([binary("stella"), "-q", *arguments], capture_output=True, text=True, timeout=300,
+                              env={**os.environ, "STELLA_URL": self.platform.url, "STELLA_TOKEN": self.client.token, "STELLA_CONFIG_DIR": work, "HOME": work})
+        return done.returncode, (done.stdout + done.stderr)[-2000:]
+
+    def bundles(self, ids):
+        path, log = self.platform.path("tmp", "bundle.tgz"), self.platform.path("keys", "log.pub")
+        for n, bundle in enumerate(ids):
+            reply = self.client.get("/evidence/" + bundle)
+            if reply.status != 200 or reply["verdict"]["result"] != "pass":
+                yield f"bundle {bundle} does not verify: {reply}"
             with open(path, "wb") as f:
-                f.write(tgz.body)
-            inside = subprocess.run(["tar", "-xzOf", path, "verify.sh"], capture_output=True, check=True).stdout
-            with open(platform.path("tmp", "verify.sh"), "wb") as f:
-                f.write(inside)
-            done = subprocess.run(["sh", platform.path("tmp", "verify.sh"), platform.key_path(), path], capture_output=True, text=True, timeout=120)
-            if done.returncode != 0:
-                yield f"verify.sh refuses bundle {bundle}: {done.stdout}{done.stderr}"
+                f.write(self.client.post(f"/evidence/{bundle}/export", {"recipient": "chaos"}).body)
+            code, text = self.stella("forensic", "verify", "--trust", self.platform.key_path(), "--trust-log", log, path)
+            if code != 0:
+                yield f"stella forensic verify refuses {bundle}: exit {code}: {text}"
+            if n == 0:
+                with open(self.platform.path("tmp", "verify.sh"), "wb") as f:
+                    f.write(subprocess.run(["tar", "-xzOf", path, "verify.sh"], capture_output=True, check=True).stdout)
+                done = subprocess.run(["sh", self.platform.path("tmp", "verify.sh"), self.platform.key_path(), path], capture_output=True, text=True, timeout=120)
+                if done.returncode != 0:
+                    yield f"verify.sh refuses bundle {bundle}: {done.stdout}{done.stderr}"
+
+    def log(self, rng):
+        """The whole log, beside the first checkpoint ever signed and one in between; what it shows as expired is what its dispositions say."""
+        trust, tenant = self.platform.path("keys", "log.pub"), self.client.tenant
+        signed = self.platform.path("objects", "tenants", tenant, "log", "checkpoints")
+        sizes = sorted(map(int, os.listdir(signed)))
+        for size in {sizes[0], rng.choice(sizes)}:
+            code, text = self.stella("timeline", "verify", "--trust", trust, "--since", os.path.join(signed, str(size)))
+            if code != 0:
+                yield f"stella timeline verify --since {size} of {tenant}: exit {code}: {text}"
+        shown, entries, cursor = set(), [], "from_index=0"
+        while cursor:
+            page = self.client.get("/timeline?order=log&limit=500&" + cursor)
+            shown |= {i["log_index"] for i in page["items"] if i.get("state") == "EXPIRED"}
+            entries += [i for i in page["items"] if i.get("state") != "EXPIRED"]
+            cursor = page.json.get("next_cursor") and "cursor=" + urllib.parse.quote(page["next_cursor"])
+        said = log_checker.expired_of(entries)
+        if shown != said:
+            yield f"{tenant}: {len(shown)} entries are shown as expired, the dispositions say {len(said)}"
+
+
+def verify(platform, told, rng):
+    owner = {r["bundle_id"]: r["tenant_id"] for r in platform.sql("SELECT bundle_id, tenant_id FROM evidence_snapshots")}
+    made = list(told.acknowledged["bundles"]) + list(told.acknowledged["copies"])
+    for login in ("admin", "beta-admin"):
+        reader = Reader(platform, platform.client(login))
+        yield from reader.bundles([b for b in made if owner.get(b) == reader.client.tenant])
+        yield from reader.log(rng)
+
+
+def expire(platform, told, rng):
+    """The old entries go once nothing holds them, while stellad, and PostgreSQL now and then, is killed at every step of it."""
+    for login, other in (("admin", "second"), ("beta-admin", "beta-second")):
+        worker = Worker(platform, login, other, told, rng.random(), 0)
+        if told.acknowledged["holds"].get((worker.tenant, OLD_CASE)) != "released":
+            worker.hold(OLD_CASE, "release")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        ended = {r["tenant_id"] for r in platform.sql("SELECT DISTINCT tenant_id FROM timeline_dispositions WHERE state IN ('executed', 'refused')")}
+        planned = platform.sql("SELECT count(*) AS n FROM timeline_dispositions WHERE state = 'planned'")[0]["n"]
+        if ended >= OLD.keys() and not planned:
+            return
+        time.sleep(rng.random() * 2.5)
+        part = rng.choice(["stellad", "stellad", "stellad", "postgresql"])
+        if time.monotonic() < deadline - PATIENCE * 0.7:
+            platform.restart(part)
+            ready(platform)
+    told.problems.append("the old entries did not expire: " + json.dumps(platform.sql("SELECT tenant_id, state, reason FROM timeline_dispositions")))
 
 
 def one_run(seed, chains, keep):
     told, plan = Told(), plan_of(seed)
-    with Platform(settings=SETTINGS, keep=keep) as platform:
+    with OldPlatform(settings=SETTINGS, keep=keep) as platform:
         admin = platform.client("admin")
         assert admin.post("/advisories?global=1&wait=60&source=osv", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"}).status == 201
         for login in ("admin", "beta-admin"):
@@ -195,7 +215,7 @@ def one_run(seed, chains, keep):
             with open(SAMPLES + "/policy.yaml", "rb") as f:
                 version = client.post("/policies", f.read())["policy_version"]
             assert client.post(f"/policies/{version}/activate").status == 200
-        workers = [Worker(platform, login, told, f"{seed}/{login}", chains) for login in ("admin", "second", "beta-admin")]
+        workers = [Worker(platform, login, other, told, f"{seed}/{login}", chains) for login, other in (("admin", "second"), ("second", "admin"), ("beta-admin", "beta-second"))]
         for w in workers:
             w.start()
         dealt = []
@@ -211,19 +231,24 @@ def one_run(seed, chains, keep):
             w.join(PATIENCE * 4)
             if w.is_alive():
                 told.problems.append("a client did not come to its end")
-        platform.wait_ready()
+        ready(platform)
         settle(platform)
-        problems = told.problems + checker.check(platform, told.acknowledged, told.heads)
-        problems += list(verify_bundles(platform, told))
+        rng = random.Random(f"{seed}/after")
+        expire(platform, told, rng)
+        settle(platform)
+        problems = told.problems + checker.check(platform, told.acknowledged, told.heads, platform.old)
+        problems += list(verify(platform, told, rng))
+        expired = platform.sql("SELECT tenant_id, state FROM timeline_dispositions ORDER BY 1, 2")
         if problems and not keep:
-            print(f"      plan of seed {seed}: {plan}\n" + platform.log_tail("stellad", 30)[-4000:])
+            lines = platform.log_tail("stellad", 100_000).splitlines()
+            print(f"      plan of seed {seed}: {plan}\n" + "\n".join(x[:700] for x in lines if '"level":"info"' not in x)[-6000:])
         assert not problems, f"seed {seed}, {', '.join(dealt)}: {len(problems)} problems:\n        " + "\n        ".join(problems[:12])
-        return f"{', '.join(dealt) or 'nothing struck'}; {told.requests} requests, {told.retries} repeated, {len(told.acknowledged['bundles'])} bundles"
+        return f"{', '.join(dealt) or 'nothing struck'}; {told.requests} requests, {told.retries} repeated, {len(told.acknowledged['bundles'])} bundles, {' '.join(r['state'] for r in expired)}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=int(os.environ.get("STELLA_CHAOS_RUNS") or 4))
+    parser.add_argument("--runs", type=int, default=int(os.environ.get("STELLA_CHAOS_RUNS") or 3))
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--chains", type=int, default=3, help="chains per client and run")
     parser.add_argument("--keep", action="store_true", help="keep the data directory")
