@@ -238,6 +238,8 @@ def check_access(api, p, c):
     api.call("not JSON", "change_key", c, 400, b"[")
     signs = [k for k in c.get("/keys")["items"] if k["purpose"] == "evidence"][-1]["key_id"]
     api.call("the key that signs", "change_key", c, 409, {"action": "retire", "key_id": signs})
+    issues = [k for k in c.get("/keys")["items"] if k["purpose"] == "token"][-1]["key_id"]
+    api.call("the token key that signs", "change_key", c, 409, {"action": "compromise", "key_id": issues, "since": "2000-01-01T00:00:00Z"})
     api.call("lies ahead", "change_key", c, 422, {"action": "compromise", "key_id": signs, "since": "2999-01-01T00:00:00Z"})
     api.call("rotate", "change_key", c, 200, {"action": "rotate"})
     api.call("the one before", "change_key", c, 200, {"action": "compromise", "key_id": signs, "since": "2000-01-01T00:00:00Z", "reason": "lost"})

@@ -56,6 +56,33 @@ constexpr std::string_view kEnded =
     "UNION SELECT k.token_id FROM principals p JOIN tokens k USING (tenant_id, principal_id) WHERE p.state <> 'active' AND k.expires_at > now() "
     "UNION SELECT k.token_id FROM tenants t JOIN tokens k USING (tenant_id) WHERE t.state <> 'active' AND k.expires_at > now()";
 
+// Both rows are locked against changes, which lock them as well before they end tokens: a token is there before a change, which ends it, or it
+// comes after and says what is left. The scopes are a statement of their own, for one that waited still sees what was before.
+constexpr std::string_view kStillMay =
+    "SELECT FROM principals p JOIN tenants t ON t.tenant_id = p.tenant_id "
+    "WHERE p.tenant_id = $1 AND p.principal_id = $2 AND p.secret_hash = $3 AND p.state = 'active' AND t.state = 'active' FOR SHARE";
+constexpr std::string_view kScopes = "SELECT coalesce(string_agg(scope, ' '), '') FROM principal_scopes WHERE tenant_id = $1 AND principal_id = $2";
+
+// The scopes of the token to be issued in `tx`, sorted; nullopt where its holder may not come in any more.
+Result<std::optional<std::vector<std::string>>> scopes_now(pg::Tx& tx, const Principal& p, const std::string& secret_hash) {
+  const auto may = STELLA_TRY(tx.query(kStillMay, {p.tenant, p.id, secret_hash}));
+  if (may.empty()) return std::optional<std::vector<std::string>>();
+  const auto rows = STELLA_TRY(tx.query(kScopes, {p.tenant, p.id}));
+  return std::optional(split_scopes(rows.text(0, 0)));
+}
+
+timeline::Event issued_event(const Principal& p, std::string_view grant, Timestamp expires, TraceId trace) {
+  timeline::Event event;
+  event.kind = contracts::events::kTokenIssued;
+  event.actor = p.actor;
+  event.resource_type = "token";
+  event.resource_id = p.token_id.str();
+  event.trace = trace;
+  event.details = json::Value::object({{"token_id", p.token_id.str()}, {"principal_id", p.id.str()}, {"grant", grant},
+                                       {"scopes", scope_array(p.scopes)}, {"until", expires.rfc3339()}});
+  return event;
+}
+
 Result<void> insert_decision(pg::Tx& tx, const AuthzDecision& d) {
   STELLA_TRY_VOID(tx.query(kInsertDecision, {d.tenant, d.id, d.ts, d.effect, d.reason, d.actor, d.route, d.scope, d.trace.hex(), json::dump(d.record())}));
   return {};
@@ -115,8 +142,7 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
   // No transaction is open while the secret is hashed: that takes long on purpose.
   const auto rows = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::read(
       pool_,
-      "SELECT p.tenant_id, p.principal_id, p.kind, p.secret_hash, p.state = 'active' AND t.state = 'active', "
-      "coalesce((SELECT string_agg(s.scope, ' ') FROM principal_scopes s WHERE s.tenant_id = p.tenant_id AND s.principal_id = p.principal_id), '') "
+      "SELECT p.tenant_id, p.principal_id, p.kind, p.secret_hash, p.state = 'active' AND t.state = 'active' "
       "FROM principals p JOIN tenants t USING (tenant_id) WHERE p.login = $1",
       {name}));
   const std::string hash = rows.empty() ? decoy_hash() : std::string(rows.text(0, 3));
@@ -132,25 +158,23 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
   p.id = STELLA_TRY(PrincipalId::parse(rows.text(0, 1)));
   p.actor = std::string(rows.text(0, 2)).append(":").append(p.id.str());
   p.token_id = Uuid::v7();
-  p.scopes = split_scopes(rows.text(0, 5));
+  // What was read before the hashing may have been changed since.
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
+  auto scopes = STELLA_TRY(scopes_now(tx, p, hash));
+  if (!scopes) {
+    note_failure(name);
+    return bad_credentials();
+  }
+  p.scopes = std::move(*scopes);
   const Timestamp now = Timestamp::now();
   const Timestamp expires = now + options_.token_ttl;
   json::Value claims = json::Value::object({{"iss", options_.issuer}, {"aud", options_.issuer}, {"sub", p.actor}, {"jti", p.token_id.str()},
                                             {"iat", now.seconds()}, {"exp", expires.seconds()}, {"kind", "tenant"},
                                             {"tenant", p.tenant.str()}, {"scope", joined(p.scopes)}});
   out.token = STELLA_TRY(crypto::jwt_sign(*signer_, claims));
-  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
   STELLA_TRY_VOID(tx.query("INSERT INTO tokens (tenant_id, token_id, principal_id, issued_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
                            {p.tenant, p.token_id.str(), p.id, now, expires}));
-  timeline::Event event;
-  event.kind = contracts::events::kTokenIssued;
-  event.actor = p.actor;
-  event.resource_type = "token";
-  event.resource_id = p.token_id.str();
-  event.trace = trace;
-  event.details = json::Value::object({{"token_id", p.token_id.str()}, {"principal_id", p.id.str()}, {"grant", grant},
-                                       {"scopes", scope_array(p.scopes)}, {"until", expires.rfc3339()}});
-  STELLA_TRY_VOID(timeline::emit(tx, p.tenant, std::move(event)));
+  STELLA_TRY_VOID(timeline::emit(tx, p.tenant, issued_event(p, grant, expires, trace)));
   STELLA_TRY_VOID(tx.commit());
   return out;
 }

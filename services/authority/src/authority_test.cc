@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
+#include <thread>
+
 #include "stella/contracts/errors.h"
 #include "stella/crypto/jws.h"
 #include "stella/crypto/keys.h"
@@ -187,6 +191,68 @@ TEST_F(Signing, ATokenIssuedWhileItsHolderIsDisabledIsNotInForce) {
   db_.sql("UPDATE tenants SET state = 'suspended' WHERE tenant_id = 'acme'");
   Authority other(pool_, key_, options_);
   EXPECT_FALSE(other.authenticate(issued.token).has_value());
+}
+
+// A login that hashed its secret while a change was under way, and comes to its token's row before that is committed: it has read what was before.
+// Gives the change time until the login waits for it, or is through.
+class Overtaken : public Signing {
+ protected:
+  Result<IssuedToken> login_across(std::string_view login, const std::function<void()>& commit) {
+    auto coming = std::async(std::launch::async, [&] { return authority_.login(login, kSecret, "password", TraceId::generate()); });
+    while (coming.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready && !waits()) std::this_thread::yield();
+    commit();
+    return coming.get();
+  }
+  bool waits() { return db_.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'stella_authority' AND wait_event_type = 'Lock'") != "0"; }
+  std::string in_force() { return db_.sql("SELECT count(*) FROM tokens k JOIN principals p USING (tenant_id, principal_id) WHERE p.login = 'ada' AND k.revoked_at IS NULL"); }
+};
+
+TEST_F(Overtaken, AScopeThatIsTakenMeanwhileIsNotInTheToken) {
+  add("root", {"tenant:admin"});
+  const PrincipalId ada = add("ada", {"sbom:read", "evidence:export"});
+  const Principal root = sign_in("root");
+  auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+  ASSERT_TRUE(authority_.change_scopes(*tx, root, ada, {false, {"evidence:export"}, {}}, TraceId::generate()).has_value());
+  const auto issued = login_across("ada", [&] { EXPECT_TRUE(tx->commit().has_value()); });
+  ASSERT_TRUE(issued.has_value()) << issued.error().describe();
+  EXPECT_EQ(issued->principal.scopes, std::vector<std::string>{"stella:sbom:read#tenant/acme"});
+  EXPECT_EQ(authority_.authenticate(issued->token)->scopes, issued->principal.scopes);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"token.issued\"%' AND convert_from(entry, 'UTF8') LIKE '%evidence:export%'"), "0");
+}
+
+TEST_F(Overtaken, WhoIsDisabledMeanwhileGetsNoTokenThatCouldComeBack) {
+  add("root", {"tenant:admin"});
+  const PrincipalId ada = add("ada", {"sbom:read"});
+  const Principal root = sign_in("root");
+  const auto change = [&](pg::TenantTx& tx, std::string state) { return authority_.change_principal(tx, root, ada, {.state = std::move(state)}, TraceId::generate()); };
+  auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+  ASSERT_TRUE(change(*tx, "disabled").has_value());
+  const auto issued = login_across("ada", [&] { EXPECT_TRUE(tx->commit().has_value()); });
+  ASSERT_TRUE(in_acme(web_, [&](pg::TenantTx& again) { return change(again, "active"); }).has_value());
+  EXPECT_EQ(in_force(), "0");
+  ASSERT_FALSE(issued.has_value()) << "its token is good again: " << authority_.authenticate(issued->token).has_value();
+  EXPECT_EQ(issued.error().code(), errors::kUnauthenticated);
+  EXPECT_EQ(issued.error().describe(), authority_.login("nobody", kSecret, "password", TraceId()).error().describe());
+}
+
+TEST_F(Overtaken, NobodyOfATenantThatIsSuspendedMeanwhileGetsOneEither) {
+  add("ada", {"sbom:read"});
+  auto tx = pg::SystemTx<pg::AuthorityRole>::open(pool_);
+  ASSERT_TRUE(tx->query("UPDATE tenants SET state = 'suspended' WHERE tenant_id = $1", {acme_}).has_value());
+  const auto issued = login_across("ada", [&] { EXPECT_TRUE(tx->commit().has_value()); });
+  db_.sql("UPDATE tenants SET state = 'active' WHERE tenant_id = 'acme'");
+  EXPECT_EQ(in_force(), "0");
+  ASSERT_FALSE(issued.has_value()) << "its token is good again: " << authority_.authenticate(issued->token).has_value();
+  EXPECT_EQ(issued.error().code(), errors::kUnauthenticated);
+}
+
+TEST_F(Overtaken, ASecretThatIsChangedMeanwhileOpensNothing) {
+  add("ada", {"sbom:read"});
+  add("bob", {"sbom:read"});
+  auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+  ASSERT_TRUE(tx->query("UPDATE principals SET secret_hash = (SELECT secret_hash FROM principals WHERE tenant_id = $1 AND login = 'bob') WHERE tenant_id = $1 AND login = 'ada'", {acme_}).has_value());
+  EXPECT_FALSE(login_across("ada", [&] { EXPECT_TRUE(tx->commit().has_value()); }).has_value());
+  EXPECT_EQ(in_force(), "0");
 }
 
 TEST_F(Signing, ScopesAreGrantedAndTaken) {

@@ -60,6 +60,14 @@ Kind kind_of(crypto::KeyEventKind kind) {
   return {};
 }
 
+// Whoever holds the stolen key goes on as long as the server believes it, and only a start puts another in its place.
+Error rotate_first(const KeyId& key, std::string_view purpose) {
+  return Error(contracts::errors::kConflict, "this key signs now: rotate it first, then call it compromised")
+      .with("key", key.str())
+      .with("purpose", std::string(purpose))
+      .with("remedy", std::string("Stop the server, stellad --config FILE --rotate-key ").append(purpose).append(" (a key in a token: the next one in its place, stellad --init), start it, and say this again."));
+}
+
 }  // namespace
 
 Result<std::string> key_log(pg::SystemPool<pg::AuthorityRole>& pool) {
@@ -226,6 +234,7 @@ Result<bool> KeyRing::mark_other(Open& now, const KeyId& key, std::string_view s
   if (retires && rows.text(0, 1) == "active") return Error(contracts::errors::kConflict, "this key signs: rotate it, which retires it").with("key", key.str());
   if (retires) return Error(contracts::errors::kConflict, "this key signs no more already").with("state", std::string(rows.text(0, 1)));
   if (rows.text(0, 1) == state) return false;
+  if (rows.text(0, 1) == "active") return rotate_first(key, rows.text(0, 0));
   STELLA_TRY_VOID(now.tx.query("UPDATE signing_keys SET state = $2 WHERE key_id = $1", {key.str(), state}));
   details.set("key_id", key.str());
   timeline::Event record;

@@ -104,6 +104,47 @@ TEST_F(Ring, KeysOfOtherPurposesHaveALifeToo) {
   EXPECT_EQ(ring_->compromise(crypto::KeyPair::generate()->public_key().id(), Timestamp::now(), "", "user:operator", TraceId::generate()).error().code(), base_errors::kNotFound);
 }
 
+// Nobody would stop issuing with it, and its successor is a program's start away: so first that.
+TEST_F(Ring, AKeyOfTokensOrLogsThatSignsIsRotatedBeforeItIsCalledCompromised) {
+  Provisioner provisioner(pool_);
+  const auto old = crypto::KeyPair::generate().value(), next = crypto::KeyPair::generate().value();
+  const auto log = crypto::Ed25519KeyPair::generate().value();
+  ASSERT_TRUE(provisioner.introduce_key(old.public_key(), "token", TraceId::generate()).has_value());
+  ASSERT_TRUE(provisioner.introduce_key(log.public_key(), "log", TraceId::generate()).has_value());
+  for (const auto& [key, purpose] : {std::pair<KeyId, std::string>{old.public_key().id(), "token"}, {log.public_key().id(), "log"}}) {
+    const auto refused = ring_->compromise(key, Timestamp::now(), "laptop", "user:operator", TraceId::generate());
+    ASSERT_FALSE(refused.has_value()) << purpose;
+    EXPECT_EQ(refused.error().code(), errors::kConflict);
+    EXPECT_NE(refused.error().field("remedy").find("--rotate-key " + purpose), std::string_view::npos) << refused.error().describe();
+    EXPECT_EQ(state(key), "active");
+  }
+  EXPECT_EQ(events("key.compromised"), "0");
+  ASSERT_TRUE(provisioner.introduce_key(next.public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_TRUE(ring_->compromise(old.public_key().id(), Timestamp::now(), "laptop", "user:operator", TraceId::generate()).value());
+  EXPECT_EQ(state(old.public_key().id()), "compromised");
+  EXPECT_EQ(state(next.public_key().id()), "active");
+}
+
+// As releases before left it: the key that signs was called compromised, and is still the one before the next.
+TEST_F(Ring, ACompromisedKeyHasASuccessorToo) {
+  Provisioner provisioner(pool_);
+  const auto first = crypto::KeyPair::generate().value(), second = crypto::KeyPair::generate().value(), third = crypto::KeyPair::generate().value();
+  ASSERT_TRUE(provisioner.introduce_key(first.public_key(), "token", TraceId::generate()).has_value());
+  db_.sql("UPDATE signing_keys SET state = 'compromised' WHERE purpose = 'token'");
+  const std::string activated = events("key.activated");
+  ASSERT_TRUE(provisioner.introduce_key(second.public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_EQ(events("key.rotated"), "1");
+  EXPECT_EQ(events("key.activated"), activated);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"previous_key_id\":\"" + first.public_key().id().str() + "\"%'"), "1");
+  EXPECT_EQ(state(first.public_key().id()), "compromised") << "it stays so";
+  EXPECT_EQ(state(second.public_key().id()), "active");
+  // Not again: the one before the third is the second.
+  ASSERT_TRUE(provisioner.introduce_key(third.public_key(), "token", TraceId::generate()).has_value());
+  EXPECT_EQ(events("key.rotated"), "2");
+  EXPECT_EQ(state(second.public_key().id()), "retired");
+  EXPECT_EQ(state(first.public_key().id()), "compromised");
+}
+
 TEST_F(Ring, WhatAThiefSignedDoesNotCount) {
   const Timestamp stolen = Timestamp::now();
   const KeyId second = rotate();

@@ -153,9 +153,11 @@ Result<std::vector<TenantKeyRow>> Provisioner::list_tenant_keys() {
 
 namespace {
 
-// One key of a purpose signs: the one before it, where there is one, is retired.
+// One key of a purpose signs: the one before it, where there is one, is retired; one that signed although it was called compromised stays that.
 Result<void> take_over(Tx& tx, const TenantId& platform, const KeyId& id, std::string_view purpose, TraceId trace) {
-  const auto before = STELLA_TRY(tx.query("UPDATE signing_keys SET state = 'retired' WHERE purpose = $1 AND state = 'active' AND key_id <> $2 RETURNING key_id", {purpose, id.str()}));
+  auto before = STELLA_TRY(tx.query("UPDATE signing_keys SET state = 'retired' WHERE purpose = $1 AND state = 'active' AND key_id <> $2 RETURNING key_id", {purpose, id.str()}));
+  if (before.empty())
+    before = STELLA_TRY(tx.query("SELECT key_id FROM signing_keys WHERE purpose = $1 AND state = 'compromised' AND key_id <> $2 ORDER BY introduced_at DESC LIMIT 1", {purpose, id.str()}));
   if (before.empty())
     STELLA_TRY_VOID(timeline::emit(tx, platform, event_of(contracts::events::kKeyActivated, "system:authority", "key", id.str(), trace, json::Value::object({{"key_id", id.str()}, {"purpose", purpose}}))));
   for (int i = 0; i < before.size(); ++i) {

@@ -81,7 +81,7 @@ void register_keys(App& app) {
       .argument("KEY", &args->key, "Its id, SHA256:…")
       .option("--since", &args->since, "When it may have been in other hands at the earliest, RFC 3339.", {.required = true, .value = "TIME"})
       .option("--reason", &args->reason, "Why; stands in the record.", {.value = "TEXT"})
-      .note("If it is the key that signs now, rotate it at once: the next one begins anew, and whoever verifies logs in again.")
+      .note("If it is the evidence key that signs now, rotate it at once: the next one begins anew, and whoever verifies logs in again. A key of tokens or logs that signs now is refused: rotate it first (stellad --rotate-key).")
       .run([args](Session& s) { return change(s, "compromise", *args); });
 }
 

@@ -52,7 +52,8 @@ class KeyRing {
   Result<KeyId> rotate(std::string_view actor, TraceId trace);
   // kConflict for the key that signs now, and for one that is retired or compromised already; kNotFound.
   Result<void> retire(const KeyId& key, std::string_view reason, std::string_view actor, TraceId trace);
-  // Signatures from `since` on (not after now) do not count; of a key for tokens or logs, none does. False where an earlier or the same date stands already. kNotFound.
+  // Signatures from `since` on (not after now) do not count; of a key for tokens or logs, none does, and such a key has to be rotated
+  // before: kConflict for one that signs now. False where an earlier or the same date stands already. kNotFound.
   Result<bool> compromise(const KeyId& key, Timestamp since, std::string_view reason, std::string_view actor, TraceId trace);
 
  private:
