@@ -27,7 +27,7 @@ void PartsWatch::note(const Parts& parts, Timestamp now) {
     }
     State& state = known->second;
     if (state.good == good) continue;
-    changes_.push_back({part, std::string(clip_utf8(problem, kReasonBytes)), std::chrono::milliseconds(std::max<std::int64_t>(0, (now.micros() - state.since.micros()) / 1000))});
+    changes_.push_back({++noted_, part, std::string(clip_utf8(problem, kReasonBytes)), std::chrono::milliseconds(std::max<std::int64_t>(0, (now.micros() - state.since.micros()) / 1000))});
     state = {good, now};
   }
   if (changes_.size() > kKept) changes_.erase(changes_.begin(), changes_.end() - kKept);
@@ -61,8 +61,9 @@ Result<void> PartsWatch::tell(pg::SystemPool<pg::TelemetryRole>& pool) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::TelemetryRole>::open(pool));
   STELLA_TRY_VOID(timeline::emit_many(tx, platform, std::move(events)));
   STELLA_TRY_VOID(tx.commit());
+  // By number, not by count: note() may have given up some of these meanwhile, and what came after them is not told yet.
   const Lock lock(mutex_);
-  changes_.erase(changes_.begin(), changes_.begin() + static_cast<std::ptrdiff_t>(std::min(changes.size(), changes_.size())));
+  std::erase_if(changes_, [told = changes.back().number](const Change& change) { return change.number <= told; });
   return {};
 }
 

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <future>
+
 #include "stella/testing/postgres.h"
 
 namespace stella::controls {
@@ -57,6 +60,28 @@ TEST_F(Watch, KeepsWhatCannotBeWrittenNow) {
   EXPECT_EQ(events(), "platform service.degraded stellad nats not connected; platform service.restored stellad nats 1500");
   for (std::size_t i = 0; i < 2 * PartsWatch::kKept; ++i) look(i % 2 == 0 ? "gone" : "");
   EXPECT_EQ(watch_.waiting(), PartsWatch::kKept);
+}
+
+// PostgreSQL hangs on the events while other parts go and come: what is given up meanwhile is not what was told.
+TEST_F(Watch, WhatIsNotedDuringTheTellingIsNotTakenForTold) {
+  look("");
+  for (std::size_t i = 0; i < PartsWatch::kKept; ++i) look(i % 2 == 0 ? "gone" : "");
+  pg::SystemPool<pg::AuthorityRole> other(db_.options("stella_authority"));
+  auto held = pg::SystemTx<pg::AuthorityRole>::open(other);
+  db_.sql("CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NULL; END'; "
+          "CREATE TRIGGER wait BEFORE INSERT ON timeline_outbox FOR EACH STATEMENT EXECUTE FUNCTION wait()");
+  ASSERT_TRUE(held->query("SELECT pg_advisory_xact_lock(4711)").has_value());
+  auto telling = std::async(std::launch::async, [&] { return watch_.tell(pool_).has_value(); });
+  while (db_.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'stella_telemetry' AND wait_event_type = 'Lock'") == "0" &&
+         telling.wait_for(std::chrono::milliseconds(5)) != std::future_status::ready) {
+  }
+  look("gone", "no space");
+  EXPECT_EQ(watch_.waiting(), PartsWatch::kKept);
+  ASSERT_TRUE(held->commit().has_value());
+  ASSERT_TRUE(telling.get());
+  EXPECT_EQ(watch_.waiting(), 2u);
+  ASSERT_TRUE(watch_.tell(pool_).has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox"), std::to_string(PartsWatch::kKept + 2));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ class PartsWatch {
 
  private:
   struct Change {
+    std::uint64_t number = 0;  // counts all that were ever noted
     std::string part, reason;  // "" = restored
     std::chrono::milliseconds lasted{0};
   };
@@ -40,7 +42,8 @@ class PartsWatch {
   };
   mutable Mutex mutex_;
   std::map<std::string, State, std::less<>> states_ STELLA_GUARDED_BY(mutex_);  // of parts that were there once
-  std::vector<Change> changes_ STELLA_GUARDED_BY(mutex_);
+  std::vector<Change> changes_ STELLA_GUARDED_BY(mutex_);  // ascending by number
+  std::uint64_t noted_ STELLA_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace stella::controls
