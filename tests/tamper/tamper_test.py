@@ -434,6 +434,35 @@ def backdated_with_a_stolen_key(files, key, directory, **_):
     return mend_lists(sign(files, key, directory))
 
 
+def sign_envelope(envelope, payload, key, directory):
+    with open(directory + "/pae", "wb") as f:
+        f.write(pae(payload))
+    sig = subprocess.run(["openssl", "dgst", "-sha256", "-sign", key, directory + "/pae"], capture_output=True, check=True).stdout
+    envelope.update(payload=base64.b64encode(payload).decode(), payloadType="application/vnd.in-toto+json", signatures=[{"keyid": fingerprint(key, directory), "sig": base64.b64encode(sig).decode()}])
+    return envelope
+
+
+def omission_authorised_with_a_stolen_key(files, key, directory, **_):
+    items = items_of(files)
+    gone = next(i for i in items if i["item"]["path"] == TARGET)
+    del files[TARGET], gone["item"], gone["salt"]
+    set_items(files, items)
+    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": [{"name": "evidence/root.merkle", "digest": {"sha256": hashlib.sha256(files["evidence/root.merkle"]).hexdigest()}}],
+                 "predicateType": "https://stellaops.dev/evidence-redaction/v1", "predicate": {"reason": "nothing to see", "withheld": [gone["i"]]}}
+    files["redaction/1.dsse.json"] = jcs(sign_envelope({}, jcs(statement).encode(), key, directory)).encode()
+    return mend_lists(files)
+
+
+def attestation_of_a_stolen_key(files, key, directory, **_):
+    bundle = json.loads(files["attest/vsa.sigstore.json"])
+    statement = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+    statement["predicate"]["verificationResult"] = "PASSED" if statement["predicate"]["verificationResult"] != "PASSED" else "FAILED"
+    envelope = sign_envelope(bundle["dsseEnvelope"], jcs(statement).encode(), key, directory)
+    bundle["verificationMaterial"]["publicKey"]["hint"] = envelope["signatures"][0]["keyid"]
+    files["attest/vsa.sigstore.json"] = jcs(bundle).encode()
+    return mend_lists(files)
+
+
 # What was done, and the dimension of the verdict that says so ("" where it is no bundle any more).
 TAMPERINGS = {
     changed_file: "INTEGRITY", changed_file_and_lists: "INTEGRITY", changed_file_and_item: "INTEGRITY", changed_file_up_to_the_seal: "AUTHENTICITY", foreign_signature: "AUTHENTICITY",
@@ -452,7 +481,7 @@ LOG_TAMPERINGS = {
 # With both keys trusted, the one that was stolen, too.
 KEY_TAMPERINGS = {
     compromise_event_withheld: "KEY-STATUS", compromise_event_withheld_from_the_log: "KEY-STATUS", key_event_of_another_key: "KEY-STATUS", position_after_the_checkpoint: "KEY-STATUS",
-    no_event_of_the_signature: "KEY-STATUS", backdated_with_a_stolen_key: "KEY-STATUS"}
+    no_event_of_the_signature: "KEY-STATUS", backdated_with_a_stolen_key: "KEY-STATUS", omission_authorised_with_a_stolen_key: "COMPLETENESS", attestation_of_a_stolen_key: "KEY-STATUS"}
 
 
 def table():
@@ -551,6 +580,16 @@ def steal_key(platform, client, tmp):
     return tmp + "/stolen.pem", tmp + "/both"
 
 
+def steal_again(platform, client, tmp):
+    """The key that signs now, too, after it sealed."""
+    subprocess.run(["openssl", "pkey", "-in", platform.path("keys", "evidence.pem"), "-passin", "file:" + platform.path("secrets", "key_passphrase"), "-out", tmp + "/second.pem"], check=True, capture_output=True)
+    key_id = fingerprint(tmp + "/second.pem", tmp)
+    assert client.post("/keys", {"action": "rotate"}).status == 200
+    since = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    reply = client.post("/keys", {"action": "compromise", "key_id": key_id, "since": since})
+    assert reply.status == 200, reply
+
+
 def main():
     report = Report("tamper")
     report.check("the table of the docs is this one", write_table(True), "run tests/tamper/tamper_test.py docs")
@@ -642,6 +681,32 @@ def main():
             if program:
                 code, text = v.stella(bundle)
                 report.check(f"{name}: stella refuses", code in (1, 3), f"exit {code}: {text}")
+
+        # A redacted copy of ours in the place of its original: all of it is signed by us, and it is another bundle.
+        row = platform.sql("SELECT path, id FROM evidence_bundles")[0]
+        copy = client.post(f"/evidence/{row['id']}/redact?wait=60", {"withhold": ["role:trace"], "reason": "privacy"})["bundle_id"]
+        stored = platform.path("objects", row["path"])
+        os.chmod(stored, 0o644)
+        with open(stored, "wb") as f, open(platform.path("objects", platform.sql(f"SELECT path FROM evidence_bundles WHERE id = '{copy}'")[0]["path"]), "rb") as other:
+            f.write(other.read())
+        seen = client.get("/evidence/" + row["id"])["verdict"]
+        report.check("a copy in the place of its original: INTEGRITY says so", seen["result"] == "fail" and seen["dimensions"][0]["outcome"] == "FAIL" and "digest" in seen["dimensions"][0]["reason"], seen)
+        reply = client.post("/evidence/verify", {"bundle_id": row["id"]})
+        report.check("verified again: the same", reply["result"] == "fail", reply)
+        report.check("it has no custody", client.get(f"/evidence/{row['id']}/custody").status >= 400)
+        report.check("and is not exported", client.post(f"/evidence/{row['id']}/export", {"recipient": "x"}).status >= 400)
+        with open(stored, "wb") as f:
+            f.write(tgz)
+        report.check("the original is good again", client.get("/evidence/" + row["id"])["verdict"]["result"] == "pass")
+
+        # Bundles of before a theft: the stolen key counts for the seal, and for nothing that could have been signed since.
+        steal_again(platform, client, tmp)
+        accepted, text = v.api(tgz)
+        report.check("sealed before the theft: API", accepted, text)
+        report.check("an attestation of the stolen key: API refuses", not v.api(pack(attestation_of_a_stolen_key(unpack(tgz), tmp + "/second.pem", tmp)))[0])
+        _, text = v.api(pack(omission_authorised_with_a_stolen_key(unpack(tgz), tmp + "/second.pem", tmp)))
+        said = next(d for d in json.loads(text)["dimensions"] if d["name"] == "COMPLETENESS")
+        report.check("an omission authorised with it: COMPLETENESS says so", said["outcome"] == "FAIL" and "does not count" in said["reason"], said)
 
         # What is stored is checked, too: a superuser's change of the stored bundle is found on the next read.
         row = platform.sql("SELECT path, id FROM evidence_bundles")[0]

@@ -95,10 +95,10 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   Verdict verdict;
   check_integrity(contents, verdict);
   check_authenticity(contents, options, verdict);
-  check_completeness(contents, options, verdict);
   check_time(contents, options, verdict);
   const LogEvidence log = check_log(contents, options, verdict);
-  check_key_status(contents, options, log, verdict);
+  const auto enclosed = check_key_status(contents, options, log, verdict);
+  check_completeness(contents, options, log, enclosed, verdict);
   check_retention(options, verdict);
   return verdict;
 }

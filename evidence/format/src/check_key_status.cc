@@ -12,6 +12,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/key_log.h"
 #include "stella/evidence/format/custody.h"
+#include "statement_keys.h"
 
 namespace stella::evidence {
 namespace {
@@ -80,7 +81,7 @@ void read_history(std::string_view text, const VerifyOptions& options, const Log
   else out.problem = prove_lines(log, *lines, out);
   if (!out.problem.empty()) return;
   std::set<KeyId> roots;
-  for (const auto& key : options.trust) roots.insert(key.id());
+  for (const auto& key : keys_of(options)) roots.insert(key.id());
   auto history = crypto::key_history_of(*lines, std::move(roots));
   if (history) out.history = std::move(*history);
   else out.problem = std::string(kKeyHistoryPath) + ": " + history.error().describe();
@@ -159,6 +160,18 @@ void judge(const std::vector<const crypto::KeyHistory*>& histories, const Verify
   if (out.reason.ends_with(",")) out.reason.pop_back();
 }
 
+// "" where every attestation counts by the lives of its keys; the seal's own time says nothing about them.
+std::string doubtful_attestation(const StatementKeys& keys) {
+  const auto trust = keys_of(keys.options);
+  for (const auto& [path, bytes] : keys.contents.kept) {
+    if (!path.starts_with("attest/") || path.starts_with("attest/seal.")) continue;
+    const auto verified = verify_statement(bytes, {.trust = trust});
+    if (!verified) continue;  // AUTHENTICITY says so
+    if (const std::string doubt = doubt_about(keys, *verified, bytes, std::nullopt); !doubt.empty()) return path + ": " + doubt;
+  }
+  return {};
+}
+
 std::string joined(std::initializer_list<std::string> texts) {
   std::string out;
   for (const auto& text : texts)
@@ -168,9 +181,9 @@ std::string joined(std::initializer_list<std::string> texts) {
 
 }  // namespace
 
-void check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict) {
+std::optional<crypto::KeyHistory> check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict) {
   auto& out = verdict.of(Dimension::kKeyStatus);
-  const Record record = read_record(contents, options, log, verdict);
+  Record record = read_record(contents, options, log, verdict);
   std::vector<const crypto::KeyHistory*> histories;
   if (options.key_history != nullptr) histories.push_back(options.key_history);
   if (record.history) histories.push_back(&*record.history);
@@ -188,6 +201,9 @@ void check_key_status(const Contents& contents, const VerifyOptions& options, co
   } else {
     out.reason = "nobody trusted says when the seal was signed, so it cannot be said whether the key was good then";
   }
+  if (!verdict.signers.empty() && out.outcome != Outcome::kFail)
+    if (std::string doubt = doubtful_attestation({contents, options, log, histories}); !doubt.empty()) out = {.outcome = Outcome::kFail, .reason = std::move(doubt), .trust_input = keys};
+  return std::move(record.history);
 }
 
 }  // namespace stella::evidence

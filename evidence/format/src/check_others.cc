@@ -8,15 +8,17 @@
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
+#include "statement_keys.h"
 
 namespace stella::evidence {
 namespace {
 
-// The attestations beside the seal (provenance, …) must be signed by trusted keys too: a bundle does not lend them its credibility.
-std::string check_attestations(const Contents& contents, const VerifyOptions& options, std::size_t& count) {
+// The attestations beside the seal (provenance, …) must be signed by trusted keys too: a bundle does not lend them its credibility. Whether those were
+// good keys then says KEY-STATUS.
+std::string check_attestations(const Contents& contents, std::span<const crypto::PublicKey> trust, std::size_t& count) {
   for (const auto& [path, bytes] : contents.kept) {
     if (!path.starts_with("attest/") || path.starts_with("attest/seal.")) continue;
-    if (!verify_statement(bytes, {.trust = options.trust})) return path + " is not a statement signed by a trusted key";
+    if (!verify_statement(bytes, {.trust = trust})) return path + " is not a statement signed by a trusted key";
     ++count;
   }
   return {};
@@ -40,15 +42,16 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
     out = {.outcome = Outcome::kFail, .reason = "attest/seal.dsse.json is malformed", .trust_input = {}};
     return;
   }
-  if (options.trust.empty()) {
+  const auto trust = keys_of(options);
+  if (trust.empty()) {
     out.reason = "no key to trust was given; the seal claims to be signed by " + key_ids_of(*envelope) +
                  ". Give a key from a source you trust: --trust KEY.pub, or stella login";
     return;
   }
   const std::string source(options.trust_source.empty() ? "keys given by the caller" : options.trust_source);
-  const auto signers = crypto::dsse_verify(*envelope, options.trust, options.threshold);
+  const auto signers = crypto::dsse_verify(*envelope, trust, options.threshold);
   if (!signers) {
-    const auto count = crypto::dsse_signers(*envelope, options.trust).size();
+    const auto count = crypto::dsse_signers(*envelope, trust).size();
     out = {.outcome = Outcome::kFail,
            .reason = count == 0 ? "the seal is not signed by a trusted key; it claims " + key_ids_of(*envelope)
                                 : std::to_string(count) + " of " + std::to_string(options.threshold) + " trusted keys signed the seal",
@@ -62,7 +65,7 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
     return;
   }
   std::size_t attestations = 0;
-  if (auto problem = check_attestations(contents, options, attestations); !problem.empty()) {
+  if (auto problem = check_attestations(contents, trust, attestations); !problem.empty()) {
     out = {.outcome = Outcome::kFail, .reason = std::move(problem), .trust_input = source};
     return;
   }
@@ -74,14 +77,21 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
 
 namespace {
 
-// Indices whose withholding a trusted key has signed for this very root.
-std::set<std::uint64_t> authorised_indices(const Contents& contents, const VerifyOptions& options) {
+// Indices whose withholding a trusted key has signed for this very root; `doubts` names the statements whose key does not count. Nobody can have
+// authorised anything before the bundle was sealed.
+std::set<std::uint64_t> authorised_indices(const StatementKeys& keys, Timestamp sealed_at, std::string& doubts) {
   std::set<std::uint64_t> out;
+  const Contents& contents = keys.contents;
   const Sha256 subject = crypto::sha256(contents.bytes("evidence/root.merkle"));
+  const auto trust = keys_of(keys.options);
   for (const auto& [path, bytes] : contents.kept) {
     if (!path.starts_with("redaction/")) continue;
-    const auto verified = verify_statement(bytes, {.trust = options.trust, .subject = &subject, .predicate_type = kRedactionPredicate});
+    const auto verified = verify_statement(bytes, {.trust = trust, .subject = &subject, .predicate_type = kRedactionPredicate});
     if (!verified) continue;
+    if (const std::string doubt = doubt_about(keys, *verified, bytes, sealed_at); !doubt.empty()) {
+      doubts.append("; ").append(path).append(" does not count: ").append(doubt);
+      continue;
+    }
     for (const auto& index : verified->statement.predicate.items("withheld"))
       if (index.is_int() && index.as_int() >= 0) out.insert(static_cast<std::uint64_t>(index.as_int()));
   }
@@ -90,14 +100,18 @@ std::set<std::uint64_t> authorised_indices(const Contents& contents, const Verif
 
 }  // namespace
 
-void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
+void check_completeness(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, const std::optional<crypto::KeyHistory>& enclosed, Verdict& verdict) {
   auto& out = verdict.of(Dimension::kCompleteness);
   auto& d = verdict.disclosure;
   if (!verdict.seal) {
     out.reason = "the seal cannot be read";
     return;
   }
-  const auto authorised = d.withheld > 0 ? authorised_indices(contents, options) : std::set<std::uint64_t>();
+  StatementKeys keys{contents, options, log, {}};
+  if (options.key_history != nullptr) keys.histories.push_back(options.key_history);
+  if (enclosed) keys.histories.push_back(&*enclosed);
+  std::string doubts;
+  const auto authorised = d.withheld > 0 ? authorised_indices(keys, verdict.seal->facts.sealed_at, doubts) : std::set<std::uint64_t>();
   std::string_view text = contents.bytes("evidence/items.jsonl");
   for (std::size_t end; !authorised.empty() && (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
     const auto line = parse_item_line(text.substr(0, end));
@@ -106,7 +120,7 @@ void check_completeness(const Contents& contents, const VerifyOptions& options, 
   const std::string counts = "disclosed " + std::to_string(d.disclosed) + ", withheld " + std::to_string(d.withheld) + " (authorised " +
                              std::to_string(d.authorised) + "), unaccounted " + std::to_string(d.unaccounted);
   if (d.unaccounted > 0 || d.authorised < d.withheld) {
-    out = {.outcome = Outcome::kFail, .reason = counts, .trust_input = {}};
+    out = {.outcome = Outcome::kFail, .reason = counts + doubts, .trust_input = {}};
   } else if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail) {
     out.reason = counts + "; says little while INTEGRITY fails";
   } else {

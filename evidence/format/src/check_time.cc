@@ -23,15 +23,15 @@ void add(Stamps& stamps, crypto::VerifiedTimestamp stamp) {
   else if (stamp.gen_time < same->gen_time) *same = std::move(stamp);
 }
 
-// Each token against each signature of the seal: names of files are hints.
-Stamps verify_tokens(const Contents& contents, const crypto::DsseEnvelope& envelope, const crypto::TimestampTrust& trust) {
+// Each token against each signature: names of files are hints.
+Stamps verify_tokens(const Contents& contents, std::span<const crypto::DsseSignature> signatures, const crypto::TimestampTrust& trust) {
   Stamps out;
   for (const auto& [path, bytes] : contents.kept) {
     if (!is_token(path)) continue;
     ++out.enclosed;
     std::string problem;
     bool good = false;
-    for (const auto& signature : envelope.signatures) {
+    for (const auto& signature : signatures) {
       auto stamp = crypto::verify_timestamp(bytes, crypto::TimestampSubject::message(signature.sig), trust);
       if (stamp) {
         add(out, std::move(*stamp));
@@ -42,10 +42,19 @@ Stamps verify_tokens(const Contents& contents, const crypto::DsseEnvelope& envel
     }
     if (!good && out.first_problem.empty()) out.first_problem = std::move(problem);
   }
+  std::sort(out.good.begin(), out.good.end(), [](const auto& a, const auto& b) { return a.gen_time < b.gen_time; });
   return out;
 }
 
 }  // namespace
+
+std::optional<Timestamp> stamped_at(const Contents& contents, const VerifyOptions& options, const std::string& signature) {
+  if (options.time_trust == nullptr || options.time_threshold == 0) return std::nullopt;
+  const crypto::DsseSignature only{.keyid = {}, .sig = signature};
+  const Stamps stamps = verify_tokens(contents, std::span(&only, 1), *options.time_trust);
+  if (stamps.good.size() < options.time_threshold) return std::nullopt;
+  return stamps.good[options.time_threshold - 1].gen_time;
+}
 
 void check_time(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
   auto& out = verdict.of(Dimension::kTime);
@@ -63,7 +72,7 @@ void check_time(const Contents& contents, const VerifyOptions& options, Verdict&
     out = {.outcome = Outcome::kFail, .reason = "attest/seal.dsse.json is malformed", .trust_input = {}};
     return;
   }
-  Stamps stamps = verify_tokens(contents, *envelope, *options.time_trust);
+  const Stamps stamps = verify_tokens(contents, envelope->signatures, *options.time_trust);
   const std::string source(options.time_source);
   if (stamps.good.size() < options.time_threshold) {
     out = {.outcome = Outcome::kFail,
@@ -73,7 +82,6 @@ void check_time(const Contents& contents, const VerifyOptions& options, Verdict&
     return;
   }
   // As many as are demanded agree on the latest of the earliest.
-  std::sort(stamps.good.begin(), stamps.good.end(), [](const auto& a, const auto& b) { return a.gen_time < b.gen_time; });
   verdict.proven_at = stamps.good[options.time_threshold - 1].gen_time;
   for (const auto& stamp : stamps.good) verdict.time_authorities.push_back(stamp.signer_name);
   out = {.outcome = Outcome::kPass,

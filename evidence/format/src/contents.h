@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,9 @@ Result<Contents> read_contents(ByteSource& tgz, const VerifyOptions& options);
 // The dimensions, each into its place of the verdict (src/check_*.cc).
 void check_integrity(const Contents& contents, Verdict& verdict);
 void check_authenticity(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
-void check_completeness(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
 void check_time(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
+// No later than when this signature was made, where as many trusted authorities as are demanded stamped it.
+std::optional<Timestamp> stamped_at(const Contents& contents, const VerifyOptions& options, const std::string& signature);
 // An event that is proved to be in a log, and where.
 struct LoggedEvent {
   std::uint64_t index = 0;
@@ -51,8 +53,10 @@ struct LogEvidence {
 };
 // INCLUSION, CONSISTENCY, and CUSTODY, which rests on the former.
 LogEvidence check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
-// Rests on AUTHENTICITY (who signed), and on TIME or the log (when).
-void check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict);
+// Rests on AUTHENTICITY (who signed), and on TIME or the log (when). The enclosed history of the keys, where a log proves it.
+std::optional<crypto::KeyHistory> check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict);
+// `enclosed`: what check_key_status found.
+void check_completeness(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, const std::optional<crypto::KeyHistory>& enclosed, Verdict& verdict);
 void check_retention(const VerifyOptions& options, Verdict& verdict);
 
 }  // namespace stella::evidence

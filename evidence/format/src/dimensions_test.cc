@@ -4,7 +4,9 @@
 #include <cstdlib>
 
 #include "bundle_fixture.h"
+#include "stella/base/file.h"
 #include "stella/evidence/format/custody.h"
+#include "stella/evidence/format/redact.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/timeline/log/checkpoint.h"
@@ -370,6 +372,48 @@ TEST_F(TimeTest, ASignatureCountsWhileItsKeyIsGood) {
   const Verdict v = check(m, o);
   EXPECT_EQ(v.of(Dimension::kKeyStatus).outcome, Outcome::kFail) << verdict_text(v);
   EXPECT_EQ(v.of(Dimension::kAuthenticity).outcome, Outcome::kPass);
+}
+
+// A stamp over the signature of an omission's authorisation dates it; one over another signature in the same envelope does not.
+TEST_F(TimeTest, AStampDatesAnAuthorisation) {
+  const auto trust = crypto::TimestampTrust::from_pem(testing::slurp(path("root.pem"))).value();
+  const crypto::KeyPair other = crypto::KeyPair::generate().value();
+  const std::vector<crypto::PublicKey> both = {key_.public_key(), other.public_key()};
+  const KeyId id = other.public_key().id();
+  const KeyId signers[] = {id};
+  crypto::KeyHistory history({id});
+  const Timestamp old = Timestamp::from_micros(1'500'000'000'000'000);
+  ASSERT_TRUE(history.apply({.kind = crypto::KeyEventKind::kIntroduced, .key = id, .public_key = other.public_key()}, signers, old).has_value());
+  ASSERT_TRUE(history.apply({.kind = crypto::KeyEventKind::kActivated, .key = id}, signers, old).has_value());
+  VerifyOptions o = options();
+  o.trust = both;
+  o.time_trust = &trust;
+  o.key_history = &history;
+  write("whole.tgz", pack(good_));
+  const Fd fd(::open(path("whole.tgz").c_str(), O_RDONLY | O_CLOEXEC));
+  StringSink out;
+  ASSERT_TRUE(redact_bundle(fd.get(), {.withhold = {"data/trace.ndjson"}, .reason = "privacy", .authority = {}, .at = old}, &other, out).has_value());
+  Members m = members(out.text);
+  const auto envelope = crypto::dsse_parse(m["redaction/1.dsse.json"]).value();
+  write("redaction", envelope.signatures.front().sig);
+  const auto completeness = [&](Members files) {
+    fix_manifests(files);
+    return check(files, o).of(Dimension::kCompleteness).outcome;
+  };
+  Members stamped = m, beside = m;
+  stamped["time/9.tsr"] = stamp("redaction", "one");
+  beside["time/9.tsr"] = stamp("sig", "one");
+  auto padded = envelope;
+  padded.signatures.push_back(crypto::dsse_parse(good_["attest/seal.dsse.json"])->signatures.front());
+  beside["redaction/1.dsse.json"] = padded.json();
+  EXPECT_EQ(completeness(m), Outcome::kPass);
+  const Timestamp now = Timestamp::now();
+  ASSERT_TRUE(history.apply({.kind = crypto::KeyEventKind::kCompromised, .key = id, .since = now}, signers, now).has_value());
+  EXPECT_EQ(completeness(m), Outcome::kFail);
+  EXPECT_EQ(completeness(stamped), Outcome::kPass);
+  EXPECT_EQ(completeness(beside), Outcome::kFail);
+  o.time_threshold = 2;
+  EXPECT_EQ(completeness(stamped), Outcome::kFail);
 }
 
 TEST_F(DimensionsTest, TheStoreKeepsWhatTheSealPromises) {

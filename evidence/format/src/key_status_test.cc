@@ -6,6 +6,8 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/key_log.h"
 #include "stella/evidence/format/custody.h"
+#include "stella/evidence/format/redact.h"
+#include "stella/evidence/format/statement.h"
 #include "stella/testing/shared_data.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
@@ -135,6 +137,26 @@ class KeyStatusTest : public BundleTest {
     EXPECT_NE(found.reason.find(word), std::string::npos) << what << ": " << found.reason;
   }
 
+  Verdict verdict(const Members& m, const VerifyOptions& o) const {
+    const std::string tgz = pack(m);
+    StringSource source(tgz);
+    return verify_bundle(source, o).value();
+  }
+  Members redacted(const Members& m, const crypto::Signer& signer) const {
+    write("original.tgz", pack(m));
+    const Fd fd(::open(path("original.tgz").c_str(), O_RDONLY | O_CLOEXEC));
+    StringSink out;
+    EXPECT_TRUE(redact_bundle(fd.get(), {.withhold = {"data/trace.ndjson"}, .reason = "nothing to see", .authority = {}, .at = at(8)}, &signer, out).has_value());
+    return members(out.text);
+  }
+  // Another key takes the place of key_, which is called compromised since minute 15.
+  void stolen(const crypto::KeyPair& next) {
+    const KeyId old = key_.public_key().id(), id = next.public_key().id();
+    life({.kind = KeyEventKind::kIntroduced, .key = id, .public_key = next.public_key()}, {&next}, at(20));
+    life({.kind = KeyEventKind::kRotated, .key = old, .successor = id}, {&key_, &next}, at(20));
+    life({.kind = KeyEventKind::kCompromised, .key = old, .since = at(15)}, {&next}, at(21));
+  }
+
   Log platform_{"log.example/platform", "platform"}, tenant_{"log.example/acme", facts().tenant_id.str()};
   std::vector<crypto::KeyLogEntry> lines_;
   const crypto::Ed25519KeyPair log_key_ = crypto::Ed25519KeyPair::generate().value();
@@ -248,6 +270,75 @@ TEST_F(KeyStatusTest, WhatIsEnclosedOfKeysIsWholeAndProved) {
   m = early.files;
   enclose(m);
   refused("older than it claims", "claims to be of when the log had", m, o);
+}
+
+TEST_F(KeyStatusTest, AStolenKeyAuthorisesNoOmission) {
+  const crypto::KeyPair next = crypto::KeyPair::generate().value();
+  const auto honest = make(key_, history(), 2, at(10));
+  const Members copy = redacted(honest.files, key_);
+  const auto completeness = [&](const Members& m, const VerifyOptions& o) { return verdict(m, o).of(Dimension::kCompleteness); };
+  EXPECT_EQ(completeness(copy, options()).outcome, Outcome::kPass);
+  stolen(next);
+  const auto all = crypto::key_history_of(lines_, {}).value();
+  VerifyOptions told = options();
+  told.key_history = &all;
+  EXPECT_EQ(verdict(copy, told).of(Dimension::kKeyStatus).outcome, Outcome::kPass) << "the seal is of before the theft";
+  const auto found = completeness(copy, told);
+  EXPECT_EQ(found.outcome, Outcome::kFail);
+  EXPECT_NE(found.reason.find("withheld 1 (authorised 0)"), std::string::npos) << found.reason;
+  EXPECT_NE(found.reason.find("redaction/1.dsse.json does not count: " + key_.public_key().id().str() + " was compromised"), std::string::npos) << found.reason;
+  // On the server the key is no longer trusted, and counts for the seal alone.
+  const std::vector<crypto::PublicKey> today = {next.public_key()}, former = {key_.public_key()};
+  told.trust = today;
+  told.former = former;
+  EXPECT_EQ(verdict(copy, told).of(Dimension::kKeyStatus).outcome, Outcome::kPass);
+  EXPECT_EQ(completeness(copy, told).outcome, Outcome::kFail);
+  EXPECT_EQ(completeness(redacted(honest.files, next), told).outcome, Outcome::kPass);
+  told.key_history = nullptr;
+  EXPECT_EQ(completeness(copy, told).outcome, Outcome::kFail) << "nor where nobody says since when";
+  // The enclosed history says it as well.
+  const std::vector<crypto::PublicKey> both = {key_.public_key(), next.public_key()};
+  VerifyOptions alone = options();
+  alone.trust = both;
+  const auto later = make(next, history(), 5, at(30));
+  EXPECT_EQ(completeness(redacted(later.files, next), alone).outcome, Outcome::kPass);
+  EXPECT_NE(completeness(redacted(later.files, key_), alone).reason.find("was compromised"), std::string::npos);
+}
+
+TEST_F(KeyStatusTest, AStolenKeyAttestsNothing) {
+  const crypto::KeyPair next = crypto::KeyPair::generate().value();
+  const Subject sbom{.name = "sbom", .sha256 = crypto::sha256("sbom")};
+  const auto statement = [&](std::string_view result) { return make_statement(std::span(&sbom, 1), "https://example.org/vsa", json::Value::object({{"result", result}})).value(); };
+  const auto logged = [&](std::string_view kind, std::string_view result, Timestamp when) { tenant_.add(kind, when, json::Value::object({{"payload_sha256", crypto::sha256(statement(result)).hex()}})); };
+  logged("attestation.created", "FAILED", at(8));
+  logged("attestation.created", "LATE", at(16));
+  logged("attestation.verified", "OTHER", at(8));
+  const auto honest = make(key_, history(), 2, at(10));
+  const auto beside = [&](const Made& bundle, std::string_view result, const crypto::Signer& signer) {
+    Members m = bundle.files;
+    m["attest/vsa.sigstore.json"] = sign_statement(signer, statement(result)).value();
+    fix_manifests(m);
+    return m;
+  };
+  EXPECT_EQ(status(beside(honest, "PASSED", key_), options()).outcome, Outcome::kPass) << "nobody knows of the theft";
+  stolen(next);
+  const auto all = crypto::key_history_of(lines_, {}).value();
+  const std::vector<crypto::PublicKey> both = {key_.public_key(), next.public_key()}, former = {key_.public_key()}, today = {next.public_key()};
+  VerifyOptions told = options(), server = options(), alone = options();
+  told.trust = alone.trust = both;
+  server.trust = today;
+  server.former = former;
+  told.key_history = server.key_history = &all;
+  // By a history that the verifier has, as the server has it, and by the one that a later bundle encloses.
+  const auto later = make(next, history(), 5, at(30));
+  for (const auto& [who, bundle, o] : {std::tuple{"told", &honest, &told}, {"server", &honest, &server}, {"alone", &later, &alone}}) {
+    const auto good = status(beside(*bundle, "FAILED", key_), *o);
+    EXPECT_EQ(good.outcome, Outcome::kPass) << who << ": the log took in what it says before the theft: " << good.reason;
+    EXPECT_EQ(status(beside(*bundle, "PASSED", next), *o).outcome, Outcome::kPass) << who;
+    refused(who, "attest/vsa.sigstore.json: " + key_.public_key().id().str() + " was compromised, and nobody trusted says", beside(*bundle, "PASSED", key_), *o);
+    refused(who, "was compromised by the time", beside(*bundle, "LATE", key_), *o);
+    refused(who, "nobody trusted says", beside(*bundle, "OTHER", key_), *o);
+  }
 }
 
 }  // namespace

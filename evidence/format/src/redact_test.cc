@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "bundle_fixture.h"
+#include "stella/crypto/key_history.h"
 #include "stella/base/file.h"
 #include "stella/testing/shared_data.h"
 
@@ -119,6 +120,28 @@ TEST_F(RedactTest, RefusesWhatMakesNoSense) {
   fix_manifests(m);
   write("bundle.tgz", pack(m));
   EXPECT_NE(error_of(of({"data/empty.ndjson"})).find("data/trace.ndjson"), std::string::npos);
+}
+
+TEST_F(RedactTest, AKeyThatWasRetiredBeforeTheSealAuthorisesNothing) {
+  seal(evaluation_files());
+  const auto old = crypto::KeyPair::generate().value();
+  const std::vector<crypto::PublicKey> both = {key_.public_key(), old.public_key()};
+  std::string tgz;
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &old, tgz).has_value());
+  const auto completeness = [&](Timestamp retired) {
+    const KeyId id = old.public_key().id();
+    const KeyId signers[] = {id};
+    crypto::KeyHistory history({id});
+    EXPECT_TRUE(history.apply({.kind = crypto::KeyEventKind::kIntroduced, .key = id, .public_key = old.public_key()}, signers, Timestamp::from_micros(1'500'000'000'000'000)).has_value());
+    EXPECT_TRUE(history.apply({.kind = crypto::KeyEventKind::kActivated, .key = id}, signers, Timestamp::from_micros(1'500'000'000'000'000)).has_value());
+    EXPECT_TRUE(history.apply({.kind = crypto::KeyEventKind::kRetired, .key = id}, signers, retired).has_value());
+    StringSource source(tgz);
+    return verify_bundle(source, {.trust = both, .key_history = &history}).value().of(Dimension::kCompleteness);
+  };
+  const auto before = completeness(Timestamp::from_micros(facts().sealed_at.micros() - 1));
+  EXPECT_EQ(before.outcome, Outcome::kFail);
+  EXPECT_NE(before.reason.find("was retired"), std::string::npos) << before.reason;
+  EXPECT_EQ(completeness(Timestamp::from_micros(facts().sealed_at.micros() + 1)).outcome, Outcome::kPass) << "it may have signed in between";
 }
 
 }  // namespace

@@ -42,6 +42,7 @@ class Locking : public ::testing::Test {
     runner_ = std::make_unique<testing::JobRunner>(pool_, *store_, all);
     locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, LockerOptions{root_ + "/tmp", "secret", std::chrono::milliseconds(250)});
     trust_.keys.push_back(key_->public_key());
+    db_.sql("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ('" + key_id() + "', 'evidence', 'ecdsa-p256', '" + key_->public_key().pem() + "')");
     db_.sql("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ('acme', '00000000-0000-7000-8000-0000000000aa', 'default', 'Default')");
     auto t = tx();
     const auto policy = ledger::publish_policy(t, *store_, sample("policy.yaml"), trace()).value();
@@ -88,6 +89,7 @@ class Locking : public ::testing::Test {
   std::string path(const BundleId& id, std::string_view case_id = "CASE-1") {
     return root_ + "/objects/" + object_key::evidence(acme_, CaseId::parse(case_id).value(), id, "bundle.tgz");
   }
+  std::string key_id() const { return key_->public_key().id().str(); }
   std::string events(std::string_view kind) { return db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%'"); }
 
   testing::TestDatabase db_;
@@ -364,6 +366,47 @@ TEST_F(Redacting, WithoutItsStatementNoCopyLeaves) {
   EXPECT_NE(completeness(read(copy)).find("withheld 1 (authorised 0)"), std::string::npos) << completeness(read(copy));
   auto e = tx();
   EXPECT_EQ(export_bundle(e, *store_, trust_, copy, "auditor", TraceId::generate()).error().code(), errors::kIntegrity);
+}
+
+TEST_F(Redacting, ACopyInThePlaceOfItsOriginalIsNotTheOriginal) {
+  const BundleId id = sealed();
+  const BundleId copy = copied(id);
+  overwrite(id, read_file(path(copy), 1 << 28).value());
+  const json::Value body = read(id);
+  EXPECT_EQ(body.find("verdict")->str("result"), "fail");
+  const json::Value& integrity = body.find("verdict")->items("dimensions").front();
+  EXPECT_EQ(integrity.str("name"), "INTEGRITY");
+  EXPECT_EQ(integrity.str("outcome"), "FAIL");
+  EXPECT_NE(integrity.str("reason").find("its digest is not the one of its row"), std::string_view::npos) << integrity.str("reason");
+  auto t = tx();
+  EXPECT_EQ(verify_stored(t, *store_, trust_, id, TraceId::generate()).value().str("result"), "fail");
+  EXPECT_EQ(read_custody(t, *store_, trust_, id, TraceId::generate()).error().code(), errors::kIntegrity);
+  EXPECT_EQ(export_bundle(t, *store_, trust_, id, "auditor", TraceId::generate()).error().code(), errors::kIntegrity);
+  ASSERT_TRUE(t.commit().has_value());
+  EXPECT_EQ(events("evidence.exported"), "0");
+  EXPECT_EQ(read(copy).find("verdict")->str("result"), "pass");
+}
+
+TEST_F(Redacting, AKeyThatSignsNoMoreAuthorisesNothing) {
+  const BundleId id = sealed();
+  const BundleId waits = redact(id, {"data/trace.ndjson"}).value().bundle_id;
+  for (const std::string former : {"retired", "compromised"}) {
+    // By another process: this one still has the key.
+    db_.sql("UPDATE signing_keys SET state = '" + former + "' WHERE key_id = '" + key_id() + "'");
+    const auto made = locker_->round();
+    ASSERT_FALSE(made.has_value()) << former;
+    EXPECT_EQ(made.error().code(), errors::kConflict) << made.error().describe();
+    EXPECT_EQ(state(waits), "built") << former;
+    EXPECT_FALSE(store_->stat(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), waits, "bundle.tgz")).has_value()) << former;
+  }
+  db_.sql("UPDATE signing_keys SET state = 'active' WHERE key_id = '" + key_id() + "'");
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(waits), "sealed");
+  // Stored before a crash, and the key was stolen since.
+  db_.sql("UPDATE evidence_snapshots SET state = 'built', bundle_sha256 = NULL WHERE bundle_id = '" + waits.str() + "'; DELETE FROM evidence_bundles WHERE id = '" + waits.str() + "'");
+  db_.sql("UPDATE signing_keys SET state = 'compromised' WHERE key_id = '" + key_id() + "'");
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(waits), "failed");
 }
 
 TEST_F(Redacting, WhatCannotBeRedacted) {

@@ -6,6 +6,7 @@
 #include "case_lock.h"
 #include "long_read.h"
 #include "sealing.h"
+#include "sign_first.h"
 #include "stella/base/limits.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -179,8 +180,6 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
     const Lock hold(mutex_);
     return signer_;
   }();
-  std::vector<crypto::PublicKey> trust = STELLA_TRY(evidence_keys(tx));
-  trust.push_back(signer->public_key());
   Terms terms = STELLA_TRY(terms_of(tx, tenant, copy.case_id, options_, now));
   objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), now);
 
@@ -189,6 +188,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
     const Fd original = STELLA_TRY(store_.open(copy.key(copy.from)));
     // No statement of ours for a bundle that somebody put in place of the sealed one.
     if (STELLA_TRY(digest_of(original.get())).sha256 != copy.original) return changed("its digest is not the one of its row");
+    STELLA_TRY_VOID(check_signs(tx, signer->public_key().id().str()));
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
     const RedactedBundle made = STELLA_TRY(redact_bundle(original.get(), copy.redaction, signer.get(), sink));
@@ -201,6 +201,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
   };
   // One that is there was made before a crash: it is the copy.
   const auto made = store_.stat(copy.key(bundle)) ? Result<void>() : make();
+  const auto trust = STELLA_TRY(evidence_keys(tx));
   auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
   if (!withheld) {
     span.fail(withheld.error());

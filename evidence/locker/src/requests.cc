@@ -2,18 +2,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <map>
 
 #include "case_lock.h"
 #include "closure.h"
 #include "embedded.h"
 #include "long_read.h"
+#include "sealing.h"
 #include "stored_bundle.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
-#include "stella/crypto/digest.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/custody.h"
 #include "stella/tenancy/paths.h"
@@ -23,7 +22,6 @@
 namespace stella::evidence {
 namespace {
 
-constexpr std::uint64_t kSmallFile = 16u << 20;
 constexpr std::uint64_t kCustodyBytes = 256u << 20;
 
 timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std::string& bundle, TraceId trace, json::Value details) {
@@ -39,20 +37,6 @@ timeline::Event bundle_event(std::string_view kind, pg::TenantTx& tx, const std:
 
 // A bundle as the object that an event consumes or produces.
 json::Value bundle_digest(const Sha256& bytes) { return json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", bytes.hex()}})}); }
-
-// Of the bytes that were judged, whatever a row or a name says of them.
-Result<Sha256> digest_of(int fd) {
-  crypto::Hasher hasher;
-  std::string block(1 << 20, '\0');
-  for (off_t at = 0;;) {
-    const ssize_t n = ::pread(fd, block.data(), block.size(), at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return io_error("cannot read the bundle", "bundle.tgz");
-    if (n == 0) return hasher.finish();
-    hasher.update(std::string_view(block).substr(0, static_cast<std::size_t>(n)));
-    at += n;
-  }
-}
 
 std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
 
@@ -76,9 +60,7 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
   auto verdict = verify_bundle(source, options);
   if (!verdict || trust.former.empty() || !trust.history || !verdict->signers.empty()) return verdict;
   // No key that is trusted today signed. One that was compromised later counts for what it provably signed before.
-  std::vector<crypto::PublicKey> all = trust.keys;
-  all.insert(all.end(), trust.former.begin(), trust.former.end());
-  options.trust = all;
+  options.former = trust.former;
   FileSource again(fd);
   auto earlier = verify_bundle(again, options);
   if (earlier && earlier->of(Dimension::kKeyStatus).outcome == Outcome::kPass) return earlier;
@@ -90,15 +72,24 @@ bool damaged(const Error& error) {
   return error.code() == base_errors::kMalformed || error.code() == base_errors::kInvalid || error.code() == base_errors::kLimit || error.code() == base_errors::kNotFound;
 }
 
-Result<Verdict> judge_stored(int fd, const Trust& trust, objects::Store& store, const std::string& key) {
+struct Judged {
+  Verdict verdict;
+  FileDigest bytes;  // that were judged, whatever a row or a name says of them
+};
+
+Result<Judged> judge_stored(int fd, const Trust& trust, objects::Store& store, const std::string& key, const StoredBundle& bundle) {
+  const FileDigest bytes = STELLA_TRY(digest_of(fd));
   // A store that does not say how it keeps the object leaves RETENTION-STATE unchecked.
   std::optional<StoreState> state;
   if (const auto lock = store.lock_state(key)) state = StoreState{lock->mode == objects::LockMode::kNone ? Timestamp{} : lock->retain_until, lock->legal_hold, "the object store"};
   auto verdict = judge(fd, trust, state ? &*state : nullptr);
-  if (verdict || !damaged(verdict.error())) return verdict;
-  Verdict failed;
-  failed.dimensions[static_cast<std::size_t>(Dimension::kIntegrity)] = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
-  return failed;
+  if (!verdict && !damaged(verdict.error())) return Error(verdict.error());
+  Judged out{.verdict = verdict ? std::move(*verdict) : Verdict{}, .bytes = bytes};
+  auto& integrity = out.verdict.of(Dimension::kIntegrity);
+  if (!verdict) integrity = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
+  // Another bundle of ours, or a redacted copy of this one, verifies as well as this.
+  else if (bytes.sha256 != bundle.bundle_sha256 && integrity.outcome != Outcome::kFail) integrity = {Outcome::kFail, "the stored bundle is not the one that was sealed: its digest is not the one of its row", ""};
+  return out;
 }
 
 // What was changed in the store is not passed on.
@@ -226,8 +217,8 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   } else if (!damaged(text.error())) {
     return std::move(text.error());
   }
-  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
-  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}, {"inputs", bundle_digest(b.bundle_sha256)}}))));
+  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}, {"inputs", bundle_digest(bytes.sha256)}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
                               {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()},
                               {"derived_from", b.derived_from ? json::Value(b.derived_from->str()) : json::Value()}});
@@ -239,14 +230,14 @@ Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, co
   STELLA_TRY_VOID(expect_long_read(tx));
   ExportedBundle out;
   out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  out.size = b.size;
-  out.sha256 = b.bundle_sha256;
-  const Verdict verdict = STELLA_TRY(judge_stored(out.file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
+  const auto [verdict, bytes] = STELLA_TRY(judge_stored(out.file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  out.size = bytes.size;
+  out.sha256 = bytes.sha256;
   STELLA_TRY_VOID(refuse_changed(verdict));
   if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceExported, tx, id.str(), trace,
-                                                  json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", b.bundle_sha256.hex()}, {"bytes", b.size}, {"recipients", json::Value::array({recipient})},
-                                                                       {"outputs", bundle_digest(b.bundle_sha256)}}))));
+                                                  json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", bytes.sha256.hex()}, {"bytes", bytes.size}, {"recipients", json::Value::array({recipient})},
+                                                                       {"outputs", bundle_digest(bytes.sha256)}}))));
   return out;
 }
 
@@ -267,7 +258,7 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
+  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
   STELLA_TRY_VOID(refuse_changed(verdict));
   // What the tenant took from the knowledge base was there before.
   std::vector<CustodyEvent> events;
@@ -294,7 +285,7 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   for (const CustodyLink& broken : walk_custody(events).broken)
     if (store.stat(object_key::object(global, broken.sha256))) known.push_back(broken.sha256);
   const Custody custody = walk_custody(events, known);
-  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}, {"inputs", bundle_digest(b.bundle_sha256)}}))));
+  STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}, {"inputs", bundle_digest(bytes.sha256)}}))));
   json::Value out = custody.json(events);
   out.set("bundle_id", id.str());
   out.set("case_id", b.case_id.str());
@@ -322,8 +313,8 @@ Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const Verdict verdict = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz")));
-  return verified(tx, verdict, id.str(), STELLA_TRY(digest_of(file.get())), trace);
+  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  return verified(tx, verdict, id.str(), bytes.sha256, trace);
 }
 
 Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {
@@ -331,7 +322,7 @@ Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, 
   const Verdict verdict = STELLA_TRY(judge(fd, trust));
   // What an upload says of itself is believed only where it verifies.
   const bool named = verdict.seal.has_value() && exit_code(verdict) == kExitPass;
-  return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", STELLA_TRY(digest_of(fd)), trace);
+  return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", STELLA_TRY(digest_of(fd)).sha256, trace);
 }
 
 namespace {

@@ -38,6 +38,11 @@ Result<std::optional<FirstSignature>> first_signature(Tx& tx, const TenantId& te
 
 Result<bool> keeps_key_history(Tx& tx) { return !STELLA_TRY(tx.query("SELECT FROM key_events LIMIT 1")).empty(); }
 
+Result<void> check_signs(Tx& tx, const std::string& key_id) {
+  if (!STELLA_TRY(tx.query("SELECT FROM signing_keys WHERE key_id = $1 AND state = 'active'", {key_id})).empty()) return {};
+  return Error(contracts::errors::kConflict, "the key of this process signs no more: it was rotated or called compromised elsewhere; restart the process").with("key", key_id);
+}
+
 Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {
   const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(tx, what.tenant));
   if (head.size == 0) {
@@ -47,8 +52,7 @@ Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {
   const std::string key_id = input.signers.front()->public_key().id().str();
   const std::string envelope = STELLA_TRY(sign_payload(input, [&](SealFacts& facts) -> Result<void> {
     STELLA_TRY_VOID(tx.query(kNoKeyEvents));
-    if (STELLA_TRY(tx.query("SELECT FROM signing_keys WHERE key_id = $1 AND state = 'active'", {key_id})).empty())
-      return Error(contracts::errors::kConflict, "the key of this process signs no more: it was rotated or called compromised elsewhere; restart the process").with("key", key_id);
+    STELLA_TRY_VOID(check_signs(tx, key_id));
     const KeyLines lines = STELLA_TRY(key_lines(tx, std::nullopt));
     // The log's times must tell the two apart.
     if (Timestamp::now() <= lines.last) return Error(contracts::errors::kNotReady, "the clock is behind the last key event").with("last", lines.last.rfc3339());

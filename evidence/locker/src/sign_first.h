@@ -27,6 +27,9 @@ Result<std::optional<FirstSignature>> first_signature(pg::SystemTx<pg::LockerRol
 // Whether this deployment keeps a history of its keys at all: without one there is nothing to name, and bundles are signed as they are written.
 Result<bool> keeps_key_history(pg::SystemTx<pg::LockerRole>& tx);
 
+// kConflict where the key of this process is not the active one any more.
+Result<void> check_signs(pg::SystemTx<pg::LockerRole>& tx, const std::string& key_id);
+
 // Signs `input` (facts but for log and keys), writes it into the row and onto the timeline, in the caller's transaction. False where it cannot be yet:
 // the log has no checkpoint, and one is asked for. kConflict where the key signs no more.
 struct ToSign {

@@ -57,7 +57,7 @@ timeline::Event created(const JobProvenance& job, const evidence::Stated& stated
   event.trace = job.trace;
   event.traceparent = job.traceparent;
   event.details = json::Value::object({{"attestation_id", id.str()}, {"predicate_type", stated.predicate_type}, {"subject_id", subject_id},
-                                       {"subject_sha256", stated.subjects.front().sha256.hex()}, {"statement_sha256", document.hex()}, {"signer_key_id", key_id},
+                                       {"subject_sha256", stated.subjects.front().sha256.hex()}, {"statement_sha256", document.hex()}, {"payload_sha256", crypto::sha256(stated.bytes).hex()}, {"signer_key_id", key_id},
                                        {"job_id", job.job_id.str()},
                                        {"outputs", json::Value::array({json::Value::object({{"name", "statement"}, {"sha256", document.hex()}})})}});
   event.resources.emplace_back("job", job.job_id.str());

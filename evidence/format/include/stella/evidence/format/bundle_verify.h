@@ -35,6 +35,7 @@ struct StoreState {
 
 struct VerifyOptions {
   std::span<const crypto::PublicKey> trust;  // none: AUTHENTICITY is NOT-CHECKED
+  std::span<const crypto::PublicKey> former; // compromised: they count for what a history and a trusted time say they signed before (KEY-STATUS, COMPLETENESS)
   std::string_view trust_source;             // where they came from, for the verdict: "--trust key.pub"
   std::size_t threshold = 1;                 // how many different trusted keys must have signed the seal
   const crypto::TimestampTrust* time_trust = nullptr;  // null: TIME is NOT-CHECKED
