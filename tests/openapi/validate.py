@@ -429,7 +429,7 @@ def check_log(api, c, first):
     api.call("more of it than covers the tenant", "get_consistency_proof", c, 422, query=f"log=deployment&from_size=1&to_size={whole['size'] + 100000}")
     api.call("of another log", "get_consistency_proof", c, 422, query="log=rival&from_size=1&to_size=1")
     api.call("of the first event", "get_inclusion_proof", c, 200, event_id=first["event_id"])
-    api.call("of an index whose event is not there any more", "get_inclusion_proof", c, 200, query="log_index=0", event_id=uuid7())
+    api.call("of an event that is not there, by an index that no disposition deleted", "get_inclusion_proof", c, 404, query="log_index=0", event_id=uuid7())
     api.call("of an event that is not there", "get_inclusion_proof", c, 404, event_id=uuid7())
     api.call("of what is no index", "get_inclusion_proof", c, 422, query="log_index=x", event_id=uuid7())
 

@@ -139,6 +139,50 @@ def exported(report, log):
         report.check(f"copy: {name}: found", code != 0, f"exit {code}: {text}")
 
 
+def record(log, kind, until, first, below, disposition):
+    """A record in the keeper's words, put into the outbox: the platform itself makes it a signed entry of the log."""
+    counts = {"deleted": below - first, "kept": 0}
+    ts = stamp(time.time())
+    entry = {"event_id": uuid7(), "ts": ts, "tenant_id": "acme", "project_id": None, "kind": kind, "actor": "system:locker", "resource_type": "tenant", "resource_id": "acme", "trace_id": uuid.uuid4().hex,
+             "details": {"what": "timeline_entries", "until": until, "disposition_id": disposition, "from_index": first, "below_index": below, "counts": counts,
+                         **({"kept": []} if kind == "disposition.executed" else {})}}
+    log.platform.execute("INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry) VALUES"
+                         f" (0, 'acme', '{entry['event_id']}', '{ts}', convert_to('{json.dumps(entry, sort_keys=True, separators=(',', ':'))}', 'UTF8'))")
+    log.signed()
+
+
+def stamp(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".000000Z"
+
+
+def forged(report, log):
+    """Young entries go, and the platform signs a record of it that a superuser put into the outbox. Nothing is undone here: the log has it for good."""
+    first, below = OLD, OLD + 5
+    record(log, "disposition.executed", "2020-01-01T00:00:00.000000Z", first, below, str(uuid.uuid4()))
+    gone = f"tenant_id = 'acme' AND log_index >= {first} AND log_index < {below}"
+    log.platform.execute(f"BEGIN; DELETE FROM timeline_events WHERE tenant_id = 'acme' AND event_id IN (SELECT event_id FROM timeline_log WHERE {gone}); DELETE FROM timeline_log WHERE {gone};"
+                         + RECORD.replace("{n} + 1", str(below)).replace("{n}", str(first)) + " COMMIT")
+    missing = f"entries {first} to {below - 1}: MISSING: called EXPIRED"
+
+    def found(name, words):
+        code, text = log.verify(True)
+        report.check(f"{name}: found", code == 1 and missing in text and words in text, f"exit {code}: {text}")
+
+    found("young entries are deleted under a forged record in the log", "no plan of it stands before it")
+    for name, until, begin, words in (("a forged plan and record that begin in the middle of the log", stamp(time.time()), first + 1, "a log is deleted from its beginning on"),
+                                      ("a forged plan and record that speak of entries older than the log", "2020-01-01T00:00:00.000000Z", first, "which is still there"),
+                                      ("a forged plan and record that speak of entries of tomorrow", stamp(time.time() + DAY), first, "later than the record itself")):
+        disposition = str(uuid.uuid4())
+        record(log, "disposition.planned", until, begin, below, disposition)
+        record(log, "disposition.executed", until, begin, below, disposition)
+        found(name, words)
+    now, disposition = stamp(time.time() - 60), str(uuid.uuid4())
+    record(log, "disposition.planned", now, first, below, disposition)
+    record(log, "disposition.executed", now, first, below, disposition)
+    code, text = log.verify(True)
+    report.check("a forged plan and record that say how young it was: not to be seen, but said", code == 0 and "as older than " + now[:19] in text, f"exit {code}: {text}")
+
+
 def main():
     report = Report("timeline expiry")
     timeline_tamper_test.TABLES = (*TABLES, "timeline_dispositions")
@@ -167,6 +211,7 @@ def main():
         log.copy("sound")
         tampered(report, log, KEPT)
         tampered_tile(report, log)
+        forged(report, log)
     report.end()
 
 

@@ -173,6 +173,7 @@ Result<http::Response> get_inclusion_proof(Context& ctx) {
     index = STELLA_TRY(size_parameter(ctx, "log_index"));
   }
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  if (!item && !STELLA_TRY(timeline::expired(*tx, *index))) return Error(item.error());
   const timeline::SignedHead head = STELLA_TRY(timeline::signed_head(*tx));
   if (!index || *index >= head.size)
     return Error(contracts::errors::kNotReady, "no checkpoint covers this event yet").with("state", "pending").with("remedy", "Ask again within a minute.");

@@ -13,7 +13,6 @@
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/contracts/errors.h"
-#include "stella/contracts/events.h"
 #include "timeline_log.h"
 
 namespace stella::cli {
@@ -139,8 +138,7 @@ void append(Walk& walked, std::uint64_t kept, std::uint64_t index, const Sha256&
 // The next entry: its bytes are those that were hashed into the log.
 void append(Walk& walked, std::uint64_t kept, std::uint64_t index, std::string_view bytes) {
   if (!in_place(walked, index)) return;
-  // Records of deletions are few; the others need not be parsed.
-  const auto entry = bytes.find(contracts::events::kDispositionExecuted) == bytes.npos ? Result<json::Value>(json::Value()) : json::parse(bytes, {.max_bytes = kLineBytes, .max_depth = 64});
+  const auto entry = json::parse(bytes, {.max_bytes = kLineBytes, .max_depth = 64});
   if (entry && entry->is_object()) walked.expiry.entry(static_cast<std::int64_t>(index), *entry);
   append_leaf(walked, kept, timeline::leaf_hash(bytes));
 }

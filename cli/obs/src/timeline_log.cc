@@ -175,7 +175,7 @@ std::vector<std::pair<std::string, std::string>> problems_of(const Signed& head,
   std::vector<std::pair<std::string, std::string>> problems;
   for (const auto& [index, what] : walked.bad) problems.emplace_back("entry " + std::to_string(index), what);
   for (const auto& [first, end] : walked.expiry.uncovered())
-    problems.emplace_back(end - first == 1 ? "entry " + std::to_string(first) : "entries " + std::to_string(first) + " to " + std::to_string(end - 1), "MISSING: called EXPIRED, but no disposition in the log says that it was deleted");
+    problems.emplace_back(end - first == 1 ? "entry " + std::to_string(first) : "entries " + std::to_string(first) + " to " + std::to_string(end - 1), "MISSING: called EXPIRED, but " + walked.expiry.why({first, end}));
   if (walked.bad.empty() && (walked.tree.size() != head.checkpoint.size || walked.tree.root() != head.checkpoint.root))
     problems.emplace_back("checkpoint", "the entries do not lead to the signed root: a row was changed, removed or put in");
   if (!kept) return problems;
@@ -212,14 +212,14 @@ int show_verdict(Session& session, const Verdict& v) {
   json::Array list;
   for (const auto& [where, what] : v.problems) list.push_back(json::Value::object({{"where", where}, {"problem", what}}));
   const json::Value shown = json::Value::object({{"result", v.problems.empty() ? "pass" : "fail"}, {"origin", head.origin}, {"size", head.size}, {"root", head.root.hex()},
-                                                 {"entries_checked", v.walked.tree.size()}, {"expired", v.walked.expiry.count()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"deployment", deployment_json(v)}, {"problems", std::move(list)}});
+                                                 {"entries_checked", v.walked.tree.size()}, {"expired", v.walked.expiry.count()}, {"expired_until", v.walked.expiry.until() ? json::Value(v.walked.expiry.until()->rfc3339()) : json::Value()}, {"since", v.kept ? json::Value(v.kept->checkpoint.size) : json::Value()}, {"deployment", deployment_json(v)}, {"problems", std::move(list)}});
   session.show(shown, [&] {
     const Palette& paint = session.console().out_palette();
     std::string out;
     for (const auto& [where, what] : v.problems) out += paint(Style::kRed, "FAIL") + "  " + where + ": " + printable(what) + "\n";
     if (v.problems.empty()) {
       out += paint(Style::kGreen, "PASS") + "  " + with_commas(static_cast<std::int64_t>(v.walked.tree.size())) + " entries, each hashed again, lead to the signed root\n";
-      if (v.walked.expiry.count() > 0) out += paint(Style::kGreen, "PASS") + "  " + with_commas(v.walked.expiry.count()) + " of them have expired: their hashes are there, and dispositions in the same log say that they were deleted\n";
+      if (v.walked.expiry.count() > 0) out += paint(Style::kGreen, "PASS") + "  " + with_commas(v.walked.expiry.count()) + " of them have expired: their hashes are there, and dispositions in the same log, each planned before, say that they were deleted as older than " + v.walked.expiry.until().value_or(Timestamp()).rfc3339_seconds() + "\n";
       if (v.kept) out += paint(Style::kGreen, "PASS") + "  the log continues the checkpoint that you kept, of " + with_commas(static_cast<std::int64_t>(v.kept->checkpoint.size)) + " entries\n";
       out += deployment_lines(paint, v);
     }
@@ -227,6 +227,7 @@ int show_verdict(Session& session, const Verdict& v) {
     facts.add("log", head.origin).add("size", with_commas(static_cast<std::int64_t>(head.size))).add("root", head.root.hex());
     facts.add("not checked", v.kept ? "events younger than the checkpoint" : "whether your log had another history before: --since a checkpoint of it that you kept");
     if (!v.covered) facts.add("not checked", v.uncovered);
+    if (v.walked.expiry.count() > 0) facts.add("not to be seen", "how old the expired entries really were, and of which kinds: hashes do not tell, only their disposition does");
     return out + facts.render(paint, 2);
   });
   return v.problems.empty() ? kExitDone : kExitFailed;

@@ -26,14 +26,15 @@ constexpr std::string_view kWhat = "timeline_entries";
 constexpr std::string_view kNothing = "nothing of the log has expired";
 constexpr std::chrono::microseconds kPlanEvery = std::chrono::minutes(1);
 constexpr std::int64_t kPage = 500;
+constexpr int kDueTenants = 64;  // of one round
 
 using Tx = pg::SystemTx<pg::LockerRole>;
 
 // The first entry that no disposition has decided about is old. A held tenant is left alone, without an event for every look.
 constexpr std::string_view kDue =
-    "SELECT h.tenant_id FROM timeline_heads h JOIN timeline_logs s USING (tenant_id) CROSS JOIN LATERAL (SELECT coalesce(max(d.below_index), 0) AS at FROM timeline_dispositions d WHERE d.tenant_id = h.tenant_id AND d.state = 'executed') p "
+    "SELECT h.tenant_id, least(s.size, h.confirmed) FROM timeline_heads h JOIN timeline_logs s USING (tenant_id) CROSS JOIN LATERAL (SELECT coalesce(max(d.below_index), 0) AS at FROM timeline_dispositions d WHERE d.tenant_id = h.tenant_id AND d.state = 'executed') p "
     "CROSS JOIN LATERAL (SELECT l.event_id FROM timeline_log l WHERE l.tenant_id = h.tenant_id AND l.log_index >= p.at ORDER BY l.log_index LIMIT 1) f LEFT JOIN timeline_events e ON e.tenant_id = h.tenant_id AND e.event_id = f.event_id "
-    "WHERE p.at < least(s.size, h.confirmed) AND coalesce(e.ts < $1, true) AND NOT EXISTS (SELECT FROM evidence_holds o WHERE o.tenant_id = h.tenant_id AND o.released_at IS NULL) "
+    "WHERE h.tenant_id > $3 AND p.at < least(s.size, h.confirmed) AND coalesce(e.ts < $1, true) AND NOT EXISTS (SELECT FROM evidence_holds o WHERE o.tenant_id = h.tenant_id AND o.released_at IS NULL) "
     "AND NOT EXISTS (SELECT FROM timeline_dispositions d WHERE d.tenant_id = h.tenant_id AND (d.state = 'planned' OR (d.state = 'refused' AND d.ended_at > $2))) ORDER BY h.tenant_id LIMIT 64";
 // Not before a checkpoint covers them, and not before the topics have them for good: a stream that is filled again is filled from rows.
 constexpr std::string_view kReach =
@@ -42,6 +43,10 @@ constexpr std::string_view kEntries = "SELECT log_index, entry FROM timeline_log
 constexpr std::string_view kPendingPlan =
     "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0), d.from_index, d.below_index FROM timeline_dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event "
     "LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id WHERE d.tenant_id = $1 AND d.state = 'planned' FOR UPDATE OF d";
+// The first entry that the search tables do not have as the log has it.
+constexpr std::string_view kUnsearchable =
+    "SELECT l.log_index FROM timeline_log l WHERE l.tenant_id = $1 AND l.log_index >= $2 AND l.log_index < $3 AND $4::int8multirange @> l.log_index AND NOT EXISTS (SELECT FROM timeline_events e WHERE e.tenant_id = $1 AND e.ts >= $5 AND e.ts <= $6 "
+    "AND e.event_id = l.event_id) ORDER BY l.log_index LIMIT 1";
 // Bundles that are being built read the rows.
 constexpr std::string_view kInUse = "SELECT EXISTS (SELECT FROM evidence_snapshots WHERE tenant_id = $1 AND state IN ('building', 'built'))";
 constexpr std::string_view kDelete =
@@ -112,6 +117,18 @@ json::Value details_of(const Look& look, Timestamp cutoff, std::string_view id) 
 
 timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) { return keeper_event(kind, "tenant", tenant.str(), std::move(details)); }
 
+// Deletes what `look` says, all or nothing. Why it was nothing; "" where all of it is gone.
+Result<std::string> delete_rows(Tx& tx, const TenantId& tenant, const Look& look) {
+  STELLA_TRY_VOID(tx.query("SAVEPOINT before_deletion"));
+  const std::string runs = look.gone.multirange();
+  const auto gone = STELLA_TRY(tx.query(kDelete, {tenant, look.from, look.below, runs, look.first, look.last}));
+  if (gone.integer(0, 0) == look.entries && gone.integer(0, 1) == look.entries) return std::string();
+  STELLA_TRY_VOID(tx.query("ROLLBACK TO SAVEPOINT before_deletion"));
+  const auto first = STELLA_TRY(tx.query(kUnsearchable, {tenant, look.from, look.below, runs, look.first, look.last}));
+  if (first.empty()) return std::string("the entries of the log changed while they were looked at");
+  return "the search tables do not have entry " + std::to_string(first.integer(0, 0)) + " as the log has it";
+}
+
 // The end of a plan, or of the wish for one.
 Result<Disposition> refuse(Tx& tx, const TenantId& tenant, std::string_view id, std::string reason) {
   STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionRefused, json::Value::object({{"what", kWhat}, {"reason", reason}, {"disposition_id", id}}))));
@@ -175,10 +192,8 @@ Result<Disposition> Keeper::execute_timeline(const TenantId& tenant) {
   const std::int64_t below = planned.integer(0, 5);
   Look look = STELLA_TRY(look_at(tx, store_, tenant, planned.integer(0, 4), below, cutoff));
   if (look.problem.empty() && (look.below != below || options_.timeline_keep.count() == 0)) look.problem = "the retention has become longer";
-  if (look.problem.empty()) {
-    const auto gone = STELLA_TRY(tx.query(kDelete, {tenant, look.from, look.below, look.gone.multirange(), look.first, look.last}));
-    if (gone.integer(0, 0) != look.entries || gone.integer(0, 1) != look.entries) return Error(contracts::errors::kIntegrity, "the search tables do not have the entries of the log; nothing was deleted").with("tenant", tenant.str());
-  } else {
+  if (look.problem.empty()) look.problem = STELLA_TRY(delete_rows(tx, tenant, look));
+  if (!look.problem.empty()) {
     STELLA_TRY_VOID(end_as_refused(look.problem));
     return refuse(tx, tenant, id, look.problem);
   }
@@ -200,37 +215,49 @@ Result<int> Keeper::expire_timelines() {
   if (!frozen().empty()) return 0;
   int done = 0;
   std::optional<Error> trouble;
-  const auto each = [&](const pg::Rows& rows, Result<Disposition> (Keeper::*step)(const TenantId&)) -> Result<void> {
-    for (int i = 0; i < rows.size() && !stopping_; ++i) {
-      const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
-      auto one = (this->*step)(tenant);
-      if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-      else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
-    }
-    return {};
+  const auto step = [&](const TenantId& tenant, Result<Disposition> (Keeper::*what)(const TenantId&)) {
+    auto one = (this->*what)(tenant);
+    if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
+    else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
+    return one && one->state == Disposition::kWaiting && one->reason == kNothing;
   };
   const auto pending = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM timeline_dispositions WHERE state = 'planned' ORDER BY planned_at LIMIT 64"));
-  STELLA_TRY_VOID(each(pending, &Keeper::execute_timeline));
+  for (int i = 0; i < pending.size() && !stopping_; ++i) step(STELLA_TRY(TenantId::parse(pending.text(i, 0))), &Keeper::execute_timeline);
   // A batch that was carried out may be followed by the next one at once.
-  if (options_.timeline_keep.count() > 0 && (done > 0 || options_.elapsed() >= next_expiry_)) {
+  if (options_.timeline_keep.count() > 0 && (done > 0 || !expiry_after_.empty() || options_.elapsed() >= next_expiry_)) {
     next_expiry_ = options_.elapsed() + std::min<std::chrono::microseconds>(options_.look_again, kPlanEvery);
     const Timestamp cutoff = expiry_cutoff(options_.now(), options_.timeline_keep);
-    const auto due = STELLA_TRY(Tx::read(pool_, kDue, {cutoff, options_.now() - std::chrono::hours(24)}));
-    STELLA_TRY_VOID(each(due, &Keeper::plan_timeline));
+    const auto due = STELLA_TRY(Tx::read(pool_, kDue, {cutoff, options_.now() - std::chrono::hours(24), expiry_after_}));
+    // A part of the tenants in one round, the next part in the next.
+    expiry_after_ = due.size() == kDueTenants ? std::string(due.text(due.size() - 1, 0)) : std::string();
+    for (int i = 0; i < due.size() && !stopping_; ++i) {
+      const std::string name(due.text(i, 0));
+      const Looked now{cutoff, due.integer(i, 1)};
+      if (const auto before = nothing_expired_.find(name); before != nothing_expired_.end() && before->second == now) continue;
+      if (step(STELLA_TRY(TenantId::parse(name)), &Keeper::plan_timeline)) nothing_expired_.insert_or_assign(name, now);
+      else nothing_expired_.erase(name);
+    }
   }
+  // One tenant's trouble is no reason to leave the months of all others.
+  const auto dropped = drop_partitions();
   if (trouble) return std::move(*trouble);
-  return done + STELLA_TRY(drop_partitions());
+  return done + STELLA_TRY(dropped);
 }
 
+// Each in its own transaction: everybody who reads or writes the timeline waits while one goes.
 Result<int> Keeper::drop_partitions() {
   if (options_.timeline_keep.count() == 0 || options_.elapsed() < next_drop_) return 0;
   next_drop_ = options_.elapsed() + std::chrono::duration_cast<std::chrono::microseconds>(options_.look_again);
-  auto tx = STELLA_TRY(Tx::open(pool_));
-  const auto rows = STELLA_TRY(tx.query("SELECT stella_drop_timeline_partitions($1)", {expiry_cutoff(options_.now(), options_.timeline_keep)}));
-  const std::int64_t dropped = rows.integer(0, 0);
-  STELLA_TRY_VOID(tx.commit());
-  kPartitions.add(dropped);
-  return static_cast<int>(dropped);
+  int dropped = 0;
+  for (bool more = true; more && !stopping_;) {
+    auto tx = STELLA_TRY(Tx::open(pool_));
+    const auto rows = STELLA_TRY(tx.query("SELECT stella_drop_timeline_partitions($1)", {expiry_cutoff(options_.now(), options_.timeline_keep)}));
+    more = rows.integer(0, 0) > 0;
+    STELLA_TRY_VOID(tx.commit());
+    kPartitions.add(rows.integer(0, 0));
+    dropped += static_cast<int>(rows.integer(0, 0));
+  }
+  return dropped;
 }
 
 }  // namespace stella::evidence

@@ -230,14 +230,46 @@ TEST_F(Expiring, NothingGoesThatIsNotWhatTheTilesSay) {
   ASSERT_EQ(plan(*keeper_).state, Disposition::kPlanned);
   sign();
   db_.sql("CREATE TABLE sound_events AS SELECT * FROM timeline_events; DELETE FROM timeline_events WHERE event_id = (SELECT event_id FROM timeline_log WHERE log_index = 5)");
-  EXPECT_EQ(keeper_->execute_timeline(acme_).error().code(), contracts::errors::kIntegrity);
-  db_.sql("DELETE FROM timeline_events; INSERT INTO timeline_events SELECT * FROM sound_events");
+  const Disposition unsearchable = execute(*keeper_);
+  EXPECT_EQ(unsearchable.state, Disposition::kRefused);
+  EXPECT_EQ(unsearchable.reason, "the search tables do not have entry 5 as the log has it");
+  EXPECT_EQ(keeper_->execute_timeline(acme_).error().code(), base_errors::kNotFound) << "it is not tried every second";
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_events WHERE kind = 'service.degraded'"), "299") << "all but the one that was missing";
+  sign();
+  EXPECT_TRUE(kinds().ends_with("disposition.planned disposition.refused")) << kinds();
+  EXPECT_EQ(db_.sql("SELECT details_jsonb->>'reason' FROM timeline_events WHERE kind = 'disposition.refused' ORDER BY ts DESC LIMIT 1"), unsearchable.reason);
+  const std::string tried = count("timeline_dispositions");
+  ASSERT_TRUE(keeper_->round().has_value());
+  EXPECT_EQ(count("timeline_dispositions"), tried) << "not before a day has passed";
+  db_.sql("INSERT INTO timeline_events SELECT * FROM sound_events ON CONFLICT DO NOTHING");
   EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_log WHERE log_index < 302"), "302");
+  pass(hours(25));
+  ASSERT_TRUE(keeper_->round().has_value());
+  sign();
   ASSERT_TRUE(store_->remove(object_key::log_tile(acme_, "tile/0/000")).has_value());
   const Disposition lost = execute(*keeper_);
   EXPECT_EQ(lost.state, Disposition::kRefused);
   EXPECT_EQ(lost.reason, "a tile of the log is lost, entries from 0 on would leave no hash");
   EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_log WHERE log_index < 302"), "302");
+}
+
+TEST_F(Expiring, TenantsWithoutAnythingToDeleteKeepNobodyWaiting) {
+  for (int i = 0; i < 70; ++i) {
+    const std::string name = "a" + std::to_string(100 + i);
+    db_.tenant(name);
+    auto t = std::move(pg::TenantTx::open(web_, testing::TestScope::make(name, "user:00000000-0000-7000-8000-00000000000a")).value());
+    ASSERT_TRUE(timeline::emit(t, {.kind = events::kCaseClosed, .resource_type = "case", .resource_id = "C-1", .details = json::Value::object({{"case_id", "C-1"}})}).has_value());
+    ASSERT_TRUE(t.commit().has_value());
+  }
+  old_log();
+  for (int i = 0; i < 4; ++i) {
+    const auto done = keeper_->round();
+    ASSERT_TRUE(done.has_value()) << done.error().describe();
+    sign();
+  }
+  EXPECT_EQ(kinds(), "disposition.planned disposition.executed");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_dispositions WHERE tenant_id <> 'acme'"), "0");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_log WHERE tenant_id <> 'acme'"), "70");
 }
 
 TEST_F(Expiring, WhatIsNotSignedOrNotConfirmedStays) {
@@ -299,6 +331,20 @@ TEST_F(Expiring, EmptyMonthsAreDroppedAndNoOthers) {
   drop();
   EXPECT_EQ(db_.sql("SELECT to_regclass('timeline_events_2025_04') IS NULL"), "t");
   EXPECT_EQ(std::stoi(db_.sql(months)), before - 2);
+}
+
+TEST_F(Expiring, MonthsAreDroppedOneByOneAndThoughATenantIsInTrouble) {
+  const std::string make = "SELECT stella_make_timeline_partition('2025-03-01'), stella_make_timeline_partition('2025-04-01'), stella_make_timeline_partition('2025-05-01')";
+  const std::string left = "SELECT count(*) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid WHERE c.relname ~ '^timeline_events_2025_0[345]$'";
+  db_.sql(make);
+  EXPECT_EQ(db_.sql("SELECT stella_drop_timeline_partitions(now())"), "1");
+  EXPECT_EQ(db_.sql(left), "2") << "one a call: the lock is held no longer";
+  old_log();
+  ASSERT_EQ(plan(*keeper_).state, Disposition::kPlanned);
+  sign();
+  db_.sql("CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'stopped'; END $$; CREATE TRIGGER stop BEFORE UPDATE ON timeline_dispositions FOR EACH ROW EXECUTE FUNCTION stop()");
+  EXPECT_FALSE(keeper_->round().has_value());
+  EXPECT_EQ(db_.sql(left), "0");
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ constexpr std::string_view kWaiting = "SELECT event_id, ts, entry FROM timeline_
 constexpr std::string_view kGone =
     "SELECT lower(r), upper(r) FROM timeline_dispositions d, unnest(d.gone) r WHERE d.tenant_id = stella_tenant() AND d.state = 'executed' AND d.below_index > $1"
     " AND upper(r) > $1 ORDER BY d.below_index, lower(r) LIMIT 501";
+constexpr std::string_view kDeleted = "SELECT EXISTS (SELECT FROM timeline_dispositions WHERE tenant_id = stella_tenant() AND state = 'executed' AND gone @> $1::int8)";
 
 Item read_item(const pg::Rows& rows, int i) {
   Item item;
@@ -182,6 +183,12 @@ Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id
   item.digest = leaf_hash(item.entry);
   item.state = "pending";
   return item;
+}
+
+Result<bool> expired(pg::TenantTx& tx, std::uint64_t index) {
+  if (index > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return false;
+  const auto rows = STELLA_TRY(tx.query(kDeleted, {static_cast<std::int64_t>(index)}));
+  return rows.boolean(0, 0);
 }
 
 }  // namespace stella::timeline

@@ -304,6 +304,12 @@ TEST_F(Queries, WhatDispositionsDeletedStandsInItsPlace) {
     for (const std::uint64_t index : indexes) out.push_back(leaf_hash(std::to_string(index)));
     return out;
   };
+  {
+    auto tx = std::move(pg::TenantTx::open(web, scope).value());
+    for (const std::uint64_t index : {0u, 4u, 7u, 39u}) EXPECT_TRUE(expired(tx, index).value()) << index;
+    for (const std::uint64_t index : {5u, 30u, 40u, 1000u}) EXPECT_FALSE(expired(tx, index).value()) << index;
+    EXPECT_FALSE(expired(tx, ~std::uint64_t{0}).value());
+  }
   for (const int limit : {1, 3, 7, 40, 500}) {
     Filter f;
     f.order = Order::kLog;

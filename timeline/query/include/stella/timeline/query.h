@@ -108,4 +108,7 @@ Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& fi
 // kNotFound where the tenant has no such event. Finds events that still wait in the outbox ("pending").
 Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id);
 
+// Whether a disposition deleted the entry at that index of the tenant's log.
+Result<bool> expired(pg::TenantTx& tx, std::uint64_t index);
+
 }  // namespace stella::timeline

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,7 +73,7 @@ class Keeper {
   // Writes down which versions there are (tenant_keys) and tells a tenant's timeline of those that are new; how many.
   Result<int> record_keys();
   // The same for entries of the tenant's log, from the first about which nothing was decided: as many as have expired, 65 536 at most. kWaiting where
-  // none has. kRefused where rows and tiles differ (the second step: or where any hold of the tenant is in force). round() does it where it is due.
+  // none has. kRefused where rows and tiles differ (the second step: or search tables do, or any hold of the tenant is in force). round() does it where it is due.
   Result<Disposition> plan_timeline(const TenantId& tenant);
   Result<Disposition> execute_timeline(const TenantId& tenant);
   // Why deletions stand still; "" where they do not.
@@ -110,6 +111,13 @@ class Keeper {
   bool looked_far_back_ = false;
   std::optional<Deadline> keys_recorded_until_;
   std::chrono::microseconds next_expiry_ = std::chrono::microseconds::min(), next_drop_ = std::chrono::microseconds::min();  // by `elapsed`
+  std::string expiry_after_;  // the last tenant that was looked at, where there are more of them
+  struct Looked {
+    Timestamp cutoff;
+    std::int64_t size;
+    bool operator==(const Looked&) const = default;
+  };
+  std::map<std::string, Looked> nothing_expired_;  // old logs of which all stays for good: nothing new to see while these are the same
   std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
   CondVar changed_;
