@@ -87,6 +87,8 @@ TEST(Expiry, ARecordThatTheLogContradictsCoversNothing) {
   alone.entry(20, executed(0, 10));
   alone.entry(21, planned(0, 10));
   refused(alone, "no plan of it stands before it");
+  alone.entry(22, executed(0, 10, {}, "soon"));
+  EXPECT_EQ(alone.why({0, 10}), "the disposition that entry 22 states does not count: it does not say until when") << "the newest is what counts";
   Expiry wider = seen(0, 10);
   wider.entry(19, planned(0, 9));
   wider.entry(20, executed(0, 10));
