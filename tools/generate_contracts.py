@@ -16,8 +16,6 @@ import pathlib
 import re
 import sys
 
-import event_matrix
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "contracts"
 BANNER = ("> **Imposed rule:** Work of this type or tasks of this type on this component must also be applied everywhere else it "
@@ -507,6 +505,7 @@ def doc_events():
 
 
 def matrix():
+    import event_matrix  # here: who uses the installed telemetry package has this generator for fields and metrics alone
     made = event_matrix.Matrix(CONTRACTS)
     problems = made.problems()
     need(not problems, "; ".join(problems))
@@ -531,7 +530,7 @@ def doc_event_matrix():
     lines += ["", "## By operation", "", "Reading operations that leave an event behind stand here too; the others leave none.", ""]
     lines += table(["operation", "route", "emits", "seldom", "schedules"],
                    [[code(p.name), code(p.what), kinds(p.events) or cell(p.none), kinds(p.rare), kinds(p.jobs)]
-                    for p in m.operations if p.method in event_matrix.CHANGES or p.events or p.rare])
+                    for p in m.operations if p.changes or p.events or p.rare])
     lines += ["", "## By kind of job", ""]
     lines += table(["job", "emits", "seldom", "schedules"], [[code(p.name), kinds(p.events), kinds(p.rare), kinds(p.jobs)] for p in m.jobs])
     lines += ["", "## By command and background work", ""]
