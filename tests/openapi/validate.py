@@ -745,6 +745,26 @@ def check_outage(api, p, c):
     p.wait_ready()
 
 
+def check_operations(api, p, c):
+    """Every operation, for whoever looks at what one leaves behind: an evaluation that is done and its SBOM are returned."""
+    check_public(api, c)
+    check_access(api, p, c)
+    check_changes(api, p, c)
+    check_refusals(api, p, c)
+    sbom, rejected = check_documents(api, c)
+    done, export = check_decisions(api, p, c, sbom, rejected)
+    check_jobs(api, p, c, done, sbom, rejected)
+    check_timeline(api, c, done)
+    check_evidence(api, c, done, export)
+    check_holds(api, p, c)
+    check_retention(api, c)
+    check_redaction(api, p, c, done)
+    check_attestations(api, c, done, export)
+    check_observability(api, c, done)
+    check_settings(api, c)
+    return done, sbom
+
+
 def main():
     report = Report("openapi")
     if binary("stellad", required=False) is None or binary("stella-runner", required=False) is None:
@@ -755,22 +775,8 @@ def main():
     with Platform() as p:
         c = p.client("admin")
         api = Api(report, p.url)
-        check_public(api, c)
-        check_access(api, p, c)
-        check_changes(api, p, c)
-        check_refusals(api, p, c)
-        sbom, rejected = check_documents(api, c)
-        done, export = check_decisions(api, p, c, sbom, rejected)
-        check_jobs(api, p, c, done, sbom, rejected)
-        check_timeline(api, c, done)
-        check_evidence(api, c, done, export)
-        check_holds(api, p, c)
-        check_retention(api, c)
-        check_redaction(api, p, c, done)
+        done, sbom = check_operations(api, p, c)
         check_tampering(api, p, c, done)
-        check_attestations(api, c, done, export)
-        check_observability(api, c, done)
-        check_settings(api, c)
         check_protocol(api, c, sbom)
         check_outage(api, p, c)
         events.check(report, p, requests)
