@@ -55,10 +55,10 @@ def swap(lines):
 CASES = [
     ("a record's bytes are changed", lambda lines: [line.replace("policy.activated", "policy.deactivated") if is_record(line) else line for line in lines], "FAIL"),
     ("a kind that other tools read is changed", lambda lines: [line.replace('eventType":"policy.activated"', 'eventType":"policy.published"') for line in lines], "INVALID"),
-    ("a performer is changed", lambda lines: [line.replace('"uco-core:name":"system:', '"uco-core:name":"user:') for line in lines], "INVALID"),
-    ("a record is left out", lambda lines: [line for i, line in enumerate(lines) if not (is_record(line) and '\\"policy.activated\\"' in line)], "MISSING"),
-    ("two records change places", swap, "MISSING"),
-    ("the checkpoint is left out", lambda lines: [line for line in lines if "kb:Checkpoint-" not in line], "cut off"),
+    ("a performer is changed", lambda lines: [line.replace('"uco-core:name":"system:', '"uco-core:name":"user:') for line in lines], "the nodes of an entry"),
+    ("a record is left out", lambda lines: [line for i, line in enumerate(lines) if not (is_record(line) and '\\"policy.activated\\"' in line)], "INVALID"),
+    ("two records change places", swap, "INVALID"),
+    ("the checkpoint is left out", lambda lines: [line for line in lines if "kb:Checkpoint-" not in line], "the end with the checkpoint"),
     ("the checkpoint is changed", lambda lines: [line.replace("dataPayload\":\"stellaops", "dataPayload\":\"stellaopz") for line in lines], ""),
 ]
 
