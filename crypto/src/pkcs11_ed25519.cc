@@ -41,29 +41,13 @@ Result<Ed25519PublicKey> key_of_point(const KeyUri& uri, std::string_view point)
   return Ed25519PublicKey::from_raw(point);
 }
 
-// From the public key object of the same label and id, else from the private key, where some tokens keep it too.
-Result<Ed25519PublicKey> public_key_of(const KeyUri& uri, std::string_view pin, Pkcs11Object& private_key) {
-  std::string id = STELLA_TRY(private_key.attribute(CKA_ID));
-  auto object = Pkcs11Object::open(uri, SecretBytes(pin), {.object_class = CKO_PUBLIC_KEY, .key_type = CKK_EC_EDWARDS, .label = id.empty() ? uri.object : std::string(), .id = id});
-  std::string point;
-  if (object) point = STELLA_TRY((*object)->attribute(CKA_EC_POINT));
-  if (!object && object.error().code() != base_errors::kNotFound) return std::move(object.error());
-  if (point.empty()) point = STELLA_TRY(private_key.attribute(CKA_EC_POINT));
-  if (point.empty())
-    return Error(base_errors::kNotFound, "the token holds no public key beside the private one").with("token", uri.token).with("object", uri.object).with("expected", "a public key object with the same id");
-  return key_of_point(uri, point);
-}
-
 Result<std::unique_ptr<Ed25519Signer>> open_in_token(const KeyUri& uri, SecretBytes given) {
   const SecretBytes pin = STELLA_TRY(detail::pin_for(uri, std::move(given)));
   auto key = STELLA_TRY(Pkcs11Object::open(uri, SecretBytes(pin.view()), {.object_class = CKO_PRIVATE_KEY, .key_type = CKK_EC_EDWARDS, .label = uri.object, .id = uri.id}));
-  Ed25519PublicKey public_key = STELLA_TRY(public_key_of(uri, pin.view(), *key));
+  const std::string point = STELLA_TRY(pkcs11_public_point(uri, pin.view(), *key, CKK_EC_EDWARDS));
+  Ed25519PublicKey public_key = STELLA_TRY(key_of_point(uri, point));
   auto signer = std::make_unique<Pkcs11Ed25519Signer>(std::move(key), std::move(public_key));
-  // A token can hold a public key that belongs to another private one.
-  constexpr std::string_view kTrial = "stella: does this key sign?";
-  const std::string signature = STELLA_TRY(signer->sign(kTrial));
-  if (!signer->public_key().verify(kTrial, signature))
-    return Error(base_errors::kInvalid, "the token's public key does not belong to its private key").with("token", uri.token).with("object", uri.object);
+  STELLA_TRY_VOID(pkcs11_prove_pair(uri, *signer, [](const Ed25519PublicKey& own, std::string_view text, const std::string& signature) { return own.verify(text, signature); }));
   return std::unique_ptr<Ed25519Signer>(std::move(signer));
 }
 

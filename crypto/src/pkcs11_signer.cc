@@ -45,18 +45,10 @@ Result<PublicKey> key_of_point(const KeyUri& uri, std::string_view point) {
   return PublicKey::from_coordinates(point.substr(1, 32), point.substr(33));
 }
 
-// From the public key object of the same label and id, else from the private key, where some tokens keep it too.
 Result<PublicKey> public_key_of(const KeyUri& uri, std::string_view pin, Pkcs11Object& private_key) {
   const std::string params = STELLA_TRY(private_key.attribute(CKA_EC_PARAMS));
   if (!params.empty() && params != kPrime256v1) return not_p256(uri);
-  std::string id = STELLA_TRY(private_key.attribute(CKA_ID));
-  auto object = Pkcs11Object::open(uri, SecretBytes(pin), {.object_class = CKO_PUBLIC_KEY, .key_type = CKK_EC, .label = id.empty() ? uri.object : std::string(), .id = id});
-  std::string point;
-  if (object) point = STELLA_TRY((*object)->attribute(CKA_EC_POINT));
-  if (!object && object.error().code() != base_errors::kNotFound) return std::move(object.error());
-  if (point.empty()) point = STELLA_TRY(private_key.attribute(CKA_EC_POINT));
-  if (point.empty())
-    return Error(base_errors::kNotFound, "the token holds no public key beside the private one").with("token", uri.token).with("object", uri.object).with("expected", "a public key object with the same id");
+  const std::string point = STELLA_TRY(pkcs11_public_point(uri, pin, private_key, CKK_EC));
   return key_of_point(uri, point);
 }
 
@@ -69,11 +61,7 @@ class Pkcs11KeyProvider final : public KeyProvider {
     auto key = STELLA_TRY(Pkcs11Object::open(uri, SecretBytes(pin.view()), query));
     PublicKey public_key = STELLA_TRY(public_key_of(uri, pin.view(), *key));
     auto signer = std::make_unique<Pkcs11Signer>(std::move(key), std::move(public_key));
-    // A token can hold a public key that belongs to another private one.
-    constexpr std::string_view kTrial = "stella: does this key sign?";
-    const std::string signature = STELLA_TRY(signer->sign(kTrial));
-    if (!signer->public_key().verify_der(kTrial, signature))
-      return Error(base_errors::kInvalid, "the token's public key does not belong to its private key").with("token", uri.token).with("object", uri.object);
+    STELLA_TRY_VOID(pkcs11_prove_pair(uri, *signer, [](const PublicKey& key, std::string_view text, const std::string& signature) { return key.verify_der(text, signature); }));
     return std::unique_ptr<Signer>(std::move(signer));
   }
 };

@@ -277,4 +277,16 @@ Result<std::string> Pkcs11Object::attribute(CK_ATTRIBUTE_TYPE type) {
   return value;
 }
 
+Result<std::string> pkcs11_public_point(const KeyUri& uri, std::string_view pin, Pkcs11Object& private_key, CK_KEY_TYPE type) {
+  std::string id = STELLA_TRY(private_key.attribute(CKA_ID));
+  auto object = Pkcs11Object::open(uri, SecretBytes(pin), {.object_class = CKO_PUBLIC_KEY, .key_type = type, .label = id.empty() ? uri.object : std::string(), .id = id});
+  std::string point;
+  if (object) point = STELLA_TRY((*object)->attribute(CKA_EC_POINT));
+  if (!object && object.error().code() != base_errors::kNotFound) return std::move(object.error());
+  if (point.empty()) point = STELLA_TRY(private_key.attribute(CKA_EC_POINT));
+  if (point.empty())
+    return Error(base_errors::kNotFound, "the token holds no public key beside the private one").with("token", uri.token).with("object", uri.object).with("expected", "a public key object with the same id");
+  return point;
+}
+
 }  // namespace stella::crypto

@@ -70,4 +70,16 @@ class Pkcs11Object {
   bool pin_refused_ STELLA_GUARDED_BY(mutex_) = false;
 };
 
+// The CKA_EC_POINT that belongs to a private key: from the public key object of the same label and id, else from the private key, where some tokens
+// keep it too. kNotFound where neither has it.
+Result<std::string> pkcs11_public_point(const KeyUri& uri, std::string_view pin, Pkcs11Object& private_key, CK_KEY_TYPE type);
+// A token can hold a public key that belongs to another private one: kInvalid where what the signer signs does not verify under its own.
+template <class Signer, class Verify>
+Result<void> pkcs11_prove_pair(const KeyUri& uri, const Signer& signer, Verify&& verify) {
+  constexpr std::string_view kTrial = "stella: does this key sign?";
+  const std::string signature = STELLA_TRY(signer.sign(kTrial));
+  if (!verify(signer.public_key(), kTrial, signature)) return Error(base_errors::kInvalid, "the token's public key does not belong to its private key").with("token", uri.token).with("object", uri.object);
+  return {};
+}
+
 }  // namespace stella::crypto
