@@ -27,15 +27,15 @@ GRANT SELECT ON timeline_dispositions TO stella_web;
 GRANT SELECT, INSERT, UPDATE ON timeline_dispositions TO stella_locker;
 GRANT DELETE ON timeline_log, timeline_events, timeline_event_resources TO stella_locker;
 
--- Drops the month partitions that are empty and end before `before`; how many. The keeper asks; the owner alone can. Where the lock does not come at
--- once (everybody who reads or writes the timeline waits behind it) they are left for another time.
+-- Drops one month partition that is empty and ends before `before`; 0 where none is. One a call, so that the exclusive lock of the timeline lasts for one
+-- table. The keeper asks; the owner alone can. Where the lock does not come at once (everybody who reads or writes the timeline waits behind it) it is
+-- left for another time.
 CREATE FUNCTION stella_drop_timeline_partitions(before timestamptz) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public SET lock_timeout = '250ms' AS $$
 DECLARE
   -- The database's own clock bounds the caller's: last month, this one and those that were made ahead are never dropped.
   newest date := date_trunc('month', least(before, now() - interval '1 month') AT TIME ZONE 'UTC')::date;
   part record;
-  dropped int := 0;
 BEGIN
   PERFORM pg_advisory_xact_lock(7215001);
   FOR part IN SELECT name, lower, lower + interval '1 month' AS upper FROM
@@ -45,11 +45,14 @@ BEGIN
     -- Through the parent: a partition has forced row-level security and no policy, so it looks empty to everybody.
     CONTINUE WHEN EXISTS (SELECT FROM timeline_events WHERE ts >= part.lower AT TIME ZONE 'UTC' AND ts < part.upper AT TIME ZONE 'UTC');
     LOCK TABLE public.timeline_events IN ACCESS EXCLUSIVE MODE;
-    CONTINUE WHEN EXISTS (SELECT FROM timeline_events WHERE ts >= part.lower AT TIME ZONE 'UTC' AND ts < part.upper AT TIME ZONE 'UTC');
+    -- Once more, for what came in between. Where something did, the others wait for the next call.
+    IF EXISTS (SELECT FROM timeline_events WHERE ts >= part.lower AT TIME ZONE 'UTC' AND ts < part.upper AT TIME ZONE 'UTC') THEN
+      RETURN 0;
+    END IF;
     EXECUTE format('DROP TABLE public.%I', part.name);
-    dropped := dropped + 1;
+    RETURN 1;
   END LOOP;
-  RETURN dropped;
+  RETURN 0;
 EXCEPTION WHEN lock_not_available THEN
   RETURN 0;
 END $$;
