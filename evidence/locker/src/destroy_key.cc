@@ -17,8 +17,6 @@ constexpr std::string_view kPendingKey =
     "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0) FROM key_dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id "
     "WHERE d.tenant_id = $1 AND d.state IN ('planned', 'destroying')";
 
-timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) { return keeper_event(kind, "tenant", tenant.str(), std::move(details)); }
-
 Error no_key() { return Error(base_errors::kNotFound, "the tenant has no key that could be destroyed"); }
 
 // Whether a version of the key is there, without using it for anything.
@@ -49,7 +47,7 @@ Result<std::string> Keeper::key_needed(Tx& tx, const TenantId& tenant) {
 Result<Disposition> Keeper::refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason) {
   json::Value details = json::Value::object({{"what", kWhat}, {"reason", reason}});
   if (!id.empty()) details.set("disposition_id", id);
-  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionRefused, std::move(details))));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionRefused, std::move(details))));
   STELLA_TRY_VOID(tx.commit());
   return Disposition{Disposition::kRefused, std::move(reason)};
 }
@@ -68,7 +66,7 @@ Result<Disposition> Keeper::plan_key(const TenantId& tenant, std::string_view pu
   if (!STELLA_TRY(tx.query(kPendingKey, {tenant})).empty()) return Error(contracts::errors::kConflict, "the destruction of this key is planned already");
   if (std::string reason = STELLA_TRY(key_needed(tx, tenant)); !reason.empty()) return refuse_key(tx, tenant, "", std::move(reason));
   const Uuid id = Uuid::v7();
-  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionPlanned, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id.str()}}))));
+  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionPlanned, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id.str()}}))));
   STELLA_TRY_VOID(tx.query("INSERT INTO key_dispositions (tenant_id, disposition_id, key_id, state, purpose, planned_at, planned_event) VALUES ($1, $2, $3, 'planned', $4, $5, $6)", {tenant, id.str(), key, purpose, options_.now(), event}));
   STELLA_TRY_VOID(tx.commit());
   return Disposition{Disposition::kPlanned, ""};
@@ -104,7 +102,7 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
   }
   STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'executed', ended_at = $3 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now()}));
   STELLA_TRY_VOID(tx.query("UPDATE tenant_keys SET state = 'destroyed', ended_at = $2 WHERE tenant_id = $1", {tenant, options_.now()}));
-  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionExecuted, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id}}))));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionExecuted, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id}}))));
   STELLA_TRY_VOID(tx.commit());
   kLog.info("a tenant's key was destroyed: its documents and bundles cannot be read any more, seals and roots stay");
   return Disposition{Disposition::kExecuted, ""};

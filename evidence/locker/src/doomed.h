@@ -1,26 +1,16 @@
-// What deletions share: one bundle with all that keeps it, the event of a step, the wait for a checkpoint. Private to the keeper.
+// What deletions share: one bundle with all that keeps it, and the wait for a checkpoint. Private to the keeper.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "locker_event.h"
 #include "retention_rules.h"
 #include "stella/base/result.h"
 #include "stella/evidence/locker/keeper.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::evidence {
-
-// An event that the keeper itself causes.
-inline timeline::Event keeper_event(std::string_view kind, std::string_view resource_type, std::string resource_id, json::Value details) {
-  timeline::Event out;
-  out.kind = kind;
-  out.actor = "system:locker";
-  out.resource_type = resource_type;
-  out.resource_id = std::move(resource_id);
-  out.details = std::move(details);
-  return out;
-}
 
 // Whether a checkpoint covers the planning event, by row 0 of `planned`: column 2 its log index, column 3 the size of the signed head. Where none
 // does, one is asked for and the transaction committed.
@@ -40,7 +30,7 @@ struct Keeper::Doomed {
     return json::Value::object({{"what", "bundle"}, {"case_id", case_id.str()}, {"root_hash", root}, {"seal_sha256", seal}, {"bundle_sha256", digest}, {"until", kept_until(facts).value_or(Timestamp{}).rfc3339()}});
   }
   timeline::Event event(std::string_view kind, json::Value details) const {
-    timeline::Event out = keeper_event(kind, "bundle", bundle.str(), std::move(details));
+    timeline::Event out = locker_event(kind, "bundle", bundle.str(), std::move(details));
     out.resources.emplace_back("case", case_id.str());
     return out;
   }

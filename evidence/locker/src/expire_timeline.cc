@@ -115,8 +115,6 @@ json::Value details_of(const Look& look, Timestamp cutoff, std::string_view id) 
                               {"counts", json::Value::object({{"deleted", look.entries}, {"kept", look.below - look.from - look.entries}})}});
 }
 
-timeline::Event event_of(const TenantId& tenant, std::string_view kind, json::Value details) { return keeper_event(kind, "tenant", tenant.str(), std::move(details)); }
-
 // Deletes what `look` says, all or nothing. Why it was nothing; "" where all of it is gone.
 Result<std::string> delete_rows(Tx& tx, const TenantId& tenant, const Look& look) {
   STELLA_TRY_VOID(tx.query("SAVEPOINT before_deletion"));
@@ -131,7 +129,7 @@ Result<std::string> delete_rows(Tx& tx, const TenantId& tenant, const Look& look
 
 // The end of a plan, or of the wish for one.
 Result<Disposition> refuse(Tx& tx, const TenantId& tenant, std::string_view id, std::string reason) {
-  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionRefused, json::Value::object({{"what", kWhat}, {"reason", reason}, {"disposition_id", id}}))));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionRefused, json::Value::object({{"what", kWhat}, {"reason", reason}, {"disposition_id", id}}))));
   STELLA_TRY_VOID(tx.commit());
   kRefusals.add(1);
   return Disposition{Disposition::kRefused, std::move(reason)};
@@ -160,7 +158,7 @@ Result<Disposition> Keeper::plan_timeline(const TenantId& tenant) {
   // Of kept entries alone nothing has to be said, except where they would stop the next ones for good.
   const bool full = look.below == from + kExpiryBatch || look.kept.size() >= kExpiryRuns;
   if (look.below == from || (look.entries == 0 && !full)) return Disposition{Disposition::kWaiting, std::string(kNothing)};
-  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionPlanned, details_of(look, cutoff, id))));
+  const EventId event = STELLA_TRY(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionPlanned, details_of(look, cutoff, id))));
   STELLA_TRY_VOID(tx.query("INSERT INTO timeline_dispositions (tenant_id, disposition_id, from_index, below_index, state, planned_at, planned_event) VALUES ($1, $2, $3, $4, 'planned', $5, $6)",
                            {tenant, id, look.from, look.below, options_.now(), event}));
   STELLA_TRY_VOID(tx.commit());
@@ -202,7 +200,7 @@ Result<Disposition> Keeper::execute_timeline(const TenantId& tenant) {
   json::Array kept;
   for (std::string& name : look.kept.names()) kept.emplace_back(std::move(name));
   details.set("kept", std::move(kept));
-  STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(tenant, contracts::events::kDispositionExecuted, std::move(details))));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionExecuted, std::move(details))));
   // Until a checkpoint covers the record, a reader sees entries that are gone and nothing that says why.
   const auto head = STELLA_TRY(tx.query("SELECT size FROM timeline_heads WHERE tenant_id = $1", {tenant}));
   STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, static_cast<std::uint64_t>(head.integer(0, 0)) + 1));

@@ -118,7 +118,7 @@ Result<void> Keeper::believe_clock() {
       STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET seen = CASE WHEN $2 THEN $1 ELSE greatest(seen, $1) END, frozen_reason = '', checked = coalesce($3, checked)", {now, vouched, vouched ? checked : std::nullopt}));
   } else if (before != reason) {
     STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET frozen_reason = $1", {reason}));
-    auto event = keeper_event(contracts::events::kDispositionFrozen, "tenant", std::string(kPlatformTenant), json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}}));
+    auto event = locker_event(contracts::events::kDispositionFrozen, "tenant", std::string(kPlatformTenant), json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}}));
     const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
     STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
     kLog.warn("no evidence is deleted until the clock is right again, or evidence.clock_checked says when a person found it right");

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "embedded.h"
+#include "locker_event.h"
 #include "long_read.h"
 #include "sealing.h"
 #include "sign_first.h"
@@ -256,18 +257,14 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
   const Published done = STELLA_TRY(publish_bundle(tx, store_, {row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt}));
-  timeline::Event event;
-  event.kind = contracts::events::kEvidenceSealed;
+  json::Value details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
+                                             {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
+                                             {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
+                                             {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
+  timeline::Event event = locker_event(contracts::events::kEvidenceSealed, "bundle", row.bundle.str(), std::move(details));
   event.project = row.project;
-  event.actor = "system:locker";
-  event.resource_type = "bundle";
-  event.resource_id = row.bundle.str();
   event.trace = STELLA_TRY(TraceId::parse(row.trace));
   event.traceparent = row.traceparent;
-  event.details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
-                                       {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
-                                       {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
-                                       {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
   event.resources.emplace_back(row.kind == "eval" ? "evaluation" : row.kind, row.resource_id);
   event.resources.emplace_back("case", row.case_id.str());
   STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));

@@ -13,7 +13,7 @@ constexpr std::string_view kPurpose = "encryption";
 
 timeline::Event key_event(std::string_view kind, const std::string& id, json::Value details) {
   details.set("purpose", kPurpose);
-  return keeper_event(kind, "key", id, std::move(details));
+  return locker_event(kind, "key", id, std::move(details));
 }
 
 }  // namespace

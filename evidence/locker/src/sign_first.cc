@@ -1,6 +1,7 @@
 // Signing before writing. While a seal is signed no key event can be written, so the history that it names is the one that it will be judged by.
 #include "sign_first.h"
 
+#include "locker_event.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
@@ -62,16 +63,12 @@ Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {
     facts.key_history_sha256 = crypto::sha256(lines.text).hex();
     return {};
   }));
-  timeline::Event event;
-  event.kind = contracts::events::kEvidenceSigned;
+  const auto seal = STELLA_TRY(crypto::dsse_parse(envelope)).payload;
+  timeline::Event event = locker_event(contracts::events::kEvidenceSigned, "bundle", what.bundle.str(),
+                                       json::Value::object({{"bundle_id", what.bundle.str()}, {"seal_sha256", crypto::sha256(seal).hex()}, {"envelope_sha256", crypto::sha256(envelope).hex()}, {"signer_key_id", key_id}}));
   event.project = what.project;
-  event.actor = "system:locker";
-  event.resource_type = "bundle";
-  event.resource_id = what.bundle.str();
   event.trace = what.trace;
   event.traceparent = std::string(what.traceparent);
-  const auto seal = STELLA_TRY(crypto::dsse_parse(envelope)).payload;
-  event.details = json::Value::object({{"bundle_id", what.bundle.str()}, {"seal_sha256", crypto::sha256(seal).hex()}, {"envelope_sha256", crypto::sha256(envelope).hex()}, {"signer_key_id", key_id}});
   const EventId id = STELLA_TRY(timeline::emit(tx, what.tenant, std::move(event)));
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET seal_envelope = $3, signed_event = $4 WHERE tenant_id = $1 AND bundle_id = $2", {what.tenant, what.bundle, envelope, id}));
   STELLA_TRY_VOID(timeline::want_checkpoint(tx, what.tenant, head.size + 1));
