@@ -28,27 +28,27 @@ def _listed(text):
     return [part.strip().strip("\"'") for part in text.strip().strip("[]").split(",") if part.strip()]
 
 
-def operations(text):
-    """The operations of openapi.yaml, which is written in one layout: paths at two blanks, methods at four, their keys at six."""
+def declared(text):
+    """(method, path, keys) of each operation of openapi.yaml, keys by name and as written. Python has no YAML in its standard library; the file is
+    written in one layout: paths at two blanks, methods at four, their keys at six."""
     out, template, inside = [], "", False
     for line in text.splitlines():
         if re.match(r"\S", line):
             inside = line.startswith("paths:")
         elif not inside:
             continue
-        elif m := re.fullmatch(r"  [\"']?(/[^\"':]*)[\"']?:\s*", line):
+        elif m := re.fullmatch(r"  [\"']?(/[^\"':]*(?::[^\"':]+)*)[\"']?:\s*", line):
             template = m[1]
         elif m := re.fullmatch(r"    (get|put|post|delete|patch|head|options):\s*", line):
-            out.append(Producer("operation", "", f"{m[1].upper()} {template}", method=m[1].upper()))
-        elif out and (m := re.fullmatch(r"      (operationId|x-events|x-events-rare|x-events-none|x-jobs):\s*(.*)", line)):
-            row, value = out[-1], m[2].strip()
-            if m[1] == "operationId":
-                row.name = value
-            elif m[1] == "x-events-none":
-                row.none = value.strip("\"'")
-            else:
-                setattr(row, {"x-events": "events", "x-events-rare": "rare", "x-jobs": "jobs"}[m[1]], _listed(value))
+            out.append((m[1].upper(), template, {}))
+        elif out and (m := re.fullmatch(r"      ([A-Za-z-]+):\s*(.*)", line)):
+            out[-1][2][m[1]] = m[2].strip()
     return out
+
+
+def operations(text):
+    return [Producer("operation", keys.get("operationId", ""), f"{method} {path}", _listed(keys.get("x-events", "")), _listed(keys.get("x-events-rare", "")),
+                     _listed(keys.get("x-jobs", "")), keys.get("x-events-none", "").strip("\"'"), method=method) for method, path, keys in declared(text)]
 
 
 class Matrix:

@@ -599,23 +599,11 @@ def doc_field_reviews():
 
 
 def openapi_rows():
-    """(method, path, summary, scope) of openapi.yaml. Python has no YAML in its standard library; the file is written in one layout: paths at
-    two blanks, methods at four, their `summary:` and `x-scope:` at six."""
+    """(method, path, summary, scope) of openapi.yaml."""
+    import event_matrix
     path = CONTRACTS / "openapi.yaml"
-    rows, template = [], None
-    in_paths = False
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        if re.match(r"\S", line):
-            in_paths = line.startswith("paths:")
-        elif not in_paths:
-            continue
-        elif m := re.fullmatch(r"  [\"']?(/[^\"':]*(?::[^\"':]+)*)[\"']?:\s*", line):
-            template = m[1]
-        elif m := re.fullmatch(r"    (get|put|post|delete|patch|head|options):\s*", line):
-            rows.append([m[1].upper(), template, "", ""])
-        elif rows and (m := re.fullmatch(r"      (summary|x-scope|x-stella-scope):\s*(.*)", line)):
-            rows[-1][2 if m[1] == "summary" else 3] = m[2].strip().strip("\"'")
-    return rows
+    return [(method, template, *(keys.get(key, "").strip("\"'") for key in ("summary", "x-scope")))
+            for method, template, keys in (event_matrix.declared(path.read_text(encoding="utf-8")) if path.exists() else [])]
 
 
 def doc_api():
