@@ -32,7 +32,6 @@ struct Args {
   std::int64_t from = 0, to = 0;
   std::string since;
   std::string trust;
-  std::string event;
   std::string file;
   std::string witness;
   bool deployment = false;
