@@ -2,7 +2,6 @@
 // that of an authority (TIME), else an interval of the logs: the seal signs the history of the keys as it was, so it came after the last event of
 // that; and the tenant's log took the signature in, so it came before.
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <set>
 
@@ -18,7 +17,6 @@ namespace stella::evidence {
 namespace {
 
 constexpr std::string_view kPlatformTenant = "platform";
-constexpr Timestamp kEndOfTime = Timestamp::from_micros(std::numeric_limits<std::int64_t>::max());
 
 // What an event of a log says, as far as keys go.
 struct Said {
@@ -133,16 +131,13 @@ std::optional<When> when_signed(const VerifyOptions& options, const LogEvidence&
 }
 
 // Whether somebody's history calls a signer compromised at any time: then nothing counts that nobody can date.
-std::string ever_compromised(const std::vector<const crypto::KeyHistory*>& histories, const Verdict& verdict) {
-  for (const std::string& signer : verdict.signers) {
-    const auto id = KeyId::parse(signer);
-    for (const auto* history : histories)
-      if (id && history->state_at(*id, kEndOfTime) == crypto::KeyState::kCompromised) return signer;
-  }
+std::string compromised_signer(const KeyHistories& histories, const Verdict& verdict) {
+  for (const std::string& signer : verdict.signers)
+    if (const auto id = KeyId::parse(signer); id && ever_compromised(histories, *id)) return signer;
   return {};
 }
 
-void judge(const std::vector<const crypto::KeyHistory*>& histories, const VerifyOptions& options, const When& when, const std::string& source, const Verdict& verdict, DimensionVerdict& out) {
+void judge(const KeyHistories& histories, const VerifyOptions& options, const When& when, const std::string& source, const Verdict& verdict, DimensionVerdict& out) {
   std::size_t good = 0;
   std::string problem;
   for (const std::string& signer : verdict.signers) {
@@ -184,7 +179,7 @@ std::string joined(std::initializer_list<std::string> texts) {
 std::optional<crypto::KeyHistory> check_key_status(const Contents& contents, const VerifyOptions& options, const LogEvidence& log, Verdict& verdict) {
   auto& out = verdict.of(Dimension::kKeyStatus);
   Record record = read_record(contents, options, log, verdict);
-  std::vector<const crypto::KeyHistory*> histories;
+  KeyHistories histories;
   if (options.key_history != nullptr) histories.push_back(options.key_history);
   if (record.history) histories.push_back(&*record.history);
   const std::string keys = options.key_history != nullptr ? std::string(options.key_source) : "the keys' events in the platform's log";
@@ -196,7 +191,7 @@ std::optional<crypto::KeyHistory> check_key_status(const Contents& contents, con
     out.reason = "no record of the keys' lives was given, and no log that is trusted proves the enclosed one: --keys FILE, --trust-log KEY, or stella login";
   } else if (const auto when = when_signed(options, log, record, verdict)) {
     judge(histories, options, *when, joined({keys, when->trust}), verdict, out);
-  } else if (const std::string stolen = ever_compromised(histories, verdict); !stolen.empty()) {
+  } else if (const std::string stolen = compromised_signer(histories, verdict); !stolen.empty()) {
     out = {.outcome = Outcome::kFail, .reason = stolen + " was compromised, and nobody trusted says that it signed this before", .trust_input = keys};
   } else {
     out.reason = "nobody trusted says when the seal was signed, so it cannot be said whether the key was good then";

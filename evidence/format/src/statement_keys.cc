@@ -14,8 +14,8 @@ namespace {
 
 constexpr Timestamp kEndOfTime = Timestamp::from_micros(std::numeric_limits<std::int64_t>::max());
 
-bool any_says(const StatementKeys& keys, const KeyId& key, Timestamp at, crypto::KeyState state) {
-  return std::any_of(keys.histories.begin(), keys.histories.end(), [&](const auto* history) { return history->state_at(key, at) == state; });
+bool any_says(const KeyHistories& histories, const KeyId& key, Timestamp at, crypto::KeyState state) {
+  return std::any_of(histories.begin(), histories.end(), [&](const auto* history) { return history->state_at(key, at) == state; });
 }
 
 // The signature of this very key: beside it the envelope may have others, with stamps of their own.
@@ -52,19 +52,21 @@ std::vector<crypto::PublicKey> keys_of(const VerifyOptions& options) {
   return out;
 }
 
+bool ever_compromised(const KeyHistories& histories, const KeyId& key) { return any_says(histories, key, kEndOfTime, crypto::KeyState::kCompromised); }
+
 std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, std::optional<Timestamp> not_before) {
   std::string problem;
   for (const crypto::PublicKey& key : statement.signers) {
     const KeyId id = key.id();
-    const bool dated = any_says(keys, id, kEndOfTime, crypto::KeyState::kCompromised);  // else: former, and nobody says since when
+    const bool dated = ever_compromised(keys.histories, id);  // else: former, and nobody says since when
     const bool former = std::any_of(keys.options.former.begin(), keys.options.former.end(), [&](const auto& f) { return f.id() == id; });
     std::string found;
     if (dated || former) {
       auto at = stamped(keys, key, attestation);
       if (!at) at = logged(keys, statement);
       if (!at || !dated) found = " was compromised, and nobody trusted says that it signed this before";
-      else if (any_says(keys, id, *at, crypto::KeyState::kCompromised)) found = " was compromised by the time at which it is known to have signed this";
-    } else if (not_before && any_says(keys, id, *not_before, crypto::KeyState::kRetired)) {
+      else if (any_says(keys.histories, id, *at, crypto::KeyState::kCompromised)) found = " was compromised by the time at which it is known to have signed this";
+    } else if (not_before && any_says(keys.histories, id, *not_before, crypto::KeyState::kRetired)) {
       found = " was retired before there was anything to sign";
     }
     if (found.empty()) return {};

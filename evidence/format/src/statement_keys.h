@@ -16,12 +16,16 @@ namespace stella::evidence {
 // All keys that may count: those that are trusted, and those that are for what they signed before they were compromised.
 std::vector<crypto::PublicKey> keys_of(const VerifyOptions& options);
 
+using KeyHistories = std::vector<const crypto::KeyHistory*>;
+// Whether one of them calls the key compromised, at any time.
+bool ever_compromised(const KeyHistories& histories, const KeyId& key);
+
 // Who tells of the keys' lives, and of times.
 struct StatementKeys {
   const Contents& contents;
   const VerifyOptions& options;
   const LogEvidence& log;
-  std::vector<const crypto::KeyHistory*> histories;  // the caller's; the enclosed one, where a log proves it
+  KeyHistories histories;  // the caller's; the enclosed one, where a log proves it
 };
 
 // "" where one of the statement's signers counts; else why none does. A key that some history calls compromised counts where an authority stamped its
