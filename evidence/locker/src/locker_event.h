@@ -9,13 +9,9 @@
 
 namespace stella::evidence {
 
-inline timeline::Event locker_event(std::string_view kind, std::string_view resource_type, std::string resource_id, json::Value details) {
-  timeline::Event out;
-  out.kind = kind;
+inline timeline::Event locker_event(std::string_view kind, std::string resource_type, std::string resource_id, json::Value details) {
+  timeline::Event out = timeline::event_of(kind, std::move(resource_type), std::move(resource_id), TraceId(), std::move(details));
   out.actor = "system:locker";
-  out.resource_type = resource_type;
-  out.resource_id = std::move(resource_id);
-  out.details = std::move(details);
   return out;
 }
 

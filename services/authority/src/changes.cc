@@ -19,15 +19,7 @@ constexpr std::string_view kPlatformSuffix = "#platform";
 
 Error invalid(Literal message, std::string field, std::string expected) { return Error(base_errors::kInvalid, message).with("field", std::move(field)).with("expected", std::move(expected)); }
 
-timeline::Event event_of(std::string_view kind, std::string type, std::string id, TraceId trace, json::Value details) {
-  timeline::Event event;
-  event.kind = kind;
-  event.resource_type = std::move(type);
-  event.resource_id = std::move(id);
-  event.trace = trace;
-  event.details = std::move(details);
-  return event;
-}
+using timeline::event_of;
 
 bool platform_admin(const Principal& by) { return by.has(platform_scope_text("tenant:admin")); }
 

@@ -27,13 +27,8 @@ bool valid_login(std::string_view s) {
 }
 
 timeline::Event event_of(std::string_view kind, std::string_view actor, std::string type, std::string id, TraceId trace, json::Value details) {
-  timeline::Event event;
-  event.kind = kind;
+  timeline::Event event = timeline::event_of(kind, std::move(type), std::move(id), trace, std::move(details));
   event.actor = std::string(actor);
-  event.resource_type = std::move(type);
-  event.resource_id = std::move(id);
-  event.trace = trace;
-  event.details = std::move(details);
   return event;
 }
 

@@ -8,15 +8,7 @@
 namespace stella::controls {
 namespace {
 
-timeline::Event event_of(std::string_view kind, std::string type, std::string id, TraceId trace, json::Value details) {
-  timeline::Event event;
-  event.kind = kind;
-  event.resource_type = std::move(type);
-  event.resource_id = std::move(id);
-  event.trace = trace;
-  event.details = std::move(details);
-  return event;
-}
+using timeline::event_of;
 
 Result<void> tell_config(pg::TenantTx& tx, std::string name, const json::Value& from, const json::Value& to, TraceId trace) {
   STELLA_TRY_VOID(timeline::emit(tx, event_of(contracts::events::kConfigChanged, "setting", name, trace,

@@ -35,6 +35,10 @@ struct Event {
   std::vector<std::pair<std::string, std::string>> resources = {};  // other resources, as (type, id); at most kMaxResources
   std::string traceparent = {};       // W3C form; travels as header of the published message, with the ambient trace state
 };
+// One of the transaction's actor, without project and further resources.
+inline Event event_of(std::string_view kind, std::string resource_type, std::string resource_id, TraceId trace, json::Value details) {
+  return {.kind = kind, .resource_type = std::move(resource_type), .resource_id = std::move(resource_id), .trace = trace, .details = std::move(details)};
+}
 // The W3C trace state that goes with `trace`: that of the ambient context where the work is part of this trace, else "".
 std::string tracestate_of(TraceId trace);
 inline constexpr std::size_t kMaxResources = 64;
