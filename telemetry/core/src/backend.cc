@@ -259,6 +259,7 @@ class Backend::Impl {
 
   // One turn over everything; true where more was there than one turn takes. `all`: whatever was pushed before the call.
   bool round(bool all) {
+    round_ns_ = std::chrono::steady_clock::now().time_since_epoch().count();
     // The spill's end first: what a thread pushed before it spilled lies in its ring by now.
     Spill& spill = outlet_->spill();
     const std::uint64_t spilled = spill.written();
@@ -393,7 +394,7 @@ class Backend::Impl {
     double depth = 0;
     for (std::size_t i = 0; i < outlet_->rings(); ++i) depth += static_cast<double>(outlet_->ring(i).unaccounted());
     kDepth.set(depth);
-    tail_.expire(now);
+    tail_.expire(round_ns_);
     const TailKeep::Totals& t = tail_.totals();
     totals_.kept = t.kept;
     totals_.forgotten = t.forgotten;
@@ -419,7 +420,7 @@ class Backend::Impl {
     }
     ++totals_.spans;
     if (internal) return;
-    if (record.head().sampling == SamplingReason::kUndecided) tail_.add(record);
+    if (record.head().sampling == SamplingReason::kUndecided) tail_.add(record, round_ns_);
     else keep_span(record, record.head().sampling);
   }
 
@@ -492,7 +493,7 @@ class Backend::Impl {
       const std::string bytes = to_record(span);
       const auto record = RecordView::parse(bytes);
       if (record && record->head().sampling == SamplingReason::kUndecided) {
-        tail_.add(*record);
+        tail_.add(*record, round_ns_);
         continue;
       }
       if (record && feed_.on()) feed_.add_span(*record, record->head().sampling, *resource_now_);
@@ -557,6 +558,7 @@ class Backend::Impl {
   RateLimit limit_;
   TailKeep tail_;
   TailKeep::Totals tail_counted_;
+  std::int64_t round_ns_ = 0;  // steady clock, once per round
   const Resource* resource_now_ = &options_.resource;
   Chunk chunk_;
   std::vector<Waiting> waiting_;

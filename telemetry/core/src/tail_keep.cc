@@ -62,7 +62,7 @@ void TailKeep::decide(const Id& id, const RecordView& root) {
   }
 }
 
-void TailKeep::add(const RecordView& span) {
+void TailKeep::add(const RecordView& span, std::int64_t now_ns) {
   const RecordHead& h = span.head();
   Id id;
   std::memcpy(&id.high, h.trace_id.data(), 8);
@@ -87,7 +87,7 @@ void TailKeep::add(const RecordView& span) {
   Trace& trace = found->second;
   trace.error = trace.error || h.status == SpanStatus::kError;
   trace.wanted = trace.wanted || (h.flags & RecordHead::kKeep) != 0;
-  trace.last_ns = h.end_ns;
+  trace.last_ns = now_ns;
   if (trace.records.size() + size > options_.max_trace_bytes) {
     ++totals_.dropped;
     return;

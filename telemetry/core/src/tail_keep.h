@@ -28,9 +28,10 @@ class TailKeep {
 
   TailKeep(TailKeepOptions options, Threshold threshold, Keep keep) : options_(options), threshold_(std::move(threshold)), keep_(std::move(keep)) {}
 
-  // A span record with SamplingReason::kUndecided. Time is that of the records (their end).
-  void add(const RecordView& span);
-  // Traces whose root did not come for options.max_age.
+  // A span record with SamplingReason::kUndecided. `now_ns` (here and below) is a clock that never jumps, not the time of the record: a
+  // job's child hands over at its end what it did long before, and its root is still to come.
+  void add(const RecordView& span, std::int64_t now_ns);
+  // Traces of which no span came for options.max_age.
   void expire(std::int64_t now_ns);
   // All that wait are kept: their process is gone, their roots will not come.
   void keep_all(SamplingReason reason);
@@ -50,7 +51,7 @@ class TailKeep {
     std::string records;
     std::uint32_t spans = 0;
     bool error = false, wanted = false;
-    std::int64_t last_ns = 0;
+    std::int64_t last_ns = 0;  // when its last span came
     std::list<Id>::iterator age;
   };
   using Traces = std::unordered_map<Id, Trace, Hash>;

@@ -18,9 +18,9 @@ struct Fixture {
                EXPECT_EQ(record.head().sampling, reason);
                kept.push_back(std::string(record.name()) + ":" + std::string(to_string(reason)));
              }) {}
-  void add(const SpanSpec& spec) {
+  void add(const SpanSpec& spec, std::int64_t now_ns = 0) {
     const std::string bytes = span_bytes(spec);
-    tail.add(*RecordView::parse(bytes));
+    tail.add(*RecordView::parse(bytes), now_ns);
   }
   std::vector<std::string> take() { return std::exchange(kept, {}); }
   std::vector<std::string> kept;
@@ -118,13 +118,13 @@ TEST(TailKeep, EveryLimitIsCounted) {
   }
   {
     Fixture f({.max_age = std::chrono::seconds(10)});
-    f.add({.trace = 1});
-    f.add({.trace = 2, .start_ns = 5 * kS});
-    f.tail.expire(kEpoch + 9 * kS);
+    f.add({.trace = 1, .start_ns = -3600 * kS}, 50 * kS);  // however long ago it was made
+    f.add({.trace = 2, .start_ns = -3600 * kS}, 55 * kS);
+    f.tail.expire(59 * kS);
     EXPECT_EQ(f.tail.traces(), 2u);
-    f.tail.expire(kEpoch + 12 * kS);
+    f.tail.expire(62 * kS);
     EXPECT_EQ(f.tail.traces(), 1u);
-    f.tail.expire(kEpoch + 100 * kS);
+    f.tail.expire(150 * kS);
     EXPECT_EQ(f.tail.traces(), 0u);
     EXPECT_EQ(f.tail.totals().dropped, 2u);
     EXPECT_EQ(f.tail.bytes(), 0u);
