@@ -54,12 +54,14 @@ bool holds_one(const std::string& fd_dir, const std::set<std::string>& sockets) 
 
 }  // namespace
 
+// With SO_REUSEADDR, bind() fails where somebody listens and nowhere else. Never listen() here: for that moment the port would be taken
+// for whoever looks, or starts, beside us.
 bool port_free(int port) {
   const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const int one = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   const sockaddr_in address = loopback(port);
-  return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 && ::listen(fd.get(), 1) == 0;
+  return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
 bool port_answers(int port) {

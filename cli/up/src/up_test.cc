@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "checks.h"
 #include "cluster.h"
 #include "files.h"
@@ -70,6 +73,23 @@ TEST(Ports, AFreedPortIsFree) {
   }
   EXPECT_TRUE(port_free(number));
   EXPECT_EQ(listener_of(number).pid, 0);
+}
+
+// Two starts look at once.
+TEST(Ports, LookingTakesNoPort) {
+  int number = 0;
+  {
+    const TakenPort port;
+    number = port.number;
+  }
+  std::atomic<int> taken{0};
+  const auto look = [&] {
+    for (int i = 0; i < 20'000; ++i) taken += port_free(number) ? 0 : 1;
+  };
+  std::thread other(look);
+  look();
+  other.join();
+  EXPECT_EQ(taken, 0);
 }
 
 TEST(Checks, DiskAtAndBelowTheLimit) {
