@@ -62,6 +62,12 @@ void log_3_fields(long n) {
   for (long i = 0; i < n; ++i) kLog.info("sbom accepted", {f::sbom_id(kSbom), f::component_count(i), f::format("cyclonedx")});
 }
 
+// Known texts of which one names a secret ("token"): the neighbour is looked at once, not every time.
+void log_decision(long n) {
+  const ContextScope scope(request());
+  for (long i = 0; i < n; ++i) kLog.info("request", {f::decision_effect("allow"), f::decision_reason("valid token"), f::action("own token")});
+}
+
 void work_span() {
   Span span("policy.evaluate", SpanKind::kInternal,
             {f::sbom_id(kSbom), f::operation("evaluate"), f::job_kind("policy.evaluate"), f::policy_version("baseline@4f2a91c07d13"),
@@ -190,6 +196,7 @@ struct Path {
 };
 constexpr Path kPaths[] = {
     {"log_3_fields", log_3_fields},
+    {"log_decision", log_decision},
     {"span_8_attributes", span_8_attributes},
     {"span_8_attributes_new_texts", span_8_attributes_new_texts},
     {"span_unsampled", span_unsampled},
