@@ -3,6 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "stella/base/unnamed_file.h"
 
 namespace stella {
 namespace {
@@ -28,6 +35,22 @@ TEST(File, ErrorsNameThePathAndTheReason) {
   ASSERT_TRUE(write_file_durable(path, "12345"));
   EXPECT_TRUE(read_file(path, 5));
   EXPECT_EQ(read_file(path, 4).error().code(), base_errors::kLimit);
+}
+
+TEST(File, AnUnnamedOneIsOursAloneAndLeavesNothing) {
+  const std::string dir = temp_dir();
+  auto file = unnamed_file(dir);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(write_all(file->get(), "bytes"));
+  ASSERT_EQ(::lseek(file->get(), 0, SEEK_SET), 0);
+  EXPECT_EQ(read_fd(file->get(), 10).value(), "bytes");
+  struct stat info {};
+  ASSERT_EQ(::fstat(file->get(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777u, 0600u);
+  EXPECT_TRUE(std::filesystem::is_empty(dir));
+  const auto missing = unnamed_file(dir + "/absent");
+  EXPECT_EQ(errno, ENOENT);
+  EXPECT_EQ(missing.error().field("path"), dir + "/absent");
 }
 
 TEST(File, MakesDirectories) {

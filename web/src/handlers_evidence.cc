@@ -1,10 +1,9 @@
 // Evidence bundles. Whatever is returned was verified just before.
-#include <fcntl.h>
-
 #include "evidence_trust.h"
 #include "handlers.h"
 #include "page.h"
 #include "stella/base/limits.h"
+#include "stella/base/unnamed_file.h"
 #include "stella/contracts/errors.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/tenancy/paths.h"
@@ -56,6 +55,7 @@ Result<http::Response> create_snapshot(Context& ctx) {
   if (request.embed_evaluation) read_whole_bundle(ctx);
   request.trace = ctx.trace;
   request.traceparent = ctx.traceparent;
+  request.temp_dir = ctx.services.temp_dir;
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const evidence::Snapshot snapshot = STELLA_TRY(evidence::request_snapshot(*tx, ctx.services.store, request));
   return commit_and_await(ctx, Awaited{kSnapshotJson, "evidence_snapshots", "bundle_id", "state IN ('sealed', 'failed')", "building", snapshot.existed}, snapshot.bundle_id.str());
@@ -135,8 +135,7 @@ Result<http::Response> verify_evidence(Context& ctx) {
   Fd file = std::move(ctx.request.body_file);
   if (!file) {
     // Small uploads arrive in memory; the verifier reads files.
-    file = Fd(::open(ctx.services.temp_dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
-    if (!file) return io_error("cannot keep the upload while it is verified", ctx.services.temp_dir);
+    file = STELLA_TRY(unnamed_file(ctx.services.temp_dir));
     STELLA_TRY_VOID(write_all(file.get(), ctx.request.body));
   }
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());

@@ -129,6 +129,17 @@ class EntrySource final : public ByteSource {
   std::string_view left_;
 };
 
+// Whoever signed the outer seal named the bundles it encloses: another one in their place, however whole, is not what was vouched for.
+void check_named(const Verdict& outer, Verdict& inner) {
+  if (!outer.seal || !inner.seal) return;
+  const auto& named = outer.seal->facts.parents;
+  const BundleId id = inner.seal->facts.bundle_id;
+  const auto found = std::find_if(named.begin(), named.end(), [&](const SealFacts::Parent& p) { return p.bundle_id == id; });
+  if (found != named.end() && found->root == inner.seal->head.root) return;
+  inner.of(Dimension::kIntegrity) = {Outcome::kFail, found == named.end() ? "the seal of the enclosing bundle does not name " + id.str()
+                                                                          : "the seal of the enclosing bundle names " + id.str() + " with root " + found->root.hex() + ", this is " + inner.seal->head.root.hex(), ""};
+}
+
 // `use(source)` with the file's bytes, counted where somebody wants to know.
 template <class Use>
 auto with_file(const std::string& path, const VerifyOptions& options, const Use& use) -> decltype(use(std::declval<ByteSource&>())) {
@@ -154,6 +165,7 @@ Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict&
     if (std::find(wanted.begin(), wanted.end(), entry.path) == wanted.end()) return true;
     EntrySource source(tar);
     out.push_back({entry.path, verify_bundle(source, inner)});
+    if (auto& verdict = out.back().verdict) check_named(outer, *verdict);
     return out.size() < wanted.size();
   }));
   return out;

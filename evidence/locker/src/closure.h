@@ -6,19 +6,20 @@
 #include <string_view>
 #include <vector>
 
+#include "stella/base/file.h"
 #include "stella/evidence/locker/locker.h"
 
 namespace stella::evidence {
 
 class Closure {
  public:
-  Closure(pg::TenantTx& tx, objects::Store& store) : tx_(tx), store_(store) {}
+  Closure(pg::TenantTx& tx, objects::Store& store, std::string temp_dir) : tx_(tx), store_(store), temp_dir_(std::move(temp_dir)) {}
 
   // An object that is stored already.
   void add(std::string path, std::string role, std::string media_type, const Sha256& digest, const TenantId& tenant);
   // Bytes that only the database has: written as an object first.
   Result<void> add_bytes(std::string path, std::string role, std::string media_type, std::string_view bytes);
-  // Spans and log lines of a trace.
+  // Spans and log lines of traces, however many.
   Result<void> add_telemetry(const std::set<std::string>& traces);
   // Transcripts of the runs of these jobs, as one file.
   Result<void> add_transcripts(const std::vector<std::string>& jobs);
@@ -33,8 +34,12 @@ class Closure {
   Result<std::vector<jobs::InputRef>> finish();
 
  private:
+  // The object with all that was written to the file.
+  Result<void> add_file(std::string path, std::string role, std::string media_type, const Fd& file);
+
   pg::TenantTx& tx_;
   objects::Store& store_;
+  const std::string temp_dir_;
   json::Array files_;
   std::vector<jobs::InputRef> inputs_;
 };

@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <sstream>
 
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
@@ -136,6 +139,35 @@ TEST_F(Locking, AnEvaluationBecomesASealedBundle) {
   EXPECT_EQ(patience(after), "1min");
   after.rollback();
   EXPECT_EQ(events("evidence.exported"), "1");
+}
+
+// More than one page of each, many of the same moment.
+TEST_F(Locking, ABundleHasEveryLineAndSpanOfItsTraceInOrder) {
+  runner_->drain();
+  constexpr int kRows = 10'050;
+  const std::string trace = db_.sql("SELECT trace_id FROM evaluations WHERE evaluation_id = '" + evaluation_.str() + "'"), n = std::to_string(kRows);
+  db_.sql("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, line) SELECT 'acme', '" + trace + "', '2026-11-25T00:00:00Z'::timestamptz + (i / 3000) * interval '1 second', 'info', 'test', 'line ' || i FROM generate_series(1, " + n + ") i");
+  db_.sql("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, name, kind, service, start_ts, end_ts, status, attributes) SELECT 'acme', '" + trace + "', lpad(to_hex(i), 16, '0'), 'span ' || i, 'internal', 'test', "
+          "'2026-11-25T00:00:00Z'::timestamptz + (i / 3000) * interval '1 second', '2026-11-25T01:00:00Z', 'ok', '{}' FROM generate_series(1, " + n + ") i");
+  const BundleId id = sealed();
+  const auto lines_of = [&](std::string_view file) {
+    std::vector<std::string> out;
+    FILE* pipe = ::popen(("tar -xzOf " + path(id) + " " + std::string(file)).c_str(), "r");
+    std::string text;
+    char buffer[65536];
+    for (std::size_t got = 0; (got = ::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, got);
+    EXPECT_EQ(::pclose(pipe), 0);
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) out.push_back(line);
+    return out;
+  };
+  const auto logs = lines_of("data/logs.ndjson"), spans = lines_of("data/trace.ndjson");
+  ASSERT_EQ(logs.size(), static_cast<std::size_t>(kRows));
+  ASSERT_EQ(spans.size(), static_cast<std::size_t>(kRows));
+  for (int i = 1; i <= kRows; ++i) {
+    ASSERT_EQ(logs[static_cast<std::size_t>(i) - 1], "line " + std::to_string(i));
+    ASSERT_EQ(json::parse(spans[static_cast<std::size_t>(i) - 1])->str("name"), "span " + std::to_string(i));
+  }
 }
 
 TEST_F(Locking, TheSealSaysWhatTheStoreKeepsAndHowLong) {
@@ -643,6 +675,17 @@ TEST_F(Locking, AnExportEmbedsTheBundleOfItsEvaluation) {
   EXPECT_EQ(exit_code(nested), kExitPass);
   EXPECT_EQ(nested.seal->facts.bundle_id, inner);
   EXPECT_EQ(nested.seal->head.root, outer.seal->facts.parents[0].root);
+  // A seal that names another one, or none.
+  const auto inside_of = [&](const std::function<void(std::vector<SealFacts::Parent>&)>& change) {
+    Verdict other = outer;
+    change(other.seal->facts.parents);
+    return verify_nested_file(path(made->bundle_id), other, options).value().front().verdict.value().of(Dimension::kIntegrity);
+  };
+  EXPECT_EQ(inside_of([](auto&) {}).outcome, Outcome::kPass);
+  const DimensionVerdict another_root = inside_of([](auto& parents) { parents[0].root = crypto::sha256("another"); });
+  EXPECT_EQ(another_root.outcome, Outcome::kFail);
+  EXPECT_NE(another_root.reason.find(crypto::sha256("another").hex()), std::string::npos) << another_root.reason;
+  EXPECT_EQ(inside_of([](auto& parents) { parents.clear(); }).outcome, Outcome::kFail);
 
   // Redacted copies of it are newer and of the same evaluation, and not what is meant.
   for (const std::string reason : {"internal rules", "names"}) {

@@ -168,7 +168,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
     return out;
   }
   const std::int64_t request_no = before.is_null(0, 0) ? 1 : before.integer(0, 0) + 1;
-  Closure closure(tx, store);
+  Closure closure(tx, store, request.temp_dir);
   if (request.kind == "eval") STELLA_TRY_VOID(close_over_evaluation(tx, store, request.resource_id, closure));
   else if (request.kind == "job") STELLA_TRY_VOID(close_over_job(tx, store, request.resource_id, closure));
   else STELLA_TRY_VOID(close_over_export(tx, store, request.resource_id, closure));

@@ -1,11 +1,11 @@
 // What sealing a bundle and redacting one have in common.
 #include "sealing.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "stella/base/unnamed_file.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/bundle_verify.h"
@@ -47,14 +47,7 @@ class HashingSource final : public ByteSource {
 
 Result<TempFile> TempFile::make(const std::string& dir) {
   TempFile t;
-  t.fd_ = Fd(::open(dir.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
-  if (!t.fd_) {
-    // File systems without O_TMPFILE: a name that is unlinked at once.
-    std::string path = dir + "/sealing-XXXXXX";
-    t.fd_ = Fd(::mkostemp(path.data(), O_CLOEXEC));
-    if (!t.fd_) return io_error("cannot create a temporary file for a bundle", dir);
-    ::unlink(path.c_str());
-  }
+  t.fd_ = STELLA_TRY(unnamed_file(dir));
   return t;
 }
 

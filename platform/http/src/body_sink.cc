@@ -1,12 +1,12 @@
 // zlib and temporary files behind BodySink.
 #include "body_sink.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <cstring>
+
+#include "stella/base/unnamed_file.h"
 
 namespace stella::http {
 namespace {
@@ -91,16 +91,6 @@ Result<void> BodySink::finish() {
   }
   if (file_ && ::lseek(file_.get(), 0, SEEK_SET) != 0) return io_error("cannot rewind the request body", "");
   return {};
-}
-
-Result<Fd> unnamed_file(const std::string& dir) {
-  Fd fd(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd) return fd;
-  std::string name = dir + "/stella-body-XXXXXX";  // file systems without O_TMPFILE
-  fd = Fd(::mkostemp(name.data(), O_CLOEXEC));
-  if (!fd) return io_error("cannot create a temporary file", dir);
-  ::unlink(name.c_str());
-  return fd;
 }
 
 }  // namespace stella::http

@@ -48,7 +48,4 @@ class BodySink {
   Fd file_;
 };
 
-// A read-write file without a name in `dir`: gone when closed.
-Result<Fd> unnamed_file(const std::string& dir);
-
 }  // namespace stella::http

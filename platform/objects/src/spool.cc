@@ -1,13 +1,10 @@
 // Spool files.
 #include "spool.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <cerrno>
 
 #include "driver.h"
+#include "stella/base/unnamed_file.h"
 
 namespace stella::objects {
 namespace {
@@ -17,12 +14,8 @@ Error no_room_or(Literal message, const std::string& path) { return errno == ENO
 }  // namespace
 
 Result<Fd> spool_file(const std::string& dir) {
-  Fd fd(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd) return fd;
-  std::string name = dir + "/stella-spool-XXXXXX";
-  fd = Fd(::mkostemp(name.data(), O_CLOEXEC));
+  auto fd = unnamed_file(dir);
   if (!fd) return no_room_or("cannot create a spool file", dir);
-  ::unlink(name.c_str());
   return fd;
 }
 

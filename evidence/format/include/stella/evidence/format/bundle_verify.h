@@ -70,7 +70,8 @@ struct NestedVerdict {
   Result<Verdict> verdict;  // an Error: no bundle at all
 };
 // The verdicts on those that `outer` names, in the order of their paths, in one pass over the outer archive again: streamed, never unpacked.
-// One level; what the store and a kept checkpoint say is about the outer one and plays no part. An Error is about the outer archive.
+// One that the outer seal does not name as its parent, by id and root, fails INTEGRITY. One level; what the store and a kept checkpoint
+// say is about the outer one and plays no part. An Error is about the outer archive.
 Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict& outer, const VerifyOptions& options);
 Result<std::vector<NestedVerdict>> verify_nested_file(const std::string& path, const Verdict& outer, const VerifyOptions& options);
 

@@ -42,6 +42,7 @@ struct SnapshotRequest {
   bool embed_evaluation = false;  // kind export: the sealed bundle of its evaluation, of the same case, becomes a leaf
   TraceId trace;
   std::string traceparent;
+  std::string temp_dir = "/tmp";  // for texts of any length on their way into the store
 };
 struct Snapshot {
   BundleId bundle_id;
