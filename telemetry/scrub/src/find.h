@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chars.h"
+#include "entropy.h"
 #include "rules_data.h"
 #include "scan.h"
 
@@ -165,6 +166,9 @@ class Finder {
   };
   union {
     Seen seen_;
+  };
+  union {
+    RandomWindow window_;  // over the value from seen_.random_begin on
   };
   bool started_ = false;
 };

@@ -1,7 +1,6 @@
 // Rules for secrets that only their name gives away: key=value, "key": "value", Authorization headers, random values.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <span>
 
@@ -245,10 +244,11 @@ void Finder::entropy(std::size_t pos) {
       if (begin < seen_.random_begin || begin >= seen_.random_end) {  // else inside the value that was judged the last time: auth:x.key=…
         seen_.random_begin = seen_.random_end = begin;
         while (is(at(seen_.random_end), kBase64) || among(".~=", at(seen_.random_end))) ++seen_.random_end;
+        window_.start(begin);
       }
       const std::size_t end = seen_.random_end;
       if (end - begin < 20) return false;
-      if (high_entropy(text_.substr(begin, end - begin))) {
+      if (window_.random(text_, begin, end)) {
         seen_.entropy = end;
         hit(Rule::kHighEntropy, begin, end);
       }
@@ -256,47 +256,6 @@ void Finder::entropy(std::size_t pos) {
     });
     return;
   }
-}
-
-// Numbers and dots: 3.15.8.Final_redhat_00001-1.SP1_redhat_00002.1.el8eap, behind name-jwt-0 (an epoch).
-static bool version(std::string_view value) {
-  std::size_t i = 0;
-  for (int part = 0; part < 2; ++part) {
-    const std::size_t begin = i;
-    while (i < value.size() && is(value[i], kDigit)) ++i;
-    if (i == begin || i - begin > 4 || i >= value.size() || value[i++] != '.') return false;
-  }
-  return i < value.size() && is(value[i], kDigit);
-}
-
-// Random characters: three kinds of them that alternate, and few repetitions. Hex digests, UUIDs, versions, names and paths are none. The first
-// 256 characters decide: names inside a value that is none are asked again, and a text of nothing but names must not cost its size for each.
-bool high_entropy(std::string_view value) {
-  value = value.substr(0, 256);
-  if (version(value)) return false;
-  std::array<unsigned, 256> counts{};
-  unsigned upper = 0, lower = 0, digits = 0, changes = 0, hex = 0, marks = 0;
-  unsigned last = 0;
-  for (const char c : value) {
-    ++counts[static_cast<std::uint8_t>(c)];
-    const unsigned kind = is(c, kUpper) ? 1 : is(c, kLower) ? 2 : is(c, kDigit) ? 3 : 4;
-    upper += kind == 1;
-    lower += kind == 2;
-    digits += kind == 3;
-    marks += kind == 4;
-    hex += is(c, kHex) || c == '-';
-    changes += last != 0 && kind != last;
-    last = kind;
-  }
-  if (hex == value.size() || digits == 0 || upper + lower == 0 || changes * 4 < value.size()) return false;
-  if (upper == 0 || lower == 0) {
-    if (marks != 0 || value.size() < 24) return false;
-  }
-  double bits = 0;
-  for (const unsigned n : counts) {
-    if (n != 0) bits -= n * std::log2(static_cast<double>(n) / static_cast<double>(value.size()));
-  }
-  return bits >= 3.5 * static_cast<double>(value.size());
 }
 
 }  // namespace stella::telemetry::scrubbing
