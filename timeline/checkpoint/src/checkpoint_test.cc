@@ -297,5 +297,39 @@ TEST_F(CheckpointTest, ACrashBeforeTheFirstCommitLeavesNoOtherLog) {
   EXPECT_EQ(verified(head).root, trees["acme"].root());
 }
 
+// Killed between a checkpoint's object and its row, and the key is rotated before the next start: the object stands, and the log goes on under the new key.
+TEST_F(CheckpointTest, AKeyIsRotatedOverACheckpointWithoutARow) {
+  grow(5);
+  EXPECT_EQ(sign(), 1);
+  grow(5);
+  db.sql("ALTER TABLE timeline_checkpoints ADD CONSTRAINT crash CHECK (size < 10)");
+  EXPECT_FALSE(refused().empty());
+  db.sql("ALTER TABLE timeline_checkpoints DROP CONSTRAINT crash");
+  const std::string left = store->get(object_key::checkpoint(*TenantId::parse("acme"), 10), 1 << 16).value();
+  const auto last = key;
+  key = std::make_shared<crypto::Ed25519KeyPair>(crypto::Ed25519KeyPair::generate().value());
+  CheckpointerOptions options{.every = std::chrono::seconds(0), .events = 1, .poll = std::chrono::milliseconds(10)};
+  EXPECT_NE(refused().find("does not verify"), std::string::npos) << "a key that nobody named";
+  options.former = {last->public_key()};
+  const auto done = checkpointer(options).round();
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  {
+    auto tx = open();
+    EXPECT_EQ(signed_head(tx)->note, left);
+  }
+  grow(1);
+  ASSERT_TRUE(checkpointer(options).round().has_value());
+  auto tx = open();
+  const Checkpoint newest = verified(signed_head(tx).value());
+  EXPECT_EQ(newest.root, trees["acme"].root());
+  // Somebody else's word about that size is none.
+  EXPECT_TRUE(tx.commit().has_value());
+  grow(1);
+  const auto stranger = crypto::Ed25519KeyPair::generate().value();
+  const Note forged = sign_checkpoint({.origin = db.sql("SELECT origin FROM timeline_logs WHERE tenant_id = 'acme'"), .size = 12, .root = trees["acme"].root(), .extensions = {}}, stranger).value();
+  ASSERT_TRUE(store->put(object_key::checkpoint(*TenantId::parse("acme"), 12), forged.str()).has_value());
+  EXPECT_NE(checkpointer(options).round().error().describe().find("other bytes"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace stella::timeline

@@ -134,7 +134,7 @@ Result<bool> Checkpointer::sign_one(const TenantId& tenant) {
   const Sha256 indexed = STELLA_TRY(head.sha256(0, 1));
   if (to == size && edge.root() != indexed) return not_what_was_signed("the entries do not lead to the indexer's root", place);
 
-  const std::string text = STELLA_TRY(sign_edge(store_, place, state.origin, edge, *signer_));
+  const std::string text = STELLA_TRY(sign_edge(store_, place, state.origin, edge, *signer_, options_.former));
   STELLA_TRY_VOID(tx.query("UPDATE timeline_logs SET size = $2, root = $3, note = $4, edge = $5, signed_at = now() WHERE tenant_id = $1",
                            {tenant, edge.size(), edge.root(), text, pg::Param::bytes(edge_bytes(edge))}));
   STELLA_TRY_VOID(tx.query("INSERT INTO timeline_checkpoints (tenant_id, size, root, note, signed_at) VALUES ($1, $2, $3, $4, clock_timestamp())", {tenant, edge.size(), edge.root(), text}));

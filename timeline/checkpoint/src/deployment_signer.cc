@@ -66,7 +66,7 @@ Result<bool> sign_deployment(pg::SystemPool<pg::IndexerRole>& pool, objects::Sto
   if (placed <= state.size) return false;  // another process was faster
   TileEdge edge = STELLA_TRY(load_edge(state, place(), signer.public_key(), former));
   STELLA_TRY_VOID(append_placed(tx, store, edge, std::min(placed, state.size + kStep)));
-  const std::string note = STELLA_TRY(sign_edge(store, place(), state.origin, edge, signer));
+  const std::string note = STELLA_TRY(sign_edge(store, place(), state.origin, edge, signer, former));
   STELLA_TRY_VOID(tx.query("UPDATE deployment_log SET size = $1, root = $2, note = $3, edge = $4", {edge.size(), edge.root(), note, pg::Param::bytes(edge_bytes(edge))}));
   STELLA_TRY_VOID(tx.query("INSERT INTO deployment_checkpoints (size, root, note) VALUES ($1, $2, $3)", {edge.size(), edge.root(), note}));
   STELLA_TRY_VOID(tx.commit());

@@ -249,6 +249,22 @@ TEST_F(DeploymentTest, ItGoesOnUnderTheNextKey) {
 }
 
 // Whoever kept a checkpoint of it can check it later, and learns nothing of the others by asking.
+// As for a tenant's log: what the key before signed, and whose row was lost, stands.
+TEST_F(DeploymentTest, AKeyIsRotatedOverACheckpointWithoutARow) {
+  grow("acme");
+  db.sql("ALTER TABLE deployment_checkpoints ADD CONSTRAINT crash CHECK (size < 0)");
+  EXPECT_FALSE(refused().empty());
+  db.sql("ALTER TABLE deployment_checkpoints DROP CONSTRAINT crash");
+  const std::string left = store->get(object_key::deployment_checkpoint(1), 1 << 16).value();
+  former = {key->public_key()};
+  key = std::make_shared<crypto::Ed25519KeyPair>(crypto::Ed25519KeyPair::generate().value());
+  sign();
+  EXPECT_EQ(db.sql("SELECT note FROM deployment_log"), left);
+  grow("rival");
+  sign();
+  EXPECT_EQ(verified(proof("rival").value()), "");
+}
+
 TEST_F(DeploymentTest, AKeptCheckpointIsContinued) {
   const auto growth = [&](const char* tenant, std::uint64_t from, std::uint64_t to) {
     auto tx = pg::TenantTx::open(web, testing::TestScope::make(tenant)).value();

@@ -42,7 +42,8 @@ Result<TileEdge> load_edge(const LogState& state, const LogPlace& place, const c
 Result<void> put_same(objects::Store& store, const std::string& key, std::string_view bytes, const LogPlace& place);
 // Appends leaves; each tile that they fill becomes an object.
 Result<void> append_leaves(objects::Store& store, const LogPlace& place, TileEdge& edge, std::span<const Sha256> leaves);
-// Signs what the edge is; the checkpoint is an object before it is anything else. The note.
-Result<std::string> sign_edge(objects::Store& store, const LogPlace& place, const std::string& origin, const TileEdge& edge, const crypto::Ed25519Signer& signer);
+// Signs what the edge is; the checkpoint is an object before it is anything else. The note: the one that lies there already, where this key or one of
+// `former` signed the same size and root in it.
+Result<std::string> sign_edge(objects::Store& store, const LogPlace& place, const std::string& origin, const TileEdge& edge, const crypto::Ed25519Signer& signer, std::span<const crypto::Ed25519PublicKey> former);
 
 }  // namespace stella::timeline
