@@ -81,5 +81,29 @@ TEST_F(HoldingDefects, AHoldThatARestoreLostStillHolds) {
   EXPECT_TRUE(bit(key(id, "C-1")));
 }
 
+// The locker sealed under a hold and put the bit there; the hold was released before the keeper had seen the bundle. The bit is ours and goes.
+TEST_F(HoldingDefects, AHoldThatEndsBeforeTheKeeperHasSeenTheBundle) {
+  const auto files = [&](const BundleId& id, const std::string& case_id) {
+    for (const char* file : {"bundle.tgz", "manifest.json", "root.merkle"}) ASSERT_TRUE(store_->set_legal_hold(key(id, case_id, file), true).has_value());
+  };
+  step(place_hold, "C-1", kAnn);
+  const BundleId id = sealed("C-1");
+  files(id, "C-1");
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7", 1), "released");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_FALSE(bit(key(id, "C-1")));
+  pass(hours(25));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(dispose(*k, id), Disposition::kExecuted);
+  // Sealed long after the release: whoever put that bit there, we did not.
+  now_ = Timestamp::now() + hours(1);
+  const BundleId other = sealed("C-1", "other");
+  files(other, "C-1");
+  auto later = keeper({.clock_checked = now_.rfc3339()});
+  ASSERT_TRUE(later->round().has_value());
+  EXPECT_TRUE(bit(key(other, "C-1")));
+}
+
 }  // namespace
 }  // namespace stella::evidence

@@ -18,9 +18,12 @@ constexpr std::string_view kBaseEvents[] = {"sealed", "published", "case_closed"
 // The row moves on by steps of this size; finer ones would be writes for nothing.
 constexpr std::chrono::microseconds kClockStep = std::chrono::seconds(30);
 
+// A case that was held when its bundle was sealed: the locker put the bit there, so it is ours to lift, also where the hold is released by now. Its
+// look at the holds came after sealed_at; a release that it did not see yet may have begun a little earlier.
 constexpr std::string_view kAdopt =
-    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until) "
-    "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, $2::bigint, CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2::bigint) END "
+    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until, lock_held) "
+    "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, $2::bigint, CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2::bigint) END, "
+    "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= s.sealed_at - interval '10 minutes')) "
     "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND s.sealed_at >= $3 AND r.bundle_id IS NULL ORDER BY s.sealed_at LIMIT 1000 ON CONFLICT DO NOTHING";
 constexpr std::string_view kCaseClosed =
     "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM evidence_cases c "
