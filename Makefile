@@ -3,13 +3,15 @@ MAKEFLAGS += --no-print-directory
 override ROOT := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 SECONDS ?= 60
 RUNS ?= 100
+N ?= 3000
+SEED ?= 1
 export CCACHE_NOHASHDIR ?= 1
 export CCACHE_SLOPPINESS ?= pch_defines,time_macros,include_file_mtime,include_file_ctime,locale
 IN := cd '$(ROOT)' &&
 
-.PHONY: help up down test check bench asan tsan chaos fuzz lint clean
+.PHONY: help up down test check bench asan tsan chaos chaos-seeds fuzz lint clean
 help:
-	@$(IN) sed -n 's/^\([a-z]*\):.*## */  make \1	/p' Makefile
+	@$(IN) sed -n 's/^\([a-z-]*\):.*## */  make \1	/p' Makefile
 
 up: ## install what is missing, build, start everything, run the chain on the samples
 	@'$(ROOT)/tools/up'
@@ -46,6 +48,11 @@ chaos: ## the kill test with RUNS=n seeds
 	@$(IN) tools/install-packages build run test
 	@$(IN) tools/configure dev
 	@$(IN) STELLA_CHAOS_RUNS=$(RUNS) tools/run-tests build/dev --build all --label chaos --timeout 86400
+
+chaos-seeds: ## crashes of log and evidence, N=n seeds from SEED=s on
+	@$(IN) tools/install-packages build run test
+	@$(IN) tools/configure dev
+	@$(IN) ninja -C build/dev stella_tests_chaos_seeds_test && STELLA_RUNS=$(N) STELLA_SEED=$(SEED) build/dev/bin/stella_tests_chaos_seeds_test
 
 fuzz: ## every fuzzer for SECONDS=n
 	@$(IN) tools/install-packages build test
