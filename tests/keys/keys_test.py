@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 
@@ -159,6 +160,14 @@ def main():
             said = tsa.openssl("ts", "-verify", "-in", "time/1.tsr", "-data", "signature", "-CAfile", "root.pem")
             report.check("openssl finds the same", "Verification: OK" in said, said)
 
+            with tarfile.open(before) as archive:
+                for name in ("attest/vsa.sigstore.json", "data/inputs/sbom/sbom.json"):
+                    with open(os.path.join(home, os.path.basename(name)), "wb") as f:
+                        f.write(archive.extractfile(name).read())
+            attested = ("forensic", "attest", "verify", os.path.join(home, "vsa.sigstore.json"), "--subject", os.path.join(home, "sbom.json"))
+            statement = auditor.attempt(*attested)
+            report.check("a statement of the bundle verifies by itself", statement.returncode == 0, statement.stdout + statement.stderr)
+
             rotated = json.loads(auditor.run("keys", "rotate", "-o", "json"))
             report.check("another key is active", rotated["state"] == "active" and rotated["key_id"] != first_key, repr(rotated))
             after = fetch("CASE-2")
@@ -212,7 +221,9 @@ def main():
             refused = auditor.attempt("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "again.tgz"), "--recipient", "auditor")
             report.check("the server does not hand it out either", refused.returncode != 0 and "no key that counts" in refused.stderr, refused.stdout + refused.stderr)
             auditor.login()
-            report.check("login keeps it", auditor.verdict(before, *trust, "--require", "KEY-STATUS", code=1)[0]["KEY-STATUS"][0] == "FAIL", "")
+            report.check("login keeps it, and who knows it passes no bundle of that key, asked for or not", auditor.verdict(before, *trust, code=1)[0]["KEY-STATUS"][0] == "FAIL", "")
+            statement = auditor.attempt(*attested)
+            report.check("nor a statement", statement.returncode != 0 and "was compromised" in statement.stderr, statement.stdout + statement.stderr)
             history = os.path.join(home, "trust", "keys.jsonl")
             with open(history) as f:
                 lines = f.readlines()

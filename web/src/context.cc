@@ -36,8 +36,8 @@ Result<pg::TenantTx*> Context::tx() {
 Result<http::Response> Context::commit(http::Response response) {
   pg::TenantTx* t = STELLA_TRY(tx());
   if (!idempotency_key.empty())
-    STELLA_TRY_VOID(t->query("INSERT INTO idempotency_keys (tenant_id, key, route, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, $6)",
-                             {tenant(), idempotency_key, route, *request_sha256, response.status, response.body}));
+    STELLA_TRY_VOID(t->query("INSERT INTO idempotency_keys (tenant_id, actor, key, route, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                             {tenant(), actor(), idempotency_key, route, *request_sha256, response.status, response.body}));
   STELLA_TRY_VOID(t->commit());
   decision_written = true;
   tx_.reset();

@@ -148,7 +148,7 @@ Result<Sha256> request_digest(const http::Request& request) {
   return hasher.finish();
 }
 
-// A repeated Idempotency-Key answers what was answered before; another body under the same key is a conflict.
+// A repeated Idempotency-Key answers what was answered before to the same caller; another body under the same key is a conflict.
 Result<std::optional<http::Response>> replayed(Context& ctx) {
   const std::string_view key = ctx.request.header("idempotency-key");
   if (key.empty() || ctx.request.method != "POST" || !ctx.grant) return std::optional<http::Response>();
@@ -156,8 +156,8 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
     return Error(base_errors::kInvalid, "the idempotency key is not acceptable").with("field", "Idempotency-Key").with("expected", "1 to 128 printable ASCII characters");
   ctx.idempotency_key = std::string(key);
   ctx.request_sha256 = STELLA_TRY(request_digest(ctx.request));
-  const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND route = $2 AND key = $3",
-                                        {ctx.tenant(), ctx.route, ctx.idempotency_key}));
+  const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND actor = $2 AND route = $3 AND key = $4",
+                                        {ctx.tenant(), ctx.actor(), ctx.route, ctx.idempotency_key}));
   if (rows.empty()) return std::optional<http::Response>();
   const Sha256 before = STELLA_TRY(rows.sha256(0, 0));
   if (before != *ctx.request_sha256) return Error(errors::kConflict, "the idempotency key was used for another request").with("field", "Idempotency-Key");

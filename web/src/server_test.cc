@@ -163,7 +163,13 @@ TEST_F(Api, AKeyMakesARequestHappenOnce) {
   EXPECT_EQ(call("POST", "/sboms", large, key).raw.header("idempotency-replayed"), "true");
   large.back() = '\n';
   EXPECT_EQ(call("POST", "/sboms", large, key).status, 409);
-  // The key belongs to the tenant that used it.
+  // The key belongs to whoever used it: what a colleague does under the same one is a deed of their own, and so is its answer.
+  const std::string colleague = sign_in("acme", "carol", authority::all_tenant_scopes());
+  const Reply theirs = call("POST", "/projects", R"({"slug":"shop","name":"Shop"})", key, colleague);
+  EXPECT_EQ(theirs.status, 409);
+  EXPECT_EQ(theirs.raw.header("idempotency-replayed"), "");
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"hers","name":"Hers"})", key, colleague).status, 201);
+  // And to the tenant.
   const std::string other = sign_in("beta", "bob", authority::all_tenant_scopes());
   EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Shop"})", key, other).status, 201);
   EXPECT_EQ(call("POST", "/projects", R"({"slug":"x","name":"X"})", {{"idempotency-key", "k\xc3\xa4"}}).status, 422);

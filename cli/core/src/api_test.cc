@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <mutex>
 
+#include "stella/base/file.h"
+#include "stella/cli/download.h"
 #include "stella/cli/errors.h"
 #include "stella/contracts/errors.h"
 #include "stella/platform/http_server.h"
@@ -70,6 +73,34 @@ TEST_F(ApiTest, CarriesTokenTenantAndOneTrace) {
   EXPECT_EQ(first.substr(0, 36), "00-" + api.options().trace.hex() + "-");
   EXPECT_EQ(first.substr(0, 36), second.substr(0, 36));
   EXPECT_NE(first, second);  // each request is a span of its own
+}
+
+TEST_F(ApiTest, AFileIsKeptOnlyWithItsDigest) {
+  const std::string good = crypto::sha256("bytes").hex(), bad = crypto::sha256("others").hex();
+  start([&](http::Request& request, int) {
+    http::Response r = http::Response::json(200, "bytes");
+    if (request.path == "/named") r.header("ETag", "\"" + good + "\"");
+    if (request.path == "/misnamed") r.header("ETag", "\"" + bad + "\"");
+    return r;
+  });
+  char name[] = "/tmp/stella-download-XXXXXX";
+  const std::string dir = ::mkdtemp(name), path = dir + "/file";
+  Api api(options());
+  for (const auto& [from, digest] : std::vector<std::pair<std::string, std::string>>{{"/misnamed", ""}, {"/unnamed", ""}, {"/named", bad}}) {
+    const auto refused = download(api, {.path = from}, path, digest);
+    ASSERT_FALSE(refused) << from;
+    EXPECT_EQ(refused.error().code(), errors::kIntegrity) << from;
+    EXPECT_TRUE(std::filesystem::is_empty(dir)) << from;
+  }
+  for (const auto& [from, digest] : std::vector<std::pair<std::string, std::string>>{{"/named", ""}, {"/unnamed", good}, {"/misnamed", good}}) {
+    const auto kept = download(api, {.path = from}, path, digest);
+    ASSERT_TRUE(kept) << from << ": " << kept.error().describe();
+    EXPECT_EQ(kept->sha256.hex(), good);
+    EXPECT_EQ(read_file(path, 100).value(), "bytes");
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 1) << from;
+    std::filesystem::remove(path);
+  }
+  std::filesystem::remove_all(dir);
 }
 
 TEST_F(ApiTest, TriesAgainWithTheSameKeyAndHonoursRetryAfter) {

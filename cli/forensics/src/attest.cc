@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "key_trust.h"
 #include "register.h"
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
@@ -137,10 +138,17 @@ Result<int> verify(Session& session, const Args& args) {
   if (!verified) return about_document(Error(verified.error()), args.file);
   if (const auto rules = evidence::check_predicate(verified->statement.predicate_type, verified->statement.predicate); !rules) return about_document(Error(rules.error()), args.file);
   const json::Value statement = STELLA_TRY(json::parse(verified->bytes));
+  const auto history = known_history(session.store(), "", trusted.keys);
+  if (!history) return not_checked(history.error());
   json::Array signers;
-  for (const crypto::PublicKey& key : verified->signers) signers.push_back(key.id().str());
+  for (const crypto::PublicKey& key : verified->signers)
+    if (!*history || !ever_compromised((*history)->history, key.id())) signers.push_back(key.id().str());
+  if (signers.empty()) {
+    return about_document(Error(contracts::errors::kUntrusted, "the key that signed this was compromised, and nothing here says that it signed before")
+                              .with("key_id", verified->signers.front().id().str()).with("source", (*history)->source).with("remedy", "A bundle shows when a statement was made: stella forensic verify. Or get the statement anew, signed by a key that counts."), args.file);
+  }
   const json::Value verdict = json::Value::object({{"result", "pass"}, {"signers", std::move(signers)}, {"trust", trusted.source}, {"subject_sha256", subject->sha256.hex()}, {"predicate_type", verified->statement.predicate_type}, {"verified_at", Timestamp::now().rfc3339()},
-                                                   {"not_checked", json::Value::array({"TIME: local clock only", "KEY-STATUS: no trusted time"})}});
+                                                   {"not_checked", json::Value::array({"TIME: local clock only", *history ? "KEY-STATUS: not compromised by " + (*history)->source + ", else no trusted time" : std::string("KEY-STATUS: no trusted time")})}});
   session.show(verdict, [&] { return attestation_text(statement, verdict, session.console().out_palette(), session.console().width()); });
   return kExitDone;
 }

@@ -1,10 +1,10 @@
 // stella forensic get: an authorised export of a bundle, recorded with its recipient.
 #include "register.h"
+#include "stella/cli/download.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/cli/table.h"
 #include "stella/contracts/errors.h"
-#include "stella/crypto/digest.h"
 
 namespace stella::cli {
 namespace {
@@ -21,13 +21,8 @@ Result<int> run(Session& session, const Args& args) {
   if (recipient.empty()) recipient = session.login().username;
   if (recipient.empty()) recipient = session.login().actor;
   if (recipient.empty()) return Error(base_errors::kInvalid, "a recipient is needed").with("field", "--recipient").with("remedy", "Give --recipient: who receives the bundle. It is recorded.");
-  const auto response = STELLA_TRY(api->send({.method = "POST", .path = "/evidence/" + path_segment(args.bundle) + "/export", .body = json::dump(json::Value::object({{"recipient", recipient}})),
-                                              .content_type = "application/json", .save_to = args.out, .timeout = std::chrono::hours(6)}));
-  const auto digest = STELLA_TRY(crypto::sha256_file(args.out));
-  std::string etag(response.header("etag"));
-  std::erase(etag, '"');
-  if (!etag.empty() && etag != digest.sha256.hex())
-    return Error(contracts::errors::kIntegrity, "the file is not what the server sent").with("path", args.out).with("expected", etag).with("actual", digest.sha256.hex()).with("remedy", "Do not use it; get it again.");
+  const auto digest = STELLA_TRY(download(*api, {.method = "POST", .path = "/evidence/" + path_segment(args.bundle) + "/export", .body = json::dump(json::Value::object({{"recipient", recipient}})),
+                                                 .content_type = "application/json", .timeout = std::chrono::hours(6)}, args.out));
   const json::Value shown = json::Value::object({{"bundle_id", args.bundle}, {"path", args.out}, {"size", digest.size}, {"sha256", digest.sha256.hex()}, {"recipient", recipient}});
   session.show(shown, [&] {
     Facts facts;

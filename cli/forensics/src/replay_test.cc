@@ -100,7 +100,7 @@ class ReplayTest : public ::testing::Test {
   }
   void TearDown() override { EXPECT_EQ(std::system(("rm -rf " + directory_).c_str()), 0); }
 
-  std::string seal(std::vector<evidence::LeafFile> files) {
+  std::string seal(std::vector<evidence::LeafFile> files, std::vector<evidence::SealFacts::Parent> parents = {}) {
     const std::string payload = directory_ + "/payload.tar", bundle = directory_ + "/bundle.tgz";
     std::string items;
     {
@@ -126,6 +126,7 @@ class ReplayTest : public ::testing::Test {
     input.facts.kind = "eval";
     input.facts.resource_id = EvaluationId::generate().str();
     input.facts.sealed_at = Timestamp::now();
+    input.facts.parents = std::move(parents);
     const auto sealed = evidence::seal_bundle(input, sink);
     EXPECT_TRUE(sealed) << sealed.error().describe();
     return bundle;
@@ -199,6 +200,7 @@ TEST_F(ReplayTest, VerifyLooksIntoBundlesInside) {
   const std::string key = directory_ + "/key.pub";
   ASSERT_TRUE(write_file_durable(key, key_.public_key().pem()));
   const std::string inner = directory_ + "/inner.tgz";
+  std::vector<evidence::SealFacts::Parent> named;
   const auto outer = [&] {
     evidence::LeafFile leaf;
     leaf.path = "data/bundles/inner.tgz";
@@ -207,9 +209,16 @@ TEST_F(ReplayTest, VerifyLooksIntoBundlesInside) {
     leaf.source_path = inner;
     std::vector<evidence::LeafFile> files;
     files.push_back(std::move(leaf));
-    return seal(std::move(files));
+    return seal(std::move(files), named);
   };
   std::filesystem::rename(seal(samples()), inner);
+  // The seal around it must say which bundle it is.
+  EXPECT_EQ(stella({"forensic", "verify", outer(), "--trust", key}).first, 0);
+  const auto foreign = stella({"forensic", "verify", outer(), "--trust", key, "--nested"});
+  EXPECT_EQ(foreign.first, 1);
+  EXPECT_NE(foreign.second.find("does not name"), std::string::npos) << foreign.second;
+  const auto sealed = evidence::verify_bundle_file(inner, {}).value().seal;
+  named.push_back({sealed->facts.bundle_id, sealed->head.root});
   const auto shallow = stella({"forensic", "verify", outer(), "--trust", key});
   EXPECT_EQ(shallow.first, 0);
   EXPECT_NE(shallow.second.find("--nested"), std::string::npos) << shallow.second;

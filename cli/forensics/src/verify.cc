@@ -2,15 +2,14 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <set>
 
+#include "key_trust.h"
 #include "register.h"
 #include "stella/base/file.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
 #include "stella/cli/trust.h"
 #include "stella/crypto/digest.h"
-#include "stella/crypto/key_log.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/verify_script.h"
 
@@ -39,8 +38,7 @@ struct Extra {
   std::optional<crypto::TimestampTrust> time;
   std::string time_source, kept_source;
   std::optional<evidence::KeptCheckpoint> kept;
-  std::optional<crypto::KeyHistory> history;
-  std::string key_source;
+  std::optional<KnownHistory> history;
 };
 
 constexpr std::uint64_t kSmallFile = 1u << 20;
@@ -64,27 +62,12 @@ Result<timeline::Proof> read_consistency(const std::string& path) {
   return out;
 }
 
-// The life of the signing keys: --keys, else what login kept, else nothing.
-Result<void> gather_keys(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
-  const std::string path = args.keys.empty() ? store.key_history_path() : args.keys;
-  auto text = read_file(path, kSmallFile);
-  if (!text && text.error().code() == base_errors::kNotFound && args.keys.empty()) return {};
-  if (!text) return about_document(std::move(text.error()), path);
-  auto entries = crypto::parse_key_log(*text);
-  if (!entries) return about_document(std::move(entries.error()), path);
-  std::set<KeyId> roots;
-  for (const auto& key : options.trust) roots.insert(key.id());
-  auto history = crypto::key_history_of(*entries, std::move(roots));
-  if (!history) return about_document(std::move(history.error()), path);
-  extra.history = std::move(*history);
-  extra.key_source = args.keys.empty() ? path : "--keys " + path;
-  options.key_history = &*extra.history;
-  options.key_source = extra.key_source;
-  return {};
-}
-
 Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
-  STELLA_TRY_VOID(gather_keys(store, args, extra, options));
+  extra.history = STELLA_TRY(known_history(store, args.keys, options.trust));
+  if (extra.history) {
+    options.key_history = &extra.history->history;
+    options.key_source = extra.history->source;
+  }
   extra.logs = STELLA_TRY(trusted_logs(store, args.trust_log, "--trust-log"));
   options.log_keys = extra.logs.keys;
   options.log_signers = extra.logs.signers;
@@ -130,6 +113,14 @@ Result<std::vector<evidence::Dimension>> required(const std::string& text) {
     if (std::find(out.begin(), out.end(), *dimension) == out.end()) out.push_back(*dimension);
   }
   return out;
+}
+
+// What `asked` names, and KEY-STATUS where whoever verifies knows of something against the key: a stolen key is never passed over.
+std::vector<evidence::Dimension> required_of(std::vector<evidence::Dimension> asked, const evidence::Verdict& verdict, const evidence::VerifyOptions& options) {
+  constexpr auto kStatus = evidence::Dimension::kKeyStatus;
+  const bool against = options.key_history != nullptr && verdict.of(kStatus).outcome == evidence::Outcome::kFail;
+  if (against && std::find(asked.begin(), asked.end(), kStatus) == asked.end()) asked.push_back(kStatus);
+  return asked;
 }
 
 // PASS, FAIL and NOT-CHECKED in their colours.
@@ -201,7 +192,7 @@ struct Inside {
   std::string text;
 };
 
-Result<Inside> look_inside(Session& session, const Args& args, const evidence::Verdict& outer, evidence::VerifyOptions& options, std::span<const evidence::Dimension> dimensions) {
+Result<Inside> look_inside(Session& session, const Args& args, const evidence::Verdict& outer, evidence::VerifyOptions& options, const std::vector<evidence::Dimension>& asked) {
   Inside out;
   const std::vector<std::string> paths = evidence::nested_bundles(outer);
   if (!args.nested) {
@@ -214,6 +205,7 @@ Result<Inside> look_inside(Session& session, const Args& args, const evidence::V
   reading.clear();
   if (!verdicts) return verdicts.error();
   for (const auto& [path, verdict] : *verdicts) {
+    const auto dimensions = verdict ? required_of(asked, *verdict, options) : asked;
     json::Value document = verdict ? evidence::verdict_json(*verdict, dimensions)
                                    : json::Value::object({{"result", "malformed"}, {"exit_code", evidence::kExitMalformed}, {"reason", verdict.error().describe()}});
     document.set("path", path);
@@ -231,8 +223,8 @@ Result<int> verify(Session& session, const Args& args) {
     session.console().err(render_error(error, session.console().err_palette()));
     return code;
   };
-  const auto dimensions = required(args.require);
-  if (!dimensions) return not_checked(dimensions.error(), kExitUsage);
+  const auto asked = required(args.require);
+  if (!asked) return not_checked(asked.error(), kExitUsage);
   const auto trusted = trusted_keys(session.store(), args.trust);
   if (!trusted) return not_checked(trusted.error(), evidence::kExitNotChecked);
   evidence::VerifyOptions options;
@@ -249,12 +241,13 @@ Result<int> verify(Session& session, const Args& args) {
     return not_checked(Error(verdict.error()).with("document", args.file).with("remedy", is_malformed ? "Get the bundle again: stella forensic get BUNDLE --out FILE" : "Check the path."),
                        is_malformed ? evidence::kExitMalformed : evidence::kExitNotChecked);
   }
-  const auto inside = look_inside(session, args, *verdict, options, *dimensions);
+  const auto inside = look_inside(session, args, *verdict, options, *asked);
   if (!inside) return not_checked(inside.error(), evidence::kExitMalformed);
-  const int code = worse(evidence::exit_code(*verdict, *dimensions), inside->code);
-  json::Value document = evidence::verdict_json(*verdict, *dimensions);
+  const auto dimensions = required_of(*asked, *verdict, options);
+  const int code = worse(evidence::exit_code(*verdict, dimensions), inside->code);
+  json::Value document = evidence::verdict_json(*verdict, dimensions);
   if (!inside->documents.empty()) document.set("nested", inside->documents);
-  session.show(document, [&] { return painted(safe(evidence::verdict_text(*verdict, *dimensions) + inside->text), session.console().out_palette()); });
+  session.show(document, [&] { return painted(safe(evidence::verdict_text(*verdict, dimensions) + inside->text), session.console().out_palette()); });
   if (trusted->keys.empty())
     session.console().err("No key is trusted, so nobody vouches for the signature.\n  to do  stella forensic verify " + args.file + " --trust KEY.pub\n         or `stella login`, which keeps the server's evidence keys in " + session.store().trust_directory() + "\n");
   return code;
@@ -273,23 +266,6 @@ Result<int> script(Session& session, bool digest_only) {
 }
 
 }  // namespace
-
-Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& trust) {
-  if (!trust.empty()) {
-    auto keys = crypto::load_public_keys(trust);
-    if (!keys) {
-      keys.error().add("document", trust);
-      keys.error().add("remedy", "--trust takes a PEM public key, or a directory with *.pub files.");
-      return std::move(keys.error());
-    }
-    return TrustedKeys{std::move(*keys), "--trust " + trust};
-  }
-  auto keys = crypto::load_public_keys(store.trust_directory());
-  if (keys) return TrustedKeys{std::move(*keys), "trust directory " + store.trust_directory()};
-  if (keys.error().code() == base_errors::kNotFound) return TrustedKeys{};
-  keys.error().add("document", store.trust_directory());
-  return std::move(keys.error());
-}
 
 void register_verify(App& app) {
   auto args = std::make_shared<Args>();

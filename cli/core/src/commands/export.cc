@@ -3,8 +3,7 @@
 
 #include "common.h"
 #include "stella/base/file.h"
-#include "stella/contracts/errors.h"
-#include "stella/crypto/digest.h"
+#include "stella/cli/download.h"
 
 namespace stella::cli {
 namespace {
@@ -28,19 +27,14 @@ std::string export_text(const json::Value& e, const Palette& paint) {
 }
 
 // Each file is compared with the digest that the export names; one that differs is not kept.
-Result<void> download(Session& session, const json::Value& e, const std::string& directory) {
+Result<void> download_files(Session& session, const json::Value& e, const std::string& directory) {
   Api* api = STELLA_TRY(session.api());
   STELLA_TRY_VOID(make_dirs(directory));
   for (const json::Value& f : e.items("files")) {
     const std::string name(f.str("name"));
     if (name.empty() || name.find('/') != std::string::npos || name.starts_with('.')) return Error(base_errors::kInvalid, "the server named a file that cannot be kept").with("actual", printable(name));
     const std::string path = directory + "/" + name;
-    STELLA_TRY_VOID(api->send({.path = "/exports/" + path_segment(e.str("export_id")) + "/files/" + path_segment(name), .save_to = path, .timeout = std::chrono::hours(1)}));
-    const auto digest = STELLA_TRY(crypto::sha256_file(path));
-    if (digest.sha256.hex() != f.str("sha256")) {
-      ::remove(path.c_str());
-      return Error(contracts::errors::kIntegrity, "a file is not what the export says").with("path", path).with("expected", std::string(f.str("sha256"))).with("actual", digest.sha256.hex());
-    }
+    const auto digest = STELLA_TRY(download(*api, {.path = "/exports/" + path_segment(e.str("export_id")) + "/files/" + path_segment(name), .timeout = std::chrono::hours(1)}, path, f.str("sha256")));
     session.console().note(path + "  " + human_bytes(digest.size) + "\n");
   }
   return {};
@@ -52,7 +46,7 @@ Result<int> finish(Session& session, const json::Value& e, const std::string& ou
     const json::Value* error = e.find("error");
     return recorded_error(error != nullptr && error->is_object() ? *error : json::Value::object());
   }
-  if (!out.empty()) STELLA_TRY_VOID(download(session, e, out));
+  if (!out.empty()) STELLA_TRY_VOID(download_files(session, e, out));
   return kExitDone;
 }
 

@@ -1,0 +1,52 @@
+// Reading keys and their history.
+#include "key_trust.h"
+
+#include <limits>
+#include <set>
+
+#include "stella/base/file.h"
+#include "stella/cli/errors.h"
+#include "stella/crypto/key_log.h"
+
+namespace stella::cli {
+namespace {
+
+constexpr std::uint64_t kHistoryBytes = 1u << 20;
+constexpr Timestamp kEndOfTime = Timestamp::from_micros(std::numeric_limits<std::int64_t>::max());
+
+}  // namespace
+
+Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& trust) {
+  if (!trust.empty()) {
+    auto keys = crypto::load_public_keys(trust);
+    if (!keys) {
+      keys.error().add("document", trust);
+      keys.error().add("remedy", "--trust takes a PEM public key, or a directory with *.pub files.");
+      return std::move(keys.error());
+    }
+    return TrustedKeys{std::move(*keys), "--trust " + trust};
+  }
+  auto keys = crypto::load_public_keys(store.trust_directory());
+  if (keys) return TrustedKeys{std::move(*keys), "trust directory " + store.trust_directory()};
+  if (keys.error().code() == base_errors::kNotFound) return TrustedKeys{};
+  keys.error().add("document", store.trust_directory());
+  return std::move(keys.error());
+}
+
+Result<std::optional<KnownHistory>> known_history(const ProfileStore& store, const std::string& file, std::span<const crypto::PublicKey> trust) {
+  const std::string path = file.empty() ? store.key_history_path() : file;
+  const auto text = read_file(path, kHistoryBytes);
+  if (!text && text.error().code() == base_errors::kNotFound && file.empty()) return std::optional<KnownHistory>();
+  if (!text) return about_document(Error(text.error()), path);
+  const auto entries = crypto::parse_key_log(*text);
+  if (!entries) return about_document(Error(entries.error()), path);
+  std::set<KeyId> roots;
+  for (const auto& key : trust) roots.insert(key.id());
+  auto history = crypto::key_history_of(*entries, std::move(roots));
+  if (!history) return about_document(Error(history.error()), path);
+  return std::optional<KnownHistory>({std::move(*history), file.empty() ? path : "--keys " + path});
+}
+
+bool ever_compromised(const crypto::KeyHistory& history, const KeyId& key) { return history.state_at(key, kEndOfTime) == crypto::KeyState::kCompromised; }
+
+}  // namespace stella::cli
