@@ -18,23 +18,16 @@ constinit std::atomic<bool> g_level_rules{false};
 namespace {
 
 using ByModule = std::map<std::string, Level, std::less<>>;
-struct ForATime {
-  Level level;
-  Timestamp until;
-};
-struct OfTenant {
-  ByModule levels;
-  std::map<std::string, ForATime, std::less<>> temporary;
-};
 struct Rules {
   Level process = Level::kInfo;
   ByModule modules;
-  std::map<std::string, OfTenant, std::less<>> tenants;
+  std::map<std::string, TenantLevels, std::less<>> tenants;
+  friend bool operator==(const Rules&, const Rules&) = default;
 };
 
 struct Holder {
   std::mutex mutex;  // writers
-  std::vector<std::unique_ptr<const Rules>> rules;  // all there ever were: a reader may hold any. People change levels by hand.
+  std::vector<std::unique_ptr<const Rules>> rules;  // all there ever were: a reader may hold any. Only what changes something adds one, and people do that by hand.
 };
 Holder& holder() {
   static Holder& h = *new Holder;
@@ -49,6 +42,7 @@ void change(F&& f) {
   const Rules* old = g_rules.load(std::memory_order_relaxed);
   auto rules = old != nullptr ? std::make_unique<Rules>(*old) : std::make_unique<Rules>();
   f(*rules);
+  if (*rules == (old != nullptr ? *old : Rules())) return;  // each job of a runner says what its tenant's levels are
   Level least = rules->process;
   for (const auto& [module, level] : rules->modules) least = std::min(least, level);
   for (const auto& [tenant, own] : rules->tenants) {
@@ -76,7 +70,7 @@ Level level_of(std::string_view module, std::string_view tenant) {
     return it == map.end() ? nullptr : &it->second;
   };
   if (const auto it = rules->tenants.find(tenant.empty() ? std::string_view("platform") : tenant); it != rules->tenants.end()) {
-    const detail::OfTenant& own = it->second;
+    const TenantLevels& own = it->second;
     if (!own.temporary.empty()) {
       const Timestamp now = Timestamp::now();
       for (const std::string_view name : {module, std::string_view("*")}) {
@@ -103,10 +97,21 @@ void set_tenant_level(std::string_view tenant, std::string_view module, Level le
   detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].levels.insert_or_assign(std::string(module), level); });
 }
 void set_tenant_level(std::string_view tenant, std::string_view module, Level level, Timestamp until) {
-  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].temporary.insert_or_assign(std::string(module), detail::ForATime{level, until}); });
+  detail::change([&](auto& rules) { rules.tenants[std::string(tenant)].temporary.insert_or_assign(std::string(module), TemporaryLevel{level, until}); });
+}
+void set_tenant_levels(std::string_view tenant, TenantLevels levels) {
+  detail::change([&](auto& rules) {
+    if (levels == TenantLevels()) rules.tenants.erase(std::string(tenant));
+    else rules.tenants.insert_or_assign(std::string(tenant), std::move(levels));
+  });
 }
 void clear_tenant_levels(std::string_view tenant) {
   detail::change([&](auto& rules) { rules.tenants.erase(std::string(tenant)); });
+}
+std::uint64_t level_tables() {
+  auto& h = detail::holder();
+  const std::lock_guard lock(h.mutex);
+  return h.rules.size();
 }
 
 }  // namespace stella::telemetry

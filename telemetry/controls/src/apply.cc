@@ -6,9 +6,9 @@
 namespace stella::controls {
 
 void apply(const TenantId& tenant, const Controls& controls) {
-  telemetry::clear_tenant_levels(tenant.str());
-  for (const auto& [module, level] : controls.levels) telemetry::set_tenant_level(tenant.str(), module, level);
-  for (const auto& [module, one] : controls.temporary_levels) telemetry::set_tenant_level(tenant.str(), module, one.level, one.until);
+  telemetry::TenantLevels levels{controls.levels, {}};
+  for (const auto& [module, one] : controls.temporary_levels) levels.temporary.emplace(module, telemetry::TemporaryLevel{one.level, one.until});
+  telemetry::set_tenant_levels(tenant.str(), std::move(levels));
   telemetry::set_tenant_sampling(tenant.str(), controls.sampling);
   if (controls.deep_debug) telemetry::set_deep_debug(tenant.str(), controls.deep_debug->kinds, controls.deep_debug->until);
   else telemetry::set_deep_debug(tenant.str(), {}, Timestamp());

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "stella/telemetry/level_times.h"
 #include "stella/telemetry/sampler.h"
 
 namespace stella::controls {
@@ -62,6 +63,33 @@ TEST(Controls, ALevelForATimeFallsBackByItself) {
   }
   EXPECT_EQ(telemetry::level_of("web", "acme"), telemetry::Level::kError) << "without another call";
   apply(acme, Controls());
+}
+
+TEST(Controls, ToApplyThemAgainMakesNoTables) {
+  const auto tables = [] { return telemetry::level_tables() + telemetry::sampling_tables() + telemetry::deep_debug_tables(); };
+  const TenantId acme = *TenantId::parse("acme"), globex = *TenantId::parse("globex");
+  Controls c, other;
+  c.levels = {{"*", telemetry::Level::kWarn}, {"web", telemetry::Level::kDebug}};
+  c.temporary_levels = {{"bus", {telemetry::Level::kTrace, Timestamp::now() + std::chrono::hours(1)}}};
+  c.sampling = 0.25;
+  c.deep_debug = DeepDebug{{PiiKind::kEmail}, Timestamp::now() + std::chrono::hours(1)};
+  other.deep_debug = DeepDebug{{PiiKind::kIp}, Timestamp::now() + std::chrono::hours(1)};
+  apply(acme, c);
+  apply(globex, other);
+  const auto before = tables();
+  for (int job = 0; job < 10; ++job) {
+    apply(acme, c);
+    apply(globex, other);
+    apply(*TenantId::parse("initech"), Controls());
+  }
+  EXPECT_EQ(tables(), before);
+  c.sampling = 0.5;
+  apply(acme, c);
+  EXPECT_EQ(tables(), before + 1);
+  EXPECT_EQ(telemetry::level_of("bus", "acme"), telemetry::Level::kTrace);
+  EXPECT_EQ(telemetry::deep_debug().size(), 2u);
+  apply(acme, Controls());
+  apply(globex, Controls());
 }
 
 TEST(Controls, ABodyNamesWhatIsWrongWithIt) {

@@ -21,10 +21,12 @@ struct SamplingPolicy {
   struct Incident {
     double rate = 1;
     Timestamp until;
+    friend bool operator==(const Incident&, const Incident&) = default;
   };
   struct Route {
     std::optional<bool> tail_keep;
     std::optional<std::chrono::nanoseconds> slow;
+    friend bool operator==(const Route&, const Route&) = default;
   };
   double rate = 1;                                           // 0…1 of the traces that begin here
   std::map<std::string, double, std::less<>> tenants;        // instead of `rate`
@@ -33,11 +35,14 @@ struct SamplingPolicy {
   bool tail_keep = true;                                     // record unsampled traces until their local root ends
   std::chrono::nanoseconds slow = std::chrono::seconds(1);   // a local root over it keeps its trace; negative: never
   std::map<std::string, Route, std::less<>> routes;          // by route template
+  friend bool operator==(const SamplingPolicy&, const SamplingPolicy&) = default;
 };
 
 // Replaces everything. Rates are clamped to 0…1 (no number counts as 0).
 void set_sampling(SamplingPolicy policy);
 SamplingPolicy sampling();
+// Tables of it that this process made: they are never freed, so setting what holds already makes none.
+std::uint64_t sampling_tables();
 
 // Single switches of the policy in force.
 void set_sampling_rate(double rate);

@@ -68,7 +68,8 @@ struct Change {
 // From the body of a request; kInvalid names the member and what is expected.
 Result<Change> parse_change(const json::Value& body);
 
-// From now on in this process; what `controls` does not name is the deployment's again. Thread-safe.
+// From now on in this process; what `controls` does not name is the deployment's again. Costs memory only where it
+// changes something: a runner calls it for every job. Thread-safe.
 void apply(const TenantId& tenant, const Controls& controls);
 
 }  // namespace stella::controls

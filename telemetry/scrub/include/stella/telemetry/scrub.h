@@ -83,9 +83,12 @@ struct DeepDebug {
   std::string tenant;
   PiiSet kinds;
   Timestamp until;
+  friend bool operator==(const DeepDebug&, const DeepDebug&) = default;
 };
 // Who debugs now.
 std::vector<DeepDebug> deep_debug();
+// Tables of it that this process made: they are never freed, so setting what holds already makes none.
+std::uint64_t deep_debug_tables();
 
 // The secret behind the fingerprints of this process (16 bytes or more); random until set. Processes with equal secrets make equal marks.
 void set_fingerprint_secret(std::string_view bytes);
