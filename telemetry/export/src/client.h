@@ -40,7 +40,11 @@ struct TlsFiles {
 // kInvalid where a file cannot be read or is no PEM: a target that no attempt can reach is found at the start.
 Result<TlsFiles> read_tls_files(const TargetOptions& target);
 
+// What either wire carries unharmed: printable ASCII. A value of something else ends a header early, or the process (grpc++ aborts over it).
+bool is_header_value(std::string_view value);
+
 Result<std::unique_ptr<Client>> make_http_client(const ExporterOptions& options, Signal signal, std::function<std::int64_t()> unix_seconds);
+// kInvalid also where a header is none that gRPC carries (names of [0-9a-z_.-], values of printable ASCII).
 Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options, Signal signal);
 
 // `body` is an ExportResponse after success, a google.rpc.Status else. `renewable`: the credentials are a token that is renewed, so 401 and

@@ -2,6 +2,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -26,6 +27,17 @@ std::string bytes_of(const grpc::ByteBuffer& buffer) {
   if (!buffer.Valid() || !buffer.Dump(&slices).ok()) return out;
   for (const grpc::Slice& slice : slices) out.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return out;
+}
+
+std::string metadata_name(std::string_view name) {
+  std::string lower(name);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  return lower;
+}
+// grpc++ ends the process over metadata of another form.
+bool is_metadata_name(std::string_view name) {
+  const auto legal = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'; };
+  return !name.empty() && std::all_of(name.begin(), name.end(), legal);
 }
 
 // What gRPC says about a handshake that failed, in our words: its own text may as well be the target's.
@@ -57,12 +69,12 @@ class GrpcClient final : public Client {
     if (bearer_) {
       const Secret<std::string> bearer = bearer_();
       if (bearer.expose().empty()) return {Answer::Kind::kRetry, 0, std::nullopt, "there is no token yet"};
+      if (!is_header_value(bearer.expose())) return {Answer::Kind::kRetry, 0, std::nullopt, "the token holds bytes that no header carries"};
       context.AddMetadata("authorization", "Bearer " + bearer.expose());
       token = true;
     }
     for (const auto& [name, value] : target_.headers) {
-      std::string lower = name;
-      for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+      const std::string lower = metadata_name(name);
       if (!token || lower != "authorization") context.AddMetadata(lower, value.expose());
     }
     if (target_.gzip) context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
@@ -111,6 +123,12 @@ Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options,
   }
   address = address.substr(0, address.find('/'));
   if (address.empty()) return Error(base_errors::kInvalid, "the OTLP endpoint names no host").with("signal", std::string(to_string(signal))).with("expected", "http://host:4317");
+  for (const auto& [name, value] : target.headers) {
+    const std::string lower = metadata_name(name);
+    if (is_metadata_name(lower) && (lower.ends_with("-bin") || is_header_value(value.expose()))) continue;
+    return Error(base_errors::kInvalid, "a header cannot be sent over OTLP/gRPC").with("signal", std::string(to_string(signal)))
+        .with("expected", "names of a-z, 0-9, '_', '.' and '-', values of printable ASCII; others go over http/protobuf");
+  }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls) {
     TlsFiles files = STELLA_TRY(read_tls_files(target));

@@ -75,6 +75,7 @@ class HttpClient final : public Client {
     if (bearer_) {
       const Secret<std::string> bearer = bearer_();
       if (bearer.expose().empty()) return {Answer::Kind::kRetry, 0, std::nullopt, "there is no token yet"};
+      if (!is_header_value(bearer.expose())) return {Answer::Kind::kRetry, 0, std::nullopt, "the token holds bytes that no header carries"};
       add("authorization: Bearer " + bearer.expose());
       token = true;
     }

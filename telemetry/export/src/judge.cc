@@ -78,4 +78,8 @@ Answer judge_grpc(int code, std::string_view response, std::string_view status_d
   return answer;
 }
 
+bool is_header_value(std::string_view value) {
+  return std::all_of(value.begin(), value.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+}
+
 }  // namespace stella::telemetry

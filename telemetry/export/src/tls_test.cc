@@ -209,5 +209,42 @@ TEST_F(TlsTest, FilesThatAreNoneAreRefusedAtTheStart) {
   }
 }
 
+// grpc++ ends the process over metadata that is none.
+TEST(GrpcClient, HeadersThatNoMetadataIsAreRefusedAtTheStart) {
+  const auto with = [](const std::string& name, const std::string& value) {
+    ExporterOptions options = options_for("http://127.0.0.1:1");
+    options.target(Signal::kLogs).protocol = OtlpProtocol::kGrpc;
+    options.target(Signal::kLogs).headers.emplace_back(name, Secret<std::string>(value));
+    return make_otlp_exporter(std::move(options));
+  };
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, const char*>>{{"x-team", "caf\xc3\xa9"}, {"x-team", "a\tb"}, {"x!team", "QQ"}, {"", "QQ"}, {":path", "QQ"}}) {
+    const auto exporter = with(name, value);
+    ASSERT_FALSE(exporter) << name << ": " << value;
+    EXPECT_EQ(exporter.error().code(), base_errors::kInvalid);
+    EXPECT_EQ(exporter.error().describe().find(value), std::string::npos) << "it may be a secret";
+  }
+  EXPECT_TRUE(with("X-Team_1.a", "a b~"));
+  EXPECT_TRUE(with("x-team-bin", "caf\xc3\xa9"));
+}
+
+TEST(GrpcClient, ATokenThatNoHeaderCarriesIsWaitedOutOverBothWires) {
+  for (const OtlpProtocol protocol : {OtlpProtocol::kGrpc, OtlpProtocol::kHttpProtobuf}) {
+    std::atomic<bool> renewed{false};
+    GrpcTarget grpc_target([](int) { return std::pair(grpc::Status::OK, std::string()); });
+    HttpTarget http_target([](const auto&) { return reply(200); });
+    ExporterOptions options = options_for(protocol == OtlpProtocol::kGrpc ? "http://127.0.0.1:" + std::to_string(grpc_target.port) : http_target.url());
+    options.target(Signal::kLogs).protocol = protocol;
+    options.bearer_token = [&] { return Secret<std::string>(renewed ? "good" : "two\r\nx-lines: 1"); };
+    auto exporter = *make_otlp_exporter(std::move(options));
+    exporter->offer(batch("waits"));
+    const Deadline deadline = soon();
+    while (exporter->stats().of(Signal::kLogs).away_because.empty() && !deadline.passed()) std::this_thread::yield();
+    EXPECT_EQ(exporter->stats().of(Signal::kLogs).away_because, "the token holds bytes that no header carries");
+    renewed = true;
+    EXPECT_TRUE(exporter->flush(soon()));
+    EXPECT_EQ(exporter->stats().of(Signal::kLogs).sent, 2u);
+  }
+}
+
 }  // namespace
 }  // namespace stella::telemetry
