@@ -372,16 +372,15 @@ SpoolWork Stream::released(const Entry& gone) {
   SpoolWork work;
   const auto segment = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
   if (segment == segments_.end()) return work;
-  work.cursor_file_ = cursor_;
   --segment->entries;
   const bool lowest_of_all = lowest(gone);
   if (segment->entries > 0) {
-    if (lowest_of_all) work.cursor_ = {gone.segment, gone.offset + sizeof(RecordFront) + gone.size};
+    if (lowest_of_all) work.cursors_.push_back({cursor_, gone.segment, gone.offset + sizeof(RecordFront) + gone.size});
     else work.done_.emplace_back(path_of(gone.segment), gone.offset);
     return work;
   }
   // All of the file is settled: it goes, and the cursor before it.
-  if (lowest_of_all) work.cursor_ = {segment->number + 1, 0};
+  if (lowest_of_all) work.cursors_.push_back({cursor_, segment->number + 1, 0});
   work.unlinked_.push_back(path_of(segment->number));
   if (segment + 1 == segments_.end()) {
     dirty_ = false;  // and its space is free at once
@@ -446,17 +445,20 @@ std::vector<std::shared_ptr<const Fd>> Stream::take_dirty() {
 }
 
 void SpoolWork::add(SpoolWork more) {
-  if (more.cursor_file_) cursor_file_ = std::move(more.cursor_file_);
-  if (more.cursor_) cursor_ = more.cursor_;
+  for (Place& place : more.cursors_) {
+    const auto own = std::find_if(cursors_.begin(), cursors_.end(), [&](const Place& p) { return p.file == place.file; });
+    if (own == cursors_.end()) cursors_.push_back(std::move(place));
+    else *own = std::move(place);
+  }
   done_.insert(done_.end(), more.done_.begin(), more.done_.end());
   unlinked_.insert(unlinked_.end(), more.unlinked_.begin(), more.unlinked_.end());
 }
 
 void SpoolWork::run() const {
-  if (cursor_) {
-    Cursor cursor{cursor_->first, cursor_->second, 0, 0};
+  for (const Place& place : cursors_) {
+    Cursor cursor{place.segment, place.offset, 0, 0};
     cursor.crc = crc_of(cursor);
-    [[maybe_unused]] const ssize_t written = ::pwrite(cursor_file_->get(), &cursor, sizeof cursor, 0);  // an old cursor only repeats
+    [[maybe_unused]] const ssize_t written = ::pwrite(place.file->get(), &cursor, sizeof cursor, 0);  // an old cursor only repeats
   }
   for (const auto& [path, offset] : done_) {
     const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));

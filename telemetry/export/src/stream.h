@@ -79,8 +79,11 @@ class SpoolWork {
 
  private:
   friend class Stream;
-  std::shared_ptr<const Fd> cursor_file_;
-  std::optional<std::pair<std::uint64_t, std::uint64_t>> cursor_;  // segment, offset
+  struct Place {  // where a cursor is to stand, and whose it is: work of several streams is done at once
+    std::shared_ptr<const Fd> file;
+    std::uint64_t segment = 0, offset = 0;
+  };
+  std::vector<Place> cursors_;                                     // one of each file
   std::vector<std::pair<std::string, std::uint64_t>> done_;        // records that are to be marked
   std::vector<std::string> unlinked_;
 };

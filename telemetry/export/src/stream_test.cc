@@ -99,6 +99,28 @@ TEST(Stream, WhatDoesNotFitIntoMemoryIsReadFromDisk) {
   EXPECT_LT(stream.disk_bytes(), 1000u);
 }
 
+TEST(Stream, WorkOfTwoMovesTheCursorOfEach) {
+  const TempDir one, two;
+  {
+    Stream logs({1 << 20, 1 << 20}), errors({1 << 20, 1 << 20});
+    ASSERT_TRUE(open(logs, one.path()));
+    ASSERT_TRUE(open(errors, two.path()));
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      put(logs, i);
+      put(errors, i);
+    }
+    SpoolWork work = logs.settle(logs.at(0).key);  // moves a cursor
+    work.add(logs.settle(logs.at(0).key));         // as far as here
+    work.add(errors.settle(errors.at(1).key));     // moves none: an earlier one waits
+    work.run();
+  }
+  Stream logs({1 << 20, 1 << 20}), errors({1 << 20, 1 << 20});
+  ASSERT_TRUE(open(logs, one.path()));
+  ASSERT_TRUE(open(errors, two.path()));
+  EXPECT_EQ(drain(logs), (std::vector<std::uint64_t>{3}));
+  EXPECT_EQ(drain(errors), (std::vector<std::uint64_t>{1, 3}));
+}
+
 TEST(Stream, TheNextProcessGoesOnWhereTheLastOneStopped) {
   const TempDir dir;
   {
