@@ -15,6 +15,18 @@ namespace {
 
 using Say = std::function<void(const std::string&)>;
 
+// "<mode> <instant> hold|free": of a file as it lies there; of a bucket as its server says.
+std::string lock_of(const World& world, const std::string& path) {
+  if (world.buckets != nullptr) {
+    const auto lock = world.open_store()->lock_state(path);
+    if (!lock) return lock.error().describe();
+    return std::string(objects::to_string(lock->mode)) + " " + lock->retain_until.rfc3339_seconds() + (lock->legal_hold ? " hold" : " free");
+  }
+  std::array<char, 128> buffer{};
+  const ssize_t n = ::getxattr((world.objects() + "/" + path).c_str(), "user.stella.lock", buffer.data(), buffer.size());
+  return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : "none - free";
+}
+
 class Evidence {
  public:
   Evidence(const World& world, const Reading& read, const Seen& seen, Tally& tally, const Say& say) : world_(world), read_(read), seen_(seen), tally_(tally), say_(say) {}
@@ -110,10 +122,7 @@ void Evidence::sealed(const json::Value& row) {
 
 // The store's lock follows the hold of the case, and its retention.
 void Evidence::locks(const json::Value& row) {
-  const std::string tenant(row.str("tenant")), path = directory(row) + "bundle.tgz";
-  std::array<char, 128> buffer{};
-  const ssize_t n = ::getxattr((world_.objects() + "/" + path).c_str(), "user.stella.lock", buffer.data(), buffer.size());
-  const std::string lock = n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : "none - free";
+  const std::string tenant(row.str("tenant")), path = directory(row) + "bundle.tgz", lock = lock_of(world_, path);
   const bool hold = held(tenant, row.str("case"), INT64_MAX);
   if (lock.ends_with(" hold") != hold) say_(path + (hold ? " is not held by the store: " : " is still held by the store: ") + lock);
   const std::string next_year = (Timestamp::now() + std::chrono::days(300)).rfc3339();

@@ -48,7 +48,7 @@ std::string Tally::str() const {
   return line;
 }
 
-Run::Run(const Start& start, Copy& database, std::uint64_t seed, Tally& tally) : seed_(seed), tally_(tally), database_(database), world_(start, database.name()) {}
+Run::Run(const Start& start, Copy& database, Buckets* buckets, std::uint64_t seed, Tally& tally) : seed_(seed), tally_(tally), database_(database), world_(start, database.name(), buckets, seed) {}
 
 // Checkpoints are written once: none may vanish or change.
 void Run::look() {
@@ -78,6 +78,7 @@ int Run::one(const Process& process) {
 }
 
 void Run::process(Process next) {
+  database_.await_the_dead();
   database_.end_leases();
   const int status = one(next);
   ++tally_.processes;
@@ -117,7 +118,9 @@ std::vector<std::string> Run::go() {
     ++tally_.rotations;
   };
   for (; next.number < faults && problems_.empty(); ++next.number) {
-    next.fault = draw(dice, faults);
+    do next.fault = draw(dice, faults);
+    while (world_.buckets != nullptr && next.fault.where == Where::kFile);
+    if (world_.buckets != nullptr && dice.one_in(4)) world_.buckets->crash();
     next.wishes = 1 + static_cast<int>(wishes_of(seed_).size()) / faults;
     process(next);
     rotate();

@@ -24,7 +24,8 @@ using Seen = std::map<std::string, std::string>;
 
 class Run {
  public:
-  Run(const Start& start, Copy& database, std::uint64_t seed, Tally& tally);
+  // `buckets`: the store is a bucket there; null: a directory.
+  Run(const Start& start, Copy& database, Buckets* buckets, std::uint64_t seed, Tally& tally);
   // What is wrong; empty where all is well.
   std::vector<std::string> go();
   // What happened, process by process.

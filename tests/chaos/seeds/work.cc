@@ -130,7 +130,7 @@ class Platform {
 
 std::unique_ptr<objects::Store> open_store(const World& world) {
   const Quietly quietly;
-  return std::move(objects::open_posix_store(world.objects()).value());
+  return world.open_store();
 }
 
 evidence::LockerOptions sealing(const World& world) {
@@ -173,7 +173,7 @@ Result<void> Platform::index() {
   options.lease = milliseconds(60'000);
   timeline::Indexer indexer(indexer_, nullptr, options);
   std::jthread thread([&](std::stop_token stop) { indexer.run(stop); });
-  const Deadline deadline = Deadline::after(process_.helper ? milliseconds(100) : process_.fault.where == Where::kNowhere ? milliseconds(10'000) : milliseconds(1'000));
+  const Deadline deadline = Deadline::after(process_.helper ? milliseconds(100) : process_.fault.where == Where::kNowhere ? milliseconds(60'000) : milliseconds(1'000));
   const Quietly quietly;
   bool empty = false;
   while (!empty && !deadline.passed()) {
@@ -185,7 +185,7 @@ Result<void> Platform::index() {
   thread.join();
   if (empty) return {};
   if (auto trouble = indexer.trouble()) return std::move(*trouble);
-  return Error(base_errors::kInternal, "the outbox is not empty after ten seconds");
+  return Error(base_errors::kInternal, "the outbox is still not empty after a minute");
 }
 
 // As if the topics had all of it for good.

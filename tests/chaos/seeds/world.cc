@@ -128,14 +128,37 @@ void Copy::reset() {
   run(kReset);
 }
 
+void Copy::await_the_dead() {
+  run("DO $$ BEGIN WHILE EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid())"
+      " LOOP PERFORM pg_sleep(0.001); PERFORM pg_stat_clear_snapshot(); END LOOP; END $$");
+}
+
 // A stalled process may be in the middle of a batch: that one is waited for by whoever takes over, as always.
 void Copy::end_leases() { run("UPDATE leases SET until = '-infinity' WHERE name IN (SELECT name FROM leases FOR UPDATE SKIP LOCKED)"); }
 
-World::World(const Start& begin, std::string name) : start(begin), database(std::move(name)) {
-  EXPECT_TRUE(make_dirs(objects()) && make_dirs(scratch()));
+World::World(const Start& begin, std::string name, Buckets* where, std::uint64_t seed)
+    : start(begin), database(std::move(name)), buckets(where), bucket_("seed-" + std::to_string(seed)), objects_(where != nullptr ? where->make(bucket_) : dir.path() + "/files/objects") {
+  EXPECT_TRUE(make_dirs(scratch()));
   std::error_code problem;
-  std::filesystem::copy(start.dir / "objects", objects(), std::filesystem::copy_options::recursive, problem);
-  EXPECT_FALSE(problem) << problem.message();
+  const std::string from = start.dir / "objects";
+  if (buckets == nullptr) {
+    std::filesystem::copy(from, objects_, std::filesystem::copy_options::recursive, problem);
+    EXPECT_FALSE(problem) << problem.message();
+    return;
+  }
+  const auto store = open_store();
+  for (const auto& file : std::filesystem::recursive_directory_iterator(from)) {
+    const std::string key = file.path().string().substr(from.size() + 1);
+    if (!file.is_regular_file() || key.starts_with('.')) continue;
+    EXPECT_TRUE(store->put(key, read_file(file.path().string(), 1 << 28).value(), {}).has_value()) << key;
+  }
 }
+
+World::~World() {
+  std::error_code ignored;
+  if (buckets != nullptr) std::filesystem::remove_all(objects_, ignored);
+}
+
+std::unique_ptr<objects::Store> World::open_store() const { return buckets != nullptr ? buckets->open(bucket_) : std::move(objects::open_posix_store(objects_).value()); }
 
 }  // namespace stella::chaos

@@ -8,6 +8,7 @@
 
 #include "stella/crypto/ed25519.h"
 #include "stella/crypto/keys.h"
+#include "stella/platform/objects.h"
 #include "stella/testing/postgres.h"
 #include "stella/testing/temp_dir.h"
 
@@ -40,6 +41,8 @@ class Copy {
   void reset();
   // The dead do not renew their leases; nobody waits here until they have run out.
   void end_leases();
+  // Until what the dead have sent is done: a COMMIT that was under way comes first.
+  void await_the_dead();
   const std::string& name() const { return name_; }
 
  private:
@@ -48,15 +51,31 @@ class Copy {
   pg::SystemPool<pg::IndexerRole> superuser_;  // of this process alone
 };
 
-// What a seed works on: the database as it was in the beginning, and a store of its own.
+// A real S3 server (bucket.cc), whose buckets are directories.
+class Buckets {
+ public:
+  // null where tools/build-versitygw has built none.
+  static std::unique_ptr<Buckets> find();
+  virtual ~Buckets() = default;
+  // A new bucket with object lock; its directory.
+  virtual std::string make(const std::string& name) = 0;
+  virtual std::unique_ptr<objects::Store> open(const std::string& name) const = 0;
+  // SIGKILL, and a start on the same port.
+  virtual void crash() = 0;
+};
+
+// What a seed works on: the database as it was in the beginning, and a store of its own: a directory, or a bucket where `buckets` is given.
 class World {
  public:
-  World(const Start& start, std::string database);
+  World(const Start& start, std::string database, Buckets* buckets, std::uint64_t seed);
+  ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
+  std::unique_ptr<objects::Store> open_store() const;
+
   pg::PoolOptions login(std::string_view role) const { return testing::Postgres::shared().options(role, database); }
-  std::string objects() const { return dir.path() + "/files/objects"; }
+  const std::string& objects() const { return objects_; }  // where they lie
   std::string scratch() const { return dir.path() + "/files/tmp"; }
   std::string files() const { return dir.path() + "/files"; }
   std::string told() const { return dir.path() + "/told"; }  // what a client was told, one line each
@@ -65,6 +84,10 @@ class World {
   const Start& start;
   const std::string database;
   testing::TempDir dir;
+  Buckets* const buckets;
+
+ private:
+  std::string bucket_, objects_;
 };
 
 }  // namespace stella::chaos
