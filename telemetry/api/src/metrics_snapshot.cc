@@ -99,7 +99,9 @@ MetricSnapshot snapshot() {
   return out;
 }
 
-DeltaReader::DeltaReader() : begin_ns_(0) { (void)collect(); }
+DeltaReader::DeltaReader(Since since) : begin_ns_(0) {
+  if (since == Since::kNow) (void)collect();
+}
 
 MetricSnapshot DeltaReader::collect() {
   MetricSnapshot out = snapshot();

@@ -233,6 +233,19 @@ TEST(Metrics, RecordingFromThreadLocalDestructorsCounts) {
   EXPECT_EQ(sample("stella_http_requests_total{method=\"DELETE\",route=\"/late\",status=\"2xx\"} "), "2");
 }
 
+TEST(Metrics, AReaderOfTheProcessTellsWhatCameBeforeIt) {
+  kRequests.add(5, "GET", "/before", "2xx");
+  DeltaReader later, all(DeltaReader::Since::kProcess);
+  const MetricSnapshot now = snapshot(), none = later.collect(), first = all.collect();
+  EXPECT_EQ(point(none, *contracts::metrics::kHttpRequests.spec, {"GET", "/before", "2xx"}), nullptr);
+  const MetricPoint* told = point(first, *contracts::metrics::kHttpRequests.spec, {"GET", "/before", "2xx"});
+  ASSERT_NE(told, nullptr);
+  EXPECT_EQ(told->whole, 5);
+  EXPECT_EQ(told->start_ns, point(now, *contracts::metrics::kHttpRequests.spec, {"GET", "/before", "2xx"})->start_ns);
+  const MetricSnapshot again = all.collect();
+  EXPECT_EQ(point(again, *contracts::metrics::kHttpRequests.spec, {"GET", "/before", "2xx"}), nullptr);
+}
+
 TEST(Metrics, DeltasLeaveOutWhatDidNotMoveAndStartWhereTheLastOneEnded) {
   DeltaReader reader;
   kRequests.add(3, "GET", "/delta", "2xx");

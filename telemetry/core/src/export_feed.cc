@@ -1,8 +1,23 @@
 // Batches per signal.
 #include "export_feed.h"
 
+#include "stella/base/sync.h"
+#include "stella/telemetry/metric_snapshot.h"
+
 namespace stella::telemetry {
 namespace {
+
+// One of the process, which goes on where the last exporter of it ended: what was counted before there was one (the spool that was found at
+// the start, say) is told, and told once.
+struct ProcessReader {
+  Mutex mutex;
+  DeltaReader reader STELLA_GUARDED_BY(mutex){DeltaReader::Since::kProcess};
+};
+MetricSnapshot collect() {
+  static ProcessReader& process = *new ProcessReader;
+  const Lock lock(process.mutex);
+  return process.reader.collect();
+}
 
 std::int64_t steady_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
@@ -16,16 +31,14 @@ ExportFeed::ExportFeed(std::shared_ptr<Exporter> exporter, Attributes attributes
       every_ns_(every.count() * 1'000'000),
       bytes_(bytes),
       metrics_every_ns_(metrics_every.count() * 1'000'000),
-      metrics_ns_(steady_ns()) {
-  if (exporter_ && metrics_every_ns_ > 0) metrics_.emplace();
-}
+      metrics_ns_(steady_ns()) {}
 
 void ExportFeed::offer_metrics(const Resource& resource, bool now) {
-  if (!metrics_ || !exporter_) return;
+  if (!exporter_ || metrics_every_ns_ <= 0) return;
   const std::int64_t at = steady_ns();
   if (!now && at - metrics_ns_ < metrics_every_ns_) return;
   metrics_ns_ = at;
-  MetricSnapshot snapshot = metrics_->collect();
+  MetricSnapshot snapshot = collect();  // deltas: a receiver adds up
   if (!exemplars_) {
     for (MetricFamily& family : snapshot.families)
       for (MetricPoint& point : family.points) point.exemplars.clear();

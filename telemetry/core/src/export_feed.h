@@ -4,14 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "record_limits.h"
 #include "stella/telemetry/exporter.h"
-#include "stella/telemetry/metric_snapshot.h"
 #include "stella/telemetry/otlp.h"
 
 namespace stella::telemetry {
@@ -60,7 +58,6 @@ class ExportFeed {
   std::int64_t first_ns_ = 0;
   const std::int64_t metrics_every_ns_;
   std::int64_t metrics_ns_ = 0;
-  std::optional<DeltaReader> metrics_;  // delta: a receiver adds up
 };
 
 }  // namespace stella::telemetry

@@ -31,7 +31,8 @@ class Requests final : public Exporter {
     return true;
   }
   bool flush(Deadline) override { return true; }
-  ExportStats stats() const override { return {}; }
+  ExportStats stats() const override { return told; }
+  ExportStats told;
   std::vector<Batch> take() {
     Lock lock(mutex_);
     return std::exchange(batches_, {});
@@ -206,8 +207,9 @@ TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
   constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
   const TempDir dir;
   const auto requests = std::make_shared<Requests>();
+  kDropped.add(1, "metrics", "encode");  // before there is an exporter: nobody else will tell
   auto backend = *Backend::install(options(dir.path(), requests));
-  kDropped.add(3, "metrics", "encode");
+  kDropped.add(2, "metrics", "encode");
   ASSERT_TRUE(backend->flush(soon()));
   backend.reset();
   double gained = 0;
@@ -229,6 +231,32 @@ TEST(Export, MetricsGoOutAtTheLatestAtTheEndAndEachGainOnce) {
   }
   EXPECT_EQ(batches, 1);
   EXPECT_EQ(gained, 3);
+}
+
+// What the exporter found on disk is counted while the backend is installed, before its first collection.
+TEST(Export, WhatWasRecoveredAtTheStartIsTold) {
+  const TempDir dir;
+  const auto requests = std::make_shared<Requests>();
+  requests->told.signals[static_cast<std::size_t>(Signal::kTraces)].recovered = 7;
+  requests->told.signals[static_cast<std::size_t>(Signal::kTraces)].dropped[static_cast<std::size_t>(DropReason::kCorrupt)] = 2;
+  auto backend = *Backend::install(options(dir.path(), requests));
+  ASSERT_TRUE(backend->flush(soon()));
+  backend.reset();
+  std::int64_t recovered = 0, dropped = 0;
+  for (const Batch& b : requests->take()) {
+    if (b.signal != Signal::kMetrics) continue;
+    const auto rows = decode_metrics(b.payload);
+    ASSERT_TRUE(rows);
+    for (const MetricRow& metric : rows->metrics) {
+      for (const PointRow& point : slice(rows->points, metric.points)) {
+        if (text_of(*rows, point.attributes, "signal") != "traces") continue;
+        if (metric.name.starts_with("stella_telemetry_recovered")) recovered += point.value.integer;
+        if (metric.name.starts_with("stella_telemetry_exported") && text_of(*rows, point.attributes, "outcome") == "dropped") dropped += point.value.integer;
+      }
+    }
+  }
+  EXPECT_EQ(recovered, 7);
+  EXPECT_EQ(dropped, 2);
 }
 
 // A job's child: its spans have no root of their own, and follow that of the runner, whether it was slow, failed, or nothing of both.

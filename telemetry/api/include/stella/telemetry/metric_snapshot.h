@@ -56,11 +56,15 @@ struct MetricSnapshot {
 // Runs the on_collect callbacks, then copies. Thread-safe.
 MetricSnapshot snapshot();
 
-// What came since the last collect() of this reader, or since its construction; series without change are left out. Recording goes on
+// What came since the last collect() of this reader, before the first one since its construction or since the process began; series without change are left out. Recording goes on
 // meanwhile; nothing is lost or told twice. Not thread-safe.
 class DeltaReader {
  public:
-  DeltaReader();
+  enum class Since : std::uint8_t {
+    kNow,
+    kProcess,  // for the reader that speaks for the process: what was counted before it was there belongs to nobody else
+  };
+  explicit DeltaReader(Since since = Since::kNow);
   MetricSnapshot collect();
 
  private:
