@@ -44,6 +44,17 @@ class TempFile {
   char name_[32] = "/tmp/stella-telemetry-XXXXXX";
 };
 
+TEST(Backend, LossesAreDeclaredFromTheStart) {
+  TempFile file;
+  BackendOptions options;
+  options.log_path = file.path();
+  options.dir = file.path() + ".rings";
+  const auto backend = *Backend::install(std::move(options));
+  const std::string text = openmetrics();
+  for (const char* series : {"stella_telemetry_dropped_total{signal=\"logs\",reason=\"torn\"} ", "stella_telemetry_dropped_total{signal=\"metrics\",reason=\"lost\"} ", "stella_metric_overflow_total "})
+    EXPECT_NE(text.find(series), text.npos) << series;
+}
+
 // Keeps rows in memory; can be told to fail or to stand still.
 class MemoryRows final : public RowSink {
  public:
