@@ -80,7 +80,9 @@ bool LogFile::open_file() noexcept {
   }
   Lock lock(mutex_);
   if (file_ && dirty_) fdatasync(file_.get());
-  file_ = std::move(file);
+  // One number for good: who writes beside the owner (write_late) has the old file or the new one, never a descriptor of somebody else.
+  if (!file_) file_ = std::move(file);
+  else if (::dup3(file.get(), file_.get(), O_CLOEXEC) < 0) return false;
   reserved_ = 0;
   dirty_ = false;
   fd_number_.store(file_.get(), std::memory_order_relaxed);
@@ -97,8 +99,9 @@ void LogFile::rotate(std::int64_t now_ns) noexcept {
   std::string target = path_ + "." + stamp(now_ns);
   // Two rotations within a microsecond, or a clock that went back: never over an older file.
   for (int i = 1; access(target.c_str(), F_OK) == 0 && i < 1000; ++i) target = path_ + "." + stamp(now_ns) + "-" + std::to_string(i);
-  if (rename(path_.c_str(), target.c_str()) != 0) return;  // goes on in the old file; tried again with the next write
-  if (!open_file()) return;
+  // Where somebody else moved it there is nothing to rename. Any other failure: on in the old file, tried again with the next write.
+  if (rename(path_.c_str(), target.c_str()) != 0 && errno != ENOENT) return;
+  if (!open_file()) return reopen();
   drop_old(now_ns);
 }
 
@@ -142,7 +145,7 @@ void LogFile::reserve(std::size_t more) noexcept {
 std::size_t LogFile::write(std::string_view lines, std::int64_t now_ns) noexcept {
   if (lines.empty()) return 0;
   if (!path_.empty()) {
-    if (reopen_.exchange(false, std::memory_order_relaxed)) open_file();
+    if (reopen_.exchange(false, std::memory_order_relaxed) && !open_file()) reopen();  // what was asked for once holds until it is done
     if (due(lines.size(), now_ns)) rotate(now_ns);
   }
   std::size_t written = 0;

@@ -51,7 +51,7 @@ class LogFile {
   // The syncing thread: fdatasync may take long, and must not hold the lines up.
   Mutex mutex_;
   CondVar changed_;
-  Fd file_;  // replaced by the owner under mutex_
+  Fd file_;  // one number for good; the owner puts another file there under mutex_
   bool dirty_ STELLA_GUARDED_BY(mutex_) = false;
   bool stop_ STELLA_GUARDED_BY(mutex_) = false;
   std::thread syncer_;

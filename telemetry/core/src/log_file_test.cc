@@ -107,6 +107,80 @@ TEST(LogFile, IsOpenedAnewWhenSomebodyElseMovedIt) {
   EXPECT_EQ(status.st_mode & 0777, 0640u & ~static_cast<unsigned>([] { const mode_t m = umask(0); umask(m); return m; }()));
 }
 
+// No descriptor is free between the two calls: the process can open nothing.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const int next = dup(2);
+    close(next);
+    const struct rlimit none { static_cast<rlim_t>(next), before_.rlim_max };
+    setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  struct rlimit before_ {};
+};
+
+TEST(LogFile, AFileThatCouldNotBeOpenedIsTriedAgain) {
+  const TempDir dir;
+  RotationOptions rotation;
+  rotation.max_bytes = 10;
+  const auto log = *LogFile::open(dir / "log", rotation);
+  log->write("one line\n", kStart);
+  {
+    const NoDescriptors none;
+    EXPECT_EQ(log->write("in the renamed file\n", kStart + kSecond), 20u) << "no line is lost over it";
+  }
+  log->write("new\n", kStart + 2 * kSecond);
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"new"}));
+  EXPECT_EQ(files_in(dir).size(), 2u);
+}
+
+TEST(LogFile, AFileThatSomebodyMovedIsRotatedAllTheSame) {
+  const TempDir dir;
+  RotationOptions rotation;
+  rotation.max_bytes = 10;
+  const auto log = *LogFile::open(dir / "log", rotation);
+  log->write("one line\n", kStart);
+  ASSERT_EQ(rename((dir / "log").c_str(), (dir / "moved").c_str()), 0);
+  log->write("next\n", kStart);
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"next"}));
+  EXPECT_EQ(lines_of(dir / "moved"), (std::vector<std::string>{"one line"}));
+}
+
+TEST(LogFile, ARequestToOpenItAnewHoldsUntilThatIsDone) {
+  const TempDir dir;
+  const auto log = *LogFile::open(dir / "log", {});
+  ASSERT_EQ(rename((dir / "log").c_str(), (dir / "moved").c_str()), 0);
+  log->reopen();
+  {
+    const NoDescriptors none;
+    log->write("before\n", kStart);
+  }
+  log->write("after\n", kStart);
+  EXPECT_EQ(lines_of(dir / "moved"), (std::vector<std::string>{"before"}));
+  EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{"after"}));
+}
+
+// Others write to the number that they read before: it must never be free, or somebody else's, in between.
+TEST(LogFile, KeepsOneDescriptorForGood) {
+  const TempDir dir;
+  const auto log = *LogFile::open(dir / "log", {});
+  const int before = log->fd();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(rename((dir / "log").c_str(), (dir / "moved").c_str()), 0);
+    log->reopen();
+    log->write("line\n", kStart);
+    EXPECT_EQ(log->fd(), before);
+    struct stat named {}, open {};
+    ASSERT_EQ(stat((dir / "log").c_str(), &named), 0);
+    ASSERT_EQ(fstat(before, &open), 0);
+    EXPECT_EQ(named.st_ino, open.st_ino);
+  }
+}
+
 TEST(LogFile, AfterATornLineTheNextOneStandsAlone) {
   const TempDir dir;
   ASSERT_TRUE(write_file_durable(dir / "log", "whole\nto"));
