@@ -176,6 +176,8 @@ class Finder {
 // Shared with nobody but the matchers; in their own functions so that they can be tested against the rules' words.
 bool innocent_value(std::string_view name, std::string_view value);
 bool high_entropy(std::string_view value);
+// `name`, followed by `=` and some value, would be a pair whose value is masked (split.cc).
+bool names_secret(std::string_view name);
 bool basic_credentials(std::string_view base64);
 // Writes the bytes of `encoded` up to the first that is no printable ASCII to `out`, which has room for decoded_room(encoded.size()).
 struct Decoded {

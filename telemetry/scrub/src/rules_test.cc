@@ -281,6 +281,41 @@ TEST(ScrubJson, MembersWithASecretsNameAreMaskedWhole) {
   EXPECT_NE(text.find("\"count\":3"), std::string::npos);
 }
 
+std::string scrubbed_json(std::string_view text) {
+  auto value = json::parse(text);
+  EXPECT_TRUE(value) << text;
+  scrub_json(*value);
+  const std::string once = json::dump(*value);
+  scrub_json(*value);
+  EXPECT_EQ(json::dump(*value), once) << "twice is once";
+  return once;
+}
+
+// Whatever a secret's name holds: lists, objects, numbers; and what stands beside it in a list, as in the arguments of a program.
+TEST(ScrubJson, NothingBelowASecretsNameIsShown) {
+  for (const char* text : {R"({"password":["hunter22xyz"]})", R"({"password":{"value":"hunter22xyz"}})", R"({"password":[["x",{"y":"hunter22xyz"}]]})", R"({"db.password":{"old":"hunter22xyz","length":3}})",
+                           R"(["mysql","--password","hunter22xyz"])", R"({"args":["mysql","--password","hunter22xyz","-h","db"]})", R"([{"name":"password","value":"hunter22xyz"}])", R"({"login password":"hunter22xyz"})",
+                           R"(["sign in: password=","hunter22xyz"])", R"({"a":["x","hunter22xyz ghp_abcdefghijklmn","opqrstuvwxyz0123456789"]})", R"({"part1":"hunter22xyz ghp_abcdefghijklmn","part2":"opqrstuvwxyz0123456789"})"}) {
+    EXPECT_EQ(scrubbed_json(text).find("hunter22xyz"), std::string::npos) << text << " -> " << scrubbed_json(text);
+  }
+  for (const char* text : {R"({"client_secret":12345678901})", R"({"client_secret":[12345678901]})", R"(["--token",12345678901])", R"({"secret":12345678901.5})"}) {
+    EXPECT_EQ(scrubbed_json(text).find("12345678901"), std::string::npos) << text << " -> " << scrubbed_json(text);
+  }
+  for (const char* text : {R"({"authorization":"0123456789abcdef0"})", R"({"session_id":"q7Rk2ZpV9tLwX4mB8sYc"})", R"({"key":["q7Rk2ZpV9tLwX4mB8sYc"]})"}) {
+    EXPECT_TRUE(scrubbed_json(text).find("q7Rk2ZpV") == std::string::npos && scrubbed_json(text).find("89abcdef") == std::string::npos) << text << " -> " << scrubbed_json(text);
+  }
+  const std::string kept = scrubbed_json(R"(["mysql","--password","hunter22xyz","-h","db"])");
+  for (const char* word : {"mysql", "--password", "[secret:", "\"-h\"", "\"db\""}) EXPECT_NE(kept.find(word), std::string::npos) << kept;
+}
+
+TEST(ScrubJson, InnocentValuesOfASecretsNameStay) {
+  for (const char* text : {R"({"tokens":12})", R"({"max_tokens":4096})", R"({"token":null,"password":true,"secret":false})", R"({"pass":3,"fail":0})", R"({"tokens":{"input":12,"output":40}})", R"({"password":[],"secret":{}})",
+                           R"({"password":"expired"})", R"({"password":["true",null]})", R"({"password":{"set":true}})", R"({"token_type":["opaque"],"tokens_total":123456})", R"(["token","expired"])", R"(["a","b",1,true,null])",
+                           R"({"secret":"[secret:7f3a91c2]"})", R"({"key":"services/authority/handlers","session":"0190a5c8-1c2d-7e3f-8a4b-5c6d7e8f9012"})", R"({"status":"ok","service":"stella-web","duration_ms":12345678})"}) {
+    EXPECT_EQ(scrubbed_json(text), text);
+  }
+}
+
 TEST(Totals, CountWhatWasMasked) {
   const ScrubTotals before = scrub_totals();
   scrub("password=hunter22 ann@example.org bob@example.org");

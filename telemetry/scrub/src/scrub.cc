@@ -1,6 +1,7 @@
 // The public functions: find, decide by policy, write masks.
 #include "stella/telemetry/scrub.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -181,29 +182,88 @@ std::string scrub(std::string_view text) {
   return out;
 }
 
-void scrub_json(json::Value& value) {
-  if (value.is_string()) {
-    if (!certainly_clean(value.as_string())) value = json::Value(scrub(value.as_string()));
-  } else if (value.is_array()) {
-    for (json::Value& item : value.as_array()) scrub_json(item);
-  } else if (value.is_object()) {
-    std::vector<std::string> names;
-    for (const auto& [name, member] : value.as_object()) names.push_back(name);
-    for (const std::string& name : names) {
-      json::Value& member = *value.as_object().find(name);
-      std::vector<bool> whole;
-      if (member.is_string()) {
-        const std::string_view texts[] = {name, member.as_string()};
-        if (split_secret(texts, whole) && whole[1]) {
-          member = json::Value(mask("secret", member.as_string()));
-          g_secrets.fetch_add(1, std::memory_order_relaxed);
-          continue;
-        }
-      }
-      scrub_json(member);
+namespace {
+
+json::Value masked(const json::Value& value) {
+  g_secrets.fetch_add(1, std::memory_order_relaxed);
+  return json::Value(mask("secret", value.is_string() ? value.as_string() : json::dump(value)));
+}
+
+// The rules about `name=value` take the value, or its beginning.
+bool is_pair(std::string_view name, std::string_view value) {
+  constexpr std::size_t kName = 64, kValue = 256;  // no name is longer, and randomness is judged by so much
+  std::string pair(name.substr(name.size() - std::min(name.size(), kName)));
+  pair += '=';
+  const std::size_t begin = pair.size();
+  pair += value.substr(0, kValue);
+  Hits hits;
+  find(pair, hits, {.escapes = false, .base64 = false});
+  return std::any_of(hits.begin(), hits.end(), [&](const Hit& h) {
+    return h.begin == begin && (h.rule == Rule::kSecretPair || h.rule == Rule::kAuthorization || h.rule == Rule::kHighEntropy || h.rule == Rule::kSignedUrl);
+  });
+}
+
+// Something that stands below a secret's name is no `true`, no `null`, no mask and no count.
+bool confidential(std::string_view name, const json::Value& value) {
+  if (value.is_string()) return value.as_string().size() >= 3 && !innocent_value(name, value.as_string()) && own_mask(value.as_string()) != value.as_string().size();
+  if (value.is_number()) return is_pair(name, json::dump(value));
+  if (value.is_array()) return std::any_of(value.as_array().begin(), value.as_array().end(), [&](const json::Value& item) { return confidential(name, item); });
+  if (value.is_object()) return std::any_of(value.as_object().begin(), value.as_object().end(), [&](const auto& member) { return confidential(name, member.second); });
+  return false;
+}
+
+// Secrets over neighbours that were scrubbed one by one: the name in one and the value in the next, or a token in two parts.
+void mask_over_seams(const std::vector<json::Value*>& values, bool numbers) {
+  if (values.size() < 2) return;
+  std::vector<std::string> written(values.size());
+  std::vector<std::string_view> texts(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (values[i]->is_string()) {
+      texts[i] = values[i]->as_string();
+    } else if (numbers && values[i]->is_number()) {
+      texts[i] = written[i] = json::dump(*values[i]);
     }
   }
+  std::vector<bool> whole;
+  if (!split_secret(texts, whole)) return;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (whole[i]) *values[i] = masked(*values[i]);
+  }
 }
+
+// `name`: of the member that is or holds the value; empty where there is none.
+void scrub_named(std::string_view name, json::Value& value) {
+  std::vector<json::Value*> neighbours;
+  if (value.is_string()) {
+    const std::string_view text = value.as_string();
+    if (!name.empty() && is_pair(name, text) && own_mask(text) != text.size())
+      value = masked(value);
+    else if (!certainly_clean(text))
+      value = json::Value(scrub(text));
+  } else if (value.is_array()) {
+    for (json::Value& item : value.as_array()) {
+      scrub_named(name, item);
+      neighbours.push_back(&item);
+    }
+    mask_over_seams(neighbours, true);  // arguments of a program: numbers, too
+  } else if (value.is_object()) {
+    std::vector<std::string> names;
+    for (const auto& [member, held] : value.as_object()) names.push_back(member);
+    for (const std::string& member : names) {
+      json::Value& held = *value.as_object().find(member);
+      if (names_secret(member) && confidential(member, held))
+        held = masked(held);
+      else
+        scrub_named(member, held);
+      neighbours.push_back(&held);
+    }
+    mask_over_seams(neighbours, false);
+  }
+}
+
+}  // namespace
+
+void scrub_json(json::Value& value) { scrub_named({}, value); }
 
 std::string trim_path(std::string_view path) {
   const bool inside = !path.empty() && path.front() != '/' && path.front() != '~' && path.find("..") == path.npos && path.find(":\\") != 1;

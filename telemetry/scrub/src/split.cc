@@ -56,11 +56,8 @@ bool nothing_joined(std::span<const std::string_view> texts) {
   return std::none_of(hits.begin(), hits.end(), [](const Hit& h) { return h.cls() == Class::kSecret; });
 }
 
-// A name of a secret that lacks its value: the rules say so themselves, given a value that no rule takes by its looks.
-bool wants_value(std::string_view text) {
-  std::string_view name = trimmed(text);
-  const bool separated = !name.empty() && (name.back() == '=' || name.back() == ':');
-  if (!separated && (!is_name(name) || !names_a_secret(name))) return false;
+// `name`, which may end in a separator, and some value would be a pair: the rules say so themselves, given a value that no rule takes by its looks.
+bool takes_value(std::string_view name, bool separated) {
   std::string probe(name.size() > kWindow ? name.substr(name.size() - kWindow) : name);
   if (!separated) probe += '=';
   const std::size_t begin = probe.size();
@@ -68,6 +65,14 @@ bool wants_value(std::string_view text) {
   Hits hits;
   find(probe, hits, {.escapes = false, .base64 = false});
   return std::any_of(hits.begin(), hits.end(), [&](const Hit& h) { return h.rule == Rule::kSecretPair && h.begin == begin && h.end == probe.size(); });
+}
+
+// A name of a secret that lacks its value.
+bool wants_value(std::string_view text) {
+  const std::string_view name = trimmed(text);
+  const bool separated = !name.empty() && (name.back() == '=' || name.back() == ':');
+  if (!separated && (!is_name(name) || !names_a_secret(name))) return false;
+  return takes_value(name, separated);
 }
 
 // Ends in a character that a token, or a name and its value, can go on from, and the next begins with one.
@@ -83,6 +88,8 @@ bool found_alone(std::string_view text, std::size_t begin) {
 }
 
 }  // namespace
+
+bool scrubbing::names_secret(std::string_view name) { return names_a_secret(name) && takes_value(name, false); }
 
 bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& mask_these) {
   mask_these.assign(texts.size(), false);

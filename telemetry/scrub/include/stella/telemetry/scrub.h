@@ -63,7 +63,8 @@ bool certainly_clean(std::string_view text);
 void scrub_append(std::string& out, std::string_view text, const ScrubPolicy& policy = {});
 std::string scrub(std::string_view text);
 
-// Every string inside `value`; member names stay. A string member whose name is that of a secret is masked whole.
+// Every string inside `value`; member names stay. A member whose name is that of a secret is masked whole, whatever it holds, but for what no rule
+// calls a secret (true, null, a count); so are neighbours in a list or an object that make up a secret together.
 void scrub_json(json::Value& value);
 
 // Secrets that show only over the boundary of adjacent texts of one record: a token cut in two, or a name ("password") and its value in the
