@@ -7,6 +7,7 @@ namespace stella::runner {
 namespace {
 
 constexpr const char* kReason = "sampling.reason";
+constexpr std::size_t kBytes = 6u << 20;  // more than a child of ours reports
 
 telemetry::SpanRecord span_of(const json::Value& value, const TenantId& tenant, ChildTrace state) {
   telemetry::SpanRecord span;
@@ -46,7 +47,7 @@ Result<telemetry::Records> child_records(const json::Value& spans, const json::V
       records.logs.push_back(std::move(line));
     }
   }
-  return telemetry::decode_records(telemetry::encode_records(records), tenant, trace);
+  return telemetry::decode_records(telemetry::encode_records(records, kBytes), tenant, trace);
 }
 
 }  // namespace stella::runner

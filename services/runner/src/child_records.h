@@ -1,4 +1,5 @@
-// Spans and lines of a job's child as records that the runner's own backend exports: what the child reported is checked, not believed.
+// Spans and lines of a job's child as records that the runner passes on, to its own backend and to the orchestrator: what the child reported
+// is checked, not believed.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ namespace stella::runner {
 enum class ChildTrace : std::uint8_t {
   kChosen,     // by the head
   kFailed,     // the job failed: spans carry the reason `error`
-  kUndecided,  // spans carry no reason: they wait for the end of runner.execute in the backend
+  kUndecided,  // spans carry no reason: they wait for the end of runner.execute in the backend, and the orchestrator says why it keeps them
 };
 Result<telemetry::Records> child_records(const json::Value& spans, const json::Value& logs, const TenantId& tenant, const TraceId& trace, ChildTrace state);
 

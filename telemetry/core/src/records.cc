@@ -35,6 +35,21 @@ std::string encode_line(const LogRecord& log) {
   return out;
 }
 
+// Names of members, too: who made them may have put anything there. After scrub_json(), which goes by them.
+json::Value with_clean_names(json::Value value) {
+  if (value.is_array()) {
+    for (json::Value& item : value.as_array()) item = with_clean_names(std::move(item));
+    return value;
+  }
+  if (!value.is_object()) return value;
+  json::Object out;
+  for (const auto& [name, member] : value.as_object()) {
+    if (certainly_clean(name)) out.append(name, with_clean_names(member));
+    else out.set(scrub(name), with_clean_names(member));
+  }
+  return out;
+}
+
 Error malformed(Literal message) { return Error(contracts::errors::kMalformed, message); }
 
 bool one_of(std::string_view text, std::initializer_list<std::string_view> values) {
@@ -64,7 +79,9 @@ Result<SpanRecord> decode_span(const json::Value& value) {
   if (attributes == nullptr || !attributes->is_object() || links == nullptr || !links->is_array()) return malformed("span without attributes");
   json::Value clean = *attributes;
   scrub_json(clean);
-  span.attributes = json::dump(clean);
+  span.attributes = json::dump(with_clean_names(std::move(clean)));
+  span.name = scrub(span.name);
+  span.service = scrub(span.service);
   json::Value clean_links = json::Value::array();
   for (const json::Value& link : links->as_array()) {
     if (!TraceId::parse(link.str("trace_id")) || !SpanId::parse(link.str("span_id"))) return malformed("span with a malformed link");
@@ -87,10 +104,10 @@ Result<LogRecord> decode_line(const json::Value& value) {
   log.tenant_id = line.str("tenant_id");
   log.trace_id = line.str("trace_id");
   log.span_id = line.str("span_id");
-  log.service = line.str("service");
+  log.service = scrub(line.str("service"));
   if (!TraceId::parse(log.trace_id) || !SpanId::parse(log.span_id)) return malformed("log line without ids");
   scrub_json(line);
-  log.line = json::dump(line);
+  log.line = json::dump(with_clean_names(std::move(line)));
   return log;
 }
 

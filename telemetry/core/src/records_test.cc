@@ -65,6 +65,22 @@ TEST(Records, SurviveTheWay) {
   }
 }
 
+TEST(Records, NamesAreScrubbedAsWell) {
+  Child child;
+  Records sent = child.run([](Span&) { kLog.info("x"); });
+  sent.spans[0].name = "mail ann@example.org";
+  sent.spans[0].service = "of ann@example.org";
+  sent.spans[0].attributes = R"({"ann@example.org":"a","deep":[{"to ann@example.org":{"ann@example.org":1}}],"plain.name":true})";
+  sent.logs[0].line.replace(sent.logs[0].line.find("\"message\""), 9, "\"ann@example.org\":\"x\",\"message\"");
+  const auto received = decode_records(encode_records(sent), kAcme, child.trace);
+  ASSERT_TRUE(received) << received.error().describe();
+  const SpanRecord& span = received->spans.at(0);
+  for (const std::string& text : {span.name, span.service, span.attributes, received->logs.at(0).line}) EXPECT_EQ(text.find("ann@"), text.npos) << text;
+  EXPECT_EQ(span.name.substr(0, 5), "mail ");
+  EXPECT_TRUE(json::parse(span.attributes)->boolean("plain.name"));
+  EXPECT_TRUE(json::parse(received->logs[0].line));
+}
+
 TEST(Records, OfAnotherTenantOrTraceAreLeftOut) {
   Child child;
   const Records sent = child.run([](Span&) { kLog.info("x"); });

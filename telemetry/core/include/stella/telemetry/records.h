@@ -39,7 +39,8 @@ class CollectingSink final : public Sink {
 std::string encode_records(const Records& records, std::size_t max_bytes = 512 * 1024);
 
 // The reverse, for what comes from a process that is not trusted: kMalformed for anything that encode_records would not write; records
-// of another tenant or trace than `tenant` and `trace` are left out; every string is scrubbed again.
+// of another tenant or trace than `tenant` and `trace` are left out; every text is scrubbed again,
+// names included.
 Result<Records> decode_records(std::string_view text, const TenantId& tenant, const TraceId& trace);
 
 }  // namespace stella::telemetry
