@@ -19,8 +19,6 @@
 namespace stella::orchestrator {
 namespace {
 
-constexpr std::size_t kTelemetryRows = 2000;  // spans and log lines kept of one run
-constexpr std::size_t kTextBytes = 64u << 10;
 constexpr std::size_t kFieldsBytes = 4096;      // fields of an error, as reported
 constexpr std::size_t kMessageBytes = 500;
 constexpr std::int64_t kUsageCeiling = 1ll << 40;
@@ -115,45 +113,6 @@ attest::JobProvenance provenance_of(const jobs::FinishedJob& job, const Report* 
     p.transcript = crypto::sha256(transcript_text(*report));
   }
   return p;
-}
-
-bool in_trace(const json::Value& v, const JobRow& job) { return v.is_object() && v.str("trace_id") == job.trace.hex(); }
-
-// Spans and log lines of the run; only those of the job's own trace, so that a runner cannot write into another one.
-Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report) {
-  std::vector<std::vector<pg::Param>> spans;
-  // Of a trace that the head did not choose, only what went wrong or was slow is kept, and says so in our words.
-  const auto parent = telemetry::parse_traceparent(job.traceparent);
-  const bool undecided = parent && (parent->flags & telemetry::TraceParent::kSampled) == 0;
-  for (const json::Value& s : report.body.items("spans")) {
-    if (spans.size() == kTelemetryRows || (undecided && !report.body.boolean("keep"))) break;
-    if (!in_trace(s, job)) continue;
-    auto start = Timestamp::parse(s.str("start_ts"));
-    auto end = Timestamp::parse(s.str("end_ts"));
-    auto span_id = SpanId::parse(s.str("span_id"));
-    if (!start || !end || !span_id) continue;
-    const json::Value* attributes = s.find("attributes");
-    json::Value kept = attributes != nullptr && attributes->is_object() ? *attributes : json::Value::object();
-    if (undecided) kept.set("sampling.reason", report.status == "finished" ? "latency" : "error");
-    std::string text = json::dump(kept);
-    if (text.size() > kTextBytes) text = "{}";
-    spans.push_back({job.tenant, job.trace.hex(), span_id->hex(), clip_utf8(s.str("parent_span_id"), 16), clip_utf8(s.str("name"), 100), clip_utf8(s.str("kind"), 20),
-                     *start, *end, clip_utf8(s.str("status"), 20), pg::Param::json(text)});
-  }
-  std::vector<std::vector<pg::Param>> lines;
-  for (const json::Value& line : report.body.items("logs")) {
-    if (lines.size() == kTelemetryRows) break;
-    if (!in_trace(line, job)) continue;
-    auto ts = Timestamp::parse(line.str("ts"));
-    std::string text = json::dump(line);
-    if (!ts || text.size() > kTextBytes) continue;
-    lines.push_back({job.tenant, job.trace.hex(), *ts, clip_utf8(line.str("level"), 10), clip_utf8(line.str("span_id"), 16), text});
-  }
-  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes) "
-                                "VALUES ($1, $2, $3, $4, $5, $6, 'stella-runner', $7, $8, $9, $10) ON CONFLICT DO NOTHING",
-                                spans));
-  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line) VALUES ($1, $2, $3, $4, 'stella-runner', $5, $6)", lines));
-  return {};
 }
 
 // A user's way from the request to its result: from the first job that was scheduled for the thing to this end.

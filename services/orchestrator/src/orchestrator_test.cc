@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/context.h"
 #include "stella/tenancy/paths.h"
+#include "stella/telemetry/metric_snapshot.h"
 #include "stella/testing/nats_server.h"
 #include "stella/testing/postgres.h"
 
@@ -51,6 +53,16 @@ bool eventually(F condition) {
   for (const auto deadline = Deadline::after(seconds(60)); !deadline.passed(); std::this_thread::sleep_for(milliseconds(10)))
     if (condition()) return true;
   return false;
+}
+
+// Of stella_telemetry_dropped.
+std::int64_t counted(std::string_view signal, std::string_view reason) {
+  const telemetry::MetricSnapshot now = telemetry::snapshot();
+  for (const auto& family : now.families)
+    if (family.spec->name == "stella_telemetry_dropped")
+      for (const auto& point : family.points)
+        if (!point.overflow && (*point.labels)[0] == signal && (*point.labels)[1] == reason) return point.whole;
+  return 0;
 }
 
 class Orchestration : public ::testing::Test {
@@ -288,11 +300,18 @@ TEST_F(Orchestration, HostileReportsDoNotStopTheOthers) {
   const std::string nul("n\0l", 3);
   json::Array lines, spans;
   const std::string trace = field(job, "trace_id");
+  const std::string last = SpanId::generate().hex();
   for (int i = 0; i < 2500; ++i) {
     lines.push_back(json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", trace}, {"level", nul}, {"span_id", "x"}, {"msg", nul}}));
-    spans.push_back(json::Value::object({{"trace_id", trace}, {"span_id", SpanId::generate().hex()}, {"start_ts", "2026-11-25T00:00:00Z"}, {"end_ts", "2026-11-25T00:00:00Z"},
+    spans.push_back(json::Value::object({{"trace_id", trace}, {"span_id", i == 2499 ? last : SpanId::generate().hex()}, {"start_ts", "2026-11-25T00:00:00Z"}, {"end_ts", "2026-11-25T00:00:00Z"},
                                          {"name", std::string(99, 'n') + "漢"}, {"attributes", json::Value::object({{nul, nul}})}}));
   }
+  // What says most comes last: an error, and the span around all others. A line over its limit is no row, large attributes leave the others.
+  lines.push_back(json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", trace}, {"level", "error"}, {"message", "it failed"}}));
+  lines.insert(lines.begin(), json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", trace}, {"level", "info"}, {"message", std::string(70'000, 'x')}}));
+  spans.back().set("attributes", json::Value::object({{"large", std::string(70'000, 'x')}, {"small", "kept"}}));
+  const auto dropped = [this] { return std::array{counted("logs", "trace_limit"), counted("logs", "encode"), counted("spans", "trace_limit"), counted("spans", "encode")}; };
+  const auto before = dropped();
   lines.insert(lines.begin(), json::Value::object({{"ts", "2026-11-25T00:00:00Z"}, {"trace_id", TraceId::generate().hex()}, {"level", "info"}}));
   r.set("logs", std::move(lines));
   r.set("spans", std::move(spans));
@@ -306,7 +325,11 @@ TEST_F(Orchestration, HostileReportsDoNotStopTheOthers) {
   tell("result", pointer);
   ASSERT_TRUE(eventually([&] { return state(job) == "finished"; })) << field(job, "root_cause");
   EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_spans"), "2000");
-  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id = '" + trace + "'"), "2000");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id = '" + trace + "'"), "2001");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE level = 'error'"), "1");
+  EXPECT_EQ(db_.sql("SELECT attributes->>'small' FROM telemetry_spans WHERE span_id = '" + last + "'"), "kept");
+  EXPECT_TRUE(eventually([&] { return dropped()[0] > before[0]; }));
+  EXPECT_EQ(dropped(), (std::array{before[0] + 500, before[1] + 1, before[2] + 500, before[3] + 1}));
   EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id <> '" + trace + "'"), "0");
 }
 

@@ -66,6 +66,10 @@ struct Report {
 };
 Result<Report> parse_report(std::string_view payload);
 
+// Spans and log lines of the run into their tables; only those of the job's own trace, so that a runner cannot write into another one.
+// What there is no room for is counted.
+Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report);
+
 // Passes by itself: another transaction, a part that is away, a full disk. Everything else would be the same the next time.
 bool passing(const Error& error);
 

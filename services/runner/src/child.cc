@@ -171,6 +171,7 @@ json::Value run(const Spec& spec, const pipeline::JobKind& kind) {
   }
   report.set("spans", capture.spans());
   report.set("logs", capture.logs());
+  report.set("dropped", json::Value::object({{"logs", capture.dropped().logs}, {"spans", capture.dropped().spans}}));
   return report;
 }
 

@@ -28,6 +28,7 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+constexpr std::int64_t kMostDropped = 1 << 30;  // a child may say anything
 constexpr std::size_t kTailBytes = 4096;
 constexpr auto kTick = milliseconds(100);
 constexpr const char* kEnvironment[] = {"LC_ALL=C", "TZ=UTC"};
@@ -344,6 +345,10 @@ class Attempt {
   void take_report(const json::Value& report) {
     if (const auto* spans = report.find("spans"); spans != nullptr && spans->is_array()) outcome_.spans = *spans;
     if (const auto* logs = report.find("logs"); logs != nullptr && logs->is_array()) outcome_.logs = *logs;
+    if (const auto* dropped = report.find("dropped"); dropped != nullptr) {
+      const auto number = [&](std::string_view name) { return static_cast<std::uint64_t>(std::clamp<std::int64_t>(dropped->integer(name), 0, kMostDropped)); };
+      outcome_.dropped = {number("logs"), number("spans")};
+    }
     const auto status = report.str("status");
     if (status == "finished") {
       auto outputs = files_.outputs();

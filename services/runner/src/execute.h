@@ -28,8 +28,9 @@ struct Outcome {
   std::uint64_t cpu_ms = 0;
   std::uint64_t max_rss_kb = 0;
   std::uint64_t wall_ms = 0;
-  json::Value spans = json::Value::array();  // of the child
+  json::Value spans = json::Value::array();  // of the child, as it reported them: child_records() makes them fit to pass on
   json::Value logs = json::Value::array();
+  Dropped dropped;          // of the child, as it says
   json::Value environment;  // what the child saw
   json::Value transcript = json::Value::array();
 };

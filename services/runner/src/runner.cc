@@ -15,10 +15,12 @@
 #include "sandbox.h"
 #include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
+#include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/controls.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sampler.h"
 #include "stella/tenancy/paths.h"
@@ -31,6 +33,7 @@ using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr telemetry::Logger kLog{"runner"};
+constexpr telemetry::Counter kDropped{contracts::metrics::kTelemetryDropped};
 constexpr std::size_t kMessageBytes = 512 * 1024;  // larger results lie in a file
 constexpr auto kSilence = seconds(10);             // without messages: bind again (architecture.md §2)
 constexpr auto kStartFor = seconds(20);            // less than the queue's ack_wait: then another runner gets the message
@@ -83,6 +86,11 @@ void append_all(json::Value& to, const json::Value& more) {
   for (const auto& item : more.as_array()) to.push(item);
 }
 
+void count_dropped(std::uint64_t logs, std::uint64_t spans, std::string_view reason) {
+  if (logs > 0) kDropped.add(logs, "logs", reason);
+  if (spans > 0) kDropped.add(spans, "spans", reason);
+}
+
 // Beside the outputs, in a name that no output can have (theirs are numbers).
 Result<void> write_result_file(const std::string& dir, const std::string& text) {
   const std::string path = dir + "/out/result.json";
@@ -114,7 +122,7 @@ struct Runner::Impl {
   void beat();
   void handle(bus::Delivery& delivery);
   void run(bus::Delivery& delivery, const JobMessage& job);
-  void relay(const JobMessage& job, const Outcome& outcome);
+  void relay(const JobMessage& job, Outcome& outcome);
   json::Value result_of(const Reporter& reporter, const JobMessage& job, Timestamp started, const Outcome& outcome, bool slow, const TelemetryCapture& capture);
   void deliver(const Reporter& reporter, const JobMessage& job, const json::Value& result);
   Result<void> tell(const std::string& subject, const std::string& text, const bus::Headers& headers, const std::string& message_id, seconds patience, const std::atomic<bool>& give_up);
@@ -194,15 +202,25 @@ void Runner::Impl::handle(bus::Delivery& delivery) {
   changed.notify_all();
 }
 
-// To our own backend, which has a network: before runner.execute ends, since spans of a trace that was not chosen wait there for that end.
-void Runner::Impl::relay(const JobMessage& job, const Outcome& outcome) {
+// What the child reported becomes what may be passed on, both ways: in the result, and to our own backend, which has a network. Before
+// runner.execute ends, since spans of a trace that was not chosen wait there for that end.
+void Runner::Impl::relay(const JobMessage& job, Outcome& outcome) {
   const telemetry::Context& context = telemetry::Context::current();
-  if (!options.child_telemetry) return;
+  count_dropped(outcome.dropped.logs, outcome.dropped.spans, "queue_full");
   const bool chosen = (context.flags & telemetry::TraceParent::kSampled) != 0;
   const ChildTrace state = chosen ? ChildTrace::kChosen : outcome.status != "finished" ? ChildTrace::kFailed : ChildTrace::kUndecided;
   auto records = child_records(outcome.spans, outcome.logs, job.tenant, context.trace_id, state);
-  if (records) options.child_telemetry(std::move(*records));
-  else kLog.warn("telemetry of a job's child cannot be read", {f::error(records.error())});
+  const json::Value spans = std::exchange(outcome.spans, json::Value::array()), logs = std::exchange(outcome.logs, json::Value::array());
+  if (!records) {
+    count_dropped(logs.as_array().size(), spans.as_array().size(), "encode");
+    kLog.warn("telemetry of a job's child cannot be read", {f::error(records.error())});
+    return;
+  }
+  for (const auto& span : records->spans) outcome.spans.push(to_json(span));
+  for (const auto& log : records->logs) {
+    if (auto line = json::parse(log.line)) outcome.logs.push(std::move(*line));
+  }
+  if (options.child_telemetry) options.child_telemetry(std::move(*records));
 }
 
 void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
@@ -271,6 +289,7 @@ json::Value Runner::Impl::result_of(const Reporter& reporter, const JobMessage&,
   }
   if (slow || outcome.status != "finished") result.set("keep", true);  // its callers keep the trace, too
   result.set("usage", json::Value::object({{"cpu_ms", outcome.cpu_ms}, {"max_rss_kb", outcome.max_rss_kb}, {"wall_ms", outcome.wall_ms}}));
+  count_dropped(capture.dropped().logs, capture.dropped().spans, "queue_full");
   auto spans = capture.spans();
   append_all(spans, outcome.spans);
   auto logs = capture.logs();

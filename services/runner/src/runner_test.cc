@@ -14,6 +14,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/context.h"
+#include "stella/telemetry/metric_snapshot.h"
 #include "stella/telemetry/sampler.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/nats_server.h"
@@ -241,6 +242,53 @@ TEST_F(RunnerOnBus, SpansOfTheChildAreExportedWhereTheTraceIsChosenOrTheJobFaile
     EXPECT_EQ(json::parse(exported[0].attributes)->str("sampling.reason"), flags != 0 ? "head" : "error");
     exported.clear();
   }
+}
+
+TEST_F(RunnerOnBus, WhatMattersOfAChattyChildArrivesAndTheRestIsCounted) {
+  const auto dropped = [](std::string_view signal) -> std::int64_t {
+    const telemetry::MetricSnapshot now = telemetry::snapshot();
+    for (const auto& family : now.families)
+      if (family.spec->name == "stella_telemetry_dropped")
+        for (const auto& point : family.points)
+          if (!point.overflow && (*point.labels)[0] == signal && (*point.labels)[1] == "queue_full") return point.whole;
+    return 0;
+  };
+  const auto logs = dropped("logs"), spans = dropped("spans");
+  start();
+  const auto pointer = until_result(send("selftest.chatter", json::Value::object())).back().second;
+  const auto result = json::parse(testing::slurp(dir_ + "/out/result.json")).value();
+  EXPECT_EQ(result.str("status"), "finished") << json::dump(pointer);
+  const auto& lines = result.items("logs");
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const auto& l) { return l.str("message") == "it matters"; }), 1);
+  const auto& all = result.items("spans");
+  const auto named = [&](std::string_view name) { return std::count_if(all.begin(), all.end(), [&](const auto& s) { return s.str("name") == name; }); };
+  EXPECT_EQ(named("selftest.outer"), 1);
+  EXPECT_EQ(named("runner.execute"), 1);
+  const auto kept = std::count_if(lines.begin(), lines.end(), [](const auto& l) { return l.str("message") == "again"; });
+  EXPECT_EQ(dropped("logs") - logs, 2000 - kept);
+  EXPECT_EQ(dropped("spans") - spans, 2000 - named("selftest.inner"));
+  EXPECT_GT(kept, 500);
+  EXPECT_LT(kept, 2000);
+}
+
+TEST_F(RunnerOnBus, WhatAChildReportedIsScrubbedForBothWays) {
+  std::mutex mutex;
+  telemetry::Records exported;
+  options_.child_telemetry = [&](telemetry::Records records) {
+    const std::lock_guard lock(mutex);
+    exported = std::move(records);
+  };
+  start();
+  const auto result = until_result(send("selftest.rogue", json::Value::object())).back().second;
+  EXPECT_EQ(result.str("status"), "finished") << json::dump(result);
+  EXPECT_EQ(json::dump(result).find("ann@"), std::string::npos) << json::dump(result);
+  const auto& spans = result.items("spans");
+  EXPECT_EQ(std::count_if(spans.begin(), spans.end(), [](const auto& s) { return s.str("name").starts_with("mail ["); }), 1) << json::dump(result);
+  const auto& lines = result.items("logs");
+  EXPECT_EQ(std::count_if(lines.begin(), lines.end(), [](const auto& l) { return l.str("message").starts_with("mail ["); }), 1);
+  const std::lock_guard lock(mutex);
+  ASSERT_EQ(exported.spans.size(), 1u);
+  for (const std::string& text : {exported.spans[0].name, exported.spans[0].attributes, exported.logs.at(0).line, exported.logs.at(0).service}) EXPECT_EQ(text.find("ann@"), text.npos) << text;
 }
 
 TEST_F(RunnerOnBus, HeartbeatsWhileWorking) {

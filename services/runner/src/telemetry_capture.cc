@@ -11,7 +11,10 @@
 namespace stella::runner {
 namespace {
 
-constexpr std::size_t kRecords = 1000;  // of each sort per job; the orchestrator keeps no more
+constexpr std::size_t kRecords = 1000;   // of each sort per job
+constexpr std::size_t kErrors = 4000;    // lines, where all beyond kRecords are errors
+constexpr std::size_t kLateSpans = 250;  // the last ones, beside the first kRecords
+constexpr std::size_t kBytes = 1 << 20;  // of each sort; errors may take as much again. A report holds more: telemetry fails no job
 thread_local TelemetryCapture* t_capture = nullptr;
 
 constexpr std::string_view kParentSpan = "runner.execute";
@@ -42,9 +45,36 @@ void TelemetryCapture::take(std::string_view record) {
   const auto view = telemetry::RecordView::parse(record);
   if (!view) return;
   if (view->head().kind == telemetry::RecordKind::kLog) {
-    if (lines_.size() < kRecords) telemetry::append_line(lines_.emplace_back(), *view, telemetry::resource());
-  } else if (spans_.size() < kRecords) {
-    spans_.push_back(telemetry::to_span_record(*view, telemetry::resource()));
+    take_line(*view);
+  } else {
+    take_span(telemetry::to_span_record(*view, telemetry::resource()));
+  }
+}
+
+void TelemetryCapture::take_line(const telemetry::RecordView& record) {
+  const bool error = record.head().level >= telemetry::Level::kError;
+  if (lines_.size() >= (error ? kErrors : kRecords) || line_bytes_ >= (error ? 2 : 1) * kBytes) {
+    ++dropped_.logs;
+    return;
+  }
+  telemetry::append_line(lines_.emplace_back(), record, telemetry::resource());
+  line_bytes_ += lines_.back().size();
+}
+
+void TelemetryCapture::take_span(telemetry::SpanRecord span) {
+  const auto bytes = [](const telemetry::SpanRecord& s) { return s.attributes.size() + s.links.size() + 400; };
+  if (late_.empty() && spans_.size() < kRecords && span_bytes_ + bytes(span) <= kBytes) {
+    span_bytes_ += bytes(span);
+    spans_.push_back(std::move(span));
+    return;
+  }
+  late_.push_back(std::move(span));
+  std::size_t late_bytes = 0;
+  for (const auto& s : late_) late_bytes += bytes(s);
+  while (late_.size() > kLateSpans || (late_bytes > kBytes && late_.size() > 1)) {
+    late_bytes -= bytes(late_.front());
+    late_.pop_front();
+    ++dropped_.spans;
   }
 }
 
@@ -97,22 +127,25 @@ TelemetryCapture::TelemetryCapture(const JobContext& context) {
 
 TelemetryCapture::~TelemetryCapture() { t_capture = nullptr; }
 
+json::Value to_json(const telemetry::SpanRecord& span) {
+  auto attributes = json::parse(span.attributes);
+  auto links = json::parse(span.links);
+  return json::Value::object({{"trace_id", span.trace_id},
+                              {"span_id", span.span_id},
+                              {"parent_span_id", span.parent_span_id},
+                              {"name", span.name},
+                              {"kind", span.kind},
+                              {"start_ts", span.start.rfc3339()},
+                              {"end_ts", span.end.rfc3339()},
+                              {"status", span.status},
+                              {"attributes", attributes ? std::move(*attributes) : json::Value::object()},
+                              {"links", links ? std::move(*links) : json::Value::array()}});
+}
+
 json::Value TelemetryCapture::spans() const {
   json::Value out = json::Value::array();
-  for (const auto& span : spans_) {
-    auto attributes = json::parse(span.attributes);
-    auto links = json::parse(span.links);
-    out.push(json::Value::object({{"trace_id", span.trace_id},
-                                  {"span_id", span.span_id},
-                                  {"parent_span_id", span.parent_span_id},
-                                  {"name", span.name},
-                                  {"kind", span.kind},
-                                  {"start_ts", span.start.rfc3339()},
-                                  {"end_ts", span.end.rfc3339()},
-                                  {"status", span.status},
-                                  {"attributes", attributes ? std::move(*attributes) : json::Value::object()},
-                                  {"links", links ? std::move(*links) : json::Value::array()}}));
-  }
+  for (const auto& span : spans_) out.push(to_json(span));
+  for (const auto& span : late_) out.push(to_json(span));
   return out;
 }
 

@@ -1,12 +1,15 @@
 // Spans and log lines of one job, collected for its result message: a runner has no database, its child not even a file.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "stella/base/json.h"
 #include "stella/telemetry/context.h"
+#include "stella/telemetry/record.h"
 #include "stella/telemetry/sink.h"
 #include "stella/telemetry/span.h"
 
@@ -22,7 +25,15 @@ struct JobContext {
   static JobContext from_json(const json::Value& value);
 };
 
+// How many records of a job there was no room for.
+struct Dropped {
+  std::uint64_t logs = 0, spans = 0;
+};
+
+json::Value to_json(const telemetry::SpanRecord& span);
+
 // Collects what this thread emits between construction and end, beside whatever outlet the process has. One per thread at a time.
+// Its room is bounded, in records and in bytes: beyond it lines with errors and the spans that end last, the outermost, go before others.
 class TelemetryCapture {
  public:
   TelemetryCapture();
@@ -36,12 +47,18 @@ class TelemetryCapture {
   json::Value spans() const;
   // The lines as objects.
   json::Value logs() const;
+  const Dropped& dropped() const { return dropped_; }
 
  private:
   friend class CaptureOutlet;
   void take(std::string_view record);
+  void take_line(const telemetry::RecordView& record);
+  void take_span(telemetry::SpanRecord span);
   std::vector<telemetry::SpanRecord> spans_;
+  std::deque<telemetry::SpanRecord> late_;  // after those: the last ones
   std::vector<std::string> lines_;
+  std::size_t line_bytes_ = 0, span_bytes_ = 0;
+  Dropped dropped_;
   std::optional<telemetry::ContextScope> scope_;
 };
 

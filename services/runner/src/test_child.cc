@@ -17,6 +17,8 @@
 #include "stella/contracts/errors.h"
 #include "stella/pipeline/jobs/jobs.h"
 #include "stella/services/runner.h"
+#include "stella/telemetry/context.h"
+#include "stella/telemetry/log.h"
 #include "stella/telemetry/span.h"
 
 namespace stella::runner {
@@ -189,7 +191,37 @@ Result<void> with_span(const Params&, JobIo&) {
   return {};
 }
 
+// More than a job's telemetry may be; what matters comes last.
+Result<void> chatter(const Params&, JobIo&) {
+  static constexpr telemetry::Logger kLog{"selftest"};
+  telemetry::Span outer("selftest.outer");
+  for (int i = 0; i < 2000; ++i) {
+    kLog.info("again");
+    telemetry::Span inner("selftest.inner");
+  }
+  kLog.error("it matters");
+  return {};
+}
+
+// A report of its own making, with an address wherever there is room for one.
+Result<void> rogue(const Params&, JobIo&) {
+  const telemetry::Context& context = telemetry::Context::current();
+  const std::string address = "ann@example.org";
+  json::Value attributes = json::Value::object({{"reason", address}, {address, json::Value::object({{address, 1}})}});
+  json::Value span = json::Value::object({{"trace_id", context.trace_id.hex()}, {"span_id", "00f067aa0ba902b7"}, {"parent_span_id", "53995c3f42cd8ad8"}, {"name", "mail " + address}, {"kind", "internal"},
+                                          {"start_ts", "2026-11-24T17:07:00.100000Z"}, {"end_ts", "2026-11-24T17:07:00.400000Z"}, {"status", "ok"}, {"links", json::Value::array()}});
+  span.set("attributes", std::move(attributes));
+  json::Value line = json::Value::object({{"ts", "2026-11-24T17:07:00.100000Z"}, {"level", "error"}, {"service", "of " + address}, {"tenant_id", context.tenant_id.str()}, {"trace_id", context.trace_id.hex()},
+                                          {"span_id", "00f067aa0ba902b7"}, {"message", "mail " + address}, {address, "x"}});
+  const std::string report = json::dump(json::Value::object({{"status", "finished"}, {"spans", json::Value::array({std::move(span)})}, {"logs", json::Value::array({std::move(line)})},
+                                                             {"dropped", json::Value::object({{"logs", -5}, {"spans", "many"}})}}));
+  [[maybe_unused]] const ssize_t written = ::write(4, report.data(), report.size());
+  ::_exit(0);
+}
+
 constexpr std::array kKinds = {
+    pipeline::JobKind{"selftest.chatter", chatter},
+    pipeline::JobKind{"selftest.rogue", rogue},
     pipeline::JobKind{"selftest.span", with_span},
     pipeline::JobKind{"selftest.copy", copy},
     pipeline::JobKind{"selftest.refuse", refuse},
