@@ -14,6 +14,7 @@
 #include "stella/telemetry/otel_settings.h"
 #include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sampler.h"
+#include "stella/telemetry/scrub.h"
 
 namespace stella::apps {
 namespace {
@@ -45,7 +46,14 @@ std::function<Secret<std::string>()> token_of(const std::string& path) {
 }
 
 Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::OtelSettings& otel, telemetry::BackendOptions& options) {
-  if (otel.service_name) options.resource.service = *otel.service_name;
+  if (otel.service_name) options.resource.service = telemetry::scrub(*otel.service_name);
+  // The environment fills what no setting says.
+  const auto own = [&settings](std::string_view key, std::string_view setting, std::string_view instead, std::string& value) {
+    return telemetry::OwnAttribute{key, instead, settings.source(setting) == "default" ? &value : nullptr};
+  };
+  otel.take({own("deployment.environment.name", "env", "the setting env holds", options.resource.env), own("cloud.region", "region", "the setting region holds", options.resource.region),
+             own("service.instance.id", "instance_id", "the setting instance_id holds", options.resource.instance_id),
+             {"service.version", "it is that of the program"}, {"tenant_id", "it is that of each record"}});
   options.resource_attributes = std::move(otel.resource_attributes);
   if (otel.disabled || !otel.export_named || !settings.boolean("telemetry.enabled")) return {};
   options.export_every = std::min(otel.logs.schedule_delay, otel.spans.schedule_delay);  // one clock for both: nothing waits longer than asked

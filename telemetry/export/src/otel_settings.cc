@@ -9,6 +9,7 @@
 #include <set>
 
 #include "stella/base/encoding.h"
+#include "stella/telemetry/scrub.h"
 
 namespace stella::telemetry {
 namespace {
@@ -357,6 +358,11 @@ void say_what_has_no_effect(Reader& reader, const OtelSettings& out) {
   };
   fixed("OTEL_BSP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
   fixed("OTEL_BLRP_MAX_QUEUE_SIZE", "what waits is bounded in bytes, in memory and in the spool on disk");
+  fixed("OTEL_LOG_LEVEL", "the library logs like everything else, at the level that the service sets (of the platform: log.level)");
+  for (const char* name : {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"}) fixed(name, "no file of declarative configuration is read; the other variables hold");
+  if (const auto at = reader.word("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", {"explicit_bucket_histogram", "base2_exponential_bucket_histogram"}); at && *at == 1) {
+    reader.say("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION: has no effect; every histogram has the explicit buckets that it is declared with");
+  }
   if (out.temporality != OtelTemporality::kDelta && reader.text("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
     reader.say("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: has no effect; metrics are exported as deltas, which the receiver adds up");
   }
@@ -401,6 +407,16 @@ Result<OtelSettings> OtelSettings::from(const Lookup& lookup) {
   say_what_has_no_effect(reader, out);
   dedupe(out.warnings);
   return out;
+}
+
+void OtelSettings::take(std::initializer_list<OwnAttribute> own) {
+  for (const OwnAttribute& field : own) {
+    const auto found = std::find_if(resource_attributes.begin(), resource_attributes.end(), [&](const auto& p) { return p.first == field.key; });
+    if (found == resource_attributes.end()) continue;
+    if (field.value != nullptr) *field.value = scrub(found->second);
+    else warnings.push_back("OTEL_RESOURCE_ATTRIBUTES: " + std::string(field.key) + " has no effect; " + std::string(field.instead));
+    resource_attributes.erase(found);
+  }
 }
 
 Result<OtelSettings> OtelSettings::from_environment() {

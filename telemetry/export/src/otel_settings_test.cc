@@ -194,6 +194,7 @@ TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", [](const auto& s) { return s.temporality == OtelTemporality::kDelta; }},
       {"OTEL_METRICS_EXEMPLAR_FILTER", "trace_based", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kTraceBased; }},
       {"OTEL_METRICS_EXEMPLAR_FILTER", "always_off", [](const auto& s) { return s.exemplars == OtelExemplarFilter::kAlwaysOff; }},
+      {"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram", [](const auto&) { return true; }},
       {"OTEL_PROPAGATORS", "tracecontext,baggage", [](const auto& s) { return s.trace_context && s.baggage; }},
       {"OTEL_PROPAGATORS", "tracecontext", [](const auto& s) { return s.trace_context && !s.baggage; }},
       {"OTEL_PROPAGATORS", "baggage", [](const auto& s) { return !s.trace_context && s.baggage; }},
@@ -217,7 +218,8 @@ TEST(OtelSettings, EveryVariableHasAnEffectOrSaysThatItHasNone) {
     EXPECT_TRUE(s->warnings.empty()) << s->warnings.front();
   }
   const std::pair<const char*, const char*> none[] = {
-      {"OTEL_BSP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_BLRP_MAX_QUEUE_SIZE", "5000"},
+      {"OTEL_BSP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_BLRP_MAX_QUEUE_SIZE", "5000"}, {"OTEL_LOG_LEVEL", "debug"}, {"OTEL_CONFIG_FILE", "/etc/otel.yaml"},
+      {"OTEL_EXPERIMENTAL_CONFIG_FILE", "/etc/otel.yaml"}, {"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram"},
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative"},
       {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "lowmemory"}, {"OTEL_METRICS_EXEMPLAR_FILTER", "always_on"}, {"OTEL_TRACES_SAMPLER", "traceidratio"}};
   for (const auto& [name, value] : none) {
@@ -257,6 +259,20 @@ TEST(OtelSettings, ServiceAndResource) {
   const auto c = read({{"OTEL_RESOURCE_ATTRIBUTES", "k=v,broken"}});  // the whole value is discarded, and said
   EXPECT_TRUE(c->resource_attributes.empty());
   EXPECT_EQ(c->warnings.size(), 1u);
+}
+
+TEST(OtelSettings, WhatTheApplicationSaysItselfIsFilledOrSaidToHaveNoEffect) {
+  auto s = read({{"OTEL_RESOURCE_ATTRIBUTES", "cloud.region=eu,deployment.environment.name=of ann%40example.org,service.version=9,team=blue"}});
+  ASSERT_TRUE(s);
+  std::string region = "local", env = "local", instance = "host:1";
+  s->take({{"cloud.region", "the setting region holds"}, {"deployment.environment.name", "", &env}, {"service.instance.id", "", &instance}, {"service.version", "it is the program's"}});
+  EXPECT_EQ(region, "local");
+  EXPECT_TRUE(env.starts_with("of [")) << env;
+  EXPECT_EQ(instance, "host:1") << "the environment says nothing of it";
+  EXPECT_EQ(s->resource_attributes, (std::vector<std::pair<std::string, std::string>>{{"team", "blue"}}));
+  ASSERT_EQ(s->warnings.size(), 2u);
+  EXPECT_EQ(s->warnings[0], "OTEL_RESOURCE_ATTRIBUTES: cloud.region has no effect; the setting region holds");
+  EXPECT_TRUE(s->warnings[1].find("service.version") != std::string::npos);
 }
 
 TEST(OtelSettings, ClientCertificateNeedsItsKey) {

@@ -142,6 +142,19 @@ TEST(TraceBatch, EveryPartOfASpan) {
   EXPECT_EQ(request.rows.links[0].span_id.size(), 8u);
 }
 
+TEST(TraceBatch, WhatTheEnvironmentSaysOfUsIsScrubbed) {
+  TraceBatch batch;
+  add(batch, span_record(""));
+  const std::vector<std::pair<std::string, std::string>> extra{{"owner", "ann@example.org"}, {"api_key", "hunter22"}, {"of ann@example.org", "x"}, {"team", "blue"}};
+  const auto rows = decode_traces(batch.take({.service = "stellad"}, extra));
+  ASSERT_TRUE(rows);
+  auto attributes = texts(*rows, rows->resources[0].attributes);
+  EXPECT_TRUE(attributes["owner"].starts_with("[")) << attributes["owner"];
+  EXPECT_TRUE(attributes["api_key"].starts_with("[secret:")) << attributes["api_key"];
+  EXPECT_EQ(attributes["team"], "blue");
+  for (const auto& [key, value] : attributes) EXPECT_EQ((key + value).find("ann@"), std::string::npos) << key;
+}
+
 TEST(TraceBatch, TheResourceSaysWhoAndForWhom) {
   TraceBatch batch;
   add(batch, span_record(""));

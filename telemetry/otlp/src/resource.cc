@@ -5,6 +5,8 @@
 #include <protozero/pbf_writer.hpp>
 #include <string>
 
+#include "stella/telemetry/otlp_scrub.h"
+#include "stella/telemetry/scrub.h"
 #include "wire.h"
 
 namespace stella::telemetry::otlp_detail {
@@ -51,7 +53,8 @@ void append_resource(std::string& out, const Resource& resource, ResourceAttribu
     protozero::pbf_writer message(attributes);
     for (const auto& [key, value] : ours) attribute(message, key, value);
     for (const auto& [key, value] : extra)
-      if (std::none_of(std::begin(ours), std::end(ours), [&](const auto& own) { return own.first == key; })) attribute(message, key, value);
+      if (std::none_of(std::begin(ours), std::end(ours), [&](const auto& own) { return own.first == key; }))
+        attribute(message, scrub(key), is_secret_key(key) ? mask("secret", value) : scrub(value));
   }
   // All sizes first: a writer that learns them afterwards moves the whole request to make room for each.
   std::size_t size = field_size(attributes.size()) + field_size(kSchemaUrl.size());

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,6 +40,13 @@ struct OtelLimits {
   std::uint32_t span_text_chars = kMostChars, log_text_chars = kMostChars;  // characters of a text value
 };
 
+// A resource attribute that the application has a field of its own for.
+struct OwnAttribute {
+  std::string_view key;
+  std::string_view instead;      // what holds where the environment has no say, for people: "the setting env holds"
+  std::string* value = nullptr;  // to be filled, scrubbed, from the environment; null: that has no say
+};
+
 struct OtelSettings {
   bool disabled = false;                // OTEL_SDK_DISABLED: no telemetry is exported; propagators stay
   std::optional<std::string> service_name;
@@ -59,6 +67,9 @@ struct OtelSettings {
 
   // Sentences for people, each naming its variable; never with the value of a header. Also for every variable that is set and has no effect.
   std::vector<std::string> warnings;
+
+  // Takes these out of resource_attributes; a warning says where one has no effect.
+  void take(std::initializer_list<OwnAttribute> own);
 
   using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
   // kInvalid (fields: variable, expected) where going on would send telemetry to the wrong place or in the clear: an endpoint that is no
