@@ -247,6 +247,7 @@ Result<void> start_locker(const config::Settings& settings, Process& p) {
   options.store_name = settings.text("objects.driver");
   options.stamper = STELLA_TRY(open_stamper(settings));
   if (!settings.text("timeline.witness_policy").empty()) options.witness_patience = kWitnessPatience;
+  options.renew_before = std::chrono::duration_cast<std::chrono::seconds>(milliseconds(settings.integer("time.renew_before")));
   p.locker = std::make_unique<evidence::Locker>(*p.locker_pool, *p.store, p.evidence_key, std::move(options));
   p.locker->start();
   evidence::KeeperOptions keep;

@@ -314,6 +314,41 @@ TEST_F(TimestampTest, ATokenOutlivesItsAuthority) {
   for (const char* time : {"20191231", "20210102"}) EXPECT_EQ(field(check(stamped(time))), "signer certificate") << time;
 }
 
+// What an issuer's list says counts, and only its own: an end in order leaves earlier stamps alone (RFC 3161 §4), a compromise casts doubt on all of them.
+TEST_F(TimestampTest, RevocationsCountFromTheirTime) {
+  put("crl.conf", "[ca]\ndefault_ca = here\n[here]\ndatabase = crl.txt\ndefault_md = sha256\ndefault_crl_days = 30\n");
+  const std::string serial = shell("openssl x509 -in tsa.pem -noout -serial | cut -d= -f2 | tr -d '\n'");
+  const auto list = [&](const std::string& revocation, const std::string& root = "root") {
+    put("crl.txt", revocation.empty() ? std::string() : "R\t400101000000Z\t" + revocation + "\t" + serial + "\tunknown\t/CN=tsa\n");
+    shell("openssl ca -gencrl -config crl.conf -cert " + root + ".pem -keyfile " + root + ".key -out list.pem");
+    return file("list.pem");
+  };
+  const auto check = [&](const std::string& crl) {
+    EXPECT_NE(crl.find("BEGIN X509 CRL"), std::string::npos) << crl;
+    return verify_timestamp(response_, TimestampSubject::message("evidence"), TimestampTrust::from_pem(file("root.pem") + crl).value());
+  };
+  const auto none = check(list(""));
+  ASSERT_TRUE(none.has_value()) << none.error().describe();
+  EXPECT_EQ(none->ends(), none->chain_ends);
+  // Before the stamp: it never was one, for whatever reason.
+  for (const char* reason : {"", ",keyCompromise", ",superseded"}) EXPECT_EQ(field(check(list(std::string("200101000000Z") + reason))), "signer certificate") << reason;
+  // After it.
+  for (const char* reason : {"", ",keyCompromise", ",CACompromise"}) {
+    const auto later = check(list(std::string("390101000000Z") + reason));
+    ASSERT_TRUE(later.has_value()) << later.error().describe();
+    ASSERT_TRUE(later->revoked.has_value()) << reason;
+    EXPECT_EQ(later->revoked->rfc3339_seconds(), "2039-01-01T00:00:00Z");
+  }
+  EXPECT_FALSE(check(list("390101000000Z,superseded"))->revoked.has_value());
+  EXPECT_FALSE(check(list("390101000000Z,cessationOfOperation"))->revoked.has_value());
+  // Since when its holder believes it.
+  EXPECT_EQ(field(check(list("390101000000Z,keyTime,20200101000000Z"))), "signer certificate");
+  // The list of another authority of the same name.
+  EXPECT_TRUE(check(list("200101000000Z", "other")).has_value());
+  EXPECT_EQ(TimestampTrust::from_pem(file("root.pem") + "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").error().code(), base_errors::kMalformed);
+  EXPECT_EQ(TimestampTrust::from_pem(list("")).error().code(), base_errors::kInvalid);
+}
+
 TEST_F(TimestampTest, OnlyTheCallersAnchorsGiveTrust) {
   const std::string foreign = reply("foreign", query_.der).value();
   const auto subject = TimestampSubject::message("evidence");

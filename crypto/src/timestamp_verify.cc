@@ -5,6 +5,7 @@
 #include <openssl/ess.h>
 #include <openssl/pem.h>
 #include <openssl/ts.h>
+#include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@ constexpr int kChainDepth = 8;
 constexpr int kSecurityLevel = 2;     // 112 bits: RSA from 2048 bits on, no SHA-1 in certificates
 
 void free_stack(STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); }
+void free_crls(STACK_OF(X509_CRL) * stack) { sk_X509_CRL_pop_free(stack, X509_CRL_free); }
 
 using CmsPtr = std::unique_ptr<CMS_ContentInfo, Freer<CMS_ContentInfo_free>>;
 using TstPtr = std::unique_ptr<TS_TST_INFO, Freer<TS_TST_INFO_free>>;
@@ -32,6 +34,7 @@ using StorePtr = std::unique_ptr<X509_STORE, Freer<X509_STORE_free>>;
 using StoreCtxPtr = std::unique_ptr<X509_STORE_CTX, Freer<X509_STORE_CTX_free>>;
 using X509Ptr = std::unique_ptr<X509, Freer<X509_free>>;
 using X509StackPtr = std::unique_ptr<STACK_OF(X509), Freer<free_stack>>;
+using CrlStackPtr = std::unique_ptr<STACK_OF(X509_CRL), Freer<free_crls>>;
 using EkuPtr = std::unique_ptr<EXTENDED_KEY_USAGE, Freer<EXTENDED_KEY_USAGE_free>>;
 using EssPtr = std::unique_ptr<ESS_SIGNING_CERT, Freer<ESS_SIGNING_CERT_free>>;
 using EssV2Ptr = std::unique_ptr<ESS_SIGNING_CERT_V2, Freer<ESS_SIGNING_CERT_V2_free>>;
@@ -41,6 +44,7 @@ struct Certificates {
   StorePtr store;        // the anchors
   X509StackPtr anchors;  // again, to look a pinned signer up
   X509StackPtr others;
+  CrlStackPtr revocations;
 };
 
 Error malformed(std::string_view expected) {
@@ -59,20 +63,35 @@ std::string dotted(const ASN1_OBJECT* object) {
   return {text, static_cast<std::size_t>(std::clamp(size, 0, static_cast<int>(sizeof text) - 1))};
 }
 
-Result<X509StackPtr> read_certificates(std::string_view pem) {
-  constexpr std::string_view kBegin = "-----BEGIN ";
-  int blocks = 0;
-  for (auto at = pem.find(kBegin); at != std::string_view::npos; at = pem.find(kBegin, at + 1)) ++blocks;
+int blocks_of(std::string_view pem, std::string_view begin) {
+  int out = 0;
+  for (auto at = pem.find(begin); at != std::string_view::npos; at = pem.find(begin, at + 1)) ++out;
+  return out;
+}
+
+// The certificates of a PEM text; its revocation lists go into `revocations`.
+Result<X509StackPtr> read_certificates(std::string_view pem, STACK_OF(X509_CRL) * revocations) {
+  const int lists = blocks_of(pem, "-----BEGIN X509 CRL-----"), certificates = blocks_of(pem, "-----BEGIN ") - lists;
   X509StackPtr out(sk_X509_new_null());
   if (!out) return out_of_memory();
-  if (blocks == 0) return out;
-  const BioPtr bio = memory_bio(pem);
-  if (!bio) return out_of_memory();
-  for (int i = 0; i < blocks; ++i) {
+  if (certificates + lists == 0) return out;
+  const auto other = [] { return Error(base_errors::kMalformed, "not a list of certificates").with("expected", "PEM, BEGIN CERTIFICATE and BEGIN X509 CRL, nothing else"); };
+  // Each reader passes over what the other one takes.
+  const BioPtr bio = memory_bio(pem), again = memory_bio(pem);
+  if (!bio || !again) return out_of_memory();
+  for (int i = 0; i < certificates; ++i) {
     X509* certificate = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr);
-    if (certificate == nullptr) return Error(base_errors::kMalformed, "not a list of certificates").with("expected", "PEM, BEGIN CERTIFICATE, nothing else");
+    if (certificate == nullptr) return other();
     if (sk_X509_push(out.get(), certificate) == 0) {
       X509_free(certificate);
+      return out_of_memory();
+    }
+  }
+  for (int i = 0; i < lists; ++i) {
+    X509_CRL* list = PEM_read_bio_X509_CRL(again.get(), nullptr, nullptr, nullptr);
+    if (list == nullptr) return other();
+    if (sk_X509_CRL_push(revocations, list) == 0) {
+      X509_CRL_free(list);
       return out_of_memory();
     }
   }
@@ -351,14 +370,55 @@ Result<std::string> der_of(const X509* certificate) {
   return out;
 }
 
+std::optional<Timestamp> timestamp_of(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return std::nullopt;
+  return Timestamp::from_micros(static_cast<std::int64_t>(::timegm(&parts)) * 1'000'000);
+}
+
+struct Revocation {
+  Timestamp at;
+  bool doubtful = true;  // earlier stamps, too
+};
+
+// RFC 3161 §4: of an authority that ended in order, and says so, earlier stamps stay good. A compromise may have begun before it was written down.
+Result<Revocation> revocation_of(const X509_REVOKED* entry) {
+  const auto at = timestamp_of(X509_REVOKED_get0_revocationDate(entry));
+  if (!at) return malformed("revocations with a date");
+  Revocation out{.at = *at};
+  const std::unique_ptr<ASN1_ENUMERATED, Freer<ASN1_ENUMERATED_free>> reason(static_cast<ASN1_ENUMERATED*>(X509_REVOKED_get_ext_d2i(entry, NID_crl_reason, nullptr, nullptr)));
+  const long value = reason ? ASN1_ENUMERATED_get(reason.get()) : -1;
+  out.doubtful = value != CRL_REASON_UNSPECIFIED && value != CRL_REASON_AFFILIATION_CHANGED && value != CRL_REASON_SUPERSEDED && value != CRL_REASON_CESSATION_OF_OPERATION;
+  const std::unique_ptr<ASN1_GENERALIZEDTIME, Freer<ASN1_GENERALIZEDTIME_free>> since(static_cast<ASN1_GENERALIZEDTIME*>(X509_REVOKED_get_ext_d2i(entry, NID_invalidity_date, nullptr, nullptr)));
+  if (const auto earlier = timestamp_of(since.get()); earlier && out.doubtful) out.at = std::min(out.at, *earlier);
+  return out;
+}
+
+// Each certificate of the chain before lists that its issuer signed.
+Result<void> check_revocations(STACK_OF(X509) * chain, STACK_OF(X509_CRL) * lists, VerifiedTimestamp& out) {
+  for (int i = 0; i + 1 < sk_X509_num(chain); ++i) {
+    X509* certificate = sk_X509_value(chain, i);
+    const X509* issuer = sk_X509_value(chain, i + 1);
+    for (int k = 0; k < sk_X509_CRL_num(lists); ++k) {
+      X509_CRL* list = sk_X509_CRL_value(lists, k);
+      X509_REVOKED* entry = nullptr;
+      if (X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(issuer)) != 0 || X509_CRL_verify(list, X509_get0_pubkey(issuer)) != 1) continue;
+      if (X509_CRL_get0_by_cert(list, &entry, certificate) != 1) continue;
+      const Revocation revoked = STELLA_TRY(revocation_of(entry));
+      if (revoked.at <= out.gen_time) return refused("signer certificate", "a chain of which nothing was revoked at that time", "revoked at " + revoked.at.rfc3339_seconds());
+      if (revoked.doubtful && (!out.revoked || revoked.at < *out.revoked)) out.revoked = revoked.at;
+    }
+  }
+  return {};
+}
+
 Result<void> describe_chain(STACK_OF(X509) * chain, VerifiedTimestamp& out) {
   for (int i = 0; i < sk_X509_num(chain); ++i) {
     const X509* certificate = sk_X509_value(chain, i);
     out.chain.push_back(STELLA_TRY(der_of(certificate)));
-    std::tm ends{};
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &ends) != 1) return malformed("certificates with an end");
-    const auto at = Timestamp::from_micros(static_cast<std::int64_t>(::timegm(&ends)) * 1'000'000);
-    if (i == 0 || at < out.chain_ends) out.chain_ends = at;
+    const auto at = timestamp_of(X509_get0_notAfter(certificate));
+    if (!at) return malformed("certificates with an end");
+    if (i == 0 || *at < out.chain_ends) out.chain_ends = *at;
   }
   out.signer = sha256(out.chain.front());
   const BioPtr name(BIO_new(BIO_s_mem()));
@@ -376,8 +436,10 @@ struct TimestampTrustAccess {
 Result<TimestampTrust> TimestampTrust::from_pem(std::string_view anchors, std::string_view others) {
   const ErrorQueueGuard guard;
   auto made = std::make_shared<Certificates>();
-  made->anchors = STELLA_TRY(read_certificates(anchors));
-  made->others = STELLA_TRY(read_certificates(others));
+  made->revocations.reset(sk_X509_CRL_new_null());
+  if (!made->revocations) return out_of_memory();
+  made->anchors = STELLA_TRY(read_certificates(anchors, made->revocations.get()));
+  made->others = STELLA_TRY(read_certificates(others, made->revocations.get()));
   made->store.reset(X509_STORE_new());
   if (!made->store) return out_of_memory();
   if (sk_X509_num(made->anchors.get()) == 0)
@@ -410,8 +472,10 @@ Result<VerifiedTimestamp> verify_timestamp_token(std::string_view bytes, const T
   STELLA_TRY_VOID(check_imprint(info, subject));
   STELLA_TRY_VOID(check_demands(info, demands));
   STELLA_TRY_VOID(check_signed_attributes(token.signer));
-  const X509StackPtr chain = STELLA_TRY(check_signer(token, TimestampTrustAccess::of(trust), static_cast<std::time_t>(demands.chain_at.value_or(out.gen_time).seconds())));
+  const Certificates& certificates = TimestampTrustAccess::of(trust);
+  const X509StackPtr chain = STELLA_TRY(check_signer(token, certificates, static_cast<std::time_t>(demands.chain_at.value_or(out.gen_time).seconds())));
   STELLA_TRY_VOID(describe_chain(chain.get(), out));
+  STELLA_TRY_VOID(check_revocations(chain.get(), certificates.revocations.get(), out));
   out.serial = number_hex(TS_TST_INFO_get_serial(info));
   out.policy = dotted(TS_TST_INFO_get_policy_id(info));
   return out;

@@ -2,6 +2,8 @@
 """The time of a seal and the life of its key, as an auditor decides them with nothing but files: a real time authority (openssl behind HTTP) stamps
 seals, the key is rotated and called compromised while the platform runs, and `stella forensic verify` and `openssl ts -verify` say what holds."""
 import base64
+import datetime
+import hashlib
 import http.server
 import json
 import os
@@ -10,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import threading
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform")]
@@ -41,7 +44,7 @@ ess_cert_id_alg = sha256
 class Authority:
     """RFC 3161 over HTTP; the openssl program signs."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, days=30):
         self.dir = directory
         with open(self.path("conf"), "w") as f:
             f.write(CONFIG)
@@ -50,7 +53,7 @@ class Authority:
         ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-config", "conf"]
         self.openssl("req", "-x509", *ec, "-keyout", "root.key", "-out", "root.pem", "-days", "3650", "-subj", "/CN=Root", "-extensions", "root")
         self.openssl("req", *ec, "-keyout", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=Authority")
-        self.openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", "30", "-extfile", "conf", "-extensions", "tsa", "-out", "tsa.pem")
+        self.openssl("x509", "-req", "-in", "tsa.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", str(days), "-extfile", "conf", "-extensions", "tsa", "-out", "tsa.pem")
         authority = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -122,13 +125,81 @@ def decided(c):
     return c.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"], document
 
 
+def covered(bundle, sidecar=None):
+    """What the next renewal stamps, as docs/forensics/evidence-locker.md says it: digests of signatures, time/ and earlier renewals, in their order."""
+    parts = []
+    with tarfile.open(bundle) as tar:
+        envelope = json.load(tar.extractfile("attest/seal.dsse.json"))
+        parts += [base64.b64decode(s["sig"]) for s in envelope["signatures"]]
+        parts += [tar.extractfile(name).read() for name in tar.getnames() if name.startswith("time/")]
+    if sidecar:
+        with tarfile.open(sidecar) as tar:
+            parts += [tar.extractfile(name).read() for name in tar.getnames()]
+    return b"".join(sorted({hashlib.sha256(part).digest() for part in parts}))
+
+
+def renewed(report, c, auditor, first, second, before, home):
+    """The first authority's certificate ends in 30 days: the bundle stamped by it was stamped again by the second, which lasts."""
+    bundle = c.all("/evidence?case=CASE-1")[0]["bundle_id"]
+    deadline = time.monotonic() + 60
+    while not (found := c.get("/evidence/" + bundle)["time_renewals"]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    report.check("its timestamp was renewed, once, by the authority that lasts", len(found) == 1 and found[0]["renewal"] == 1, repr(found)[:300])
+    file = os.path.join(home, "renewed.tgz")
+    sidecar = file + ".renewals.tar"
+    auditor.run("forensic", "get", bundle, "--out", file, "--recipient", "auditor")
+    with open(before, "rb") as a, open(file, "rb") as b:
+        report.check("the bundle is byte for byte what it was", a.read() == b.read(), "")
+    while not (told := [e for e in c.all("/timeline?kind=evidence.renewed") if e["resource_id"] == bundle]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    report.check("the timeline tells it", len(told) == 1 and told[0]["details"]["renewal"] == 1 and told[0]["actor"] == "system:locker", repr(told))
+    both = os.path.join(home, "both.pem")
+    with open(both, "w") as out:
+        for authority in (first, second):
+            with open(authority.path("root.pem")) as f:
+                out.write(f.read())
+    ended = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=60)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def at_that_time(*options, code):
+        return auditor.verdict(file, "--at", ended, "--require", "TIME", *options, code=code)[0]["TIME"]
+
+    said = at_that_time("--trust-time", both, code=0)
+    report.check("the renewal carries the stamp over the end of its certificate", said[0] == "PASS" and "expired at" in said[1] and "it was renewed at" in said[1], repr(said))
+    said = at_that_time("--trust-time", first.path("root.pem"), code=1)
+    report.check("not for whoever does not trust the second authority", said[0] == "FAIL" and "renewal-1.tsr" in said[1], repr(said))
+    # Somebody without our program.
+    with open(second.path("covered"), "wb") as f:
+        f.write(covered(file))
+    with tarfile.open(sidecar) as tar, open(second.path("renewal-1.tsr"), "wb") as f:
+        f.write(tar.extractfile("time/renewal-1.tsr").read())
+    said_openssl = second.openssl("ts", "-verify", "-in", "renewal-1.tsr", "-data", "covered", "-CAfile", "root.pem")
+    report.check("openssl finds that it covers signature, stamp and certificates", "Verification: OK" in said_openssl, said_openssl)
+    # A renewal over other bytes.
+    second.openssl("ts", "-query", "-data", "conf", "-sha256", "-cert", "-out", "query")
+    second.openssl("ts", "-reply", "-config", "conf", "-section", "tsa_config", "-queryfile", "query", "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "time-renewal")
+    forged = os.path.join(home, "forged.tar")
+    subprocess.run(["tar", "cf", forged, "--format=ustar", "--transform", "s,.*tsa.pem,time/renewal-1.pem,;s,.*time-renewal,time/renewal-1.tsr,", "tsa.pem", "time-renewal"], cwd=second.dir, check=True)
+    said = at_that_time("--trust-time", both, "--renewals", forged, code=1)
+    report.check("a renewal over other bytes carries nothing", said[0] == "FAIL" and "renewal-1.tsr" in said[1], repr(said))
+    os.remove(sidecar)
+    said = at_that_time("--trust-time", both, code=1)
+    report.check("without it the stamp has ended", said[0] == "FAIL" and "nobody renewed it before" in said[1], repr(said))
+
+
 def main():
     report = Report("keys")
-    with tempfile.TemporaryDirectory(prefix="stella-tsa-") as tsa_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home:
+    with tempfile.TemporaryDirectory(prefix="stella-tsa-") as tsa_dir, tempfile.TemporaryDirectory(prefix="stella-tsa-") as lasting_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home:
         tsa = Authority(tsa_dir)
         roots = tsa.path("root.pem")
+        # The first is asked first and one is enough: the second comes in where the first one's certificate is too short.
+        lasting = Authority(lasting_dir, days=3000)
+        trusted = tsa.path("trusted.pem")
+        with open(trusted, "w") as out:
+            for authority in (tsa, lasting):
+                with open(authority.path("root.pem")) as f:
+                    out.write(f.read())
         os.chmod(tsa_dir, 0o755)
-        with Platform(settings={"time.authorities": f"local={tsa.url}", "time.roots": roots, "time.required": "1"}) as p:
+        with Platform(settings={"time.authorities": f"local={tsa.url}, lasting={lasting.url}", "time.roots": trusted, "time.required": "1"}) as p:
             c = p.client("admin")
             evaluation, _ = decided(c)
             auditor = Auditor(p, home)
@@ -182,6 +253,8 @@ def main():
             p.wait_ready()
             found, whole = auditor.verdict(fetch("CASE-3"), *trust, "--require", "KEY-STATUS")
             report.check("the new key signs after a restart, too", whole["signers"] == [rotated["key_id"]], repr(whole["signers"]))
+
+            renewed(report, c, auditor, tsa, lasting, before, home)
 
             # The keys of tokens and of the log: files, rotated while nothing runs.
             p.kill("stellad", 15)

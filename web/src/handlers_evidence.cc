@@ -104,6 +104,7 @@ Result<http::Response> export_evidence(Context& ctx) {
   response.body_file_size = bundle.size;
   response.header("Content-Disposition", "attachment; filename=\"" + id.str() + ".tgz\"");
   response.header("ETag", "\"" + bundle.sha256.hex() + "\"");
+  response.header("X-Time-Renewals", std::to_string(bundle.renewals));
   return response;
 }
 
@@ -139,7 +140,7 @@ Result<http::Response> verify_evidence(Context& ctx) {
     STELLA_TRY_VOID(write_all(file.get(), ctx.request.body));
   }
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  const json::Value verdict = STELLA_TRY(evidence::verify_upload(*tx, file.get(), trust, ctx.trace));
+  const json::Value verdict = STELLA_TRY(evidence::verify_upload(*tx, ctx.services.store, file.get(), trust, ctx.trace));
   return ctx.commit(http::Response::json(200, json::dump(verdict)));
 }
 

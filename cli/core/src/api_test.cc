@@ -10,6 +10,7 @@
 #include "stella/cli/download.h"
 #include "stella/cli/errors.h"
 #include "stella/contracts/errors.h"
+#include "stella/crypto/digest.h"
 #include "stella/platform/http_server.h"
 
 namespace stella::cli {

@@ -1,9 +1,14 @@
 // The commands of this module, one per file.
 #pragma once
 
+#include <string_view>
+
 #include "stella/cli/app.h"
 
 namespace stella::cli {
+
+// Where the renewals of a bundle's timestamps lie: its path, and this.
+inline constexpr std::string_view kRenewalsSuffix = ".renewals.tar";
 
 void register_snapshot(App& app);
 void register_get(App& app);

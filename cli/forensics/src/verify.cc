@@ -23,6 +23,8 @@ struct Args {
   std::string witness;
   std::string trust_time;
   std::string keys;
+  std::string renewals;
+  std::string at;
   std::int64_t authorities = 1;
   std::string checkpoint;
   std::string consistency;
@@ -37,11 +39,13 @@ struct Extra {
   std::optional<timeline::LogPolicy> witnesses;
   std::optional<crypto::TimestampTrust> time;
   std::string time_source, kept_source;
+  std::vector<evidence::TimeRenewal> renewals;
   std::optional<evidence::KeptCheckpoint> kept;
   std::optional<KnownHistory> history;
 };
 
 constexpr std::uint64_t kSmallFile = 1u << 20;
+constexpr std::uint64_t kRenewalsBytes = 16u << 20;
 
 Result<std::string> read_document(const std::string& path) {
   auto text = read_file(path, kSmallFile);
@@ -60,6 +64,25 @@ Result<timeline::Proof> read_consistency(const std::string& path) {
     out.push_back(STELLA_TRY(Sha256::parse(hash.as_string())));
   }
   return out;
+}
+
+// The renewals that lie beside the bundle, and the time that certificates are judged at: now, else --at.
+Result<void> gather_renewals(const Args& args, Extra& extra, evidence::VerifyOptions& options) {
+  options.at = Timestamp::now();
+  if (!args.at.empty()) {
+    const auto at = Timestamp::parse(args.at);
+    if (!at) return Error(base_errors::kInvalid, "not a time").with("field", "--at").with("expected", "a time such as 2031-01-01T00:00:00Z");
+    options.at = *at;
+  }
+  const std::string path = args.renewals.empty() ? args.file + std::string(kRenewalsSuffix) : args.renewals;
+  auto tar = read_file(path, kRenewalsBytes);
+  if (!tar && tar.error().code() == base_errors::kNotFound && args.renewals.empty()) return {};
+  if (!tar) return about_document(std::move(tar.error()), path);
+  auto renewals = evidence::renewals_from_tar(*tar);
+  if (!renewals) return about_document(std::move(renewals.error()), path);
+  extra.renewals = std::move(*renewals);
+  options.renewals = extra.renewals;
+  return {};
 }
 
 Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, evidence::VerifyOptions& options) {
@@ -86,6 +109,7 @@ Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, e
     extra.time_source = "--trust-time " + args.trust_time;
     options.time_trust = &*extra.time;
     options.time_source = extra.time_source;
+    STELLA_TRY_VOID(gather_renewals(args, extra, options));
     options.time_threshold = static_cast<std::size_t>(std::max<std::int64_t>(1, args.authorities));
   }
   if (!args.checkpoint.empty()) {
@@ -276,6 +300,8 @@ void register_verify(App& app) {
       .option("--witness", &args->witness, "A C2SP tlog-policy file: a quorum of its witnesses must have cosigned the deployment log that has the enclosed checkpoint.", {.value = "FILE"})
       .option("--trust-time", &args->trust_time, "PEM file with the roots of the time authorities that you trust.", {.value = "FILE"})
       .option("--authorities", &args->authorities, "How many different authorities must have stamped the seal (default: 1).", {.value = "N"})
+      .option("--renewals", &args->renewals, "The renewals of its timestamps (default: the bundle's path and .renewals.tar, which `stella forensic get` writes).", {.value = "FILE"})
+      .option("--at", &args->at, "The time at which the authorities' certificates are judged (default: now).", {.value = "TIME"})
       .option("--keys", &args->keys, "The life of the signing keys (stella keys history --out): whether the key was good when it signed (default: what `stella login` kept).", {.value = "FILE"})
       .option("--checkpoint", &args->checkpoint, "A checkpoint of the log that you kept from before: shows that the log has one history.", {.value = "FILE"})
       .option("--consistency", &args->consistency, "The proof between that checkpoint and the enclosed one (stella timeline proof), where their sizes differ.", {.value = "FILE"})

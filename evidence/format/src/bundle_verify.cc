@@ -159,6 +159,9 @@ Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict&
   VerifyOptions inner = options;
   inner.store = nullptr;
   inner.kept = nullptr;
+  inner.renewals = {};
+  const bool dated = outer.of(Dimension::kTime).outcome == Outcome::kPass && outer.of(Dimension::kIntegrity).outcome == Outcome::kPass && outer.of(Dimension::kAuthenticity).outcome == Outcome::kPass;
+  if (dated) inner.at = options.at ? std::min(*options.at, outer.proven_at) : outer.proven_at;
   std::vector<NestedVerdict> out;
   if (wanted.empty()) return out;
   STELLA_TRY_VOID(for_each_file(tgz, options.limits, [&](const TarEntry& entry, TarReader& tar) -> Result<bool> {

@@ -349,6 +349,198 @@ TEST_F(TimeTest, AuthoritiesSayNoLaterThan) {
   EXPECT_EQ(check(m, o).of(Dimension::kTime).outcome, Outcome::kPass);
 }
 
+// Authorities one after the other: of 2020, from 2020 to 2024, and two of today. Tokens of then are made by putting another time into one of now.
+class RenewalTest : public TimeTest {
+ protected:
+  void SetUp() override {
+    TimeTest::SetUp();
+    write("ca.conf", "[ca]\ndefault_ca = here\n[here]\ndatabase = index.txt\nserial = ca.serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = names\nx509_extensions = tsa\nunique_subject = no\ndefault_crl_days = 30\n"
+                     "[names]\ncommonName = supplied\n[root]\nbasicConstraints = critical,CA:true\n[tsa]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = critical,timeStamping\n");
+    const auto made = shell(": > index.txt && echo 71 > ca.serial && for n in base past middle today other; do openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $n.key -out $n.csr -subj /CN=$n -config conf || exit 1; done && "
+                            "openssl ca -batch -selfsign -config ca.conf -extensions root -in base.csr -keyfile base.key -startdate 20190101000000Z -enddate 20450101000000Z -notext -out base.pem && "
+                            "issue() { openssl ca -batch -config ca.conf -in $1.csr -cert base.pem -keyfile base.key -startdate $2 -enddate $3 -notext -out $1.pem; } && "
+                            "issue past 20200101000000Z 20210101000000Z && issue middle 20200101000000Z 20240101000000Z && issue today 20200101000000Z 20400101000000Z && issue other 20200101000000Z 20400101000000Z");
+    ASSERT_EQ(made.exit_code, 0) << made.output;
+    trust_time_ = crypto::TimestampTrust::from_pem(testing::slurp(path("base.pem"))).value();
+    stamped_ = good_;
+    stamped_["time/1.tsr"] = stamp_at("sig", "past", "20200601");
+    stamped_["time/chain.pem"] = testing::slurp(path("past.pem"));
+    fix_manifests(stamped_);
+  }
+  // `day`: YYYYMMDD.
+  std::string stamp_at(const std::string& of, const std::string& authority, const std::string& day) {
+    write("now.token", crypto::timestamp_token(stamp(of, "one")).value());
+    EXPECT_EQ(shell("openssl cms -verify -noverify -binary -inform DER -in now.token -out then.tst").exit_code, 0);
+    std::string info = testing::slurp(path("then.tst"));
+    const std::size_t digest = info.find(std::string(crypto::sha256(testing::slurp(path(of))).view()));
+    info.replace(info.find("\x18", digest + 32) + 2, day.size(), day);  // GeneralizedTime: digits
+    write("then.tst", info);
+    const auto made = shell("rm -f then.out; openssl cms -sign -binary -nodetach -outform DER -econtent_type 1.2.840.113549.1.9.16.1.4 -in then.tst -out then.out -cades -signer " + authority + ".pem -inkey " + authority + ".key");
+    EXPECT_EQ(made.exit_code, 0) << made.output;
+    const std::string content = std::string("\x30\x03\x02\x01\x00", 5) + testing::slurp(path("then.out"));
+    return std::string("\x30\x82") + static_cast<char>(content.size() >> 8) + static_cast<char>(content.size() & 0xff) + content;
+  }
+  TimeRenewal renewal(const Members& m, const std::string& authority, const std::string& day, std::span<const TimeRenewal> earlier = {}) {
+    TimeEvidence evidence;
+    const auto envelope = crypto::dsse_parse(m.at("attest/seal.dsse.json")).value();
+    for (const auto& signature : envelope.signatures) evidence.signatures.push_back(signature.sig);
+    for (const auto& [file, bytes] : m)
+      if (file.starts_with("time/")) evidence.files.emplace(file, bytes);
+    write("covered", renewed_bytes(evidence, earlier));
+    return {stamp_at("covered", authority, day), testing::slurp(path(authority + ".pem"))};
+  }
+  Verdict verdict(const Members& m, std::span<const TimeRenewal> renewals, std::optional<Timestamp> at = {}, std::size_t threshold = 1) {
+    VerifyOptions o = options();
+    o.time_trust = &*trust_time_;
+    o.time_threshold = threshold;
+    o.at = at.value_or(Timestamp::now());
+    o.renewals = renewals;
+    return check(m, o);
+  }
+  DimensionVerdict time(const Members& m, std::span<const TimeRenewal> renewals, std::optional<Timestamp> at = {}, std::size_t threshold = 1) { return verdict(m, renewals, at, threshold).of(Dimension::kTime); }
+  static Timestamp day(std::string_view text) { return Timestamp::parse(std::string(text) + "T00:00:00Z").value(); }
+  static void says(const DimensionVerdict& verdict, Outcome outcome, std::initializer_list<std::string_view> words) {
+    EXPECT_EQ(verdict.outcome, outcome) << verdict.reason;
+    for (const auto word : words) EXPECT_NE(verdict.reason.find(word), std::string::npos) << word << ": " << verdict.reason;
+  }
+  std::optional<crypto::TimestampTrust> trust_time_;
+  Members stamped_;
+};
+
+TEST_F(RenewalTest, ARenewalInTimeCarriesAStampOverTheEndOfItsCertificate) {
+  EXPECT_EQ(time(stamped_, {}, day("2020-12-31")).outcome, Outcome::kPass);
+  says(time(stamped_, {}), Outcome::kFail, {"time/1.tsr", "expired at 2021-01-01T00:00:00Z", "nobody renewed it before"});
+
+  const std::vector<TimeRenewal> one{renewal(stamped_, "today", "20201101")};
+  says(time(stamped_, one), Outcome::kPass, {"signed no later than 2020-06-01", "expired at 2021-01-01T00:00:00Z", "it was renewed at 2020-11-01", "stands until 2040-01-01T00:00:00Z"});
+  EXPECT_EQ(verdict(stamped_, one).proven_at.rfc3339().substr(0, 10), "2020-06-01");
+  // The last one is judged by its own certificate.
+  says(time(stamped_, one, day("2040-01-02")), Outcome::kFail, {"its renewals stand until 2040-01-01T00:00:00Z only"});
+
+  // A chain of two: the second covers the first and its certificates.
+  std::vector<TimeRenewal> two{renewal(stamped_, "middle", "20201101")};
+  says(time(stamped_, two), Outcome::kFail, {"its renewals stand until 2024-01-01T00:00:00Z only"});
+  two.push_back(renewal(stamped_, "today", "20231101", two));
+  says(time(stamped_, two), Outcome::kPass, {"it was renewed at 2020-11-01", "stands until 2040-01-01T00:00:00Z"});
+  // A redacted copy has the same signature and stamps.
+  write("stamped.tgz", pack(stamped_));
+  const Fd fd(::open(path("stamped.tgz").c_str(), O_RDONLY | O_CLOEXEC));
+  StringSink copy;
+  ASSERT_TRUE(redact_bundle(fd.get(), {.withhold = {"data/trace.ndjson"}, .reason = "privacy", .authority = {}, .at = Timestamp::now()}, &key_, copy).has_value());
+  EXPECT_EQ(time(members(copy.text), two).outcome, Outcome::kPass);
+  // The sidecar holds them byte for byte.
+  const auto back = renewals_from_tar(renewals_to_tar(two).value()).value();
+  ASSERT_EQ(back.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(back[i].token, two[i].token);
+    EXPECT_EQ(back[i].chain, two[i].chain);
+  }
+  EXPECT_EQ(renewals_from_tar("no tar").error().code(), base_errors::kMalformed);
+}
+
+TEST_F(RenewalTest, ARenewalThatWasTamperedWithCarriesNothing) {
+  std::vector<TimeRenewal> two{renewal(stamped_, "middle", "20201101")};
+  two.push_back(renewal(stamped_, "today", "20231101", two));
+  ASSERT_EQ(time(stamped_, two).outcome, Outcome::kPass);
+  // One of them dropped, the two exchanged, a byte of the first one's certificates changed: the second covers other bytes then.
+  const std::vector<TimeRenewal> dropped{two[1]}, exchanged{two[1], two[0]};
+  std::vector<TimeRenewal> changed = two;
+  changed[0].chain += "\n";
+  says(time(stamped_, dropped), Outcome::kFail, {"nobody renewed it before", "time/renewal-1.tsr", "imprint"});
+  says(time(stamped_, exchanged), Outcome::kFail, {"time/renewal-1.tsr", "imprint"});
+  says(time(stamped_, changed), Outcome::kFail, {"its renewals stand until 2024-01-01T00:00:00Z only", "time/renewal-2.tsr", "imprint"});
+  // Over other bytes, and of another bundle: its stamp is another one.
+  says(time(stamped_, std::vector<TimeRenewal>{{stamp_at("conf", "today", "20201101"), "chain"}}), Outcome::kFail, {"time/renewal-1.tsr", "imprint"});
+  Members other = good_;
+  other["time/1.tsr"] = stamp_at("sig", "past", "20200602");
+  fix_manifests(other);
+  says(time(other, two), Outcome::kFail, {"time/renewal-1.tsr", "imprint"});
+  // Of an authority that the verifier does not trust.
+  VerifyOptions o = options();
+  const auto stranger = crypto::TimestampTrust::from_pem(testing::slurp(path("past.pem"))).value();
+  o.time_trust = &stranger;
+  o.at = Timestamp::now();
+  o.renewals = two;
+  says(check(stamped_, o).of(Dimension::kTime), Outcome::kFail, {"time/renewal-1.tsr", "signer certificate"});
+  // A sidecar with a gap in it.
+  StringSink gap;
+  TarWriter tar(gap);
+  for (const char* name : {"time/renewal-2.pem", "time/renewal-2.tsr"}) ASSERT_TRUE(tar.add(name, "x").has_value());
+  ASSERT_TRUE(tar.finish().has_value());
+  EXPECT_EQ(renewals_from_tar(gap.text).error().code(), base_errors::kMalformed);
+}
+
+TEST_F(RenewalTest, ARenewalThatCameTooLateProvesNothing) {
+  const std::vector<TimeRenewal> late{renewal(stamped_, "today", "20210102")};
+  says(time(stamped_, late), Outcome::kFail, {"nobody renewed it before", "time/renewal-1.tsr was made at 2021-01-02", "after that, and proves nothing"});
+  // The second one came after the end of the first.
+  std::vector<TimeRenewal> two{renewal(stamped_, "middle", "20201101")};
+  two.push_back(renewal(stamped_, "today", "20240102", two));
+  says(time(stamped_, two), Outcome::kFail, {"its renewals stand until 2024-01-01T00:00:00Z only", "time/renewal-2.tsr was made at 2024-01-02", "proves nothing"});
+  // Where two authorities are demanded, two must have renewed.
+  Members m = stamped_;
+  m["time/2.tsr"] = stamp_at("sig", "middle", "20200601");
+  fix_manifests(m);
+  std::vector<TimeRenewal> renewals{renewal(m, "today", "20201101")};
+  says(time(m, renewals, {}, 2), Outcome::kFail, {"0 of 2", "1 of 2 authorities renewed it before"});
+  renewals.push_back(renewal(m, "today", "20201102", renewals));
+  says(time(m, renewals, {}, 2), Outcome::kFail, {"1 of 2 authorities renewed it before"});
+  renewals.push_back(renewal(m, "other", "20201103", renewals));
+  EXPECT_EQ(time(m, renewals, {}, 2).outcome, Outcome::kPass);
+}
+
+// The signature of the outer seal covers the stamps of what is inside, as a renewal would.
+TEST_F(RenewalTest, ABundleInsideIsJudgedAtTheTimeOfTheOuterOne) {
+  auto files = evaluation_files();
+  files.push_back({.path = "data/bundles/0193f0a2-7d5c-7000-8000-000000000001.tgz", .media_type = "application/gzip", .role = std::string(kBundleRole), .source_path = {}, .source_fd = -1, .bytes = pack(stamped_)});
+  seal(std::move(files));
+  const Members outer = members(testing::slurp(path("bundle.tgz")));
+  write("outer-sig", crypto::dsse_parse(outer.at("attest/seal.dsse.json"))->signatures.front().sig);
+  const auto inside = [&](const std::string& authority, const std::string& day, bool renew = false) {
+    Members m = outer;
+    m["time/1.tsr"] = stamp_at("outer-sig", authority, day);
+    fix_manifests(m);
+    const std::vector<TimeRenewal> renewals{renewal(m, "today", "20231101")};
+    write("outer.tgz", pack(m));
+    VerifyOptions o = options();
+    o.time_trust = &*trust_time_;
+    o.at = Timestamp::now();
+    if (renew) o.renewals = renewals;
+    const Verdict v = verify_bundle_file(path("outer.tgz"), o).value();
+    const auto nested = verify_nested_file(path("outer.tgz"), v, o);
+    EXPECT_TRUE(nested.has_value() && nested->size() == 1);
+    return nested->front().verdict->of(Dimension::kTime);
+  };
+  EXPECT_EQ(inside("today", "20201201").outcome, Outcome::kPass);
+  says(inside("today", "20210201"), Outcome::kFail, {"expired at 2021-01-01"});
+  // The outer stamp has ended itself.
+  EXPECT_EQ(inside("middle", "20201201").outcome, Outcome::kFail);
+  EXPECT_EQ(inside("middle", "20201201", true).outcome, Outcome::kPass);
+}
+
+TEST_F(RenewalTest, ARevokedCertificateEndsThatDay) {
+  const auto revoke = [&](const std::string& date) {
+    const auto made = shell("serial=$(openssl x509 -in past.pem -noout -serial | cut -d= -f2); printf 'R\t210101000000Z\t" + date + "\t%s\tunknown\t/CN=past\n' $serial > index.txt; openssl ca -gencrl -config ca.conf -cert base.pem -keyfile base.key -out list.pem");
+    ASSERT_EQ(made.exit_code, 0) << made.output;
+    trust_time_ = crypto::TimestampTrust::from_pem(testing::slurp(path("base.pem")) + testing::slurp(path("list.pem"))).value();
+  };
+  const std::vector<TimeRenewal> renewals{renewal(stamped_, "today", "20201101")};
+  revoke("200901000000Z,keyCompromise");
+  says(time(stamped_, {}), Outcome::kFail, {"a certificate of its authority was revoked at 2020-09-01T00:00:00Z", "nobody renewed it before"});
+  says(time(stamped_, renewals), Outcome::kFail, {"revoked at 2020-09-01T00:00:00Z", "time/renewal-1.tsr was made at 2020-11-01", "proves nothing"});
+  revoke("201201000000Z,keyCompromise");
+  says(time(stamped_, renewals), Outcome::kPass, {"revoked at 2020-12-01T00:00:00Z", "it was renewed at 2020-11-01"});
+  // Whoever names no time of the verdict does not get around it.
+  VerifyOptions o = options();
+  o.time_trust = &*trust_time_;
+  EXPECT_EQ(check(stamped_, o).of(Dimension::kTime).outcome, Outcome::kFail);
+  o.renewals = renewals;
+  EXPECT_EQ(check(stamped_, o).of(Dimension::kTime).outcome, Outcome::kPass);
+  // Its end in order says nothing against what it stamped before.
+  revoke("200901000000Z,cessationOfOperation");
+  says(time(stamped_, renewals), Outcome::kPass, {"expired at 2021-01-01T00:00:00Z"});
+}
+
 TEST_F(TimeTest, ASignatureCountsWhileItsKeyIsGood) {
   Members m = good_;
   m["time/1.tsr"] = stamp("sig", "one");

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "renewals.h"
 #include "stella/base/ids.h"
 #include "stella/base/result.h"
 #include "stella/platform/pg.h"
@@ -12,7 +13,7 @@
 namespace stella::evidence {
 
 struct BundleObjects {
-  std::vector<std::string> own;     // bundle.tgz first, then the commitments that outlive it: manifest.json, root.merkle
+  std::vector<std::string> own;     // bundle.tgz first, then the commitments that outlive it: manifest.json, root.merkle, renewal-<n>.tsr and .pem
   std::vector<std::string> shared;  // the payload that it was built from and its items: by content, so that bundles of the same inputs share them
 };
 
@@ -22,6 +23,9 @@ inline Result<BundleObjects> objects_of(pg::Tx& tx, const TenantId& tenant, cons
   if (rows.empty()) return out;
   const CaseId case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
   for (const std::string_view file : {"bundle.tgz", "manifest.json", "root.merkle"}) out.own.push_back(object_key::evidence(tenant, case_id, bundle, file));
+  const auto renewals = STELLA_TRY(tx.query("SELECT n FROM evidence_time WHERE tenant_id = $1 AND bundle_id = $2 AND n > 0 ORDER BY n LIMIT 1000", {tenant, bundle}));
+  for (int i = 0; i < renewals.size(); ++i)
+    for (const std::string_view ending : {".tsr", ".pem"}) out.own.push_back(object_key::evidence(tenant, case_id, bundle, renewal_file(renewals.integer(i, 0), ending)));
   for (const int column : {1, 2}) {
     if (rows.is_null(0, column)) continue;
     const Sha256 digest = STELLA_TRY(rows.sha256(0, column));

@@ -18,5 +18,8 @@ inline constexpr std::string_view kLockCase = "SELECT pg_advisory_xact_lock(hash
 inline constexpr std::string_view kTryBundle = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 4))";
 // In a query of its own: a deletion that is under way is waited for, and what is read afterwards is what it left.
 inline constexpr std::string_view kLockBundleShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1 || '/' || $2, 4))";
+// Last of all: alone for whoever puts an object beside a sealed bundle, from its look at holds and retention to its commit. The keeper tries it while it
+// brings the store's locks of that bundle where the rows want them, so that it sees the object or its hold is seen here.
+inline constexpr std::string_view kLockStoreLocks = "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 6))";
 
 }  // namespace stella::evidence

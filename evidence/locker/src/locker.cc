@@ -6,6 +6,7 @@
 #include "embedded.h"
 #include "locker_event.h"
 #include "long_read.h"
+#include "renewals.h"
 #include "sealing.h"
 #include "sign_first.h"
 #include "stella/base/limits.h"
@@ -96,6 +97,15 @@ SealFacts facts_of(const Row& row, Timestamp sealed_at) {
   return f;
 }
 
+// Asks the authorities; what they said goes into `time`, too.
+Result<Stamper::Files> stamped(Stamper& stamper, std::span<const std::string_view> signatures, std::optional<TimeEvidence>& time) {
+  auto files = STELLA_TRY(stamper.stamp(signatures));
+  time.emplace();
+  time->signatures.assign(signatures.begin(), signatures.end());
+  for (const auto& [name, bytes] : files) time->files.emplace("time/" + name, bytes);
+  return files;
+}
+
 }  // namespace
 
 Locker::Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std::shared_ptr<const crypto::Signer> signer, LockerOptions options)
@@ -123,8 +133,15 @@ void Locker::use(std::shared_ptr<const crypto::Signer> signer) {
 }
 
 void Locker::loop() {
+  Deadline renewal = Deadline::after(std::chrono::milliseconds(0));
   while (!stopping_) {
     auto sealed = round();
+    if (renewal.passed()) {
+      // A few at a time, between the seals that people wait for.
+      const auto looked = renew_round();
+      if (!looked) kLog.warn("timestamps were not renewed, it will be tried again", {f::error(looked.error())});
+      if (!looked || *looked == 0) renewal = Deadline::after(options_.renew_every);
+    }
     if (!sealed) kLog.warn("sealing made no progress", {f::error(sealed.error())});
     if (sealed && *sealed > 0) continue;
     Lock lock(mutex_);
@@ -190,6 +207,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
   const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
   const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
+  std::optional<TimeEvidence> time;  // of a bundle that is made now
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
     const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
@@ -245,7 +263,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     }
     const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
     input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
-    if (options_.stamper) input.stamp = [this](std::span<const std::string_view> signatures) { return options_.stamper->stamp(signatures); };
+    if (options_.stamper) input.stamp = [&](std::span<const std::string_view> signatures) { return stamped(*options_.stamper, signatures, time); };
     const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
     FdSink sink(temp.fd());
     auto made = seal_bundle(input, sink);
@@ -257,6 +275,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
   const Published done = STELLA_TRY(publish_bundle(tx, store_, {row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt}));
+  if (time) STELLA_TRY_VOID(note_time(tx, row.tenant, row.bundle, *time, *options_.stamper));
   json::Value details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
                                              {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
                                              {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},

@@ -8,8 +8,10 @@
 #include "closure.h"
 #include "embedded.h"
 #include "long_read.h"
+#include "renewals.h"
 #include "sealing.h"
 #include "stored_bundle.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
@@ -40,7 +42,7 @@ json::Value bundle_digest(const Sha256& bytes) { return json::Value::array({json
 
 std::string key_of(pg::TenantTx& tx, const StoredBundle& b, std::string_view file) { return object_key::evidence(tx.tenant(), b.case_id, b.id, file); }
 
-Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = nullptr) {
+Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = nullptr, std::span<const TimeRenewal> renewals = {}) {
   FileSource source(fd);
   VerifyOptions options;
   options.trust = trust.keys;
@@ -55,6 +57,8 @@ Result<Verdict> judge(int fd, const Trust& trust, const StoreState* store = null
     options.time_trust = &*trust.time;
     options.time_source = "time.roots of this deployment";
     options.time_threshold = trust.time_threshold;
+    options.at = trust.at.value_or(Timestamp::now());
+    options.renewals = renewals;
   }
   options.store = store;
   auto verdict = verify_bundle(source, options);
@@ -75,16 +79,21 @@ bool damaged(const Error& error) {
 struct Judged {
   Verdict verdict;
   FileDigest bytes;  // that were judged, whatever a row or a name says of them
+  std::vector<StoredRenewal> renewals;
 };
 
-Result<Judged> judge_stored(int fd, const Trust& trust, objects::Store& store, const std::string& key, const StoredBundle& bundle) {
+Result<Judged> judge_stored(pg::TenantTx& tx, int fd, const Trust& trust, objects::Store& store, const StoredBundle& bundle) {
+  const std::string key = key_of(tx, bundle, "bundle.tgz");
   const FileDigest bytes = STELLA_TRY(digest_of(fd));
+  auto renewals = STELLA_TRY(stored_renewals(tx, store, tx.tenant(), bundle.case_id, bundle.id));
+  const std::vector<TimeRenewal> files = renewals.files();
   // A store that does not say how it keeps the object leaves RETENTION-STATE unchecked.
   std::optional<StoreState> state;
   if (const auto lock = store.lock_state(key)) state = StoreState{lock->mode == objects::LockMode::kNone ? Timestamp{} : lock->retain_until, lock->legal_hold, "the object store"};
-  auto verdict = judge(fd, trust, state ? &*state : nullptr);
+  auto verdict = judge(fd, trust, state ? &*state : nullptr, files);
   if (!verdict && !damaged(verdict.error())) return Error(verdict.error());
-  Judged out{.verdict = verdict ? std::move(*verdict) : Verdict{}, .bytes = bytes};
+  Judged out{.verdict = verdict ? std::move(*verdict) : Verdict{}, .bytes = bytes, .renewals = std::move(renewals.list)};
+  if (!renewals.problem.empty()) out.verdict.of(Dimension::kTime).reason += "; " + renewals.problem;
   auto& integrity = out.verdict.of(Dimension::kIntegrity);
   if (!verdict) integrity = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
   // Another bundle of ours, or a redacted copy of this one, verifies as well as this.
@@ -114,6 +123,14 @@ json::Array items_json(const Verdict& verdict) {
 json::Value outcomes(const Verdict& verdict) {
   json::Value out = json::Value::object();
   for (std::size_t i = 0; i < kDimensions; ++i) out.set(std::string(dimension_name(static_cast<Dimension>(i))), outcome_name(verdict.dimensions[i].outcome));
+  return out;
+}
+
+json::Array renewals_json(const std::vector<StoredRenewal>& renewals) {
+  json::Array out;
+  for (const StoredRenewal& r : renewals)
+    out.push_back(json::Value::object({{"renewal", r.n}, {"stamped_at", r.stamped_at.rfc3339()}, {"authority", r.authority}, {"stands_until", r.stands_until.rfc3339()},
+                                       {"token", base64_encode(r.files.token)}, {"chain", r.files.chain}}));
   return out;
 }
 
@@ -217,10 +234,10 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   } else if (!damaged(text.error())) {
     return std::move(text.error());
   }
-  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}, {"inputs", bundle_digest(bytes.sha256)}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
-                              {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"trace_id", trace.hex()},
+                              {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"time_renewals", renewals_json(renewals)}, {"trace_id", trace.hex()},
                               {"derived_from", b.derived_from ? json::Value(b.derived_from->str()) : json::Value()}});
 }
 
@@ -230,10 +247,11 @@ Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, co
   STELLA_TRY_VOID(expect_long_read(tx));
   ExportedBundle out;
   out.file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const auto [verdict, bytes] = STELLA_TRY(judge_stored(out.file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, out.file.get(), trust, store, b));
   out.size = bytes.size;
   out.sha256 = bytes.sha256;
   STELLA_TRY_VOID(refuse_changed(verdict));
+  out.renewals = renewals.size();
   if (::lseek(out.file.get(), 0, SEEK_SET) != 0) return io_error("cannot read the bundle", "bundle.tgz");
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceExported, tx, id.str(), trace,
                                                   json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"sha256", bytes.sha256.hex()}, {"bytes", bytes.size}, {"recipients", json::Value::array({recipient})},
@@ -258,7 +276,7 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
   STELLA_TRY_VOID(refuse_changed(verdict));
   // What the tenant took from the knowledge base was there before.
   std::vector<CustodyEvent> events;
@@ -313,13 +331,20 @@ Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const auto [verdict, bytes] = STELLA_TRY(judge_stored(file.get(), trust, store, key_of(tx, b, "bundle.tgz"), b));
+  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
   return verified(tx, verdict, id.str(), bytes.sha256, trace);
 }
 
-Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace) {
+Result<json::Value> verify_upload(pg::TenantTx& tx, objects::Store& store, int fd, const Trust& trust, TraceId trace) {
   STELLA_TRY_VOID(expect_long_read(tx));
-  const Verdict verdict = STELLA_TRY(judge(fd, trust));
+  Verdict verdict = STELLA_TRY(judge(fd, trust));
+  // A copy of a bundle that the locker has, whose timestamps were renewed since. Renewals prove themselves, whatever the upload says it is.
+  if (trust.time && verdict.seal && verdict.of(Dimension::kTime).outcome == Outcome::kFail) {
+    if (const auto stored = find_bundle(tx, verdict.seal->facts.bundle_id)) {
+      const std::vector<TimeRenewal> renewals = STELLA_TRY(stored_renewals(tx, store, tx.tenant(), stored->case_id, stored->id)).files();
+      if (!renewals.empty()) verdict = STELLA_TRY(judge(fd, trust, nullptr, renewals));
+    }
+  }
   // What an upload says of itself is believed only where it verifies.
   const bool named = verdict.seal.has_value() && exit_code(verdict) == kExitPass;
   return verified(tx, verdict, named ? verdict.seal->facts.bundle_id.str() : "uploaded", STELLA_TRY(digest_of(fd)).sha256, trace);

@@ -50,6 +50,12 @@ std::string certificate_pem(std::string_view der) {
 
 }  // namespace
 
+std::string chain_pem(std::span<const std::string> certificates) {
+  std::string out;
+  for (const std::string& der : certificates) out += certificate_pem(der);
+  return out;
+}
+
 Result<std::vector<std::pair<std::string, std::string>>> parse_authorities(std::string_view text) {
   std::vector<std::pair<std::string, std::string>> out;
   while (!text.empty()) {
@@ -90,15 +96,26 @@ Stamper::Stamper(StamperOptions options, crypto::TimestampTrust trust) : options
   }
 }
 
+std::optional<crypto::ObtainedTimestamp> Stamper::request(std::size_t which, const Sha256& imprint) const {
+  const auto& authority = authorities_[which];
+  auto obtained = crypto::obtain_timestamp(imprint, authority);
+  if (obtained) return std::move(*obtained);
+  kStamps.add(1, "failed");
+  kLog.warn("a time authority did not stamp a seal", {f::error(Error(obtained.error()).with("authority", authority.name))});
+  return std::nullopt;
+}
+
+std::optional<crypto::ObtainedTimestamp> Stamper::ask(std::size_t which, const Sha256& imprint) const {
+  auto obtained = request(which, imprint);
+  if (obtained) kStamps.add(1, "obtained");
+  return obtained;
+}
+
 Result<std::vector<crypto::ObtainedTimestamp>> Stamper::as_many_as_answer(const Sha256& imprint) const {
   std::vector<crypto::ObtainedTimestamp> out;
-  for (const auto& authority : authorities_) {
-    auto obtained = crypto::obtain_timestamp(imprint, authority);
-    if (!obtained) {
-      kStamps.add(1, "failed");
-      kLog.warn("a time authority did not stamp a seal", {f::error(Error(obtained.error()).with("authority", authority.name))});
-      continue;
-    }
+  for (std::size_t i = 0; i < authorities_.size(); ++i) {
+    auto obtained = request(i, imprint);
+    if (!obtained) continue;
     const bool twin = std::any_of(out.begin(), out.end(), [&](const auto& o) { return o.verified.signer == obtained->verified.signer; });
     if (!twin) out.push_back(std::move(*obtained));
   }

@@ -18,7 +18,8 @@ namespace stella::evidence {
 
 class TimeAuthority {
  public:
-  TimeAuthority() {
+  // `days`: how long its certificate lasts.
+  explicit TimeAuthority(int days = 30) {
     char dir[] = "/tmp/stella-tsa-XXXXXX";
     dir_ = ::mkdtemp(dir);
     put("conf",
@@ -27,7 +28,7 @@ class TimeAuthority {
         "[tsa_config]\nserial = tsa.serial\ndefault_policy = 1.2.3.4.1\ndigests = sha256\nsigner_digest = sha256\naccuracy = secs:1\ness_cert_id_alg = sha256\n");
     shell("echo 01 > tsa.serial; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.pem -days 3650 -subj '/CN=Root' -config conf -extensions root");
     shell("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tsa.key -out tsa.csr -subj '/CN=Authority' -config conf");
-    shell("openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile conf -extensions tsa -out tsa.pem");
+    shell("openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days " + std::to_string(days) + " -extfile conf -extensions tsa -out tsa.pem");
     http::ServerOptions options;
     options.workers = 1;
     server_ = std::move(http::Server::start(options, [this](http::Request& request) { return answer(request); }, nullptr, [](int status, Literal, const http::Request*) { return http::Response::json(status, "{}"); }).value());

@@ -35,7 +35,8 @@ Result<TimestampRequest> timestamp_request(const Sha256& imprint, std::string_vi
 class TimestampTrust {
  public:
   // PEM certificates. `anchors` end a chain (a root, or any certificate that is pinned by standing here); `others` may only link: they never
-  // give trust. kMalformed for anything but certificates, kInvalid where there is no anchor.
+  // give trust. Either may hold revocation lists (X509 CRL) too: what the issuer of a certificate signed about it counts. kMalformed for anything
+  // else, kInvalid where there is no anchor.
   static Result<TimestampTrust> from_pem(std::string_view anchors, std::string_view others = {});
 
  private:
@@ -75,13 +76,18 @@ struct VerifiedTimestamp {
   std::string signer_name;                             // RFC 2253, for people
   std::vector<std::string> chain;                      // DER, signer first, anchor last: archive it beside the token
   Timestamp chain_ends;                                // the first notAfter of the chain: renew before it
+  std::optional<Timestamp> revoked{};                  // after genTime, for a reason that makes earlier stamps doubtful (RFC 3161 §4)
+
+  // The last moment at which it proves anything by itself: a later stamp over it must be of before.
+  Timestamp ends() const { return revoked && *revoked <= chain_ends ? *revoked - std::chrono::microseconds(1) : chain_ends; }
 };
 
 // A whole TimeStampResp (status granted or grantedWithMods) or, with the second, the bare TimeStampToken. All of this must hold:
 //   - nothing follows the response, the token or the TSTInfo in it; exactly one signer; SHA-2 for imprint and signature
 //   - content type TSTInfo, in the signed attributes too; the signature verifies; ESSCertID or ESSCertIDv2 names the signer
 //   - the signer's certificate has timeStamping as its sole extended key usage, critical, and no key usage but signing
-//   - the chain reaches an anchor of `trust` at genTime; no root needs to be inside. Revocation is not looked at.
+//   - the chain reaches an anchor of `trust` at genTime; no root needs to be inside. None of it was revoked by then, as far as `trust` has
+//     revocation lists; none is asked for.
 //   - imprint, nonce and policy are what the caller demands
 // kMalformed for what is no response, kLimit, kInvalid with `field` for a response that does not hold or was not granted.
 Result<VerifiedTimestamp> verify_timestamp(std::string_view response, const TimestampSubject& subject, const TimestampTrust& trust,

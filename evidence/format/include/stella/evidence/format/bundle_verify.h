@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "stella/crypto/timestamp.h"
 #include "stella/evidence/format/stream.h"
 #include "stella/evidence/format/tar.h"
+#include "stella/evidence/format/time_renewal.h"
 #include "stella/evidence/format/verdict.h"
 #include "stella/timeline/log/note.h"
 #include "stella/timeline/log/policy.h"
@@ -41,6 +43,10 @@ struct VerifyOptions {
   const crypto::TimestampTrust* time_trust = nullptr;  // null: TIME is NOT-CHECKED
   std::string_view time_source;
   std::size_t time_threshold = 1;            // how many different authorities must have stamped a signature
+  // The time of the verdict: a stamp whose authority's certificates have ended by then needs a renewal. None: each is judged at its own time, unless
+  // one of its certificates was revoked.
+  std::optional<Timestamp> at = {};
+  std::span<const TimeRenewal> renewals = {};  // of its timestamps, which lie beside the bundle; the first one first
   std::span<const timeline::VerifierKey> log_keys;     // of logs by name; with log_signers none: INCLUSION is NOT-CHECKED
   std::span<const crypto::Ed25519PublicKey> log_signers;  // of an installation: trusted for whatever log they sign
   std::string_view log_source;
@@ -70,8 +76,9 @@ struct NestedVerdict {
   Result<Verdict> verdict;  // an Error: no bundle at all
 };
 // The verdicts on those that `outer` names, in the order of their paths, in one pass over the outer archive again: streamed, never unpacked.
-// One that the outer seal does not name as its parent, by id and root, fails INTEGRITY. One level; what the store and a kept checkpoint
-// say is about the outer one and plays no part. An Error is about the outer archive.
+// One that the outer seal does not name as its parent, by id and root, fails INTEGRITY. One level; what the store, a kept checkpoint and renewals
+// say is about the outer one and plays no part. Where the outer one's seal and its time hold, stamps inside are judged at that time: its signature
+// covers them as a renewal would. An Error is about the outer archive.
 Result<std::vector<NestedVerdict>> verify_nested(ByteSource& tgz, const Verdict& outer, const VerifyOptions& options);
 Result<std::vector<NestedVerdict>> verify_nested_file(const std::string& path, const Verdict& outer, const VerifyOptions& options);
 

@@ -63,7 +63,7 @@ struct RedactionRequest {
 // withhold (in any order) and reason. kNotFound, kNotReady, kInvalid; that a path matches nothing is seen later: the copy has failed then.
 Result<Snapshot> request_redaction(pg::TenantTx& tx, const RedactionRequest& request);
 
-// What GET /evidence/:bundle_id returns: seal, items, signatures, verdict. Appends evidence.read. kNotFound, kNotReady with state.
+// What GET /evidence/:bundle_id returns: seal, items, signatures, verdict, renewals of its timestamps. Appends evidence.read. kNotFound, kNotReady with state.
 struct Trust {
   std::vector<crypto::PublicKey> keys;
   std::vector<crypto::Ed25519PublicKey> log_signers = {};  // none: INCLUSION and CUSTODY are NOT-CHECKED
@@ -71,6 +71,7 @@ struct Trust {
   std::optional<crypto::KeyHistory> history = {};   // none: KEY-STATUS is NOT-CHECKED
   std::optional<crypto::TimestampTrust> time = {};  // none: TIME is NOT-CHECKED
   std::size_t time_threshold = 1;                   // how many different authorities must have stamped the seal
+  std::optional<Timestamp> at = {};                 // when the authorities' certificates are judged; none: now
 };
 Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
 
@@ -84,12 +85,14 @@ struct ExportedBundle {
   Fd file;
   std::uint64_t size = 0;
   Sha256 sha256;
+  std::size_t renewals = 0;  // of its timestamps, which lie beside it: read_bundle has them
 };
 Result<ExportedBundle> export_bundle(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, std::string_view recipient, TraceId trace);
 
-// Verdict on a stored bundle or on an uploaded file; appends evidence.verified.
+// Verdict on a stored bundle or on an uploaded file; appends evidence.verified. An upload whose timestamps have ended is judged with the renewals
+// that the tenant has of the bundle it says it is.
 Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const Trust& trust, const BundleId& bundle, TraceId trace);
-Result<json::Value> verify_upload(pg::TenantTx& tx, int fd, const Trust& trust, TraceId trace);
+Result<json::Value> verify_upload(pg::TenantTx& tx, objects::Store& store, int fd, const Trust& trust, TraceId trace);
 
 // Handler of evidence.snapshot. `wake` is called after a built snapshot was committed.
 std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> handlers(std::function<void()> wake);
@@ -108,6 +111,8 @@ struct LockerOptions {
   std::chrono::seconds probe_every = std::chrono::hours(24);
   std::shared_ptr<Stamper> stamper{};    // null: seals without timestamps
   std::chrono::seconds witness_patience{};  // how long a seal waits for witnesses of the checkpoint that it encloses; then it does without
+  std::chrono::seconds renew_before = std::chrono::hours(24 * 90);  // timestamps are stamped again so long before a certificate ends that they rest on
+  std::chrono::seconds renew_every = std::chrono::hours(1);         // from the end of one pass over the bundles to the next
 };
 
 class WormWatch;
@@ -124,16 +129,28 @@ class Locker {
   // Seals what is built, makes the redacted copies that were asked for; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
   // processes.
   Result<int> round();
+  // A step of a pass over the bundles whose timestamps end soon: stamps a few of them again. How many it looked at; 0: the pass is over, the next
+  // call begins another one. Does nothing without a stamper. From the thread of round().
+  Result<int> renew_round();
 
  private:
   void loop();
   Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
+  Result<bool> renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now);  // renew.cc; false: no authority offers more time
   Result<bool> redact_one(const TenantId& tenant, const BundleId& copy);  // redactions.cc
+
+  // How far a pass has come. Each bundle is looked at once in it: one that cannot be renewed does not hold up those behind it.
+  struct RenewalPass {
+    Timestamp unseen_at, due_at;
+    BundleId unseen, due;
+    bool nobody_offers = false;  // more time than the bundles have
+  };
 
   pg::SystemPool<pg::LockerRole>& pool_;
   objects::Store& store_;
   LockerOptions options_;
   std::unique_ptr<WormWatch> worm_;
+  RenewalPass renewal_;
   std::atomic<bool> stopping_{false};
   Mutex mutex_;
   CondVar changed_;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ struct StamperOptions {
 // "name=url, name=url": kInvalid with `field` time.authorities.
 Result<std::vector<std::pair<std::string, std::string>>> parse_authorities(std::string_view text);
 
+// PEM of certificates in DER, one after the other.
+std::string chain_pem(std::span<const std::string> certificates);
+
 // One thread at a time.
 class Stamper {
  public:
@@ -36,10 +40,15 @@ class Stamper {
   using Files = std::vector<std::pair<std::string, std::string>>;
   Result<Files> stamp(std::span<const std::string_view> signatures);
 
+  // One stamp of the authority at that place of the list; nothing where it does not answer as it must (the log says why).
+  std::optional<crypto::ObtainedTimestamp> ask(std::size_t authority, const Sha256& imprint) const;
+  std::size_t authorities() const { return authorities_.size(); }
+  std::size_t required() const { return options_.required; }
   const crypto::TimestampTrust& trust() const { return trust_; }
 
  private:
   Stamper(StamperOptions options, crypto::TimestampTrust trust);
+  std::optional<crypto::ObtainedTimestamp> request(std::size_t which, const Sha256& imprint) const;
   Result<std::vector<crypto::ObtainedTimestamp>> as_many_as_answer(const Sha256& imprint) const;
 
   StamperOptions options_;

@@ -1,0 +1,210 @@
+// Timestamps of sealed bundles are renewed: before they end, once, by whoever lasts longer; and what is done to renewals in the store is seen.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "locking_fixture.h"
+#include "stella/base/encoding.h"
+#include "stella/crypto/digest.h"
+#include "stella/evidence/format/bundle_verify.h"
+#include "test_time_authority.h"
+
+namespace stella::evidence {
+namespace {
+
+// Two authorities: the certificate of one ends in 30 days, that of the other one outlives everybody here.
+class Renewing : public Locking {
+ protected:
+  void SetUp() override {
+    Locking::SetUp();
+    time_.authorities = {{"brief", brief_.url()}, {"lasting", lasting_.url()}};
+    time_.roots_pem = brief_.roots() + lasting_.roots();
+    time_.pause = std::chrono::milliseconds(0);
+    restart();
+    lasting_.away = true;
+    trust_.time = crypto::TimestampTrust::from_pem(time_.roots_pem).value();
+    later_ = trust_;
+    later_.at = Timestamp::now() + std::chrono::hours(24 * 60);
+  }
+  // A locker of its own begins every pass anew.
+  void restart() {
+    LockerOptions options{root_ + "/tmp", "secret", std::chrono::milliseconds(250)};
+    options.stamper = Stamper::make(time_).value();
+    locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, options);
+  }
+  // A whole pass; how many bundles it looked at.
+  int pass() {
+    int looked = 0;
+    for (;;) {
+      const auto step = locker_->renew_round();
+      EXPECT_TRUE(step.has_value()) << step.error().describe();
+      if (!step || *step == 0) return looked;
+      looked += *step;
+    }
+  }
+  BundleId renewed() {
+    const BundleId id = sealed();
+    lasting_.away = false;
+    EXPECT_EQ(pass(), 1);
+    EXPECT_EQ(rows(id), "1");
+    return id;
+  }
+  std::string rows(const BundleId& id) { return db_.sql("SELECT count(*) FROM evidence_time WHERE n > 0 AND bundle_id = '" + id.str() + "'"); }
+  std::string file(const BundleId& id, std::string_view name) { return root_ + "/objects/" + object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, name); }
+  void replace(const std::string& at, std::string_view bytes) {
+    ASSERT_EQ(::unlink(at.c_str()), 0);
+    ASSERT_TRUE(write_file_durable(at, bytes).has_value());
+  }
+  json::Value read(const BundleId& id, const Trust& trust) {
+    auto t = tx();
+    auto body = read_bundle(t, *store_, trust, id, TraceId::generate());
+    EXPECT_TRUE(body.has_value()) << body.error().describe();
+    return body ? std::move(*body) : json::Value();
+  }
+  static std::string said(const json::Value& verdict) {
+    for (const json::Value& dimension : verdict.items("dimensions"))
+      if (dimension.str("name") == "TIME") return std::string(dimension.str("outcome")) + " " + std::string(dimension.str("reason"));
+    return "nothing: " + json::dump(verdict);
+  }
+
+  TimeAuthority brief_{30}, lasting_{3000};
+  StamperOptions time_;
+  Trust later_;  // of 60 days from now
+};
+
+TEST_F(Renewing, TimestampsAreRenewedBeforeTheyEnd) {
+  const BundleId id = sealed();
+  const std::string before = read_file(path(id), 1 << 28).value();
+  // The seal wrote down until when it stands; nobody offers more than it has.
+  EXPECT_EQ(db_.sql("SELECT stands_until BETWEEN now() + interval '29 days' AND now() + interval '31 days' FROM evidence_time WHERE n = 0"), "t");
+  EXPECT_EQ(pass(), 1);
+  EXPECT_EQ(rows(id), "0");
+  EXPECT_NE(said(*read(id, later_).find("verdict")).find("nobody renewed it before"), std::string::npos);
+  // One does.
+  lasting_.away = false;
+  EXPECT_EQ(pass(), 1);
+  EXPECT_EQ(rows(id), "1");
+  EXPECT_EQ(events("evidence.renewed"), "1");
+  EXPECT_EQ(db_.sql("SELECT stands_until > now() + interval '2900 days' AND authority LIKE '%Authority%' FROM evidence_time WHERE n = 1"), "t");
+  const int asked = lasting_.asked;
+  EXPECT_EQ(pass(), 0);
+  EXPECT_EQ(lasting_.asked, asked);
+  EXPECT_EQ(read_file(path(id), 1 << 28).value(), before);
+  EXPECT_EQ(store_->lock_state(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "renewal-1.tsr")).value().mode,
+            store_->lock_state(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "bundle.tgz")).value().mode);
+
+  // What leaves with the bundle, and what a verifier makes of it when the first certificate has ended.
+  const json::Value body = read(id, later_);
+  EXPECT_EQ(said(*body.find("verdict")).substr(0, 4), "PASS") << said(*body.find("verdict"));
+  auto t = tx();
+  EXPECT_EQ(export_bundle(t, *store_, later_, id, "auditor", TraceId::generate()).value().renewals, 1u);
+  ASSERT_EQ(body.items("time_renewals").size(), 1u);
+  const json::Value& renewal = body.items("time_renewals")[0];
+  const std::vector<TimeRenewal> renewals{{base64_decode(renewal.str("token")).value(), std::string(renewal.str("chain"))}};
+  VerifyOptions verify;
+  verify.trust = trust_.keys;
+  verify.time_trust = &*trust_.time;
+  verify.at = later_.at;
+  EXPECT_EQ(verify_bundle_file(path(id), verify).value().of(Dimension::kTime).outcome, Outcome::kFail);
+  verify.renewals = renewals;
+  EXPECT_EQ(verify_bundle_file(path(id), verify).value().of(Dimension::kTime).outcome, Outcome::kPass);
+
+  // An upload of it is judged with what its tenant has; another tenant has nothing.
+  const Fd upload(::open(path(id).c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(said(verify_upload(t, *store_, upload.get(), later_, TraceId::generate()).value()).substr(0, 4), "PASS");
+  db_.tenant("beta");
+  auto other = tx("beta");
+  EXPECT_EQ(said(verify_upload(other, *store_, upload.get(), later_, TraceId::generate()).value()).substr(0, 4), "FAIL");
+}
+
+TEST_F(Renewing, ACrashBetweenObjectsAndRowAsksNobodyTwice) {
+  const BundleId id = renewed();
+  const std::string token = read_file(file(id, "renewal-1.tsr"), 1 << 20).value(), chain = read_file(file(id, "renewal-1.pem"), 1 << 20).value();
+  const int asked = lasting_.asked + brief_.asked;
+  for (const bool whole : {true, false}) {
+    db_.sql("DELETE FROM evidence_time WHERE n = 1");
+    if (!whole) { ASSERT_EQ(::unlink(file(id, "renewal-1.pem").c_str()), 0); }
+    restart();
+    EXPECT_EQ(pass(), 1);
+    EXPECT_EQ(rows(id), "1");
+    EXPECT_EQ(read_file(file(id, "renewal-1.tsr"), 1 << 20).value(), token);
+    EXPECT_EQ(read_file(file(id, "renewal-1.pem"), 1 << 20).value(), chain);
+    EXPECT_EQ(said(*read(id, later_).find("verdict")).substr(0, 4), "PASS");
+  }
+  EXPECT_EQ(lasting_.asked + brief_.asked, asked);
+  // What lies there and is no renewal of this bundle is not taken for one.
+  db_.sql("DELETE FROM evidence_time WHERE n = 1");
+  replace(file(id, "renewal-1.tsr"), read_file(path(id), 1 << 28).value().substr(0, 2000));
+  restart();
+  EXPECT_EQ(pass(), 1);
+  EXPECT_EQ(rows(id), "0");
+}
+
+TEST_F(Renewing, BundlesOfBeforeAreLookedAtAndABrokenOneHoldsUpNobody) {
+  const BundleId broken = sealed(), whole = sealed("CASE-1", true);
+  db_.sql("DELETE FROM evidence_time");
+  // Another bundle in its place: renewing that one's stamps would vouch for what nobody sealed here.
+  const std::string bytes = read_file(path(broken), 1 << 28).value();
+  replace(path(broken), read_file(path(whole), 1 << 28).value());
+  lasting_.away = false;
+  EXPECT_EQ(pass(), 3);  // both, and the whole one again: it is due
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_time WHERE bundle_id = '" + broken.str() + "'"), "0");
+  EXPECT_EQ(rows(whole), "1");
+  replace(path(broken), bytes);
+  EXPECT_EQ(pass(), 2);
+  EXPECT_EQ(rows(broken), "1");
+  EXPECT_EQ(events("evidence.renewed"), "2");
+}
+
+TEST_F(Renewing, OfAHeldCaseIsHeldFromItsFirstMoment) {
+  const BundleId id = sealed();
+  db_.sql("INSERT INTO evidence_holds (tenant_id, hold_id, case_id, authority, reason, placed_by) VALUES ('acme', '" + Uuid::v7().str() + "', 'CASE-1', 'court', 'order', 'user:x')");
+  lasting_.away = false;
+  EXPECT_EQ(pass(), 1);
+  for (const char* name : {"renewal-1.tsr", "renewal-1.pem"})
+    EXPECT_TRUE(store_->lock_state(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, name)).value().legal_hold) << name;
+}
+
+TEST_F(Renewing, WhatIsDoneToRenewalsInTheStoreIsSeen) {
+  const BundleId other = sealed(), id = sealed("CASE-1", true);
+  lasting_.away = false;
+  EXPECT_EQ(pass(), 2);
+  const std::string at = file(id, "renewal-1.tsr"), token = read_file(at, 1 << 20).value();
+  const auto judged = [&] { return said(*read(id, later_).find("verdict")); };
+  ASSERT_EQ(judged().substr(0, 4), "PASS");
+  // Of other bytes, dropped, and with its row dropped, too.
+  replace(at, token.substr(0, token.size() - 1) + "x");
+  EXPECT_EQ(judged().substr(0, 4), "FAIL");
+  EXPECT_NE(judged().find("the store does not have renewal-1.tsr any more as it was written"), std::string::npos) << judged();
+  EXPECT_EQ(read(id, later_).items("time_renewals").size(), 0u);
+  ASSERT_EQ(::unlink(at.c_str()), 0);
+  EXPECT_NE(judged().find("the store does not have renewal-1.tsr any more as it was written"), std::string::npos) << judged();
+  // While the stamp itself stands it passes, and says so all the same.
+  const std::string now = said(*read(id, trust_).find("verdict"));
+  EXPECT_EQ(now.substr(0, 4), "PASS");
+  EXPECT_NE(now.find("renewal-1.tsr"), std::string::npos) << now;
+  ASSERT_TRUE(write_file_durable(at, token).has_value());
+  EXPECT_EQ(judged().substr(0, 4), "PASS");
+  // That of another bundle, with a row that fits it.
+  const std::string others = read_file(file(other, "renewal-1.tsr"), 1 << 20).value();
+  replace(at, others);
+  db_.sql("UPDATE evidence_time SET token_sha256 = decode('" + crypto::sha256(others).hex() + "', 'hex') WHERE n = 1 AND bundle_id = '" + id.str() + "'");
+  EXPECT_EQ(judged().substr(0, 4), "FAIL");
+  EXPECT_NE(judged().find("time/renewal-1.tsr"), std::string::npos) << judged();
+}
+
+TEST_F(Renewing, ARedactedCopyTakesOverWhatRenewedItsOriginal) {
+  const BundleId id = renewed();
+  const int asked = lasting_.asked + brief_.asked;
+  auto u = tx();
+  const auto copy = request_redaction(u, {id, {"data/trace.ndjson"}, "privacy", TraceId::generate(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}).value();
+  ASSERT_TRUE(u.commit().has_value());
+  ASSERT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(pass(), 1);
+  EXPECT_EQ(rows(copy.bundle_id), "1");
+  EXPECT_EQ(lasting_.asked + brief_.asked, asked);
+  EXPECT_EQ(read_file(file(copy.bundle_id, "renewal-1.tsr"), 1 << 20).value(), read_file(file(id, "renewal-1.tsr"), 1 << 20).value());
+  EXPECT_EQ(said(*read(copy.bundle_id, later_).find("verdict")).substr(0, 4), "PASS");
+}
+
+}  // namespace
+}  // namespace stella::evidence
