@@ -23,6 +23,8 @@ namespace stella::web {
 namespace {
 
 namespace errors = contracts::errors;
+using Clock = std::chrono::steady_clock;
+
 constexpr telemetry::Logger kLog{"web"};
 constexpr telemetry::Counter kRequests{contracts::metrics::kHttpRequests};
 constexpr telemetry::Histogram kLatency{contracts::metrics::kHttpRequestDurationSeconds};
@@ -238,7 +240,7 @@ telemetry::Context request_context(telemetry::Context context, const http::Reque
 }
 
 http::Response answer(Services& services, http::Request& request) {
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::now();
   const Timestamp started_at = Timestamp::now();
   Context ctx(services, request);
   ctx.request_id = RequestId::generate();
@@ -271,11 +273,16 @@ http::Response answer(Services& services, http::Request& request) {
     if (failed) response = problem(*failed, ctx.trace);
     else if (response.status >= 400 && made->effect == "deny") failed = Error(errors::kForbidden, "the token does not allow this");
   }
-  const auto took = std::chrono::steady_clock::now() - started;
+  const auto took = Clock::now() - started;
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
   add_timing(response, telemetry::Context::current(), micros);
   response.header("X-Content-Type-Options", "nosniff");
   response.header("Cache-Control", "no-store");
+  if (!request.claim.take()) {  // its caller was told 504, which is counted: one request is one answer
+    span.fail(Error(errors::kTimeout, "the handler took too long"));
+    kLog.warn("request finished after its caller was answered", {f::http_status(response.status), f::duration(micros)});
+    return response;
+  }
   kRequests.add(1, request.method, ctx.route, status_class(response.status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);
   tell(span, ctx, response, made ? &*made : nullptr, failed ? &*failed : nullptr, micros);
@@ -292,7 +299,9 @@ std::string_view rejection_of(int status, std::string_view detail) {
 // What the server refused before a handler saw it: it has its span, its line and its place in the figures like any other request.
 // Nobody was authenticated, so the caller's trace is linked, never continued.
 http::Response refuse(Services& services, int status, Literal detail, http::Request* head, std::uint64_t body_limit) {
-  const Timestamp began = Timestamp::now();
+  // From the arrival of its head: what waited in the queue or was abandoned by its handler took that long for its caller.
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(head == nullptr ? Clock::duration(0) : Clock::now() - head->arrived);
+  const Timestamp began = Timestamp::now() - took;
   const ErrorCode code = status == 413   ? errors::kTooLarge
                          : status == 415 ? errors::kUnsupportedMediaType
                          : status == 503 ? errors::kUnavailable
@@ -314,13 +323,13 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   if (status == 413) error.add("limit", std::to_string(body_limit));
   http::Response response = problem(error, telemetry::Context::current().trace_id);
   response.status = status;
-  add_timing(response, telemetry::Context::current(), std::chrono::microseconds(0));
+  add_timing(response, telemetry::Context::current(), took);
   if (status < 500 || status == 503) kRejected.add(1, rejection_of(status, detail.view()));
   kRequests.add(1, request.method, ctx.route, status_class(status));
-  kLatency.record(0, request.method, ctx.route);
+  if (head != nullptr) kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);  // where no head came there is no duration
   std::optional<Decided> made;
   if (found.route != nullptr) made = decided("deny", "the request was not taken", *found.route);
-  tell(span, ctx, response, made ? &*made : nullptr, &error, std::chrono::microseconds(0));
+  tell(span, ctx, response, made ? &*made : nullptr, &error, took);
   return response;
 }
 
@@ -383,6 +392,7 @@ Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, 
     copy.target = head->target;
     copy.path = head->path;
     copy.headers = head->headers;
+    copy.arrived = head->arrived;
     return refuse(services, status, detail, &copy, body_limit(copy));
   };
   return http::Server::start(options, handler, body_limit, refusal);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <latch>
 #include <mutex>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/predicates.h"
 #include "stella/platform/http_client.h"
+#include "stella/telemetry/metrics.h"
 #include "stella/telemetry/sink.h"
 #include "stella/tenancy/paths.h"
 #include "stella/testing/postgres.h"
@@ -316,6 +318,40 @@ TEST_F(Api, WhoseTraceIsContinued) {
   EXPECT_EQ(spans.last().parent_span_id, span);
   EXPECT_EQ(spans.last().links, "[]");
   EXPECT_EQ(json::parse(spans.last().attributes)->find("linked_trace_id"), nullptr);
+}
+
+// A series of the exposition; 0 where there is none.
+double figure(std::string_view series) {
+  const std::string text = telemetry::openmetrics();
+  const auto at = text.find("\n" + std::string(series) + " ");
+  return at == text.npos ? 0 : std::strtod(text.c_str() + at + series.size() + 2, nullptr);
+}
+
+// Its handler forgot the time: one answer, under its own route, with the time that its caller waited.
+TEST_F(Api, AnAbandonedRequestIsCountedOnceUnderItsRoute) {
+  std::latch leave{1}, left{1};
+  services_->parts = [&] {
+    leave.wait();
+    left.count_down();
+    return parts_;
+  };
+  server_.reset();
+  http::ServerOptions options;
+  options.temp_dir = root_;
+  options.workers = 2;
+  options.limits.request_timeout = std::chrono::milliseconds(500);
+  server_ = std::move(start(options, *services_).value());
+  const std::string failed = R"(stella_http_requests_total{method="GET",route="/readyz",status="5xx"})", served = R"(stella_http_requests_total{method="GET",route="/readyz",status="2xx"})";
+  const std::string count = R"(stella_http_request_duration_seconds_count{method="GET",route="/readyz"})", sum = R"(stella_http_request_duration_seconds_sum{method="GET",route="/readyz"})";
+  const double before[] = {figure(failed), figure(served), figure(count), figure(sum)};
+  EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 504);
+  leave.count_down();
+  left.wait();
+  server_.reset();  // waits for the handler
+  EXPECT_EQ(figure(failed) - before[0], 1);
+  EXPECT_EQ(figure(served) - before[1], 0);
+  EXPECT_EQ(figure(count) - before[2], 1);
+  EXPECT_GE(figure(sum) - before[3], 0.5);
 }
 
 TEST_F(Api, SigningOutEndsTheToken) {

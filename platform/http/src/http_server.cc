@@ -48,20 +48,6 @@ constexpr std::size_t kRefusedConnections = 64;  // connections over the limit t
 
 bool is_http_error(const error_code& ec) { return ec.category() == bhttp::make_error_code(bhttp::error::bad_method).category(); }
 
-// "Tue, 24 Nov 2026 17:07:00 GMT"; formatted once a second and thread.
-std::string_view http_date() {
-  thread_local std::time_t last = 0;
-  thread_local char text[40];
-  const std::time_t now = ::time(nullptr);
-  if (now != last) {
-    struct tm utc;
-    ::gmtime_r(&now, &utc);
-    ::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
-    last = now;
-  }
-  return text;
-}
-
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
            return (x >= 'A' && x <= 'Z' ? x + 32 : x) == (y >= 'A' && y <= 'Z' ? y + 32 : y);
@@ -273,6 +259,7 @@ class Session : public std::enable_shared_from_this<Session> {
     request_.method = std::string(message.method_string());
     request_.target = std::string(message.target());
     request_.remote = remote_;
+    request_.arrived = Clock::now();
     head_only_ = request_.method == "HEAD";
     keep_alive_ = message.keep_alive();
     for (const auto& field : message) {
@@ -399,8 +386,9 @@ class Session : public std::enable_shared_from_this<Session> {
     request_.deadline = Deadline::after(limits_.request_timeout);
     const bool taken = server_.pool.try_push([self = shared_from_this()] {
       // What waited in the queue until its deadline has nobody who still waits for it.
-      auto response = self->request_.deadline.passed() ? self->server_.refuse(503, "the server is overloaded", &self->request_)
-                                                       : self->server_.handle(self->request_);
+      const bool late = self->request_.deadline.passed();
+      if (late && !self->request_.claim.take()) return;
+      auto response = late ? self->server_.refuse(503, "the server is overloaded", &self->request_) : self->server_.handle(self->request_);
       net::post(self->socket_.get_executor(), [self, response = std::move(response)]() mutable {
         if (!std::exchange(self->handling_, false)) return;  // answered for already
         self->respond(std::move(response));
@@ -411,10 +399,13 @@ class Session : public std::enable_shared_from_this<Session> {
     refuse(503, "the server is overloaded", &request_);
   }
 
-  // The handler still owns request_: the answer is made without it and the connection ends; what the handler returns is dropped.
+  // The handler still owns request_, of which only what it leaves alone is read; what it returns is dropped, and the connection ends. Where it
+  // has its answer already, that one is on its way.
   void abandon_handler() {
+    if (!request_.claim.take()) return arm(kHandlerGrace);
     handling_ = false;
-    refuse(504, "the handler took too long", nullptr);
+    body_pending_ = true;
+    refuse(504, "the handler took too long", &request_);
   }
 
   void refuse(int status, Literal detail, const Request* head) {
@@ -742,7 +733,8 @@ Response Server::Impl::handle(Request& request) {
   try {
     return handler(request);
   } catch (...) {  // a bug: handlers return errors as responses
-    return refuse(500, "the handler failed", &request);
+    if (request.claim.take()) return refuse(500, "the handler failed", &request);
+    return Response::json(500, "{}");  // answered for already
   }
 }
 

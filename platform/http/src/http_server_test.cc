@@ -225,26 +225,45 @@ TEST(Server, AFullQueueIs503WithRetryAfterAndTheConnectionLives) {
 TEST(Server, AHandlerThatForgetsItsDeadlineIsAnsweredForWith504) {
   Gate gate(1);
   Limits limits;
-  limits.request_timeout = std::chrono::milliseconds(50);
-  const auto server = serve(
+  limits.request_timeout = std::chrono::milliseconds(500);
+  std::mutex mutex;
+  std::vector<std::string> refused;  // by the server: method, path, whether it took its time
+  std::atomic<int> late{0};
+  ServerOptions options;
+  options.limits = limits;
+  const auto server = *Server::start(
+      options,
       [&](Request& request) {
         if (request.path == "/block") {
           gate.entered.count_down();
           gate.leave.wait();
         }
+        if (!request.claim.take()) ++late;
         return echo(request);
       },
-      limits);
+      nullptr,
+      [&](int status, Literal detail, const Request* head) {
+        const std::lock_guard lock(mutex);
+        refused.push_back(head == nullptr ? "" : head->method + " " + head->path + (std::chrono::steady_clock::now() - head->arrived >= limits.request_timeout ? " in time" : " at once"));
+        return problem(status, detail, head);
+      });
   RawClient client(server->port());
   client.send(get("/block"));
   const auto response = client.read_response();
   EXPECT_EQ(status_of(response), 504);
+  {
+    const std::lock_guard lock(mutex);
+    EXPECT_EQ(refused, (std::vector<std::string>{"GET /block in time"}));
+  }
   EXPECT_NE(response.find("problem+json"), std::string::npos);
   EXPECT_TRUE(client.closed_by_server());
   gate.leave.count_down();
   RawClient other(server->port());
   other.send(get("/other"));
   EXPECT_EQ(body_of(other.read_response()), "GET /other 0 ");
+  const Deadline soon = Deadline::after(std::chrono::seconds(20));
+  while (late == 0 && !soon.passed()) std::this_thread::yield();
+  EXPECT_EQ(late, 1) << "it learns that its caller was answered";
 }
 
 TEST(Server, AHandlerThatAsksForPatienceGetsIt) {

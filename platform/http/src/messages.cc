@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "stella/base/encoding.h"
 
@@ -209,6 +210,19 @@ std::string response_head(const Response& response, std::uint64_t body_bytes, bo
   }
   out.append("\r\n");
   return out;
+}
+
+std::string_view http_date() {
+  thread_local std::time_t last = 0;
+  thread_local char text[40];
+  const std::time_t now = ::time(nullptr);
+  if (now != last) {
+    struct tm utc;
+    ::gmtime_r(&now, &utc);
+    ::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    last = now;
+  }
+  return text;
 }
 
 }  // namespace stella::http

@@ -19,4 +19,7 @@ std::string_view reason_phrase(int status);
 // 1xx, 204 and 304 carry no Content-Length; streams are chunked.
 std::string response_head(const Response& response, std::uint64_t body_bytes, bool keep_alive, std::string_view date);
 
+// "Tue, 24 Nov 2026 17:07:00 GMT"; formatted once a second and thread.
+std::string_view http_date();
+
 }  // namespace stella::http

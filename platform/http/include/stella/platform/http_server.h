@@ -35,6 +35,23 @@ class Patience {
   std::atomic<std::int64_t> more_{0};
 };
 
+// Whose answer it is: the handler's, or the server's where the handler takes too long. Thread-safe.
+class Claim {
+ public:
+  Claim() = default;
+  Claim(const Claim& other) : taken_(other.taken_.load()) {}
+  Claim& operator=(const Claim& other) {
+    taken_ = other.taken_.load();
+    return *this;
+  }
+  // True for the first one.
+  bool take() { return !taken_.exchange(true); }
+
+ private:
+  std::atomic<bool> taken_{false};
+};
+
+// A handler leaves method, target, path and headers as they are: the server reads them where it answers in its place.
 struct Request {
   std::string method;   // "GET"
   std::string target;   // raw, path and query
@@ -47,6 +64,8 @@ struct Request {
   std::string remote;   // peer address; PII: never log it
   Deadline deadline = Deadline::after(std::chrono::seconds(30));
   Patience patience;    // for handlers that read gigabytes
+  std::chrono::steady_clock::time_point arrived{};  // of the head
+  Claim claim;          // a handler that keeps account takes it when it has its answer: false, and the caller had a 504
 
   std::string_view header(std::string_view lower_name) const;
   // First value of a query parameter, decoded; "" where absent.
@@ -113,7 +132,7 @@ using Handler = std::function<Response(Request&)>;
 // any (413). Runs on an I/O thread: it must not block. Null: Limits::body_bytes for every request.
 using BodyLimit = std::function<std::uint64_t(const Request& head)>;
 // Makes problem+json for what the server itself refuses (400, 408, 413, 415, 417, 431, 500, 503, 504): so that every error has one shape. `head` is
-// null where the headers could not be read, and for 504. Runs on an I/O thread: it must not block. The server adds Retry-After to 503 where it is missing.
+// null where the headers could not be read. Runs on an I/O thread: it must not block. The server adds Retry-After to 503 where it is missing.
 using Refusal = std::function<Response(int status, Literal detail, const Request* head)>;
 
 struct ServerStats {
