@@ -14,8 +14,9 @@ from random import Random
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "docs/reference/scrubber-rules.md"
 CLASSES = ["secret", "email", "ip", "phone", "card", "iban", "path"]
-CHARSETS = ["alnum", "word", "upper", "base64url", "dashed", "slashed", "dotted"]
+CHARSETS = ["alnum", "word", "upper", "base64url", "dashed", "slashed", "dotted", "encoded"]
 BUCKETS = 16
+MOST = 16  # windows of a bucket: the engine compares with all of them at once
 WINDOW = 4
 # What log text is made of, roughly: the buckets are chosen so that few positions of it pass. `#` becomes a hex digit, `~` a decimal one.
 LINES = """
@@ -113,18 +114,19 @@ def cost(triggers):
 
 
 def assign(windows):
-    """Buckets by greedy choice, then moves while they help; the same on every run."""
+    """Buckets by greedy choice, the costliest windows first, then moves while they help; the same on every run."""
     buckets = [[] for _ in range(BUCKETS)]
     costs = [0.0] * BUCKETS
 
     def best_for(w):
-        return min(range(BUCKETS), key=lambda b: (cost([*buckets[b], w]) - costs[b], len(buckets[b]), b))
+        return min((b for b in range(BUCKETS) if len(buckets[b]) < MOST), key=lambda b: (cost([*buckets[b], w]) - costs[b], len(buckets[b]), b))
 
+    windows = sorted(windows, key=lambda w: -cost([w]))
     for w in windows:
         b = best_for(w)
         buckets[b].append(w)
         costs[b] = cost(buckets[b])
-    for _ in range(2):
+    for _ in range(8):
         for w in windows:
             old = next(b for b in range(BUCKETS) if w in buckets[b])
             buckets[old].remove(w)

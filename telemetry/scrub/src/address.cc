@@ -49,6 +49,7 @@ bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t en
   if (octet[0] == 0 || octet[0] == 127 || octet[0] == 255) return false;  // nobody's
   const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
   const char next = at(end), after = at(end + 1);
+  if (begin >= 3 && text[begin - 1] == '-' && equal_nocase(text.substr(begin - 3, 2), "ip") && !(begin > 3 && alnum(text[begin - 4]))) return !alnum(next) && next != '_' && next != '+' && octet[3] != 0;
   if (alnum(next) || next == '_' || next == '+' || (next == '-' && alpha(after)) || (next == '.' && alnum(after))) return false;
   if (octet[3] == 0) return false;  // a network or a version: the mask would say as much
   if (next == '-' && is(after, kDigit)) {  // 4.5.3.4-1.el8, unless a range of addresses goes on

@@ -107,6 +107,7 @@ void Finder::match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at) 
     case Matcher::kDsn: return dsn(pos);
     case Matcher::kSignature: return signature(pos);
     case Matcher::kPair: return pair(pos);
+    case Matcher::kSql: return sql(pos);
     case Matcher::kAuthorization: return authorization(pos);
     case Matcher::kEntropy: return entropy(pos);
     case Matcher::kIban: return iban(pos);

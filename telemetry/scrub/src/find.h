@@ -126,9 +126,13 @@ class Finder {
   bool in_cpe(std::size_t pos);
   void authorization(std::size_t pos);
   void entropy(std::size_t pos);
-  bool pair_value(std::size_t name, std::size_t pos);
+  bool pair_value(std::size_t name, std::size_t pos, bool argument = false);
+  std::size_t quoted_end(std::size_t pos) const;
+  bool is_option(std::size_t name) const;
+  void sql(std::size_t pos);
   // match_pii.cc
   void iban(std::size_t pos);
+  void dotted_card(std::size_t begin, std::size_t end);
   struct Purl {
     std::size_t asked = 0;  // the last position, and the answer there
     bool inside = false;
@@ -158,7 +162,7 @@ class Finder {
   // Up to where each matcher has looked already; what makes it linear. Filled in by the first candidate: most texts have none.
   struct Seen {
     std::size_t jwt_run = 0, pem = 0, pair_begin = 0, pair_run = 0, pair_end = 0, dotted = 0, colons_begin = 0, colons = 0, digits = 0, base64 = 0, base64_run = 0, path = 0, signature = 0, bearer = 0, basic = 0,
-                authorization = 0, entropy = 0, random_begin = 0, random_end = 0, masks_begin = 0, masks_end = 0;
+                authorization = 0, entropy = 0, random_begin = 0, random_end = 0, masks_begin = 0, masks_end = 0, url_begin = 0, url_stop = 0, url_end = 0;
     bool cpe_asked = false;  // where the first CPE is
     std::size_t cpe = 0;
     Purl email_purl, ipv4_purl;
@@ -175,6 +179,8 @@ class Finder {
 
 // Shared with nobody but the matchers; in their own functions so that they can be tested against the rules' words.
 bool innocent_value(std::string_view name, std::string_view value);
+// What follows an option in prose, in a usage or where another option follows: `--password PASSWORD`, "--token is missing".
+bool innocent_argument(std::string_view value);
 bool high_entropy(std::string_view value);
 // `name`, followed by `=` and some value, would be a pair whose value is masked (split.cc).
 bool names_secret(std::string_view name);

@@ -13,7 +13,8 @@ struct Name {
   std::string_view text;
   std::uint8_t at;  // where its trigger stands
 };
-constexpr std::array<Name, 9> kNames{{{"password", 1}, {"passwort", 1}, {"passwd", 1}, {"passphrase", 1}, {"secret", 1}, {"token", 1}, {"credential", 1}, {"pwd", 0}, {"pass", 0}}};
+constexpr std::array<Name, 11> kNames{
+    {{"password", 1}, {"passwort", 1}, {"passwd", 1}, {"passphrase", 1}, {"secret", 1}, {"token", 1}, {"credential", 1}, {"pwd", 0}, {"pass", 0}, {"phpsessid", 0}, {"jsessionid", 0}}};
 // Those whose letter at the trigger is this one.
 std::span<const Name> names_at(char letter) {
   const std::span<const Name> all(kNames);
@@ -22,11 +23,12 @@ std::span<const Name> names_at(char letter) {
     case 'e': return all.subspan(4, 1);
     case 'o': return all.subspan(5, 1);
     case 'r': return all.subspan(6, 1);
-    case 'p': return all.subspan(7, 2);
+    case 'p': return all.subspan(7, 3);
+    case 'j': return all.subspan(10, 1);
     default: return {};
   }
 }
-constexpr std::array<std::string_view, 11> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license"};
+constexpr std::array<std::string_view, 12> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license", "subscription"};
 constexpr std::array<std::string_view, 16> kSuffixes{"hash", "value", "text", "plain", "raw", "new", "old", "confirmation", "confirm", "base64", "b64", "encrypted", "enc", "string", "str", "key"};
 constexpr std::array<std::string_view, 9> kRandomNames{"key", "auth", "session", "sid", "cookie", "salt", "seed", "jwt", "sas"};
 constexpr std::array<std::string_view, 8> kRandomSuffixes{"id", "value", "data", "string", "str", "raw", "base64", "b64"};
@@ -41,6 +43,12 @@ constexpr std::size_t kLongestInnocent = [] {
   return longest;
 }();
 
+constexpr std::size_t kBlanks = 64;  // around a separator: columns are aligned
+constexpr std::array<std::string_view, 42> kArgumentProse{"and",  "or",   "option", "options", "flag",  "flags", "argument", "arguments", "parameter", "parameters", "switch", "value", "values", "with",
+                                                          "without", "from", "instead", "when",    "if",    "are",   "can",      "may",       "should",    "will",       "has",    "have",  "that",   "this",
+                                                          "via",  "only", "into",   "using",   "given", "set",   "requires", "needs",     "takes",     "but",        "then",   "both",  "either", "where"};
+constexpr std::array<std::string_view, 9> kPlaceholders{"PASSWORD", "PASSWD", "TOKEN", "SECRET", "STRING", "VALUE", "TEXT", "FILE", "PATH"};
+
 bool blank(char c) { return c == ' ' || c == '\t'; }
 
 template <std::size_t N>
@@ -53,21 +61,25 @@ std::size_t word_of(std::string_view text, const std::array<std::string_view, N>
   return 0;
 }
 
-// Where the value of a name that ends at `pos` may begin; `after` decides about "=>" and "=" in turn. `xml`: also "name>value".
+// Where the value of a name that ends at `pos` may begin; `after` decides about "=>" and "=" in turn. `pair`: also "name>value" and, which `after` is
+// told, "--name value" and the arguments "--name", "value".
 template <std::size_t N, class After>
-bool after_separator(std::string_view text, std::size_t pos, const std::array<std::string_view, N>& suffixes, bool xml, After&& after) {
+bool after_separator(std::string_view text, std::size_t pos, const std::array<std::string_view, N>& suffixes, bool pair, After&& after) {
   const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
   const auto blanks = [&](std::size_t i) {
-    const std::size_t most = i + 8;
+    const std::size_t most = i + kBlanks;
     while (i < most && blank(at(i))) ++i;
     return i;
   };
   const auto separated = [&](std::size_t i) {
-    if (at(i) == '"' || at(i) == '\'') ++i;
-    i = blanks(i);
+    const bool quoted = at(i) == '"' || at(i) == '\'';
+    const std::size_t end = i + (quoted ? 1 : 0);
+    i = blanks(end);
     const bool two = (at(i) == '=' && at(i + 1) == '>') || (at(i) == ':' && at(i + 1) == '=');
-    if (two && after(blanks(i + 2))) return true;
-    return (at(i) == '=' || at(i) == ':' || (xml && at(i) == '>')) && after(blanks(i + 1));
+    if (two && after(blanks(i + 2), false)) return true;
+    if (at(i) == '=' || at(i) == ':' || (pair && at(i) == '>')) return after(blanks(i + 1), false);
+    if (quoted && pair && at(i) == ',') return after(blanks(i + 1), true);
+    return pair && i != end && after(i, true);
   };
   if (lower(at(pos)) == 's' && separated(pos + 1)) return true;
   std::size_t i = pos + (at(pos) == '_' || at(pos) == '-' ? 1 : 0);
@@ -98,7 +110,14 @@ bool innocent_value(std::string_view name, std::string_view value) {
     }
   }
   if (value.size() <= 5 && all([](char c) { return is(c, kDigit); }) && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
+  if (value.size() < 16 && (begins_nocase(name, "jsessionid") || begins_nocase(name, "phpsessid"))) return true;  // an example, no session
   return begins_nocase(name, "pwd") && value[0] == '/';  // the working directory
+}
+
+bool innocent_argument(std::string_view value) {
+  while (!value.empty() && among(".:!?", value.back())) value.remove_suffix(1);
+  const auto is_value = [value](std::string_view word) { return equal_nocase(value, word); };
+  return std::any_of(kArgumentProse.begin(), kArgumentProse.end(), is_value) || std::find(kPlaceholders.begin(), kPlaceholders.end(), value) != kPlaceholders.end();
 }
 
 // Inside a CPE, whose colons part names of products: cpe:2.3:a:base-passwd:base-passwd:3.6.1:…
@@ -116,33 +135,50 @@ bool Finder::in_cpe(std::size_t pos) {
   return word.starts_with("cpe:2.3:") || word.starts_with("cpe:/");
 }
 
-// The value at `pos` of the name at `name`.
-bool Finder::pair_value(std::size_t name, std::size_t pos) {
+// Where the quoted text whose quote stands at `pos` ends: at its other quote or with the text.
+std::size_t Finder::quoted_end(std::size_t pos) const {
+  const char quote = text_[pos];
+  std::size_t end = pos + 1;
+  while (end < text_.size()) {
+    if (text_[end] == '\\') {
+      if (end + 1 >= text_.size()) break;
+      end += 2;
+    } else if (text_[end] != quote) {
+      ++end;
+    } else if (quote == '\'' && at(end + 1) == '\'') {
+      end += 2;
+    } else {
+      break;
+    }
+  }
+  return end;
+}
+
+// The name at `name` is, or ends, a word that begins with two dashes.
+bool Finder::is_option(std::size_t name) const {
+  for (std::size_t i = name; i > 0 && name - i < 34 && is(text_[i - 1], kBase64Url);) {
+    --i;
+    if (text_[i] == '-' && text_[i + 1] == '-' && i + 2 <= name) return true;
+  }
+  return false;
+}
+
+// The value at `pos` of the name at `name`; `argument`: there is no separator between them, as behind an option.
+bool Finder::pair_value(std::size_t name, std::size_t pos, bool argument) {
+  if (argument && !is_option(name)) return false;
   const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
   const auto found = [&](std::size_t begin, std::size_t end) {
-    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(text_[begin - 1] == ':' && in_cpe(name))) hit(Rule::kSecretPair, begin, end);
+    if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(argument && innocent_argument(text_.substr(begin, end - begin))) && !(text_[begin - 1] == ':' && in_cpe(name))) hit(Rule::kSecretPair, begin, end);
     return true;
   };
   if (pos >= text_.size()) return false;
   const char quote = text_[pos];
   if (quote == '"' || quote == '\'') {
-    std::size_t end = pos + 1;
-    while (end < text_.size()) {
-      if (text_[end] == '\\') {
-        if (end + 1 >= text_.size()) break;
-        end += 2;
-      } else if (text_[end] != quote) {
-        ++end;
-      } else if (quote == '\'' && at(end + 1) == '\'') {
-        end += 2;
-      } else {
-        break;
-      }
-    }
+    const std::size_t end = quoted_end(pos);
     return end > pos + 1 && found(pos + 1, end);
   }
   const auto bare = [&](std::size_t begin) {
-    if (begin >= text_.size() || is(text_[begin], kPairStop) || text_[begin] == '>') return false;
+    if (begin >= text_.size() || is(text_[begin], kPairStop) || text_[begin] == '>' || (argument && among("-:=", text_[begin]))) return false;
     if (begin < seen_.pair_begin || begin >= seen_.pair_run) {  // else the same run as the last time: password=password=…
       seen_.pair_begin = begin;
       seen_.pair_run = run_until(begin, kPairStop);
@@ -180,7 +216,7 @@ bool Finder::in_own_mask(std::size_t pos) {
 }
 
 void Finder::pair(std::size_t pos) {
-  const auto value = [&](std::size_t name) { return [this, name](std::size_t begin) { return pair_value(name, begin); }; };
+  const auto value = [&](std::size_t name) { return [this, name](std::size_t begin, bool argument) { return pair_value(name, begin, argument); }; };
   if (lower(text_[pos]) == 'k') {  // …key
     std::size_t end = pos - (pos > 0 && (text_[pos - 1] == '_' || text_[pos - 1] == '-') ? 1 : 0);
     if (end == 0 || !alpha(text_[end - 1])) return;
@@ -205,13 +241,39 @@ void Finder::pair(std::size_t pos) {
   }
 }
 
+// PASSWORD 'x', IDENTIFIED BY 'x', IDENTIFIED WITH plugin BY 'x'; `pos` is where "rd" or "by" stand.
+void Finder::sql(std::size_t pos) {
+  const auto back_over = [this](std::size_t from, std::size_t most, auto&& is_one) {
+    std::size_t i = from;
+    while (i > 0 && from - i < most && is_one(text_[i - 1])) --i;
+    return i;
+  };
+  const auto ends = [this](std::size_t end, std::string_view word) { return end >= word.size() && begins_nocase(text_.substr(end - word.size(), word.size()), word); };
+  if (at(pos + 2) != ' ' || (at(pos + 3) != '\'' && at(pos + 3) != '"')) return;
+  if (lower(text_[pos]) == 'r') {
+    if (!ends(pos + 2, "password")) return;
+  } else {
+    const std::size_t before_by = back_over(pos, 8, blank);
+    if (!ends(pos + 2, "by") || before_by == pos) return;
+    if (!ends(before_by, "identified")) {
+      const std::size_t plugin = back_over(before_by, 64, [](char c) { return !is(c, kSpace) && c != ',' && c != ';'; });
+      const std::size_t with = back_over(plugin, 8, blank);
+      if (plugin == before_by || with == plugin || !ends(with, "with")) return;
+      const std::size_t verb = back_over(with - 4, 8, blank);
+      if (verb == with - 4 || !ends(verb, "identified")) return;
+    }
+  }
+  const std::size_t end = quoted_end(pos + 3);
+  if (end > pos + 4 && !innocent_value("password", text_.substr(pos + 4, end - pos - 4))) hit(Rule::kSqlPassword, pos + 4, end);
+}
+
 void Finder::authorization(std::size_t pos) {
   if (pos < 4 || pos < seen_.authorization || !begins_nocase(text_.substr(pos - 4), "authorization")) return;
   std::size_t i = pos + 9;
   if (at(i) == '"' || at(i) == '\'') ++i;
   const auto blanks = [&](std::size_t from) {
     std::size_t to = from;
-    while (to < from + 8 && blank(at(to))) ++to;
+    while (to < from + kBlanks && blank(at(to))) ++to;
     return to;
   };
   i = blanks(i);
@@ -238,7 +300,7 @@ void Finder::entropy(std::size_t pos) {
   for (const std::string_view name : kRandomNames) {
     const std::size_t at_name = name == "cookie" ? 1 : 0;
     if (letter != name[at_name] || pos < at_name || !begins_nocase(text_.substr(pos - at_name), name)) continue;
-    after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin) {
+    after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin, bool) {
       if (at(begin) == '"' || at(begin) == '\'') ++begin;
       if (begin < seen_.entropy) return true;
       if (begin < seen_.random_begin || begin >= seen_.random_end) {  // else inside the value that was judged the last time: auth:x.key=…

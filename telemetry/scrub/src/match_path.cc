@@ -6,8 +6,8 @@
 namespace stella::telemetry::scrubbing {
 namespace {
 
-constexpr std::array<std::string_view, 27> kRoots{"home", "root", "usr", "var", "tmp", "etc", "opt", "mnt", "srv", "Users", "private", "proc", "sys", "dev",
-                                                  "lib", "bin", "sbin", "build", "builds", "workspace", "app", "work", "media", "nix", "snap", "boot", "~"};
+constexpr std::array<std::string_view, 32> kRoots{"home", "root", "usr", "var", "tmp", "etc", "opt", "mnt", "srv", "Users", "private", "proc", "sys", "dev",
+                                                  "lib", "bin", "sbin", "build", "builds", "workspace", "app", "work", "media", "nix", "snap", "boot", "data", "github", "run", "Volumes", "__w", "~"};
 
 bool is_root(std::string_view name) {
   for (const std::string_view root : kRoots) {

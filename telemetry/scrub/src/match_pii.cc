@@ -74,7 +74,22 @@ void Finder::ipv4(std::size_t pos) {
   while (end < text_.size() && dotted(text_[end])) ++end;
   seen_.dotted = end;
   while (end > begin && text_[end - 1] == '.') --end;  // the end of a sentence
+  dotted_card(begin, end);
   if (is_ipv4_in_context(text_, begin, end, end - begin <= 15 && in_purl(begin, seen_.ipv4_purl))) hit(Rule::kIpv4, begin, end);
+}
+
+// 4111.1111.1111.1111
+void Finder::dotted_card(std::size_t begin, std::size_t end) {
+  while (begin < end && text_[begin] == '.') ++begin;
+  if (end - begin != 19 || text_[begin + 4] != '.' || text_[begin + 9] != '.' || text_[begin + 14] != '.') return;
+  const char previous = before(begin), next = at(end);
+  if (alnum(previous) || previous == '_' || alnum(next) || next == '_') return;
+  if ((previous == '-' && begin >= 2 && alnum(text_[begin - 2])) || (next == '-' && alnum(at(end + 1)))) return;
+  std::string digits;
+  for (std::size_t i = begin; i < end; ++i) {
+    if (is(text_[i], kDigit)) digits += text_[i];
+  }
+  if (digits.size() == 16 && has_card(digits, 0, digits.size())) hit(Rule::kCard, begin, end);
 }
 
 void Finder::ipv6(std::size_t pos) {
@@ -161,8 +176,10 @@ void Finder::iban(std::size_t pos) {
   std::size_t i = pos, n = 0;
   std::array<char, 34> chars{};
   while (n < length) {
-    if (at(i) == ' ' && n > 0 && text_[i - 1] != ' ') ++i;
-    if (!is(at(i), kUpper | kDigit)) return;
+    if (!is(at(i), kUpper | kDigit)) {
+      if ((at(i) != ' ' && at(i) != '-') || n == 0 || !is(at(i + 1), kUpper | kDigit)) return;
+      ++i;
+    }
     chars[n++] = text_[i++];
   }
   if (alnum(at(i))) return;

@@ -25,9 +25,22 @@ constexpr Chars chars_of(Charset set) {
     case Charset::kDashed: return {kAlnum, '-'};
     case Charset::kSlashed: return {kAlnum, '/'};
     case Charset::kDotted: return {kBase64Url, '.'};
+    case Charset::kEncoded: return {kBase64, '%'};
   }
   return {kAlnum, '0'};
 }
+
+// No prefix of a rule begins another: at most one is there.
+static_assert([] {
+  for (const RuleRow& row : kRules) {
+    for (std::size_t a = row.first_prefix; a < std::size_t{row.first_prefix} + row.prefixes; ++a) {
+      for (std::size_t b = row.first_prefix; b < std::size_t{row.first_prefix} + row.prefixes; ++b) {
+        if (a != b && kPrefixes[b].text.starts_with(kPrefixes[a].text)) return false;
+      }
+    }
+  }
+  return true;
+}());
 
 // Words that follow "bearer" in prose.
 bool bearer_prose(std::string_view word) {
@@ -51,7 +64,7 @@ void Finder::token(Rule rule, std::size_t begin) {
     std::size_t end = begin + prefix.text.size();
     const Chars chars = chars_of(prefix.charset);
     while (end < text_.size() && chars.has(text_[end])) ++end;
-    if (end - begin - prefix.text.size() < prefix.least) continue;
+    if (end - begin - prefix.text.size() < prefix.least) return;
     seen = end;
     return hit(rule, begin, end);
   }
@@ -71,8 +84,9 @@ void Finder::azure(std::size_t pos) {
 void Finder::jwt(std::size_t pos) {
   if (seen_.jwt_run <= pos) seen_.jwt_run = run(pos, kBase64Url);
   if (seen_.jwt_run - pos < 10 || at(seen_.jwt_run) != '.') return;
-  std::size_t end = run(seen_.jwt_run + 1, kBase64Url);
-  if (end - seen_.jwt_run - 1 < 8) return;
+  const std::size_t second = seen_.jwt_run + (at(seen_.jwt_run + 1) == '.' ? 2 : 1);  // a JWE under a shared key has no second part
+  std::size_t end = run(second, kBase64Url);
+  if (end - second < 8) return;
   while (at(end) == '.') end = run(end + 1, kBase64Url);
   seen_.jwt_run = end;
   hit(Rule::kJwt, pos, end);
@@ -82,7 +96,7 @@ void Finder::scheme(Rule rule, std::size_t pos, std::string_view name) {
   std::size_t& seen = rule == Rule::kBearer ? seen_.bearer : seen_.basic;
   if (pos < seen || !begins_nocase(text_.substr(pos), name) || alnum(before(pos))) return;
   std::size_t begin = pos + name.size();
-  while (begin < text_.size() && begin < pos + name.size() + 8 && (text_[begin] == ' ' || text_[begin] == '\t')) ++begin;
+  while (begin < text_.size() && begin < pos + name.size() + 64 && (text_[begin] == ' ' || text_[begin] == '\t')) ++begin;
   if (begin == pos + name.size()) return;
   std::size_t end = run(begin, rule == Rule::kBearer ? kTokenChar : kBase64);
   if (end - begin < 8) return;
@@ -131,11 +145,30 @@ void Finder::pem(std::size_t pos) {
 }
 
 void Finder::userinfo(std::size_t pos) {
-  const std::size_t begin = pos + 3;
+  const std::size_t begin = std::min(pos + 3, text_.size());
   const std::size_t stop = run_until(begin, kUrlStop);
-  const std::string_view authority = text_.substr(std::min(begin, text_.size()), stop - std::min(begin, text_.size()));
-  const std::size_t at = authority.rfind('@');
-  if (at != std::string_view::npos && at != 0 && authority.substr(0, at) != "git") hit(Rule::kUserinfo, begin, begin + at);
+  const std::string_view authority = text_.substr(begin, stop - begin);
+  if (const std::size_t at_sign = authority.rfind('@'); at_sign != std::string_view::npos) {
+    if (at_sign != 0 && authority.substr(0, at_sign) != "git") hit(Rule::kUserinfo, begin, begin + at_sign);
+    return;
+  }
+  if (!among("/?#", at(stop))) return;
+  // A password that goes on behind them: what follows the colon is no port.
+  const std::size_t colon = authority.find(':');
+  if (colon == std::string_view::npos || authority.substr(0, colon).find('[') != std::string_view::npos) return;
+  if (colon != 0 && authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos) return;
+  if (stop < seen_.url_begin || stop >= seen_.url_stop) {  // else the same run as the last time: ://a:b/://a:b/…
+    seen_.url_begin = stop;
+    seen_.url_end = 0;
+    std::size_t end = stop;
+    while (end < text_.size() && !is(text_[end], kSpace) && !among("\"'<>\\@", text_[end])) ++end;
+    seen_.url_stop = end + 1;
+    if (at(end) == '@') {
+      const std::size_t last = run_until(end, kUrlStop);
+      seen_.url_end = end + text_.substr(end, last - end).rfind('@');
+    }
+  }
+  if (seen_.url_end != 0) hit(Rule::kUserinfo, begin, seen_.url_end);
 }
 
 void Finder::dsn(std::size_t at) {

@@ -74,7 +74,7 @@ bool iban_naive(Match& m) {
   std::string chars;
   std::size_t used = 0;
   while (used < m.group.size() && chars.size() < length) {
-    if (m.group[used] != ' ') chars.push_back(m.group[used]);
+    if (m.group[used] != ' ' && m.group[used] != '-') chars.push_back(m.group[used]);
     ++used;
   }
   if (length == 0 || chars.size() < length) return false;
@@ -139,7 +139,14 @@ bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
     static const RE2 cpe("(?:^|[\\s\"'<>`])cpe:(?:2\\.3:|/)[^\\s\"'<>`]*$");
     if (m.before() == ':' && RE2::PartialMatch(ahead, cpe)) return false;
   }
-  if (rule.validator == "pair_value") return !innocent_value(whole.substr(whole.find_first_of("pPsStTcCaAmMeEdDlL")), m.group);
+  if (rule.validator == "pair_value" && whole.starts_with("--")) {  // an option; the name that a count or a directory may have
+    static const RE2 counted("(?i)^--[a-z0-9_-]*(tokens|pass|pwd|jsessionid|phpsessid)");
+    re2::StringPiece name;
+    const bool any = RE2::PartialMatch({whole.data(), whole.size()}, counted, &name);
+    return !innocent_value(any ? whole.substr(static_cast<std::size_t>(name.data() - whole.data())) : "", m.group) && !innocent_argument(m.group);
+  }
+  if (rule.validator == "pair_value") return !innocent_value(whole.substr(whole.find_first_of("pPsStTcCaAmMeEdDlLjJ")), m.group);
+  if (rule.validator == "sql_value") return !innocent_value("password", m.group);
   if (rule.validator == "basic_value") return basic_naive(m.group);
   if (rule.validator == "bearer_value") {
     static const RE2 prose("(?i)authentication|authorization|credentials?|challenges?|assertions?|mechanisms?");
@@ -180,8 +187,8 @@ struct Oracle {
   Hits flags(std::string_view text) const {
     Hits hits;
     for (std::size_t r = 0; r < std::size(kRules); ++r) {
-      re2::StringPiece groups[5];
-      const int n = std::min(patterns[r]->NumberOfCapturingGroups() + 1, 5);
+      re2::StringPiece groups[8];
+      const int n = std::min(patterns[r]->NumberOfCapturingGroups() + 1, 8);
       for (std::size_t from = 0; from <= text.size();) {
         if (!patterns[r]->Match({text.data(), text.size()}, from, text.size(), RE2::UNANCHORED, groups, n)) break;
         Match m{text, {}};
@@ -194,7 +201,7 @@ struct Oracle {
           hits.push({m.begin(), m.end(), static_cast<Rule>(r)});
           // Pairs in quoted values are looked at. The last character of a match may be the one before the next.
           const bool looks_back = kRules[r].pattern.starts_with("(?:^|") || kRules[r].pattern.starts_with("(?i)(?:^|");
-          from = kRules[r].matcher == Matcher::kPair ? whole + 1 : std::max(m.end() - (looks_back && m.end() > 0 ? 1 : 0), whole + 1);
+          from = kRules[r].matcher == Matcher::kPair || kRules[r].matcher == Matcher::kSql ? whole + 1 : std::max(m.end() - (looks_back && m.end() > 0 ? 1 : 0), whole + 1);
         } else {
           from = kRules[r].matcher == Matcher::kCard || kRules[r].matcher == Matcher::kIpv6 ? end : whole + 1;  // maximal runs
         }
@@ -229,22 +236,22 @@ std::string with_luhn(std::string digits) {
 // A secret or personal datum of some rule.
 std::string confidential(Random& random) {
   const auto n = [&](std::size_t least, std::size_t spread) { return least + random() % spread; };
-  switch (random() % 24) {
+  switch (random() % 28) {
     case 0: return "eyJ" + chars(random, kAlnum, n(8, 30)) + "." + chars(random, kAlnum, n(8, 60)) + "." + chars(random, kAlnum, n(0, 40));
     case 1: return pick<std::string>(random, {"Bearer ", "bearer ", "BEARER  "}) + chars(random, kAlnum, n(8, 40));
     case 2: return "Basic " + base64_encode(chars(random, kAlnum, n(3, 8)) + ":" + chars(random, kAlnum, n(3, 12)));
     case 3: return pick<std::string>(random, {"AKIA", "ASIA"}) + chars(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", 16);
     case 4: return "AIza" + chars(random, kAlnum, 35);
     case 5: return pick<std::string>(random, {"ghp_", "gho_", "ghs_", "npm_"}) + chars(random, kAlnum, n(30, 10));
-    case 6: return pick<std::string>(random, {"glpat-", "gldt-", "xoxb-", "xoxp-"}) + chars(random, kAlnum, n(20, 10));
+    case 6: return pick<std::string>(random, {"glpat-", "gldt-", "xoxb-", "xoxp-", "xoxc-", "xoxd-", "glft-", "glsoat-", "glagent-"}) + chars(random, kAlnum, n(20, 10));
     case 7: return "pypi-" + chars(random, kAlnum, n(40, 60));
     case 8: return pick<std::string>(random, {"sk_live_", "rk_test_", "whsec_"}) + chars(random, kAlnum, n(16, 20));
     case 9: return "-----BEGIN PRIVATE KEY-----\n" + chars(random, kAlnum, 64) + "\n-----END PRIVATE KEY-----";
     case 10: return pick<std::string>(random, {"https", "postgres", "amqp"}) + "://" + chars(random, kAlnum, n(1, 8)) + ":" + chars(random, kAlnum, n(1, 12)) + "@host" + chars(random, kDigits, 2) + "/x";
     case 11:
     case 12: {
-      const std::string name = pick<std::string>(random, {"password", "DB_PASSWORD", "client_secret", "token", "apiKey", "x-api-key", "access_key", "AccountKey", "pwd", "db_pass", "passphrase", "aws_secret_access_key", "password2", "token_value"});
-      const std::string separator = pick<std::string>(random, {"=", ": ", ":", " = ", "\":\"", "\": \"", "='", "=>", " := "});
+      const std::string name = pick<std::string>(random, {"password", "DB_PASSWORD", "client_secret", "token", "apiKey", "x-api-key", "access_key", "AccountKey", "pwd", "db_pass", "passphrase", "aws_secret_access_key", "password2", "token_value", "JSESSIONID", "PHPSESSID", "Ocp-Apim-Subscription-Key"});
+      const std::string separator = pick<std::string>(random, {"=", ": ", ":", " = ", "\":\"", "\": \"", "='", "=>", " := ", "            = ", "\":          \""});
       return name + separator + chars(random, kAlnum, n(3, 20)) + pick<std::string>(random, {"", "\"", "'", ";", "&x=1", ", "});
     }
     case 13: return "Authorization: " + pick<std::string>(random, {"", "Digest ", "ApiKey "}) + chars(random, kAlnum, n(16, 20));
@@ -262,7 +269,15 @@ std::string confidential(Random& random) {
       const std::string gap = pick<std::string>(random, {"", " ", "-"});
       return card.substr(0, 4) + gap + card.substr(4, 4) + gap + card.substr(8, 4) + gap + card.substr(12);
     }
-    default: return pick<std::string>(random, {"DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606", "NL91 ABNA 0417 1643 00"});
+    case 23: return "eyJ" + chars(random, kAlnum, n(8, 30)) + ".." + chars(random, kAlnum, n(6, 12)) + "." + chars(random, kAlnum, n(8, 60)) + "." + chars(random, kAlnum, n(0, 22));
+    case 24: return "redis://" + chars(random, kAlnum, n(0, 4)) + ":" + chars(random, "ab19", n(0, 4)) + pick<std::string>(random, {"/", "?", "#", "/@"}) + chars(random, "abcdef0123456789/@:", n(0, 8)) + pick<std::string>(random, {"@", ""}) + "host:6379";
+    case 25: {
+      const std::string option = pick<std::string>(random, {"--password", "--db-password", "--token", "--api-key", "--pass", "--max-tokens", "-password", "--pwd", "---secret", "--a_pass2", "--jsessionid"});
+      const std::string between = pick<std::string>(random, {" ", "  ", "=", "\", \"", "' ", " '", ",", "\",", " --", " -"});
+      return option + between + pick<std::string>(random, {"option", "or", "PASSWORD", "4096", chars(random, kAlnum, n(2, 12)), chars(random, kAlnum, n(2, 12))}) + pick<std::string>(random, {"", "\"", "'", ".", " "});
+    }
+    case 26: return pick<std::string>(random, {"PASSWORD '", "password \"", "identified by '", "IDENTIFIED  BY \"", "identified with plugin by '", "IDENTIFIED BY PASSWORD '", "with x by '"}) + chars(random, kAlnum, n(0, 9)) + pick<std::string>(random, {"'", "''", "\"", ""});
+    default: return pick<std::string>(random, {"4111.1111.1111.1111", "4111.1111.1111.1112", "DE89-3704-0044-0532-0130-00", "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606", "NL91 ABNA 0417 1643 00"});
   }
 }
 

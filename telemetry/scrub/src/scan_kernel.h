@@ -89,8 +89,8 @@ inline __attribute__((always_inline)) void combine(const MasksOf<V>& b, Carry<V>
 
   const M digit(b.digit, c.digit), dot(b.dot, c.dot);
   const M dotted(b.digit & dot.template by<1>() & digit.template by<2>(), c.dotted);
-  const M dotted2(dotted.x & (dotted.template by<2>() | dotted.template by<3>() | dotted.template by<4>()), c.dotted2);
-  out.dotted = dotted2.x & (dotted2.template by<2>() | dotted2.template by<3>() | dotted2.template by<4>());
+  const M dotted2(dotted.x & (dotted.template by<2>() | dotted.template by<3>() | dotted.template by<4>() | dotted.template by<5>()), c.dotted2);
+  out.dotted = dotted2.x & (dotted2.template by<2>() | dotted2.template by<3>() | dotted2.template by<4>() | dotted2.template by<5>());
 
   const M colon(b.colon, c.colon);
   const M colon2(b.colon & (colon.template by<2>() | colon.template by<3>() | colon.template by<4>() | colon.template by<5>()), c.colon2);

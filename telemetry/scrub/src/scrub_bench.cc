@@ -203,7 +203,8 @@ std::vector<std::pair<const char*, std::string>> hostile_texts() {
       {"PEM ends", repeat("-----BEGIN PRIVATE KEY----------END ", kHostile)}, {"://", repeat("://a@", kHostile)}, {"escapes", repeat("\\n", kHostile)}, {"\\u", repeat("\\u0061", kHostile)}, {"percent", repeat("%41", kHostile)}, {"percent words", repeat("%41 ", kHostile)},
       {"base64", repeat("YWFhYWFhYWFhYWFhYWFh/", kHostile)}, {"base64 hits", repeat("cGFzc3dvcmQ9aHVudGVyMjI= ", kHostile)}, {"paths", repeat("/home/a/b ", kHostile)}, {"/home/", repeat("/home/", kHostile)}, {"IBAN", repeat("DE89 ", kHostile)}, {"UTF-8", repeat("\xc3\xa4\xe2\x82\xac", kHostile)},
       {"broken UTF-8", repeat("\xff", kHostile)}, {"masks", repeat("[email:7f3a91c2]", kHostile)}, {"brackets", repeat("[a:", kHostile)}, {"prefixes", repeat("ghp_xoxb-npm_", kHostile)}, {"sk-", repeat("sk-or-", kHostile)}, {"authorization", repeat("authorization:", kHostile)},
-      {"purls", repeat("pkg:npm/a@1.b.cc", kHostile)}, {"dsn", repeat("a:b@tcp(", kHostile)}, {"quotes", repeat("token=\"\\", kHostile)}, {"8Q~", repeat("8Q~", kHostile)}, {"own secrets", repeat("[secret:7f3a91c2]", kHostile)}, {"no colon", repeat("ab@tcp(", kHostile)}};
+      {"purls", repeat("pkg:npm/a@1.b.cc", kHostile)}, {"dsn", repeat("a:b@tcp(", kHostile)}, {"quotes", repeat("token=\"\\", kHostile)}, {"8Q~", repeat("8Q~", kHostile)}, {"own secrets", repeat("[secret:7f3a91c2]", kHostile)}, {"no colon", repeat("ab@tcp(", kHostile)},
+      {"blanks", repeat("password" + std::string(70, ' '), kHostile)}, {"://a:b/", repeat("://a:b/", kHostile)}, {"options", repeat("--a-password b ", kHostile)}, {"SQL", repeat("identified by by '", kHostile)}};
 }
 
 // One of them by name: --benchmark_filter=hostile/quotes
