@@ -6,6 +6,7 @@
 
 #include "stella/telemetry/otlp.h"
 #include "stella/telemetry/otlp_rows.h"
+#include "stella/telemetry/otlp_scrub.h"
 
 namespace stella::telemetry {
 namespace {
@@ -112,6 +113,14 @@ std::string request() {
   for (const RecordView& span : views(records)) batch.add(span);
   return batch.take({});
 }
+
+// What a receiver pays before it believes a request.
+void BM_ScrubSpans(benchmark::State& state) {
+  const std::string bytes = request();
+  for (auto _ : state) benchmark::DoNotOptimize(scrub_otlp(Signal::kTraces, bytes).has_value());
+  per_item(state);
+}
+BENCHMARK(BM_ScrubSpans);
 
 void BM_DecodeSpans(benchmark::State& state) {
   const std::string bytes = request();

@@ -40,12 +40,26 @@ constexpr std::array<std::string_view, 24> kLast{"pwd",      "pass",    "passcod
                                                 "authtoken", "idtoken", "refreshtoken", "sessiontoken", "accountkey", "sharedkey", "signingkey", "encryptionkey"};
 constexpr std::array<std::string_view, 9> kBeforeKey{"api", "private", "access", "secret", "account", "shared", "signing", "encryption", "master"};
 
+// In each of those words, and in few other keys: the others need not be taken apart.
+constexpr std::array<std::string_view, 10> kParts{"pass", "pwd", "authorization", "secret", "token", "cookie", "key", "jwt", "bearer", "credential"};
+bool may_be_secret(std::string_view key) {
+  for (std::size_t i = 0; i + 3 <= key.size(); ++i) {
+    const char first = lower(key[i]), second = lower(key[i + 1]);
+    for (const std::string_view part : kParts) {
+      if (part[0] != first || part[1] != second || i + part.size() > key.size()) continue;
+      if (std::equal(part.begin(), part.end(), key.begin() + static_cast<std::ptrdiff_t>(i), [](char a, char b) { return a == lower(b); })) return true;
+    }
+  }
+  return false;
+}
+
 constexpr std::array<std::string_view, 7> kSigning{"sig", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "awsaccesskeyid", "x-goog-signature"};
 
 }  // namespace
 
 bool is_secret_key(std::string_view key) {
   if (key.size() > 256) key = key.substr(key.size() - 256);
+  if (!may_be_secret(key)) return false;
   const std::vector<std::string> words = words_of(key);
   if (words.empty()) return false;
   for (const std::string& word : words)

@@ -5,6 +5,7 @@
 #include <array>
 #include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
+#include <vector>
 
 #include "decode.h"
 #include "schema.h"
@@ -66,11 +67,101 @@ class Scrubber {
   void message(Message message, std::string_view bytes, std::string& out, int depth) {
     if (message == Message::kKeyValue) return key_value(bytes, out, depth);
     if (message == Message::kResourceSpans || message == Message::kResourceLogs || message == Message::kResourceMetrics) return layer(message, bytes, out, depth);
+    const std::uint32_t list = list_of(message);
+    const std::vector<bool> parts = list == 0 ? std::vector<bool>{} : parts_of_secrets(message, list, bytes);
+    std::size_t element = 0;
     Reader reader = reader_of(bytes);
-    while (reader.next()) field(otlp_schema::find(message, reader.tag()), reader, out, depth);
+    while (reader.next()) {
+      if (!parts.empty() && reader.tag_and_type() == otlp_detail::text(list) && parts[element++])
+        hidden(*otlp_schema::find(message, list), view(reader), out, depth);
+      else
+        field(otlp_schema::find(message, reader.tag()), reader, out, depth);
+    }
   }
 
  private:
+  // The field of `message` that holds a list of values, mostly attributes; 0: it has none.
+  static std::uint32_t list_of(Message message) {
+    static const auto numbers = [] {
+      std::array<std::uint8_t, static_cast<std::size_t>(Message::kExemplar) + 1> out{};
+      for (std::size_t m = 0; m < out.size(); ++m) {
+        for (const OtlpField& f : otlp_schema::fields(static_cast<Message>(m))) {
+          if (f.repeated && f.type == Type::kMessage && (f.message == Message::kKeyValue || f.message == Message::kAnyValue)) out[m] = f.number;
+        }
+      }
+      return out;
+    }();
+    return numbers[static_cast<std::size_t>(message)];
+  }
+
+  // The text of an AnyValue; empty where it is none.
+  static std::string_view text_of(std::string_view any) {
+    std::string_view text;
+    Reader reader = reader_of(any);
+    while (reader.next()) {
+      if (reader.tag_and_type() == otlp_detail::text(1) || reader.tag_and_type() == otlp_detail::text(7))
+        text = view(reader);
+      else
+        reader.skip();
+    }
+    return text;
+  }
+  struct Pair {
+    std::string_view key, text;
+  };
+  static Pair pair_of(std::string_view bytes) {
+    Pair pair;
+    Reader reader = reader_of(bytes);
+    while (reader.next()) {
+      if (reader.tag_and_type() == otlp_detail::text(1))
+        pair.key = view(reader);
+      else if (reader.tag_and_type() == otlp_detail::text(2))
+        pair.text = text_of(view(reader));
+      else
+        reader.skip();
+    }
+    return pair;
+  }
+
+  // Which elements of the list are parts of a secret that lies over several of them: its name in one and its value in the next, or a token in
+  // two parts. Empty: none. Looked for in the texts as they came, which hardly ever finds anything, and then in what each leaves when scrubbed alone.
+  std::vector<bool> parts_of_secrets(Message message, std::uint32_t list, std::string_view bytes) {
+    texts_.clear();
+    Reader reader = reader_of(bytes);
+    while (reader.next()) {
+      if (reader.tag_and_type() == otlp_detail::text(list))
+        texts_.push_back(message == Message::kArrayValue ? Pair{{}, text_of(view(reader))} : pair_of(view(reader)));
+      else
+        reader.skip();
+    }
+    neighbours_.clear();
+    for (const Pair& pair : texts_) {
+      if (!pair.text.empty()) neighbours_.push_back(pair.text);
+    }
+    if (neighbours_.size() < 2 || !split_secret(neighbours_, whole_)) return {};
+    std::vector<std::string> scrubbed;
+    for (const Pair& pair : texts_) {
+      if (!pair.text.empty()) scrubbed.push_back(is_secret_key(pair.key) ? std::string() : text(pair.text));
+    }
+    const std::vector<std::string_view> left(scrubbed.begin(), scrubbed.end());
+    if (!split_secret(left, whole_)) return {};
+    std::vector<bool> out(texts_.size());
+    for (std::size_t i = 0, n = 0; i < texts_.size(); ++i) {
+      if (!texts_[i].text.empty()) out[i] = whole_[n++];
+    }
+    return out;
+  }
+
+  // An element whose text is a part of a secret.
+  void hidden(const OtlpField& known, std::string_view bytes, std::string& out, int depth) {
+    put_message(out, known.number, bytes.size(), [&](std::string& inner) {
+      if (known.message == Message::kKeyValue)
+        key_value(bytes, inner, depth, true);
+      else
+        put_text(inner, 1, mask("secret", text_of(bytes), options_.policy.tenant));
+    });
+  }
+
   void append_text(std::string& out, std::string_view text) const {
     std::string redacted;
     if (text.find('=') != std::string_view::npos) text = redacted = redact_query(text);
@@ -168,11 +259,16 @@ class Scrubber {
     }
     if (there || !options_.tenant.empty()) {
       put_message(out, 1, resource.size() + options_.tenant.size(), [&](std::string& inner) {
+        const std::vector<bool> parts = parts_of_secrets(Message::kResource, 1, resource);
+        std::size_t element = 0;
         Reader reader = reader_of(resource);
         while (reader.next()) {
-          if (!options_.tenant.empty() && reader.tag_and_type() == otlp_detail::text(1)) {
+          if (reader.tag_and_type() == otlp_detail::text(1)) {
             const std::string_view pair = view(reader);
-            if (!is_tenant(pair)) delimited(*otlp_schema::find(Message::kResource, 1), pair, inner, depth);
+            const bool part = !parts.empty() && parts[element++];
+            if (!options_.tenant.empty() && is_tenant(pair)) continue;
+            const OtlpField& known = *otlp_schema::find(Message::kResource, 1);
+            part ? hidden(known, pair, inner, depth) : delimited(known, pair, inner, depth);
           } else {
             field(otlp_schema::find(Message::kResource, reader.tag()), reader, inner, depth);
           }
@@ -203,8 +299,9 @@ class Scrubber {
     return false;
   }
 
-  void key_value(std::string_view bytes, std::string& out, int depth) {
-    bool secret = false, name = false, has_value = false;
+  // `part`: the text is a part of a secret.
+  void key_value(std::string_view bytes, std::string& out, int depth, bool part = false) {
+    bool secret = part, name = false, has_value = false;
     std::string value;  // a message that is there twice is one
     Reader first = reader_of(bytes);
     while (first.next()) {
@@ -265,6 +362,10 @@ class Scrubber {
   }
 
   const OtlpScrubOptions& options_;
+  // Of the list that is looked at; kept for their memory.
+  std::vector<Pair> texts_;
+  std::vector<std::string_view> neighbours_;
+  std::vector<bool> whole_;
 };
 
 }  // namespace

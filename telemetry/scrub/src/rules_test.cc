@@ -236,6 +236,8 @@ TEST(Split, SecretsOverTwoTexts) {
   EXPECT_EQ(split({"db pass", "word=hunter22"}), (std::vector<bool>{false, true}));
   EXPECT_EQ(split({"pass", "hunter22"}), (std::vector<bool>{false, true}));
   EXPECT_EQ(split({"x", "key AKIAIOSF", "ODNN7EXAMPLE"}), (std::vector<bool>{false, true, true}));
+  EXPECT_EQ(split({"web", "ghp_abcdefghijklmn", "opqrstuvwxyz0123456789"}), (std::vector<bool>{false, true, true}));  // no letter before it in its own text
+  EXPECT_EQ(split({"a", "web", "AKIAIOSF", "ODNN7EXAMPLE", "b"}), (std::vector<bool>{false, false, true, true, false}));
   EXPECT_EQ(split({"password", "expired"}), none);
   EXPECT_EQ(split({"password", "[secret:7f3a91c2]"}), none);
   EXPECT_EQ(split({"token expired", "/sboms/:id"}), none);

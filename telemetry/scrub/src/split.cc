@@ -37,20 +37,25 @@ bool names_a_secret(std::string_view text) {
   return false;
 }
 
-// All texts one after the other, long ones without their middle, hold nothing: then no two neighbours do. False: look at each seam.
+// Ends in a character that a token, or a name and its value, can go on from, and the next begins with one.
+bool may_join(std::string_view a, std::string_view b) {
+  const auto in = [](char c) { return is(c, kTokenChar) || among(":@\"' \t", c); };
+  return !a.empty() && !b.empty() && in(a.back()) && in(b.front());
+}
+
+// All seams in one look, each a line of its own as what a token begins with must not stand behind a letter: they hold nothing. False: look at each.
 bool nothing_joined(std::span<const std::string_view> texts) {
-  char buffer[2048];
+  char buffer[4096];
   std::size_t size = 0;
-  for (const std::string_view text : texts) {
+  for (std::size_t i = 0; i + 1 < texts.size(); ++i) {
+    const std::string_view a = texts[i], b = texts[i + 1];
+    if (!may_join(a, b)) continue;
     if (size + 2 * kWindow + 1 > sizeof buffer) return false;
-    if (text.size() <= 2 * kWindow) {
-      size += text.copy(buffer + size, text.size());
-    } else {
-      size += text.copy(buffer + size, kWindow);
-      buffer[size++] = '\n';
-      size += text.copy(buffer + size, kWindow, text.size() - kWindow);
-    }
+    size += a.copy(buffer + size, kWindow, a.size() - std::min(a.size(), kWindow));
+    size += b.copy(buffer + size, kWindow);
+    buffer[size++] = '\n';
   }
+  if (size == 0) return true;
   Hits hits;
   find({buffer, size}, hits, {.escapes = false, .base64 = false});
   return std::none_of(hits.begin(), hits.end(), [](const Hit& h) { return h.cls() == Class::kSecret; });
@@ -73,12 +78,6 @@ bool wants_value(std::string_view text) {
   const bool separated = !name.empty() && (name.back() == '=' || name.back() == ':');
   if (!separated && (!is_name(name) || !names_a_secret(name))) return false;
   return takes_value(name, separated);
-}
-
-// Ends in a character that a token, or a name and its value, can go on from, and the next begins with one.
-bool may_join(std::string_view a, std::string_view b) {
-  const auto in = [](char c) { return is(c, kTokenChar) || among(":@\"' \t", c); };
-  return !a.empty() && !b.empty() && in(a.back()) && in(b.front());
 }
 
 bool found_alone(std::string_view text, std::size_t begin) {
