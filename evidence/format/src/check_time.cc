@@ -3,6 +3,7 @@
 #include <set>
 
 #include "contents.h"
+#include "statement_keys.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/time_renewal.h"
 
@@ -18,6 +19,24 @@ std::optional<TimeEvidence> evidence_of(const Contents& contents) {
   for (const auto& signature : envelope->signatures) out.signatures.push_back(signature.sig);
   for (const auto& [path, bytes] : contents.kept)
     if (path.starts_with("time/")) out.files.emplace(path, bytes);
+  return out;
+}
+
+// The signatures of each key that counts and signed the seal. An envelope may hold others, of anybody or of other bytes: a stamp over one of those
+// says nothing about this seal.
+std::vector<std::vector<std::string>> signatures_that_count(const Contents& contents, const VerifyOptions& options) {
+  std::vector<std::vector<std::string>> out;
+  auto envelope = crypto::dsse_parse(contents.bytes("attest/seal.dsse.json"));
+  if (!envelope) return out;
+  const auto signatures = std::move(envelope->signatures);
+  for (const crypto::PublicKey& key : keys_of(options)) {
+    std::vector<std::string> own;
+    for (const auto& signature : signatures) {
+      envelope->signatures = {signature};
+      if (!crypto::dsse_signers(*envelope, std::span(&key, 1)).empty()) own.push_back(signature.sig);
+    }
+    if (!own.empty()) out.push_back(std::move(own));
+  }
   return out;
 }
 
@@ -101,20 +120,31 @@ void check_time(const Contents& contents, const VerifyOptions& options, Verdict&
     out = {.outcome = Outcome::kFail, .reason = "attest/seal.dsse.json is malformed", .trust_input = {}};
     return;
   }
-  const Standing found = standing(read_time_chain(*evidence, options.renewals, *options.time_trust), options);
-  const std::string source(options.time_source);
-  if (found.stamps.size() < options.time_threshold) {
-    out = {.outcome = Outcome::kFail,
-           .reason = std::to_string(found.stamps.size()) + " of " + std::to_string(options.time_threshold) + " trusted authorities stamped a signature of the seal" +
-                     (found.problem.empty() ? "" : "; " + found.problem),
-           .trust_input = source};
+  const auto signers = signatures_that_count(contents, options);
+  if (signers.empty()) {
+    out.reason = std::to_string(enclosed) + " timestamps are enclosed, and no trusted key signed the seal: there is no signature whose time would count";
     return;
   }
-  // As many as are demanded agree on the latest of the earliest.
-  verdict.proven_at = found.stamps[options.time_threshold - 1].verified.gen_time;
-  for (const auto& stamp : found.stamps) verdict.time_authorities.push_back(stamp.verified.signer_name);
+  const std::string source(options.time_source);
+  Standing latest;
+  for (const auto& signatures : signers) {
+    Standing found = standing(read_time_chain(*evidence, signatures, options.renewals, *options.time_trust), options);
+    if (found.stamps.size() < options.time_threshold) {
+      out = {.outcome = Outcome::kFail,
+             .reason = std::to_string(found.stamps.size()) + " of " + std::to_string(options.time_threshold) + " trusted authorities stamped a signature of the seal" +
+                       (found.problem.empty() ? "" : "; " + found.problem),
+             .trust_input = source};
+      return;
+    }
+    // As many as are demanded agree on the latest of the earliest; where several keys signed, all of them had by the last one's time.
+    const Timestamp proven = found.stamps[options.time_threshold - 1].verified.gen_time;
+    if (proven < verdict.proven_at) continue;
+    verdict.proven_at = proven;
+    latest = std::move(found);
+  }
+  for (const auto& stamp : latest.stamps) verdict.time_authorities.push_back(stamp.verified.signer_name);
   out = {.outcome = Outcome::kPass,
-         .reason = "signed no later than " + verdict.proven_at.rfc3339_seconds() + ", stamped by " + std::to_string(found.stamps.size()) + " of " + std::to_string(options.time_threshold) + " demanded" + found.carried,
+         .reason = "signed no later than " + verdict.proven_at.rfc3339_seconds() + ", stamped by " + std::to_string(latest.stamps.size()) + " of " + std::to_string(options.time_threshold) + " demanded" + latest.carried,
          .trust_input = source};
 }
 

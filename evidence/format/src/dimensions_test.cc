@@ -349,6 +349,33 @@ TEST_F(TimeTest, AuthoritiesSayNoLaterThan) {
   EXPECT_EQ(check(m, o).of(Dimension::kTime).outcome, Outcome::kPass);
 }
 
+// DSSE passes over signatures that it does not know. Stamps of long ago over one of those do not date the seal.
+TEST_F(TimeTest, AStampOverAnotherSignatureSaysNothing) {
+  Members m = good_;
+  auto envelope = crypto::dsse_parse(m["attest/seal.dsse.json"]).value();
+  const auto own = envelope.signatures.front();
+  crypto::DsseSignature foreign = own;
+  foreign.sig = "the signature of another seal, which was stamped before the key was stolen";
+  envelope.signatures.push_back(foreign);
+  m["attest/seal.dsse.json"] = envelope.json();
+  write("foreign", foreign.sig);
+  m["time/1.tsr"] = stamp("foreign", "one");
+  fix_manifests(m);
+  VerifyOptions o = options();
+  const auto trust = crypto::TimestampTrust::from_pem(testing::slurp(path("root.pem"))).value();
+  o.time_trust = &trust;
+  const Verdict backdated = check(m, o);
+  EXPECT_EQ(backdated.of(Dimension::kAuthenticity).outcome, Outcome::kPass) << verdict_text(backdated);
+  EXPECT_EQ(backdated.of(Dimension::kTime).outcome, Outcome::kFail) << verdict_text(backdated);
+  EXPECT_EQ(backdated.proven_at, Timestamp{});
+  m["time/2.tsr"] = stamp("sig", "two");
+  fix_manifests(m);
+  EXPECT_EQ(check(m, o).of(Dimension::kTime).outcome, Outcome::kPass);
+  // Nobody's signature has a time.
+  o.trust = {};
+  EXPECT_EQ(check(m, o).of(Dimension::kTime).outcome, Outcome::kNotChecked);
+}
+
 // Authorities one after the other: of 2020, from 2020 to 2024, and two of today. Tokens of then are made by putting another time into one of now.
 class RenewalTest : public TimeTest {
  protected:
