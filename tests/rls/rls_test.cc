@@ -18,7 +18,7 @@ namespace {
 using testing::TestScope;
 
 // Rows that every tenant may read: the public knowledge base.
-const std::set<std::string> kKnowledge = {"source_documents", "advisory_observations", "advisory_current", "advisory_segments",
+const std::set<std::string> kKnowledge = {"source_documents", "advisory_observations", "advisory_current", "advisory_segments", "advisory_linksets", "advisory_linkset_members",
                                           "vex_observations", "vex_current", "vex_statement_ids"};
 
 struct Isolation : ::testing::Test {

@@ -37,6 +37,7 @@ Result<http::Response> get_sbom(Context&);
 Result<http::Response> list_components(Context&);
 Result<http::Response> create_advisories(Context&);
 Result<http::Response> list_advisories(Context&);
+Result<http::Response> get_linkset(Context&);
 Result<http::Response> create_vex(Context&);
 Result<http::Response> list_vex(Context&);
 Result<http::Response> get_batch(Context&);

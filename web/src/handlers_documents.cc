@@ -99,16 +99,20 @@ Result<http::Response> get_batch(Context& ctx) {
 
 namespace {
 
+bool wants_global(const Context& ctx) {
+  const std::string global = ctx.request.query_param("global");
+  return global == "1" || global == "true";
+}
+
 // Observations of the tenant and of the public knowledge base; the page helper's tenant condition covers the tenant's own, so the
 // knowledge base is a list of its own (?global=1).
 Result<http::Response> list_observations(Context& ctx, ListQuery q) {
   const std::string id = ctx.request.query_param("id");
-  const std::string global = ctx.request.query_param("global");
   if (!id.empty()) {
     q.params.emplace_back(id);
     q.where = " AND native_id = $2";
   }
-  q.from_global = global == "1" || global == "true";
+  q.from_global = wants_global(ctx);
   return list_page(ctx, q);
 }
 
@@ -123,6 +127,22 @@ Result<http::Response> list_advisories(Context& ctx) {
   q.id = "(source_id || ':' || native_id || ':' || revision_no)";
   q.id_type = "text";
   return list_observations(ctx, std::move(q));
+}
+
+Result<http::Response> get_linkset(Context& ctx) {
+  constexpr std::string_view kJson =
+      "SELECT json_build_object('vulnerability_id', vulnerability_id, 'revision', revision, 'members', members, 'edges', edges, 'batch_id', batch_id, 'changed_at', " STELLA_SQL_TIME("changed_at") ")::text "
+      "FROM advisory_linksets WHERE tenant_id = $1 AND ";
+  const std::string id(ctx.param("advisory_id"));
+  const std::string owner = wants_global(ctx) ? std::string(kGlobalTenant) : ctx.tenant().str();
+  if (const std::string text = ctx.request.query_param("revision"); !text.empty()) {
+    if (text.size() > 9 || text.find_first_not_of("0123456789") != text.npos || text.front() == '0')
+      return Error(base_errors::kInvalid, "not a revision").with("field", "revision").with("expected", "a whole number from 1");
+    return one_row(ctx, std::string(kJson).append("vulnerability_id = $2 AND revision = $3"), {owner, id, std::stoi(text)});
+  }
+  // A name whose set went into another is in that one; one whose set is no more still has its last revision.
+  return one_row(ctx, std::string(kJson).append("vulnerability_id = coalesce((SELECT vulnerability_id FROM advisory_linkset_members WHERE tenant_id = $1 AND advisory_id = $2), $2) "
+                                                "ORDER BY revision DESC LIMIT 1"), {owner, id});
 }
 
 Result<http::Response> list_vex(Context& ctx) {

@@ -44,6 +44,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/sboms/:sbom_id/components", kTenant, "sbom:read", 0, h::list_components},
     Route{"POST", "/advisories", kTenantOrGlobal, "advisory:write", limits::kIngestBatchBytes, h::create_advisories, true},
     Route{"GET", "/advisories", kTenant, "advisory:read", 0, h::list_advisories},
+    Route{"GET", "/advisories/:advisory_id/linkset", kTenant, "advisory:read", 0, h::get_linkset},
     Route{"POST", "/vex", kTenantOrGlobal, "vex:write", limits::kIngestBatchBytes, h::create_vex, true},
     Route{"GET", "/vex", kTenant, "vex:read", 0, h::list_vex},
     Route{"GET", "/batches/:batch_id", kTenantOrGlobal, "advisory:read", 0, h::get_batch},

@@ -213,6 +213,27 @@ TEST_F(Api, GlobalIsSpelledOneWay) {
   EXPECT_EQ(decisions("tenant_id = 'global' AND decision_effect = 'allow' AND scope = 'stella:kb:write#platform'"), "1");
 }
 
+TEST_F(Api, ASetOfAliasesIsFoundByEachOfItsIdsAndItsPastByItsName) {
+  db_.sql("INSERT INTO advisory_linksets (tenant_id, vulnerability_id, revision, members, edges, batch_id) "
+          "SELECT t, v, r, m::text[], '[]', '00000000-0000-7000-8000-000000000001' FROM (VALUES ('acme', 'CVE-1', 1, '{CVE-1,G-7}'), ('acme', 'CVE-1', 2, '{CVE-1,CVE-2,G-7}'), "
+          "('acme', 'CVE-2', 1, '{CVE-2,G-2}'), ('acme', 'CVE-2', 2, '{}'), ('acme', 'CVE-3', 1, '{}'), ('global', 'CVE-2', 1, '{CVE-2,P-1}'), ('beta', 'CVE-4', 1, '{CVE-4,B-1}')) x(t, v, r, m)");
+  db_.sql("INSERT INTO advisory_linkset_members (tenant_id, advisory_id, vulnerability_id) VALUES ('acme', 'CVE-1', 'CVE-1'), ('acme', 'CVE-2', 'CVE-1'), ('acme', 'G-7', 'CVE-1'), "
+          "('global', 'CVE-2', 'CVE-2'), ('global', 'P-1', 'CVE-2'), ('beta', 'CVE-4', 'CVE-4'), ('beta', 'B-1', 'CVE-4')");
+  const auto answer = [this](const std::string& target) {
+    const Reply r = call("GET", "/advisories/" + target);
+    return r.status == 200 ? std::string(r.body.str("vulnerability_id")) + " " + std::to_string(r.body.integer("revision")) + " " + std::to_string(r.body.items("members").size()) : std::to_string(r.status);
+  };
+  for (const char* id : {"CVE-1", "CVE-2", "G-7"}) EXPECT_EQ(answer(std::string(id) + "/linkset"), "CVE-1 2 3") << id;
+  EXPECT_EQ(answer("CVE-1/linkset?revision=1"), "CVE-1 1 2");
+  EXPECT_EQ(answer("CVE-2/linkset?revision=1"), "CVE-2 1 2");  // what it was before it went into another
+  EXPECT_EQ(answer("G-7/linkset?revision=1"), "404");
+  EXPECT_EQ(answer("CVE-3/linkset"), "CVE-3 1 0");
+  EXPECT_EQ(answer("P-1/linkset"), "404");
+  EXPECT_EQ(answer("P-1/linkset?global=1"), "CVE-2 1 2");
+  for (const char* id : {"CVE-4", "B-1", "CVE-5"}) EXPECT_EQ(answer(std::string(id) + "/linkset"), "404") << id;
+  for (const char* revision : {"0", "-1", "x", "1000000000"}) EXPECT_EQ(answer("CVE-1/linkset?revision=" + std::string(revision)), "422") << revision;
+}
+
 TEST_F(Api, HealthTellsTheTruth) {
   EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
   EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 200);

@@ -8,6 +8,7 @@ namespace stella::pipeline {
 namespace {
 
 constexpr auto kNoOrderYet = VersionOrder::kNone;
+constexpr bool kDistribution = true;
 
 constexpr std::array kTable{
     Ecosystem{"npm", VersionOrder::kSemver, NameRule::kExact},
@@ -26,20 +27,20 @@ constexpr std::array kTable{
     Ecosystem{"Hackage", kNoOrderYet, NameRule::kExact},
     Ecosystem{"GitHub Actions", kNoOrderYet, NameRule::kLowerCase},
     Ecosystem{"Bitnami", kNoOrderYet, NameRule::kLowerCase},
-    Ecosystem{"Debian", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Ubuntu", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Alpine", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Wolfi", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Chainguard", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Red Hat", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"AlmaLinux", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Rocky Linux", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"SUSE", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"openSUSE", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Photon OS", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Mageia", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"openEuler", kNoOrderYet, NameRule::kExact},
-    Ecosystem{"Azure Linux", kNoOrderYet, NameRule::kExact},
+    Ecosystem{"Debian", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Ubuntu", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Alpine", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Wolfi", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Chainguard", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Red Hat", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"AlmaLinux", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Rocky Linux", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"SUSE", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"openSUSE", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Photon OS", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Mageia", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"openEuler", kNoOrderYet, NameRule::kExact, kDistribution},
+    Ecosystem{"Azure Linux", kNoOrderYet, NameRule::kExact, kDistribution},
 };
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }

@@ -1,9 +1,12 @@
 // Advisory and VEX documents: kept byte for byte, one revision per change, never merged, never mutated (AOC).
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
+#include "alias_sets.h"
 #include "common.h"
+#include "linksets.h"
 #include "stella/base/tar.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -14,7 +17,6 @@ namespace stella::ledger {
 namespace {
 
 constexpr std::size_t kRejectedShown = 100;  // rejected documents kept in the row
-constexpr std::size_t kIdBytes = 500;        // of a document or vulnerability: ids are index keys and resources of events
 
 bool valid_source(std::string_view id) {
   return !id.empty() && id.size() <= 64 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -118,7 +120,7 @@ Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob
     json::Value line = STELLA_TRY(json::parse(ndjson.substr(0, end)));
     ndjson.remove_prefix(std::min(end + 1, ndjson.size()));
     const std::string_view id = line.str("id");
-    if (line.str("status") == "parsed" && (id.size() > kIdBytes || id.find('\0') != id.npos)) {
+    if (line.str("status") == "parsed" && !id.empty() && !usable_id(id)) {
       line.set("status", "rejected");
       line.set("error", json::Value::object({{"code", "invalid"}, {"message", "the document's id is not usable"}, {"expected", "at most 500 bytes without NUL"}}));
     }
@@ -195,6 +197,7 @@ class AdvisoryIngest final : public jobs::KindHandler {
     const auto current = STELLA_TRY(current_revisions(tx, "advisory_current", job, batch));
     std::vector<std::vector<pg::Param>> observations;
     std::vector<std::vector<pg::Param>> in_force;
+    std::vector<ChangedRecord> records;
     std::vector<timeline::Event> changes;
     for (const Observation& o : batch.parsed) {
       const auto it = current.find(o.id);
@@ -209,6 +212,7 @@ class AdvisoryIngest final : public jobs::KindHandler {
       observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("modified"), o.line.str("withdrawn"),
                               pg::Param::text_array(aliases), pg::Param::text_array(ecosystems), o.path, job.resource_id});
       in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
+      records.push_back({o.id, o.sha256, withdrawn ? std::vector<std::string>() : followed_aliases(o.id, aliases, ecosystems)});
       ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);
       if (withdrawn) ++batch.counts.withdrawn;
       if (it != current.end()) changes.push_back(revised_event(job, batch, o, it->second.sha256, revision));
@@ -229,6 +233,8 @@ class AdvisoryIngest final : public jobs::KindHandler {
       STELLA_TRY_VOID(tx.query("INSERT INTO advisory_segments (tenant_id, sha256, ecosystem, batch_id, size) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
                                {job.tenant, out.sha256, slug, job.resource_id, out.size}));
     }
+    std::vector<timeline::Event> sets = STELLA_TRY(update_linksets(tx, job, batch.source_id, records));
+    std::move(sets.begin(), sets.end(), std::back_inserter(changes));
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);
     details.set("withdrawn_count", batch.counts.withdrawn);

@@ -40,6 +40,10 @@ inline Result<std::string> read_output(objects::Store& store, const jobs::Finish
 // {"name","sha256"} for event details.
 inline json::Value digest_entry(std::string_view name, const Sha256& digest) { return json::Value::object({{"name", name}, {"sha256", digest.hex()}}); }
 
+// Ids of documents and vulnerabilities are index keys and resources of events.
+inline constexpr std::size_t kIdBytes = 500;
+inline bool usable_id(std::string_view id) { return !id.empty() && id.size() <= kIdBytes && id.find('\0') == id.npos; }
+
 std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> sbom_handlers(objects::Store& store);
 std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> batch_handlers(objects::Store& store);
 std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>> evaluation_handlers(objects::Store& store);

@@ -41,6 +41,7 @@ void register_access(App& app) {
 void register_documents(App& app) {
   register_sbom(app);
   register_ingest(app);
+  register_linkset(app);
   register_policy(app);
 }
 

@@ -42,6 +42,7 @@ void register_keys(App& app);
 void register_principal(App& app);
 void register_sbom(App& app);
 void register_ingest(App& app);
+void register_linkset(App& app);
 void register_policy(App& app);
 void register_evaluate(App& app);
 void register_findings(App& app);

@@ -20,6 +20,7 @@ struct Ecosystem {
   std::string_view name;  // as OSV records spell it, without a release
   VersionOrder order;     // kNone: known, but not supported yet
   NameRule names;
+  bool distribution = false;  // its records are about packages of a release, each of several vulnerabilities
 };
 
 // Every ecosystem we know by name, supported or not.
