@@ -105,5 +105,26 @@ TEST_F(HoldingDefects, AHoldThatEndsBeforeTheKeeperHasSeenTheBundle) {
   EXPECT_TRUE(bit(key(other, "C-1")));
 }
 
+// The store failed when the bit of a payload was to be lifted, and the bundle whose hold had put it there was deleted before the next try. Another bundle
+// rests on the same payload: it must not be kept for good by a hold that nobody has.
+TEST_F(HoldingDefects, TheBitOfASharedPayloadOutlivesNoBundle) {
+  const BundleId a = sealed("C-1", "common"), b = sealed("C-2", "common");
+  const std::string payload = object_key::object(acme_, crypto::sha256("common"));
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  step(place_hold, "C-1", kAnn);
+  ASSERT_TRUE(k->round().has_value());
+  ASSERT_TRUE(bit(payload));
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7", 1), "released");
+  for (const char* file : {"bundle.tgz", "manifest.json", "root.merkle"}) ASSERT_TRUE(store_->set_legal_hold(key(a, "C-1", file), false).has_value());
+  ASSERT_TRUE(store_->remove(key(a, "C-1")).has_value());
+  db_.sql("UPDATE evidence_snapshots SET state = 'disposed' WHERE bundle_id = '" + a.str() + "'");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_FALSE(bit(payload));
+  pass(hours(25));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(dispose(*k, b), Disposition::kExecuted);
+}
+
 }  // namespace
 }  // namespace stella::evidence

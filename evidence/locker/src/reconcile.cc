@@ -95,8 +95,10 @@ Result<bool> Keeper::reconcile_one(const TenantId& tenant, const BundleId& bundl
   const bool was_held = rows.boolean(0, 1);
   const bool held = rows.boolean(0, 3);
   if (held && !was_held) return false;  // placed a moment ago: the next round writes it down first
-  if (rows.text(0, 5) == "sealed") {
-    const Wanted own{held, was_held, rows.timestamp(0, 2)};
+  const bool sealed = rows.text(0, 5) == "sealed";
+  // Of a bundle that was deleted the bits that it put there are lifted all the same: others may rest on its payload.
+  if (sealed || (was_held && !held)) {
+    const Wanted own{held, was_held, sealed ? rows.timestamp(0, 2) : Timestamp{}};
     const Wanted shared{rows.boolean(0, 4), was_held, own.until};
     const auto objects = STELLA_TRY(objects_of(tx, tenant, bundle));
     bool changed = false;
