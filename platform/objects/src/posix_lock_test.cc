@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -60,6 +61,27 @@ TEST_F(PosixLock, StandsOnTheFileForPeopleToRead) {
   ASSERT_TRUE(store->put("a/free", "x"));
   EXPECT_EQ(text("a/free"), "");
   EXPECT_EQ(open()->remove("a/b").error().code(), contracts::errors::kConflict) << "another process sees it, too";
+}
+
+// Killed between the two modes of a change, or before the flag came back: whoever looks at the lock next puts it right.
+TEST_F(PosixLock, AChangeThatWasBrokenOffIsPutRight) {
+  const auto store = open();
+  ASSERT_TRUE(store->put("a/b", "x", {LockMode::kNone, {}, true}));
+  const auto mode = [&] {
+    struct stat st {};
+    EXPECT_EQ(::stat(path("a/b").c_str(), &st), 0);
+    return st.st_mode & 07777;
+  };
+  ASSERT_EQ(::chmod(path("a/b").c_str(), 0640), 0);
+  {
+    // Another process is in the middle of a change: it is left alone.
+    const Fd held(::open(path("a/b").c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+    EXPECT_TRUE(store->lock_state("a/b")->legal_hold);
+    EXPECT_EQ(mode(), 0640u);
+  }
+  EXPECT_TRUE(store->lock_state("a/b")->legal_hold);
+  EXPECT_EQ(mode(), 0440u);
 }
 
 TEST_F(PosixLock, ARetentionThatHasEndedHoldsNothing) {

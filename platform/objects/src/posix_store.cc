@@ -7,6 +7,7 @@
 //   were on disk before its name. The caller was told nothing.
 // - link(2) fails where the name exists, so two writers of one key cannot replace each other's object; the loser still syncs the
 //   directory before it reports kExisted, because the winner may not have done so yet.
+// - Cut while a lock is changed: the object may have been left writable for its owner, or without its flag; the next look at its lock puts that right.
 // - A lock is on the file before it has its name, so no moment exists in which the object could be removed. Changes of a lock are made
 //   under flock(2) on the object, read, raised and written back, so that two processes cannot undo each other's.
 // - A directory that this process sees for the first time is synced into its parent, up to the root, whoever made it.
@@ -32,6 +33,7 @@ namespace {
 constexpr std::size_t kGroup = 16;          // from here on one syncfs is cheaper than a sync per file
 constexpr std::time_t kLeftoverSeconds = 24 * 3600;
 constexpr std::string_view kTemp = ".tmp";
+constexpr mode_t kMode = 0440;              // of an object
 
 // From the current errno.
 Error refused(Literal message, std::string_view key) { return errno == ENOSPC || errno == EDQUOT ? disk_full() : io_error(message, key); }
@@ -324,7 +326,19 @@ class PosixStore final : public Store {
 
   Result<ObjectLock> do_lock_state(const std::string& key) {
     const Fd fd = STELLA_TRY(open_object(key));
-    return read_lock(fd.get(), key);
+    const ObjectLock lock = STELLA_TRY(read_lock(fd.get(), key));
+    mend(fd.get(), lock);
+    return lock;
+  }
+
+  // A process that died while it changed a lock left the object writable, or without its flag. One that changes it at this moment holds it.
+  void mend(int fd, const ObjectLock& lock) const {
+    struct stat st {};
+    const bool writable = ::fstat(fd, &st) == 0 && (st.st_mode & 07777) != kMode;
+    const bool frozen = options_.immutable && lock.holds(Timestamp::now());
+    if ((!writable && !frozen) || ::flock(fd, LOCK_EX | LOCK_NB) != 0) return;
+    if (writable) (void)::fchmod(fd, kMode);
+    if (frozen) (void)set_immutable(fd, true);
   }
 
   Result<void> do_remove(const std::string& key) {
