@@ -1,6 +1,7 @@
 // Bundles whole or gone, holds obeyed by log and by store, nothing deleted before a checkpoint covered the plan.
 #include "check_evidence.h"
 
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -161,13 +162,15 @@ void Evidence::disposed(const json::Value& row) {
   if (std::count_if(all.begin(), all.end(), [&](const auto& d) { return d.str("bundle") == bundle && d.str("state") == "executed"; }) != 1) say_("the deletion of the bundle " + bundle + " has no record, or several");
 }
 
-// What lies in the store belongs to a row, and is what its name says.
+// What lies in the store belongs to a row, is what its name says, and nobody's to write.
 void Evidence::strays() {
   std::set<std::string> expected;
   for (const auto& row : read_.table("snapshots"))
     for (const char* file : {"bundle.tgz", "manifest.json", "root.merkle"}) expected.insert(directory(row) + file);
   for (const auto& [path, bytes] : read_.objects) {
     if (path.find("/evidence/") != std::string::npos && !expected.contains(path)) say_(path + " belongs to no bundle");
+    struct stat st {};
+    if (world_.buckets == nullptr && (::stat((world_.objects() + "/" + path).c_str(), &st) != 0 || (st.st_mode & 07777) != 0440)) say_(path + " can be written to");
     const auto name = path.find("/objects/");
     if (name != std::string::npos && crypto::sha256(bytes).hex() != path.substr(name + 9)) say_(path + " has other bytes");
   }

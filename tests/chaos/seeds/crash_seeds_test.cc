@@ -19,6 +19,7 @@ namespace {
 constexpr std::uint64_t kRuns = 30;
 constexpr std::uint64_t kOneInABucket = 10;  // so many in a directory for one in a bucket, which takes longer
 constexpr std::uint64_t kSeedsOfACopy = 50;
+constexpr std::uint64_t kTell = 100;
 constexpr int kEnough = 5;  // failed seeds, then it ends
 
 std::uint64_t number_of(const char* name, std::uint64_t fallback) {
@@ -57,6 +58,10 @@ std::uint64_t run_seeds(Buckets* buckets, std::uint64_t runs, Tally& tally) {
     }
     chaos::Run run(start, *copy, buckets, first + done, tally);
     const auto problems = run.go();
+    if ((done + 1) % kTell == 0) {
+      std::printf("%llu seeds, %d failed\n", static_cast<unsigned long long>(done + 1), failed);
+      std::fflush(stdout);
+    }
     if (problems.empty()) continue;
     ++failed;
     ADD_FAILURE() << report(run, first + done, problems);
