@@ -1,6 +1,7 @@
 // What the key of an attribute says about its value, and queries of URLs.
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <vector>
 
 #include "stella/telemetry/otlp_scrub.h"
@@ -42,8 +43,15 @@ constexpr std::array<std::string_view, 9> kBeforeKey{"api", "private", "access",
 
 // In each of those words, and in few other keys: the others need not be taken apart.
 constexpr std::array<std::string_view, 10> kParts{"pass", "pwd", "authorization", "secret", "token", "cookie", "key", "jwt", "bearer", "credential"};
+constexpr std::uint32_t kFirst = [] {
+  std::uint32_t letters = 0;
+  for (const std::string_view part : kParts) letters |= 1u << (part[0] - 'a');
+  return letters;
+}();
 bool may_be_secret(std::string_view key) {
   for (std::size_t i = 0; i + 3 <= key.size(); ++i) {
+    const unsigned letter = static_cast<unsigned>(key[i] | 0x20) - 'a';
+    if (letter > 25 || (kFirst >> letter & 1) == 0) continue;
     const char first = lower(key[i]), second = lower(key[i + 1]);
     for (const std::string_view part : kParts) {
       if (part[0] != first || part[1] != second || i + part.size() > key.size()) continue;
