@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "stella/base/file.h"
+#include "stella/cli/trust.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::cli {
@@ -90,6 +91,31 @@ TEST(Urls, Normalized) {
 TEST(Urls, TokensTravelInPrivateOnly) {
   for (const std::string_view good : {"https://example.org", "http://127.0.0.1:18080", "http://127.9.9.9", "http://localhost", "http://[::1]:80"}) EXPECT_TRUE(is_private_channel(good)) << good;
   for (const std::string_view bad : {"http://example.org", "http://10.0.0.1", "http://127.0.0.1.example.org", "http://localhost.example.org", "http://[::2]", "http://["}) EXPECT_FALSE(is_private_channel(bad)) << bad;
+}
+
+// A bundle rests on several logs, so there may be several keys.
+TEST_F(Profiles, KeysOfSeveralLogsAreTakenFromAFileOrADirectory) {
+  const auto one = crypto::Ed25519KeyPair::generate().value(), two = crypto::Ed25519KeyPair::generate().value();
+  const std::string tenant = timeline::VerifierKey::ed25519("log.example/tenant", one.public_key())->str(), platform = timeline::VerifierKey::ed25519("log.example/platform", two.public_key())->str();
+  const std::string file = root_ + "/logs.vkey";
+  const auto names = [&](const std::string& path) {
+    const auto logs = trusted_logs(*store_, path, "--trust-log");
+    std::string out = logs ? "" : "refused";
+    if (logs)
+      for (const auto& key : logs->keys) out += key.name() + " ";
+    return out;
+  };
+  const auto with = [&](const std::string& text) {
+    EXPECT_TRUE(write_file_durable(file, text).has_value());
+    return names(file);
+  };
+  EXPECT_EQ(with(tenant + "\n"), "log.example/tenant ");
+  EXPECT_EQ(with(tenant + "\n" + platform + "\n"), "log.example/tenant log.example/platform ");
+  EXPECT_EQ(with(tenant + "\r\n\r\n" + platform), "log.example/tenant log.example/platform ");
+  for (const std::string& bad : {std::string(), std::string("\n"), tenant + "\nno key\n"}) EXPECT_EQ(with(bad), "refused") << bad;
+  EXPECT_EQ(with(tenant + "\n"), "log.example/tenant ");
+  ASSERT_TRUE(write_file_durable(root_ + "/a.vkey", platform + "\n"));
+  EXPECT_EQ(names(root_), "log.example/platform log.example/tenant ");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "stella/cli/trust.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <memory>
@@ -36,17 +37,31 @@ Result<void> add(TrustedLogs& logs, const std::string& path) {
     logs.signers.push_back(std::move(*key));
     return {};
   }
-  auto key = timeline::VerifierKey::parse(std::string_view(*text).substr(0, text->find_first_of("\r\n")));
-  if (!key) return about_document(std::move(key.error()), path);
-  logs.keys.push_back(std::move(*key));
-  return {};
+  // A line each: the logs of tenants and of the platform have a name, and so a key, of their own.
+  const std::size_t before = logs.keys.size();
+  for (std::string_view rest = *text; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find_first_of("\r\n"));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    if (line.empty()) continue;
+    auto key = timeline::VerifierKey::parse(line);
+    if (!key) return about_document(std::move(key.error()), path);
+    logs.keys.push_back(std::move(*key));
+  }
+  if (logs.keys.size() > before) return {};
+  return about_document(Error(base_errors::kMalformed, "no key of a log").with("expected", "an Ed25519 key as PEM, or .vkey lines"), path);
+}
+
+bool is_directory(const std::string& path) {
+  struct stat st {};
+  return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 }  // namespace
 
 Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& file, std::string_view option) {
   TrustedLogs out;
-  const std::vector<std::string> files = file.empty() ? files_of(store.trust_directory()) : std::vector<std::string>{file};
+  const bool several = file.empty() || is_directory(file);
+  const std::vector<std::string> files = several ? files_of(file.empty() ? store.trust_directory() : file) : std::vector<std::string>{file};
   for (const std::string& path : files) STELLA_TRY_VOID(add(out, path));
   if (!files.empty()) out.source = file.empty() ? "trust directory " + store.trust_directory() : std::string(option) + " " + file;
   return out;

@@ -296,7 +296,7 @@ void register_verify(App& app) {
   app.command("forensic verify", "Verify an evidence bundle, offline: digests, Merkle root, signature; and say what was not checked.")
       .argument("FILE", &args->file, "The bundle (.tgz).", {.required = true, .value = "FILE"})
       .option("--trust", &args->trust, "A PEM public key or a directory of *.pub (default: the keys that `stella login` kept).", {.value = "PATH"})
-      .option("--trust-log", &args->trust_log, "The key of the tenant's log: a .vkey file, or the installation's Ed25519 key as PEM (default: what `stella login` kept).", {.value = "PATH"})
+      .option("--trust-log", &args->trust_log, "Keys of the logs: the installation's Ed25519 key as PEM, a .vkey file with a line for each log, or a directory of those (*.ed25519, *.vkey; default: what `stella login` kept).", {.value = "PATH"})
       .option("--witness", &args->witness, "A C2SP tlog-policy file: a quorum of its witnesses must have cosigned the deployment log that has the enclosed checkpoint.", {.value = "FILE"})
       .option("--trust-time", &args->trust_time, "PEM file with the roots of the time authorities that you trust.", {.value = "FILE"})
       .option("--authorities", &args->authorities, "How many different authorities must have stamped the seal (default: 1).", {.value = "N"})

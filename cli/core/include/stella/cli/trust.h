@@ -16,7 +16,7 @@ struct TrustedLogs {
   std::vector<crypto::Ed25519PublicKey> signers;    // of installations, for every log of theirs
   std::string source;                               // for the verdict: "--trust-log FILE", "trust directory …"
 };
-// `file` (a vkey, or an Ed25519 key as PEM), which was given with `option`; else *.vkey and *.ed25519 of the user's trust directory.
+// `file` (vkeys, a line each; an Ed25519 key as PEM; a directory of *.vkey and *.ed25519), which was given with `option`; else the user's trust directory.
 Result<TrustedLogs> trusted_logs(const ProfileStore& store, const std::string& file, std::string_view option);
 
 }  // namespace stella::cli
