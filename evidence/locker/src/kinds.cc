@@ -146,6 +146,13 @@ Result<void> close_over_job(pg::TenantTx& tx, objects::Store&, std::string_view 
   if (!rows.is_null(0, 7)) closure.project = STELLA_TRY(ProjectId::parse(rows.text(0, 7)));
   STELLA_TRY_VOID(closure.add_telemetry(closure.traces));
   STELLA_TRY_VOID(closure.add_transcripts({std::string(id)}));
+  // What it took in was made by traces of their own.
+  const auto before = STELLA_TRY(tx.query(
+      "SELECT e.trace_id, s.trace_id, p.trace_id FROM jobs j JOIN evaluations e ON e.tenant_id = j.tenant_id AND e.evaluation_id = CASE j.resource_type WHEN 'evaluation' THEN j.resource_id::uuid "
+      "WHEN 'export' THEN (SELECT x.evaluation_id FROM exports x WHERE x.tenant_id = j.tenant_id AND x.export_id = j.resource_id::uuid) END "
+      "JOIN sboms s ON s.tenant_id = e.tenant_id AND s.sbom_id = e.sbom_id JOIN policies p ON p.tenant_id = e.tenant_id AND p.policy_version = e.policy_version WHERE j.tenant_id = $1 AND j.job_id = $2",
+      {tx.tenant(), id}));
+  for (int column = 0; !before.empty() && column < 3; ++column) closure.traces.emplace(before.text(0, column));
   closure.report = json::Value::object({{"title", "Job capsule: " + std::string(rows.text(0, 1))}, {"outcome", state}, {"tone", state == "finished" ? "good" : "bad"},
                                         {"summary", state == "finished" ? std::string("The job finished; its outputs are in this bundle, its inputs are named by digest.") : "The job ended as " + state + ": " + std::string(rows.text(0, 8))},
                                         {"facts", json::Value::array({pair("kind", rows.text(0, 1)), pair("engine version", rows.text(0, 5)), pair("runs", std::to_string(runs.size()))})},
