@@ -370,6 +370,38 @@ def no_events_of_the_knowledge_base(files, **_):
     return mend_lists(files)
 
 
+def only_events(files, keep):
+    """The events of the tenant that `keep` says, with their proofs; none of the knowledge base."""
+    lines = files["custody/events.jsonl"].splitlines(True)
+    proofs = [files.pop(f"custody/{n:06}.tlog-proof") for n in range(len(lines))]
+    kept = [n for n, line in enumerate(lines) if keep(json.loads(line))]
+    for new, n in enumerate(kept):
+        files[f"custody/{new:06}.tlog-proof"] = proofs[n]
+    for name in [n for n in files if n.startswith("custody/kb-")]:
+        del files[name]
+    files["custody/events.jsonl"] = b"".join(lines[n] for n in kept)
+    return mend_lists(files)
+
+
+def no_event_at_all(files, **_):
+    return only_events(files, lambda event: False)
+
+
+def the_event_of_the_signature_alone(files, **_):
+    return only_events(files, lambda event: event["kind"] == "evidence.signed")
+
+
+def events_of_another_bundle(files, other, **_):
+    """All that is enclosed of the logs, whole and proved, and about something else."""
+    kept = {n: files[n] for n in files if not n.startswith("custody/")}
+    return mend_lists({**kept, **{n: data for n, data in other.items() if n.startswith("custody/")}})
+
+
+def a_proof_of_nothing(files, **_):
+    files["custody/zz.tlog-proof"] = files["custody/000000.tlog-proof"]
+    return mend_lists(files)
+
+
 def events_of_another_tenant(files, **_):
     return custody_events(files, lambda lines: [line.replace(b'"tenant_id":"acme"', b'"tenant_id":"beta"') for line in lines])
 
@@ -463,6 +495,38 @@ def attestation_of_a_stolen_key(files, key, directory, **_):
     return mend_lists(files)
 
 
+def statements_of(files):
+    return [n for n in files if n.startswith("attest/") and not n.startswith("attest/seal.")]
+
+
+def attestation_dropped(files, **_):
+    del files["attest/vsa.sigstore.json"]
+    return mend_lists(files)
+
+
+def attestations_dropped(files, **_):
+    for name in statements_of(files):
+        del files[name]
+    return mend_lists(files)
+
+
+def attestations_of_another_bundle(files, other, **_):
+    """Signed by the same key, about another evaluation."""
+    for name in statements_of(files):
+        files[name] = other[name]
+    return mend_lists(files)
+
+
+def attestation_under_another_name(files, **_):
+    files["attest/vulns.sigstore.json"] = files["attest/vsa.sigstore.json"]
+    return mend_lists(files)
+
+
+def garbage_among_the_redactions(files, **_):
+    files["redaction/zz.dsse.json"] = b"junk"
+    return mend_lists(files)
+
+
 # What was done, and the dimension of the verdict that says so ("" where it is no bundle any more).
 TAMPERINGS = {
     changed_file: "INTEGRITY", changed_file_and_lists: "INTEGRITY", changed_file_and_item: "INTEGRITY", changed_file_up_to_the_seal: "AUTHENTICITY", foreign_signature: "AUTHENTICITY",
@@ -475,7 +539,14 @@ LOG_TAMPERINGS = {
     proof_of_another_event: "INCLUSION", no_proof: "INCLUSION", no_checkpoint: "INCLUSION", checkpoint_of_another_size: "INCLUSION", checkpoint_of_the_other_log: "INCLUSION",
     proof_of_the_other_logs_head_in_the_deployment_log: "INCLUSION", head_in_the_deployment_log_at_another_index: "INCLUSION",
     older_checkpoint_of_the_deployment_log: "INCLUSION", forked_deployment_log: "INCLUSION",
-    no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY"}
+    no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY", no_event_at_all: "CUSTODY", the_event_of_the_signature_alone: "CUSTODY",
+    events_of_another_bundle: "CUSTODY", a_proof_of_nothing: "INCLUSION"}
+
+
+# verify.sh says that it does not check attestations; ours refuse the bundle for what the seal names.
+ATTEST_TAMPERINGS = {
+    attestation_dropped: "INTEGRITY", attestations_dropped: "INTEGRITY", attestations_of_another_bundle: "INTEGRITY", attestation_under_another_name: "INTEGRITY",
+    garbage_among_the_redactions: "INTEGRITY"}
 
 
 # With both keys trusted, the one that was stolen, too.
@@ -488,6 +559,7 @@ def table():
     """The rows of docs/guarantees.md."""
     name = lambda f: f.__name__.replace("_", " ")
     rows = [f"| {name(f)} | {d} | refused | refused | refused |" for f, d in TAMPERINGS.items()]
+    rows += [f"| {name(f)} | {d} | not checked there | refused | refused |" for f, d in ATTEST_TAMPERINGS.items()]
     rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in {**LOG_TAMPERINGS, **KEY_TAMPERINGS}.items()]
     return "\n".join(["| what was done to a bundle | the verdict's dimension | `verify.sh` | API | `stella` |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
 
@@ -537,11 +609,14 @@ class Verifiers:
 
     def dimensions(self, tgz, trust=None, *options):
         """The dimensions that fail, where everything is trusted that this installation has keys for."""
+        return self.dimensions_that("FAIL", tgz, trust, *options)
+
+    def dimensions_that(self, outcome, tgz, trust=None, *options):
         done = subprocess.run([self.program, "forensic", "verify", "-o", "json", *options, "--trust", trust or self.platform.key_path(), "--trust-log", self.platform.path("keys", "log.pub"), self.put(tgz)],
                               capture_output=True, text=True, timeout=120, env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
         if done.returncode == 3:
             return {"": done.stderr}
-        return {d["name"]: d["reason"] for d in json.loads(done.stdout)["dimensions"] if d["outcome"] == "FAIL"}
+        return {d["name"]: d["reason"] for d in json.loads(done.stdout)["dimensions"] if d["outcome"] == outcome}
 
     def stella(self, tgz, trust=None):
         done = subprocess.run([self.program, "forensic", "verify", "--trust", trust or self.platform.key_path(), self.put(tgz)], capture_output=True, text=True, timeout=120,
@@ -562,6 +637,32 @@ def make_bundle(client):
     bundle = client.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": evaluation, "case_id": "CASE-1"})
     assert bundle["state"] == "sealed", bundle
     return client.post(f"/evidence/{bundle['bundle_id']}/export", {"recipient": "tamper test"}).body
+
+
+def other_bundles(client, evaluation):
+    """Honest ones of every kind, by name: each has a chain of its own."""
+    out = {}
+
+    def take(name, bundle):
+        assert bundle["state"] == "sealed", bundle
+        out[name] = client.post(f"/evidence/{bundle['bundle_id']}/export", {"recipient": "tamper test"}).body
+        return bundle["bundle_id"]
+
+    snapshot = lambda **request: client.post("/evidence/snapshot?wait=60", {"case_id": "CASE-1", **request})
+    with open(SAMPLES + "/sbom.cdx.json", "rb") as f:
+        document = json.load(f)
+    document["components"] = document["components"][:3]
+    sbom = client.post("/sboms?wait=60", jcs(document).encode())["sbom_id"]
+    second = client.post("/evaluations?wait=60", {"sbom_id": sbom})["evaluation_id"]
+    take("of another evaluation", snapshot(kind="eval", resource_id=second))
+    again = take("of the same evaluation once more", snapshot(kind="eval", resource_id=evaluation, case_id="CASE-2"))
+    take("a copy with files withheld", client.post(f"/evidence/{again}/redact?wait=60", {"withhold": ["role:trace", "data/outputs/findings.ndjson"], "reason": "privacy"}))
+    job = client.get(f"/evaluations/{second}")["jobs"]["evaluate"]
+    take("of a job", snapshot(kind="job", resource_id=job))
+    export = client.post("/exports?wait=60", {"evaluation_id": evaluation, "format": "json"})["export_id"]
+    take("of an export", snapshot(kind="export", resource_id=export))
+    take("of an export, with the evaluation's inside", snapshot(kind="export", resource_id=export, embed_evaluation=True))
+    return out
 
 
 def steal_key(platform, client, tmp):
@@ -597,6 +698,7 @@ def main():
         client, tmp = platform.client("admin"), platform.path("tmp")
         stolen, both = steal_key(platform, client, tmp)
         tgz = make_bundle(client)
+        others = other_bundles(client, json.loads(unpack(tgz)["evidence/seal.json"])["predicate"]["resource_id"])
         script = tmp + "/verify.sh"
         program = binary("stella", required=False)
         if program:
@@ -630,12 +732,29 @@ def main():
 
         if program:
             report.check("nothing fails in the bundle as it is", v.dimensions(tgz) == {}, v.dimensions(tgz))
+            for name, bundle in {"as it is": tgz, **others}.items():
+                passing = v.dimensions_that("PASS", bundle)
+                report.check(f"{name}: the chain is its own", {"INTEGRITY", "AUTHENTICITY", "INCLUSION", "COMPLETENESS", "CUSTODY", "KEY-STATUS"} <= set(passing),
+                             (v.dimensions(bundle), v.dimensions_that("NOT-CHECKED", bundle)))
             for tamper, dimension in LOG_TAMPERINGS.items():
                 name = tamper.__name__.replace("_", " ")
                 before = unpack(tgz)
-                files = tamper(dict(before), platform=platform)
+                files = tamper(dict(before), platform=platform, other=unpack(others["of another evaluation"]))
                 assert files != before, name
                 failing = v.dimensions(pack(files))
+                report.check(f"{name}: {dimension} says so", dimension in failing, failing)
+            for tamper, dimension in ATTEST_TAMPERINGS.items():
+                name = tamper.__name__.replace("_", " ")
+                before = unpack(tgz)
+                files = tamper(dict(before), other=unpack(others["of another evaluation"]))
+                assert files != before, name
+                bundle = pack(files)
+                code, text = v.verify_sh(bundle)
+                report.check(f"{name}: verify.sh says that it does not look", code == 0 and "NOT CHECKED  attestations" in text and "redactions" in text, f"exit {code}: {text}")
+                report.check(f"{name}: API refuses", not v.api(bundle)[0])
+                code, text = v.stella(bundle)
+                report.check(f"{name}: stella refuses", code == 1, f"exit {code}: {text}")
+                failing = v.dimensions(bundle)
                 report.check(f"{name}: {dimension} says so", dimension in failing, failing)
 
             passing = json.loads(subprocess.run([program, "forensic", "verify", "-o", "json", "--trust", both, "--trust-log", platform.path("keys", "log.pub"), v.put(tgz)], capture_output=True, text=True,

@@ -16,6 +16,11 @@
 #include "stella/evidence/format/verify_script.h"
 
 namespace stella::evidence {
+namespace {
+
+constexpr std::string_view kDecision = R"({"decision":"deny","engine":"1"})";
+
+}  // namespace
 
 void BundleTest::SetUp() {
   char dir[] = "/tmp/stella_bundle_XXXXXX";
@@ -47,7 +52,7 @@ std::vector<LeafFile> BundleTest::evaluation_files() {
   };
   const Report report{.title = "Evaluation of <app>", .outcome = "deny", .tone = ReportTone::kBad, .summary = "One finding.", .facts = {},
                       .tables = {}, .chain = {}};
-  return {leaf("data/outputs/decision.json", "output", R"({"decision":"deny","engine":"1"})"),
+  return {leaf("data/outputs/decision.json", "output", std::string(kDecision)),
           leaf("data/inputs/sbom/app.cdx.json", "input", R"({"bomFormat":"CycloneDX","specVersion":"1.5","components":[]})"),
           leaf("data/inputs/advisories/GHSA-35jh-r3h4-6jhm.json", "input", R"({"id":"GHSA-35jh-r3h4-6jhm","affected":[]})"),
           leaf("data/inputs/vex/vex-0000.json", "input", R"({"@context":"https://openvex.dev/ns/v0.2.0","statements":[]})"),
@@ -83,13 +88,14 @@ SealedBundle BundleTest::seal(std::vector<LeafFile> files, const crypto::Signer*
   const std::string lines = items_ndjson(*items);
   std::vector<const crypto::Signer*> signers = {&key_};
   if (second != nullptr) signers.push_back(second);
-  const Subject subject{.name = "decision.json", .sha256 = crypto::sha256("x")};
-  const std::string statement = make_statement(std::span(&subject, 1), "https://example.com/p/v1", json::Value::object({{"a", 1}})).value();
+  const Subject subject{.name = "decision.json", .sha256 = crypto::sha256(kDecision)};
+  const std::string statement = make_statement(std::span(&subject, 1), kProvenancePredicate, json::Value::object({{"a", 1}})).value();
   SealInput input{.payload_fd = fd.get(), .items_ndjson = lines, .bundle_key = bundle_key_, .signers = signers, .facts = facts(),
                   .custody_events = "{\"event_id\":\"0193f0a2-7d5c-7000-8000-00000000000c\",\"kind\":\"sbom.received\"}\n",
                   .extra_files = {{"trust-hints/key.pub", key_.public_key().pem()},
                                   {"attest/provenance.sigstore.json", sign_statement(key_, statement).value()}},
                   .on_progress = {}};
+  if (seal_names_attestations_) input.facts.attestations = attested_in(input.extra_files).value();
   StringSink out;
   auto sealed = seal_bundle(input, out);
   EXPECT_TRUE(sealed.has_value()) << (sealed ? "" : sealed.error().describe());

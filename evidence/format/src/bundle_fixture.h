@@ -46,6 +46,7 @@ class BundleTest : public ::testing::Test {
   // Exit code of the published verify.sh over an archive on disk.
   ShellResult verify_with_shell(const std::string& tgz_name) const;
 
+  bool seal_names_attestations_ = false;
   std::string dir_;
   const crypto::KeyPair key_ = crypto::KeyPair::generate().value();
   const std::vector<crypto::PublicKey> trust_ = {key_.public_key()};

@@ -9,6 +9,8 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/gzip.h"
+#include "stella/evidence/format/predicates.h"
+#include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
 #include "stella/evidence/format/verify_script.h"
 #include "stella/testing/shared_data.h"
@@ -304,6 +306,78 @@ TEST_F(TamperTest, OursAloneSees) {
   }, Dimension::kIntegrity);
 }
 
+// An attestation counts for what its name says, of what lies in this bundle; and where the seal names them, those count and no others.
+TEST_F(TamperTest, AttestationsAreOfThisBundle) {
+  const auto files = evaluation_files();
+  const Subject decision{.name = "decision.json", .sha256 = crypto::sha256(files[0].bytes)}, sbom{.name = "sbom", .sha256 = crypto::sha256(files[1].bytes)}, other{.name = "sbom", .sha256 = crypto::sha256("x")};
+  const auto stated = [&](const Subject& subject, std::string_view type, int version = 1) {
+    return sign_statement(key_, make_statement(std::span(&subject, 1), type, json::Value::object({{"v", version}})).value()).value();
+  };
+  for (const bool names : {false, true}) {
+    seal_names_attestations_ = names;
+    seal(evaluation_files());
+    const Members good = members(testing::slurp(path("bundle.tgz")));
+    const auto found = [&](const Change& change) {
+      Members m = good;
+      change(m);
+      fix_manifests(m);
+      return verify(pack(m));
+    };
+    const auto refused = [&](const char* what, Dimension dimension, std::string_view word, const Change& change) {
+      const Verdict v = found(change);
+      EXPECT_EQ(v.of(dimension).outcome, Outcome::kFail) << what << "\n" << verdict_text(v);
+      EXPECT_NE(v.of(dimension).reason.find(word), std::string::npos) << what << ": " << v.of(dimension).reason;
+    };
+    const Verdict whole = found([](Members&) {});
+    EXPECT_EQ(exit_code(whole), kExitPass) << verdict_text(whole);
+    EXPECT_EQ(whole.of(Dimension::kAuthenticity).reason.find("NOT-CHECKED whether attestations were taken out") == std::string::npos, names) << whole.of(Dimension::kAuthenticity).reason;
+    const std::string provenance = "attest/provenance.sigstore.json", vsa = "attest/vsa.sigstore.json";
+    refused("of another type", Dimension::kAuthenticity, "another type", [&](Members& m) { m[provenance] = stated(decision, kVsaPredicate); });
+    refused("the VSA as provenance", Dimension::kAuthenticity, "another type", [&](Members& m) { m[vsa] = m[provenance]; });
+    for (const char* name : {"vsa", "svr", "vulns"}) {
+      const std::string type(name == std::string_view("vsa") ? kVsaPredicate : name == std::string_view("svr") ? kSvrPredicate : kVulnsPredicate), file = "attest/" + std::string(name) + ".sigstore.json";
+      refused(name, Dimension::kAuthenticity, "not in this bundle", [&](Members& m) { m[file] = stated(other, type); });
+      refused(name, Dimension::kAuthenticity, "not in this bundle", [&](Members& m) { m[file] = stated(decision, type); });
+      if (names) continue;
+      EXPECT_EQ(exit_code(found([&](Members& m) { m[file] = stated(sbom, type); })), kExitPass) << name;
+    }
+    refused("provenance of another job", Dimension::kAuthenticity, "not in this bundle", [&](Members& m) { m[provenance] = stated(other, kProvenancePredicate); });
+    refused("of a name that we do not know", Dimension::kAuthenticity, "not in this bundle", [&](Members& m) { m["attest/more.sigstore.json"] = stated(other, "https://example.com/p/v1"); });
+    if (!names) continue;
+    refused("removed", Dimension::kIntegrity, "was removed", [&](Members& m) { m.erase(provenance); });
+    refused("exchanged", Dimension::kIntegrity, "another statement", [&](Members& m) { m[provenance] = stated(decision, kProvenancePredicate, 2); });
+    refused("no statement", Dimension::kIntegrity, "malformed", [&](Members& m) { m[provenance] = "{}"; });
+    refused("added", Dimension::kIntegrity, "does not name", [&](Members& m) { m[vsa] = stated(sbom, kVsaPredicate); });
+    EXPECT_EQ(exit_code(found([&](Members& m) { m[provenance] = sign_statement(key_, crypto::dsse_parse(json::dump(*json::parse(m[provenance])->find("dsseEnvelope")))->payload).value(); })), kExitPass) << "signed again, it says the same";
+  }
+}
+
+// Files that say that an omission was authorised, of this bundle; and hints are told to be hints.
+TEST_F(TamperTest, NothingLiesBesideTheSealWithoutAMeaning) {
+  seal(evaluation_files());
+  const Members good = members(testing::slurp(path("bundle.tgz")));
+  const auto integrity = [&](const std::string& bytes) {
+    Members m = good;
+    m["redaction/zz.dsse.json"] = bytes;
+    fix_manifests(m);
+    return verify(pack(m)).of(Dimension::kIntegrity);
+  };
+  const auto authorised = [&](std::string_view type, std::string_view of) {
+    const Subject root{.name = "evidence/root.merkle", .sha256 = crypto::sha256(of)};
+    return crypto::dsse_sign(kInTotoPayloadType, make_statement(std::span(&root, 1), type, json::Value::object({{"withheld", json::Array{}}})).value(), key_)->json();
+  };
+  for (const std::string& bytes : {std::string("junk"), std::string("{}"), crypto::dsse_sign("text/plain", "x", key_)->json(), authorised(kVsaPredicate, good.at("evidence/root.merkle"))}) {
+    EXPECT_EQ(integrity(bytes).outcome, Outcome::kFail) << bytes;
+    EXPECT_NE(integrity(bytes).reason.find("redaction/zz.dsse.json is no authorisation"), std::string::npos) << integrity(bytes).reason;
+  }
+  EXPECT_NE(integrity(authorised(kRedactionPredicate, "x")).reason.find("about another bundle"), std::string::npos);
+  EXPECT_EQ(integrity(authorised(kRedactionPredicate, good.at("evidence/root.merkle"))).outcome, Outcome::kPass);
+  Members m = good;
+  m["trust-hints/evil.pub"] = "junk";
+  fix_manifests(m);
+  EXPECT_NE(verdict_text(verify(pack(m))).find("hints       UNTRUSTED: 2 files in trust-hints/"), std::string::npos) << verdict_text(verify(pack(m)));
+}
+
 TEST_F(TamperTest, WithheldItemsKeepTheSealAndAreCounted) {
   seal(evaluation_files());
   Members m = members(testing::slurp(path("bundle.tgz")));
@@ -518,8 +592,7 @@ TEST_F(BundleTest, CosignAcceptsSealAndProvenance) {
   EXPECT_NE(shell(verify + "KEY.pub" + seal_args + "u/evidence/seal.json").exit_code, 0) << "another subject";
   write("other.pub", crypto::KeyPair::generate()->public_key().pem());
   EXPECT_NE(shell(verify + "other.pub" + seal_args + "u/evidence/root.merkle").exit_code, 0) << "another key";
-  write("x", "x");
-  const auto statement = shell(verify + "KEY.pub --bundle u/attest/provenance.sigstore.json --type https://example.com/p/v1 x");
+  const auto statement = shell(verify + "KEY.pub --bundle u/attest/provenance.sigstore.json --type https://slsa.dev/provenance/v1 u/data/outputs/decision.json");
   EXPECT_EQ(statement.exit_code, 0) << statement.output;
 }
 
@@ -560,6 +633,46 @@ TEST_F(BundleTest, VerifyShRefusesHostileArchives) {
   if (shell("command -v bash").exit_code == 0) {
     EXPECT_EQ(shell("bash verify.sh KEY.pub bundle.tgz").exit_code, 0);
   }
+}
+
+// A directory may hold names that no archive of ours has, and the caller's environment may lead elsewhere.
+TEST_F(BundleTest, VerifyShReadsTheDirectoryThatItWasGiven) {
+  seal(evaluation_files());
+  ASSERT_EQ(shell("mkdir u && tar xzf bundle.tgz -C u && cp -r u clean").exit_code, 0);
+  const auto refused = [&](const char* make, const char* reason) {
+    ASSERT_EQ(shell(std::string("rm -rf u && cp -r clean u && cd u && ") + make).exit_code, 0) << make;
+    for (const std::string sh : {"sh", "busybox sh"}) {
+      if (shell("command -v " + sh.substr(0, sh.find(' '))).exit_code != 0) continue;
+      const auto result = shell(sh + " verify.sh KEY.pub u");
+      EXPECT_EQ(result.exit_code, 1) << make << "\n" << result.output;
+      EXPECT_NE(result.output.find(reason), std::string::npos) << make << "\n" << result.output;
+    }
+  };
+  // Two names of files that are there, in one that is not; the lists name both twice.
+  const std::string both = "\"$(printf 'bagit.txt\nbag-info.txt')\"";
+  const std::string twice = "for f in bagit.txt bag-info.txt; do grep \"  $f\" tagmanifest-sha256.txt >>more; done; cat more >>tagmanifest-sha256.txt; rm more";
+  refused(("echo evil >" + both + " && " + twice).c_str(), "a name that no bundle has");
+  refused(twice.c_str(), "twice in the checksum lists");
+  refused("mkdir \"$(printf 'data\ndata')\"", "a name that no bundle has");
+  // Another bundle of that name lies where CDPATH leads.
+  ASSERT_EQ(shell("rm -rf u && mkdir -p away here && cp -r clean away/u && cp -r clean here/u && echo x >>here/u/report.html").exit_code, 0);
+  const auto led = shell("cd here && CDPATH=$PWD/../away sh ../verify.sh ../KEY.pub u");
+  EXPECT_EQ(led.exit_code, 1) << led.output;
+  EXPECT_EQ(shell("cd away && CDPATH=$PWD/../here sh ../verify.sh ../KEY.pub u").exit_code, 0);
+  EXPECT_EQ(shell("mv -- clean -u; sh verify.sh KEY.pub -u").exit_code, 0);
+}
+
+// It says what it does not check.
+TEST_F(BundleTest, VerifyShSaysWhatItDoesNotCheck) {
+  seal(evaluation_files());
+  Members m = members(testing::slurp(path("bundle.tgz")));
+  m["attest/vsa.sigstore.json"] = R"({"forged":"PASSED"})";
+  fix_manifests(m);
+  write("forged.tgz", pack(m));
+  const auto said = verify_with_shell("forged.tgz");
+  for (const char* word : {"NOT CHECKED  attestations (attest/ beside the seal), redactions, time", "UNTRUSTED    trust-hints"}) EXPECT_NE(said.output.find(word), std::string::npos) << said.output;
+  for (const char* word : {"the other statements in `attest/`", "`redaction/` (who allowed", "`trust-hints/` are of the sender"}) EXPECT_NE(verify_md().find(word), std::string_view::npos) << word;
+  EXPECT_EQ(exit_code(verify(pack(m))), kExitFail);
 }
 
 // Whoever runs the script under `set -e`, or looks at its exit code, must see every refusal, and a tool that fails must not pass for a check.

@@ -100,6 +100,7 @@ Result<Verdict> verify_bundle(ByteSource& tgz, const VerifyOptions& options) {
   const auto enclosed = check_key_status(contents, options, log, verdict);
   check_completeness(contents, options, log, enclosed, verdict);
   check_retention(options, verdict);
+  for (const auto& [path, bytes] : contents.kept) verdict.hints += path.starts_with("trust-hints/") ? 1u : 0u;
   return verdict;
 }
 

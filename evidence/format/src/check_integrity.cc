@@ -1,10 +1,12 @@
 // INTEGRITY: files, items, commitments, tree, seal and bag agree, and nothing lies in the bundle that nothing vouches for.
 #include <algorithm>
+#include <set>
 
 #include "bag.h"
 #include "contents.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
+#include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
 #include "stella/timeline/log/merkle.h"
 
@@ -89,6 +91,35 @@ Reason check_seal_copies(const Contents& contents) {
   return {};
 }
 
+// What was stated beside the seal is what the seal names: all of it, and nothing else.
+Reason check_attestations(const Contents& contents, const Seal& seal) {
+  if (!seal.facts.attestations) return {};
+  std::set<std::string_view> named;
+  for (const auto& attested : *seal.facts.attestations) {
+    if (!contents.files.contains(attested.path)) return attested.path + " was removed: the seal names it";
+    const auto envelope = parse_attestation(contents.bytes(attested.path));
+    if (!envelope) return attested.path + " is malformed";
+    if (crypto::sha256(envelope->payload) != attested.payload_sha256) return attested.path + " is another statement than the seal names";
+    named.insert(attested.path);
+  }
+  for (const auto& [path, bytes] : contents.kept)
+    if (path.starts_with("attest/") && !path.starts_with("attest/seal.") && !named.contains(path)) return path + " is a statement that the seal does not name";
+  return {};
+}
+
+// Files of an authorised omission say so, and of this bundle. Who signed them, and whether that counts, says COMPLETENESS.
+Reason check_redactions(const Contents& contents, const Seal& seal) {
+  for (const auto& [path, bytes] : contents.kept) {
+    if (!path.starts_with("redaction/")) continue;
+    const auto envelope = parse_attestation(bytes);
+    const auto statement = envelope ? parse_statement(envelope->payload) : Result<Statement>(envelope.error());
+    if (!statement || statement->predicate_type != kRedactionPredicate) return path + " is no authorisation of an omission";
+    const auto& subjects = statement->subjects;
+    if (std::none_of(subjects.begin(), subjects.end(), [&](const Subject& s) { return s.sha256 == seal.subject; })) return path + " is about another bundle";
+  }
+  return {};
+}
+
 Reason check_bag(const Contents& contents) {
   if (contents.bytes("bagit.txt") != kBagitTxt) return "bagit.txt is missing or changed";
   const auto payload = parse_manifest(contents.bytes(kManifest));
@@ -131,6 +162,8 @@ Reason find_problem(const Contents& contents, Verdict& verdict) {
   if (auto r = check_tree(contents, read.lines, *seal); !r.empty()) return r;
   if (auto r = check_replay_digests(verdict, *seal); !r.empty()) return r;
   if (auto r = check_seal_copies(contents); !r.empty()) return r;
+  if (auto r = check_attestations(contents, *seal); !r.empty()) return r;
+  if (auto r = check_redactions(contents, *seal); !r.empty()) return r;
   return check_bag(contents);
 }
 

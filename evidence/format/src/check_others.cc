@@ -6,6 +6,7 @@
 #include "stella/base/json.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
+#include "stella/evidence/format/predicates.h"
 #include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
 #include "statement_keys.h"
@@ -13,15 +14,51 @@
 namespace stella::evidence {
 namespace {
 
-// The attestations beside the seal (provenance, …) must be signed by trusted keys too: a bundle does not lend them its credibility. Whether those were
-// good keys then says KEY-STATUS.
-std::string check_attestations(const Contents& contents, std::span<const crypto::PublicKey> trust, std::size_t& count) {
+// What the name of an attestation promises: the type of its predicate, and what it is about.
+struct Promise {
+  std::string_view name, predicate_type, role, folder;
+};
+constexpr Promise kPromises[] = {{"provenance", kProvenancePredicate, "output", "data/"},
+                                 {"vsa", kVsaPredicate, "input", "data/inputs/sbom/"},
+                                 {"svr", kSvrPredicate, "input", "data/inputs/sbom/"},
+                                 {"vulns", kVulnsPredicate, "input", "data/inputs/sbom/"}};
+
+const Promise* promise_of(std::string_view path) {
+  path.remove_prefix(std::min(path.size(), path.find('/') + 1));
+  const std::string_view name = path.substr(0, path.find('.'));
+  const auto found = std::find_if(std::begin(kPromises), std::end(kPromises), [&](const Promise& p) { return p.name == name; });
+  return found == std::end(kPromises) ? nullptr : found;
+}
+
+// Whether a statement is about a file of the bundle, one as its name promises.
+bool is_about(const Statement& statement, const Promise* promise, const std::vector<Item>& items) {
+  return std::any_of(items.begin(), items.end(), [&](const Item& item) {
+    if (promise != nullptr && (item.role != promise->role || !item.path.starts_with(promise->folder))) return false;
+    return std::any_of(statement.subjects.begin(), statement.subjects.end(), [&](const Subject& s) { return s.sha256 == item.sha256; });
+  });
+}
+
+struct Attestations {
+  std::string problem;
+  std::size_t count = 0;
+  std::string unplaced;  // one that may be about a file that is withheld
+};
+
+// The attestations beside the seal (provenance, …) must be signed by trusted keys too, be what their names promise, and about what lies in this bundle:
+// it does not lend them its credibility. Whether those were good keys then says KEY-STATUS; that all are there which the seal names, INTEGRITY.
+Attestations check_attestations(const Contents& contents, std::span<const crypto::PublicKey> trust, const Verdict& verdict) {
+  Attestations out;
   for (const auto& [path, bytes] : contents.kept) {
     if (!path.starts_with("attest/") || path.starts_with("attest/seal.")) continue;
-    if (!verify_statement(bytes, {.trust = trust})) return path + " is not a statement signed by a trusted key";
-    ++count;
+    const auto verified = verify_statement(bytes, {.trust = trust});
+    const Promise* promise = promise_of(path);
+    if (!verified) out.problem = path + " is not a statement signed by a trusted key";
+    else if (promise != nullptr && verified->statement.predicate_type != promise->predicate_type) out.problem = path + " is a statement of another type: " + verified->statement.predicate_type.substr(0, 200);
+    else if (!is_about(verified->statement, promise, verdict.items)) (verdict.disclosure.withheld > 0 ? out.unplaced : out.problem) = path + (verdict.disclosure.withheld > 0 ? "" : " is about something that is not in this bundle");
+    if (!out.problem.empty()) return out;
+    ++out.count;
   }
-  return {};
+  return out;
 }
 
 std::string key_ids_of(const crypto::DsseEnvelope& envelope) {
@@ -64,14 +101,20 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
     out = {.outcome = Outcome::kFail, .reason = "what was signed is not evidence/seal.json", .trust_input = source};
     return;
   }
-  std::size_t attestations = 0;
-  if (auto problem = check_attestations(contents, trust, attestations); !problem.empty()) {
-    out = {.outcome = Outcome::kFail, .reason = std::move(problem), .trust_input = source};
+  Attestations attestations = check_attestations(contents, trust, verdict);
+  if (!attestations.problem.empty()) {
+    out = {.outcome = Outcome::kFail, .reason = std::move(attestations.problem), .trust_input = source};
     return;
   }
   std::string reason = "the seal is signed by " + verdict.signers.front();
   for (std::size_t i = 1; i < verdict.signers.size(); ++i) reason.append(", ").append(verdict.signers[i]);
-  if (attestations > 0) reason.append("; so are ").append(std::to_string(attestations)).append(" attestations");
+  if (attestations.count > 0) reason.append("; so are ").append(std::to_string(attestations.count)).append(" attestations");
+  if (verdict.seal && verdict.seal->facts.attestations) {
+    // Named by the seal, each: INTEGRITY compares them.
+  } else if (verdict.seal && (attestations.count > 0 || verdict.seal->facts.kind == "eval")) {
+    reason.append("; NOT-CHECKED whether attestations were taken out: this seal does not name them");
+    if (!attestations.unplaced.empty()) reason.append("; nor whether ").append(attestations.unplaced).append(" is about this bundle: files are withheld");
+  }
   out = {.outcome = Outcome::kPass, .reason = std::move(reason), .trust_input = source};
 }
 

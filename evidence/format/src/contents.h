@@ -48,6 +48,7 @@ struct LoggedEvent {
 // What INCLUSION found; empty unless it passes.
 struct LogEvidence {
   bool proven = false;
+  bool keys_proven = false;  // false: no key of the platform's log was given, so nobody can say what its events are
   std::string tenant_origin;
   std::vector<LoggedEvent> tenant, keys;  // of the tenant's log; of the platform's, about signing keys
 };

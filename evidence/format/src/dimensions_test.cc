@@ -22,19 +22,36 @@ constexpr std::string_view kOrigin = "log.example/tenant-7";
 class DimensionsTest : public BundleTest {
  protected:
   static std::string event(int n, std::string_view kind, std::string_view input, std::string_view output, std::string_view tenant = "acme") {
+    json::Array inputs, outputs;
+    if (!input.empty()) inputs.push_back(object(input, crypto::sha256(input)));
+    if (!output.empty()) outputs.push_back(object(output, crypto::sha256(output)));
+    return event(n, kind, std::move(inputs), std::move(outputs), tenant);
+  }
+  static json::Value object(std::string_view name, const Sha256& digest) { return json::Value::object({{"name", name}, {"sha256", digest.hex()}}); }
+  static std::string event(int n, std::string_view kind, json::Array inputs, json::Array outputs, std::string_view tenant = "acme", std::string_view bundle = {}) {
     json::Value details = json::Value::object();
-    if (!input.empty()) details.set("inputs", json::Value::array({json::Value::object({{"name", input}, {"sha256", crypto::sha256(input).hex()}})}));
-    if (!output.empty()) details.set("outputs", json::Value::array({json::Value::object({{"name", output}, {"sha256", crypto::sha256(output).hex()}})}));
-    return json::canonical(json::Value::object({{"event_id", "0193f0a2-7d5c-7000-8000-0000000000" + std::to_string(10 + n)}, {"ts", "2026-01-01T00:00:00Z"}, {"kind", kind}, {"tenant_id", tenant}, {"details", details}})).value();
+    if (!inputs.empty()) details.set("inputs", std::move(inputs));
+    if (!outputs.empty()) details.set("outputs", std::move(outputs));
+    return json::canonical(json::Value::object({{"event_id", "0193f0a2-7d5c-7000-8000-0000000000" + std::to_string(10 + n)}, {"ts", "2026-01-01T00:00:00Z"}, {"kind", kind}, {"tenant_id", tenant}, {"resource_type", "bundle"}, {"resource_id", bundle}, {"details", details}})).value();
+  }
+  // The digests of the sealed files with one of those roles (none: of all).
+  static json::Array files_of(const SealedBundle& sealed, const std::vector<std::string_view>& roles = {}) {
+    json::Array out;
+    for (const Item& item : sealed.items)
+      if (roles.empty() || std::find(roles.begin(), roles.end(), item.role) != roles.end()) out.push_back(object(item.path, item.sha256));
+    return out;
   }
 
-  // A log of eleven entries; those at 2, 5 and 7 are the custody of the bundle.
+  // A log of eleven entries; those at 2, 5, 7, 8 and 9 are the custody of the bundle.
   void SetUp() override {
     BundleTest::SetUp();
-    seal(evaluation_files());
+    sealed_ = seal(evaluation_files());
     good_ = members(testing::slurp(path("bundle.tgz")));
-    entries_ = {"a", "b", event(0, "sbom.received", "", "sbom"), "c", "d", event(1, "sbom.computed", "sbom", "components"), "e", event(2, "policy.evaluated", "components", "decision"), "f", "g", "h"};
-    enclose(good_, {2, 5, 7}, entries_, log_key_, kOrigin);
+    json::Array payload = {object("items.ndjson", crypto::sha256(items_ndjson(sealed_.items)))};
+    entries_ = {"a", "b", event(0, "sbom.received", "", "sbom"), "c", "d", event(1, "sbom.computed", "sbom", "components"), "e",
+                event(2, "policy.evaluated", json::Array{object("components", crypto::sha256("components"))}, files_of(sealed_, {"output"})),
+                event(3, "evidence.snapshot", json::Array{}, files_of(sealed_), "acme", facts().bundle_id.str()), event(4, "job.finished", files_of(sealed_), std::move(payload)), "h"};
+    enclose(good_, kCustody, entries_, log_key_, kOrigin);
     log_keys_.push_back(timeline::VerifierKey::ed25519(kOrigin, log_key_.public_key()).value());
   }
 
@@ -67,6 +84,8 @@ class DimensionsTest : public BundleTest {
     return verdict ? std::move(*verdict) : Verdict{};
   }
 
+  static inline const std::vector<std::size_t> kCustody = {2, 5, 7, 8, 9};
+  SealedBundle sealed_;
   Members good_;
   std::vector<std::string> entries_;
   const crypto::Ed25519KeyPair log_key_ = crypto::Ed25519KeyPair::generate().value();
@@ -101,24 +120,120 @@ TEST_F(DimensionsTest, EveryAttackOnTheLogIsNamed) {
   };
   const crypto::Ed25519KeyPair stranger = crypto::Ed25519KeyPair::generate().value();
 
-  refused("an event changed", Dimension::kInclusion, "is not in the log", [&](Members& m) { m["custody/events.jsonl"] = event(0, "sbom.received", "", "other") + "\n" + entries_[5] + "\n" + entries_[7] + "\n"; });
-  refused("an event swapped", Dimension::kInclusion, "is not in the log", [&](Members& m) { m["custody/events.jsonl"] = lines({5, 2, 7}); });
+  refused("an event changed", Dimension::kInclusion, "is not in the log", [&](Members& m) { m["custody/events.jsonl"] = event(0, "sbom.received", "", "other") + "\n" + lines({5, 7, 8, 9}); });
+  refused("an event swapped", Dimension::kInclusion, "is not in the log", [&](Members& m) { m["custody/events.jsonl"] = lines({5, 2, 7, 8, 9}); });
   refused("an event added", Dimension::kInclusion, "is missing", [&](Members& m) { m["custody/events.jsonl"] += event(9, "export.created", "decision", "x") + "\n"; });
   refused("an event doubled", Dimension::kInclusion, "out of order", [&](Members& m) {
     m["custody/events.jsonl"] = lines({2, 2, 5, 7});
+    m.erase("custody/000004.tlog-proof");
     m["custody/000003.tlog-proof"] = m["custody/000002.tlog-proof"];
     m["custody/000002.tlog-proof"] = m["custody/000001.tlog-proof"];
     m["custody/000001.tlog-proof"] = m["custody/000000.tlog-proof"];
   });
   refused("an event dropped", Dimension::kCustody, "components", [&](Members& m) {
-    enclose(m, {2, 7}, entries_, log_key_, kOrigin);
+    enclose(m, {2, 7, 8, 9}, entries_, log_key_, kOrigin);
   });
   refused("a proof removed", Dimension::kInclusion, "is missing", [&](Members& m) { m.erase("custody/000001.tlog-proof"); });
   refused("a proof of another event", Dimension::kInclusion, "is not in the log", [&](Members& m) { m["custody/000000.tlog-proof"] = m["custody/000001.tlog-proof"]; });
-  refused("the log of a stranger", Dimension::kInclusion, "trusted key", [&](Members& m) { enclose(m, {2, 5, 7}, entries_, stranger, kOrigin); });
-  refused("another log of our key's owner", Dimension::kInclusion, "trusted key", [&](Members& m) { enclose(m, {2, 5, 7}, entries_, log_key_, "log.example/other"); });
+  refused("the log of a stranger", Dimension::kInclusion, "trusted key", [&](Members& m) { enclose(m, kCustody, entries_, stranger, kOrigin); });
   refused("proofs of another size", Dimension::kInclusion, "another checkpoint", [&](Members& m) { m["custody/checkpoint"] = checkpoint_of({"a", "b"}, log_key_, kOrigin); });
   refused("another tenant's event", Dimension::kCustody, "another tenant", [&](Members& m) { m["custody/events.jsonl"] = event(0, "sbom.received", "", "sbom", "other") + "\n"; });
+}
+
+// A chain may be whole, in the log, and that of something else.
+TEST_F(DimensionsTest, AChainIsThatOfItsBundle) {
+  const auto custody = [&](const std::vector<std::size_t>& indices, const std::vector<std::string>& entries) {
+    Members m = good_;
+    enclose(m, indices, entries, log_key_, kOrigin);
+    const Verdict v = check(m, options());
+    EXPECT_EQ(v.of(Dimension::kIntegrity).outcome, Outcome::kPass) << verdict_text(v);
+    return v.of(Dimension::kCustody);
+  };
+  const auto is = [](const DimensionVerdict& found, Outcome outcome, std::string_view word) {
+    EXPECT_EQ(found.outcome, outcome) << found.reason;
+    EXPECT_NE(found.reason.find(word), std::string::npos) << found.reason;
+  };
+  is(custody({}, entries_), Outcome::kNotChecked, "no step of a chain is enclosed");
+  is(custody({0 + 2}, {"a", "b", event(0, "evidence.signed", "", "")}), Outcome::kNotChecked, "no step of a chain is enclosed");
+  is(custody({2, 5}, entries_), Outcome::kFail, "no event took in or put out data/inputs/");
+  auto of_another = entries_;
+  of_another[8] = event(3, "evidence.snapshot", json::Array{}, files_of(sealed_), "acme", "0193f0a2-7d5c-7000-8000-0000000000ff");
+  is(custody({2, 5, 7, 8}, of_another), Outcome::kFail, "no event put out the payload");
+  is(custody(kCustody, of_another), Outcome::kPass, "none broken");
+  is(custody({2, 5, 8, 9}, entries_), Outcome::kNotChecked, "the events that made data/outputs/decision.json are not enclosed");
+  auto entries = entries_;
+  entries[8] = event(3, "evidence.snapshot", json::Array{}, files_of(sealed_, {"input", "trace", "log", "report", "guide"}), "acme", facts().bundle_id.str());
+  entries[9] = event(4, "job.finished", files_of(sealed_, {"input"}), json::Array{object("items.ndjson", crypto::sha256(items_ndjson(sealed_.items)))});
+  is(custody(kCustody, entries), Outcome::kPass, "none broken");
+  is(custody({2, 5, 8, 9}, entries), Outcome::kFail, "no event put out data/outputs/decision.json");
+  // Nothing is withheld from a chain of nothing: INCLUSION does not pass for it either.
+  Members none = good_;
+  enclose(none, {}, entries_, log_key_, kOrigin);
+  is(check(none, options()).of(Dimension::kInclusion), Outcome::kNotChecked, "no event of the tenant's log is enclosed");
+}
+
+// The payload of a copy with files withheld cannot be computed: the snapshot names the bundle.
+TEST_F(DimensionsTest, TheChainOfARedactedCopyIsItsOwn) {
+  const auto custody = [&](const BundleId& bundle) {
+    auto entries = entries_;
+    entries[8] = event(3, "evidence.snapshot", json::Array{}, files_of(sealed_), "acme", bundle.str());
+    Members m = good_;
+    enclose(m, kCustody, entries, log_key_, kOrigin);
+    write("whole.tgz", pack(m));
+    const Fd fd(::open(path("whole.tgz").c_str(), O_RDONLY | O_CLOEXEC));
+    StringSink out;
+    EXPECT_TRUE(redact_bundle(fd.get(), {.withhold = {"data/outputs/findings.ndjson"}, .reason = "privacy", .authority = {}, .at = facts().sealed_at}, &key_, out).has_value());
+    return check(members(out.text), options()).of(Dimension::kCustody);
+  };
+  const auto good = custody(facts().bundle_id);
+  EXPECT_EQ(good.outcome, Outcome::kPass) << good.reason;
+  const auto other = custody(BundleId::parse("0193f0a2-7d5c-7000-8000-0000000000ff").value());
+  EXPECT_EQ(other.outcome, Outcome::kFail) << other.reason;
+  EXPECT_NE(other.reason.find("or is the snapshot for the bundle"), std::string::npos) << other.reason;
+}
+
+// Whoever was given the key of the tenant's log alone can say nothing of the platform's, and of a log of another name nothing at all.
+TEST_F(DimensionsTest, ALogOfWhichNoKeyWasGivenIsNotChecked) {
+  Members m = good_;
+  enclose(m, kCustody, entries_, log_key_, "log.example/other");
+  const auto inclusion = check(m, options()).of(Dimension::kInclusion);
+  EXPECT_EQ(inclusion.outcome, Outcome::kNotChecked) << inclusion.reason;
+  EXPECT_NE(inclusion.reason.find("no key of the log log.example/other was given"), std::string::npos) << inclusion.reason;
+
+  const auto with_platform = [&](CustodyLog log, const crypto::Ed25519Signer& key) {
+    Members out = good_;
+    const std::string prefix(custody_prefix(log)), entry = event(0, "source.fetched", "", "batch.tar", "platform"), note = checkpoint_of({entry}, key, "log.example/platform");
+    out[prefix + "events.jsonl"] = entry + "\n";
+    out[prefix + "checkpoint"] = note;
+    out[custody_proof_path(log, 0)] = timeline::TlogProof{.extra = {}, .index = 0, .hashes = {}, .checkpoint = note}.str();
+    fix_manifests(out);
+    return out;
+  };
+  const crypto::Ed25519KeyPair platform = crypto::Ed25519KeyPair::generate().value(), stranger = crypto::Ed25519KeyPair::generate().value();
+  for (const CustodyLog log : {CustodyLog::kKnowledgeBase, CustodyLog::kKeys}) {
+    const Verdict v = check(with_platform(log, platform), options());
+    EXPECT_EQ(v.of(Dimension::kInclusion).outcome, Outcome::kPass) << verdict_text(v);
+    EXPECT_NE(v.of(Dimension::kInclusion).reason.find("are not checked: no key of the log log.example/platform was given"), std::string::npos) << verdict_text(v);
+    EXPECT_EQ(v.of(Dimension::kCustody).outcome, log == CustodyLog::kKeys ? Outcome::kPass : Outcome::kNotChecked) << verdict_text(v);
+  }
+  log_keys_.push_back(timeline::VerifierKey::ed25519("log.example/platform", platform.public_key()).value());
+  for (const CustodyLog log : {CustodyLog::kKnowledgeBase, CustodyLog::kKeys}) {
+    EXPECT_EQ(check(with_platform(log, platform), options()).of(Dimension::kInclusion).outcome, Outcome::kPass);
+    EXPECT_EQ(check(with_platform(log, stranger), options()).of(Dimension::kInclusion).outcome, Outcome::kFail);
+  }
+}
+
+TEST_F(DimensionsTest, AProofThatStandsForNothingIsRefused) {
+  for (const char* path : {"custody/zz.tlog-proof", "custody/000005.tlog-proof", "custody/kb-000000.tlog-proof"}) {
+    Members m = good_;
+    m[path] = m["custody/000000.tlog-proof"];
+    fix_manifests(m);
+    for (const bool keys : {true, false}) {
+      const auto found = check(m, keys ? options() : VerifyOptions{.trust = trust_, .trust_source = "KEY.pub"}).of(Dimension::kInclusion);
+      EXPECT_EQ(found.outcome, Outcome::kFail) << path << found.reason;
+      EXPECT_NE(found.reason.find("stands for no event"), std::string::npos) << found.reason;
+    }
+  }
 }
 
 // The enclosed checkpoint as a leaf of the deployment log, and what witnesses say of that.
@@ -213,23 +328,23 @@ TEST_F(DeploymentDimensionTest, EveryAttackOnItIsNamed) {
 
 // What an event names by the digest of a list is followed through the enclosed list, which verify.sh lets pass, too.
 TEST_F(DimensionsTest, ListsOfCustodyAreFollowed) {
-  const auto object = [](std::string_view name) { return json::Value::object({{"name", name}, {"sha256", crypto::sha256(name).hex()}}); };
+  const auto named_by = [](std::string_view name) { return object(name, crypto::sha256(name)); };
   const auto bundle_with = [&](const json::Value& inputs) {
     const std::string list = json::dump(inputs);
     auto entries = entries_;
     json::Value last = *json::parse(entries[7]);
     const json::Value named = json::Value::object({{"name", "list:" + std::to_string(inputs.as_array().size())}, {"sha256", crypto::sha256(list).hex()}});
-    last.set("details", json::Value::object({{"inputs", json::Value::array({named})}, {"outputs", json::Value::array({object("decision")})}}));
+    last.set("details", json::Value::object({{"inputs", json::Value::array({named})}, {"outputs", files_of(sealed_, {"output"})}}));
     entries[7] = json::canonical(last).value();
     Members m = good_;
     m[custody_list_path(crypto::sha256(list))] = list;
-    enclose(m, {2, 5, 7}, entries, log_key_, kOrigin);
+    enclose(m, kCustody, entries, log_key_, kOrigin);
     return std::pair(m, custody_list_path(crypto::sha256(list)));
   };
-  const auto [good, path_of_list] = bundle_with(json::Value::array({object("components"), object("sbom")}));
+  const auto [good, path_of_list] = bundle_with(json::Value::array({named_by("components"), named_by("sbom")}));
   const Verdict pass = check(good, options());
   for (const Dimension d : {Dimension::kIntegrity, Dimension::kInclusion, Dimension::kCustody}) EXPECT_EQ(pass.of(d).outcome, Outcome::kPass) << verdict_text(pass);
-  EXPECT_EQ(pass.of(Dimension::kCustody).reason, "3 steps, 3 links, none broken");
+  EXPECT_EQ(pass.of(Dimension::kCustody).reason, "5 steps, " + std::to_string(3 + sealed_.items.size()) + " links, none broken");
   write("listed.tgz", pack(good));
   const auto by_shell = verify_with_shell("listed.tgz");
   EXPECT_EQ(by_shell.exit_code, 0) << by_shell.output;
@@ -239,7 +354,7 @@ TEST_F(DimensionsTest, ListsOfCustodyAreFollowed) {
     EXPECT_EQ(v.of(Dimension::kCustody).outcome, Outcome::kFail) << reason;
     EXPECT_NE(v.of(Dimension::kCustody).reason.find(reason), std::string::npos) << v.of(Dimension::kCustody).reason;
   };
-  refused(bundle_with(json::Value::array({object("components"), object("invented")})).first, "nothing put out invented");
+  refused(bundle_with(json::Value::array({named_by("components"), named_by("invented")})).first, "nothing put out invented");
   Members m = good;
   m.erase(path_of_list);
   refused(m, "nothing put out list:2");

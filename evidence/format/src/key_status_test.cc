@@ -6,6 +6,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/key_log.h"
 #include "stella/evidence/format/custody.h"
+#include "stella/evidence/format/predicates.h"
 #include "stella/evidence/format/redact.h"
 #include "stella/evidence/format/statement.h"
 #include "stella/testing/shared_data.h"
@@ -307,8 +308,8 @@ TEST_F(KeyStatusTest, AStolenKeyAuthorisesNoOmission) {
 
 TEST_F(KeyStatusTest, AStolenKeyAttestsNothing) {
   const crypto::KeyPair next = crypto::KeyPair::generate().value();
-  const Subject sbom{.name = "sbom", .sha256 = crypto::sha256("sbom")};
-  const auto statement = [&](std::string_view result) { return make_statement(std::span(&sbom, 1), "https://example.org/vsa", json::Value::object({{"result", result}})).value(); };
+  const Subject sbom{.name = "sbom", .sha256 = crypto::sha256(evaluation_files()[1].bytes)};
+  const auto statement = [&](std::string_view result) { return make_statement(std::span(&sbom, 1), kVsaPredicate, json::Value::object({{"result", result}})).value(); };
   const auto logged = [&](std::string_view kind, std::string_view result, Timestamp when) { tenant_.add(kind, when, json::Value::object({{"payload_sha256", crypto::sha256(statement(result)).hex()}})); };
   logged("attestation.created", "FAILED", at(8));
   logged("attestation.created", "LATE", at(16));

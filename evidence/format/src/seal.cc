@@ -1,6 +1,8 @@
 // Building and reading the seal.
 #include "stella/evidence/format/seal.h"
 
+#include <algorithm>
+
 #include "stella/base/json.h"
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/statement.h"
@@ -29,7 +31,24 @@ json::Value parents_of(const SealFacts& f) {
   return out;
 }
 
+json::Value attestations_of(const std::vector<SealFacts::Attested>& attestations) {
+  json::Array out;
+  for (const auto& a : attestations) out.push_back(json::Value::object({{"path", a.path}, {"payload_sha256", a.payload_sha256.hex()}}));
+  return json::Value(std::move(out));
+}
+
 }  // namespace
+
+Result<std::vector<SealFacts::Attested>> attested_in(const std::vector<std::pair<std::string, std::string>>& files) {
+  std::vector<SealFacts::Attested> out;
+  for (const auto& [path, bytes] : files) {
+    if (!path.starts_with("attest/")) continue;
+    const auto envelope = STELLA_TRY(parse_attestation(bytes));
+    out.push_back({path, crypto::sha256(envelope.payload)});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  return out;
+}
 
 Sha256 role_digest(const std::vector<Item>& items, std::string_view role) {
   std::string text;
@@ -69,6 +88,7 @@ Result<std::string> make_seal(const SealFacts& f, const TreeHead& head, const st
     predicate.set("log", std::move(log));
   }
   if (f.key_events > 0) predicate.set("keys", json::Value::object({{"events", f.key_events}, {"history_sha256", f.key_history_sha256}}));
+  if (f.attestations) predicate.set("attestations", attestations_of(*f.attestations));
   const Subject subject{.name = "evidence/root.merkle", .sha256 = crypto::sha256(root_text(head.size, head.root))};
   return make_statement(std::span(&subject, 1), kSealPredicate, std::move(predicate));
 }
@@ -125,6 +145,17 @@ Result<SealFacts> read_facts(const json::Value& p) {
     if (events < 1) return not_a_seal("keys.events");
     f.key_events = static_cast<std::uint64_t>(events);
     f.key_history_sha256 = STELLA_TRY(hash_member(member("keys"), "history_sha256")).hex();
+  }
+  if (const json::Value* attestations = p.find("attestations"); attestations != nullptr) {
+    if (!attestations->is_array()) return not_a_seal("attestations");
+    f.attestations.emplace();
+    for (const auto& attested : attestations->as_array()) {
+      SealFacts::Attested one;
+      one.path = attested.str("path");
+      if (!one.path.starts_with("attest/")) return not_a_seal("attestations.path");
+      one.payload_sha256 = STELLA_TRY(hash_member(attested, "payload_sha256"));
+      f.attestations->push_back(std::move(one));
+    }
   }
   for (const auto& parent : p.items("parents")) {
     SealFacts::Parent one;

@@ -125,6 +125,7 @@ std::string verdict_text(const Verdict& v, std::span<const Dimension> required) 
     out.append("\ntime        local clock of the installation only");
     if (v.seal) out.append(": ").append(v.seal->facts.sealed_at.rfc3339_seconds());
   }
+  if (v.hints > 0) out.append("\nhints       UNTRUSTED: ").append(std::to_string(v.hints)).append(" files in trust-hints/ are of the sender; no key was taken from them");
   out.append("\nnot checked ").append(unchecked.empty() ? "nothing" : unchecked).append("\n");
   const int code = exit_code(v, required);
   out.append("result      ").append(code == kExitPass ? "PASS" : code == kExitFail ? "FAIL" : "NOT-CHECKED").append(" for");

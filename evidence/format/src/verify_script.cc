@@ -17,6 +17,7 @@ std::string_view verify_sh() {
 set -u
 LC_ALL=C
 export LC_ALL
+unset CDPATH TAR_OPTIONS GZIP  # whoever calls may have set them: another directory, other options
 
 fail() { printf 'FAIL  %s\n' "$1"; exit 1; }
 stop() { printf 'NOT CHECKED  %s\n' "$1" >&2; exit 2; }
@@ -44,6 +45,7 @@ for argument in "$@"; do
   printf '%s\n' "$argument" >"$tmp/name.$keys"
 done
 bundle=${bundle:-.}
+case $bundle in /*) ;; *) bundle=./$bundle ;; esac
 
 # 2. The files. An archive is looked through before it is unpacked; what unpacks to more than this many bytes is not.
 max=${STELLA_VERIFY_MAX_BYTES:-68719476736}
@@ -67,6 +69,9 @@ for file in bagit.txt manifest-sha256.txt tagmanifest-sha256.txt evidence/seal.j
 done
 find . ! -type f ! -type d >"$tmp/odd"
 [ ! -s "$tmp/odd" ] || fail "neither file nor directory: $(head -n 1 "$tmp/odd")"
+# A newline in a name, too: below, each line is a name.
+find . -name '*[!A-Za-z0-9._-]*' >"$tmp/odd" || fail 'cannot look through the bundle'
+[ ! -s "$tmp/odd" ] || fail 'a file has a name that no bundle has'
 find . -type f | sed 's|^\./||' | sort >"$tmp/files"
 if grep -Ev '^[A-Za-z0-9._/-]+$' "$tmp/files" >/dev/null; then fail 'a file has a name that no bundle has'; fi
 
@@ -77,6 +82,8 @@ for list in manifest-sha256.txt tagmanifest-sha256.txt; do
   sha256sum -c "$list" >"$tmp/out" 2>/dev/null || fail "$list: $(grep -v ': OK$' "$tmp/out" | head -n 1)"
 done
 { awk '{print $2}' manifest-sha256.txt tagmanifest-sha256.txt; echo tagmanifest-sha256.txt; } | sort >"$tmp/listed"
+uniq -d "$tmp/listed" >"$tmp/twice" || fail 'cannot look through the checksum lists'
+[ ! -s "$tmp/twice" ] || fail "a file stands twice in the checksum lists: $(head -n 1 "$tmp/twice")"
 cmp -s "$tmp/files" "$tmp/listed" || fail "files and checksum lists differ: $(diff "$tmp/listed" "$tmp/files" | grep '^[<>]' | head -n 1)"
 pass "bag: $(awk 'END {print NR}' "$tmp/files") files, each as the checksum lists say"
 
@@ -179,7 +186,8 @@ if [ -z "$verified" ]; then
 fi
 pass "signature: the seal is signed by the key that you gave ($(sha256sum "$verified" | cut -c 1-16), $(cat "$tmp/name.${verified##*.}"))"
 
-printf '%s\n' 'NOT CHECKED  time, tenant log, custody, key status, retention: see `stella forensic verify`'
+printf '%s\n' 'NOT CHECKED  attestations (attest/ beside the seal), redactions, time, tenant log, custody, key status, retention: see `stella forensic verify`'
+[ ! -d trust-hints ] || printf '%s\n' 'UNTRUSTED    trust-hints: hints of the sender; no key was taken from there'
 [ "$withheld" -eq 0 ] || printf 'NOTE  %s items are withheld; whether somebody was allowed to is not checked here\n' "$withheld"
 exit 0
 )SH";
@@ -227,7 +235,10 @@ compares the digests of the outputs.
    `DSSEv1 28 application/vnd.in-toto+json <length> <seal.json>`.
 
 Every file is covered by 2, or is one of: the four bag files, `evidence/`, `attest/`, `time/`, `custody/`, `redaction/`, `trust-hints/`. Anything
-else in the bundle was put there later.
+else in the bundle was put there later. Of these, the steps above and `verify.sh` check the bag files, `evidence/` and `attest/seal.dsse.json` alone.
+They say nothing of the other statements in `attest/` (provenance, VSA, SVR, vulns: each is signed on its own, and the seal names all of them in
+`attestations`), of `redaction/` (who allowed that files are withheld), `time/` and `custody/`: `stella forensic verify` checks those. Files in
+`trust-hints/` are of the sender, and nobody checks them.
 
 ## What a good result does not say
 

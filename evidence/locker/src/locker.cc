@@ -211,7 +211,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   if (!store_.stat(bundle_key_path)) {
     const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
     const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
-    const auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
+    auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
     const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
     const std::string key = bundle_key(secret, row.request);
     const auto signer = [&] {
@@ -224,6 +224,13 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     input.items_ndjson = items;
     input.bundle_key = key;
     input.signers = signers;
+    if (row.kind == "eval") {
+      const auto trusted = STELLA_TRY(evidence_keys(tx));
+      input.extra_files = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
+    }
+    const auto attested = STELLA_TRY(attested_in(input.extra_files));
+    // Where something was stated since, the seal that was signed names other statements: then it is signed anew.
+    if (before && before->facts.attestations && *before->facts.attestations != attested) before.reset();
     if (before) {
       input.facts = before->facts;
       input.signed_seal = before->envelope;
@@ -232,6 +239,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       input.facts = facts_of(row, sealed_at);
       input.facts.retain_until = terms.retain_until;
       input.facts.parents = STELLA_TRY(parents_in(row.request));
+      input.facts.attestations = attested;
       if (const auto& worm = worm_->seen()) {
         input.facts.worm_level = objects::to_string(worm->level);
         input.facts.worm_probe_sha256 = worm->digest.hex();
@@ -257,10 +265,6 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       return false;
     }
     STELLA_TRY_VOID(custody.enclose(tx, store_, input));
-    if (row.kind == "eval") {
-      const auto trusted = STELLA_TRY(evidence_keys(tx));
-      for (auto& file : STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id))) input.extra_files.push_back(std::move(file));
-    }
     const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
     input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
     if (options_.stamper) input.stamp = [&](std::span<const std::string_view> signatures) { return stamped(*options_.stamper, signatures, time); };

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "stella/base/ids.h"
@@ -47,7 +48,19 @@ struct SealFacts {
   // The history of the signing keys (custody/keys.jsonl) when it was signed: its events are part of what is signed, so none can be left out.
   std::uint64_t key_events = 0;      // 0 = not stated
   std::string key_history_sha256;    // hex, of the lines
+
+  // A statement beside the seal.
+  struct Attested {
+    std::string path;       // attest/…
+    Sha256 payload_sha256;  // of what it says; whoever signs it again says the same
+    bool operator==(const Attested&) const = default;
+  };
+  // All of them, by path: none can be dropped, added or exchanged. nullopt: not stated, as in seals of before.
+  std::optional<std::vector<Attested>> attestations;
 };
+
+// The statements among the files (path, bytes) that go beside a seal. kMalformed where one is no attestation.
+Result<std::vector<SealFacts::Attested>> attested_in(const std::vector<std::pair<std::string, std::string>>& files);
 
 // SHA-256 over the lines "<sha256>  <path>\n" of the items with that role, in path order: two runs with equal outputs have equal digests.
 Sha256 role_digest(const std::vector<Item>& items, std::string_view role);

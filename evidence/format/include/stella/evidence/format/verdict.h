@@ -47,6 +47,7 @@ struct Verdict {
   Timestamp proven_at;               // the seal was signed no later than this, as trusted authorities say; zero where none does
   std::vector<std::string> time_authorities;
   std::vector<Item> items;           // disclosed
+  std::size_t hints = 0;             // files in trust-hints/, which nothing rests on
 
   DimensionVerdict& of(Dimension d) { return dimensions[static_cast<std::size_t>(d)]; }
   const DimensionVerdict& of(Dimension d) const { return dimensions[static_cast<std::size_t>(d)]; }
