@@ -41,6 +41,9 @@ Result<std::string> Keeper::key_needed(Tx& tx, const TenantId& tenant) {
     const std::string reason(reason_of(deletable(found->facts, options_.now(), !frozen().empty())));
     if (!reason.empty()) return "bundle " + bundle.str() + ": " + reason;
   }
+  // Their inputs are under this key, and so would be the bundle.
+  const auto coming = STELLA_TRY(tx.query("SELECT bundle_id FROM evidence_snapshots WHERE tenant_id = $1 AND state IN ('building', 'built') ORDER BY requested_at, bundle_id LIMIT 1", {tenant}));
+  if (!coming.empty()) return "bundle " + std::string(coming.text(0, 0)) + ": it is being built";
   return frozen();
 }
 

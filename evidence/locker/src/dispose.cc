@@ -5,6 +5,7 @@
 #include "case_lock.h"
 #include "doomed.h"
 #include "retention_rules.h"
+#include "sealing.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/evidence/locker/keeper.h"
@@ -37,11 +38,6 @@ constexpr std::string_view kUsedElsewhere =
     "FROM evidence_snapshots s WHERE s.tenant_id = $1 AND s.bundle_id = $2";
 // A redacted copy of it that is still to be made.
 constexpr std::string_view kCopyPending = "SELECT EXISTS (SELECT FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2 AND state = 'built')";
-// Jobs of equal inputs reuse each other's outputs; these are gone.
-constexpr std::string_view kForgetResult =
-    "UPDATE jobs j SET idempotency_sha256 = '' FROM evidence_snapshots s, evidence_snapshots o WHERE s.tenant_id = $1 AND s.bundle_id = $2 AND o.tenant_id = s.tenant_id AND o.payload_sha256 = s.payload_sha256 "
-    "AND j.tenant_id = o.tenant_id AND j.job_id = o.job_id";
-
 bool missing(const Error& error) { return error.code() == base_errors::kNotFound; }
 
 }  // namespace

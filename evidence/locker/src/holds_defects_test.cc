@@ -126,5 +126,30 @@ TEST_F(HoldingDefects, TheBitOfASharedPayloadOutlivesNoBundle) {
   EXPECT_EQ(dispose(*k, b), Disposition::kExecuted);
 }
 
+// What a bundle is built from lies under the tenant's key, and so would the bundle.
+TEST_F(HoldingDefects, AKeyIsNotDestroyedUnderABundleThatIsBeingBuilt) {
+  keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+  ASSERT_TRUE(keys_->add_key("tenant/acme"));
+  auto k = keeper();
+  const BundleId coming = sealed("C-1");
+  for (const std::string state : {"building", "built"}) {
+    db_.sql("UPDATE evidence_snapshots SET state = '" + state + "'");
+    const auto refused = k->plan_key(acme_, "off-boarding");
+    ASSERT_TRUE(refused.has_value()) << refused.error().describe();
+    EXPECT_EQ(refused->state, Disposition::kRefused) << state;
+    EXPECT_EQ(refused->reason, "bundle " + coming.str() + ": it is being built");
+  }
+  // One that comes between plan and deed counts as well.
+  db_.sql("UPDATE evidence_snapshots SET state = 'failed'");
+  ASSERT_EQ(k->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  db_.sql("UPDATE evidence_snapshots SET state = 'building'");
+  sign_log();
+  ASSERT_TRUE(k->round().has_value());  // asks for the checkpoint where none is due
+  sign_log();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT state || ' ' || reason FROM key_dispositions"), "refused bundle " + coming.str() + ": it is being built");
+  EXPECT_EQ(keys_->key_ids().size(), 1u);
+}
+
 }  // namespace
 }  // namespace stella::evidence

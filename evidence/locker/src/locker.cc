@@ -15,6 +15,7 @@
 #include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/kdf.h"
+#include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
 #include "stella/provenance/enclose.h"
 #include "stella/telemetry/context.h"
@@ -40,6 +41,7 @@ struct Row {
   std::optional<ProjectId> project;
   std::vector<std::string> traces;
   Sha256 payload, items;
+  std::int64_t attempts = 0;
 };
 
 std::vector<std::string> split(std::string_view text) {
@@ -68,17 +70,52 @@ Result<Row> read_row(const pg::Rows& rows) {
   r.payload = STELLA_TRY(rows.sha256(0, 11));
   r.items = STELLA_TRY(rows.sha256(0, 12));
   r.tracestate = std::string(rows.text(0, 13));
+  r.attempts = rows.integer(0, 14);
   return r;
 }
 
-// A payload that is not what its items say will not get better: the snapshot has failed, and says why. Any other error may pass.
-Result<bool> give_up(pg::SystemTx<pg::LockerRole>& tx, const Row& row, const Error& error) {
+// Objects that are not there now may lie in a store that is not mounted; some minutes later they are lost.
+constexpr std::int64_t kLostAfter = 12;
+
+// A payload that is not what its items say, or a bundle that is not ours, will not get better.
+bool permanent(const Error& error, std::int64_t attempts) {
   const ErrorCode code = error.code();
-  if (code != base_errors::kInvalid && code != base_errors::kMalformed && code != base_errors::kLimit && code != contracts::errors::kIntegrity) return Error(error);
+  return code == base_errors::kInvalid || code == base_errors::kMalformed || code == base_errors::kLimit || code == contracts::errors::kIntegrity || (code == base_errors::kNotFound && attempts + 1 >= kLostAfter);
+}
+
+// The snapshot has failed and says why, where trying again is of no use. Any other error may pass.
+Result<bool> give_up(pg::SystemTx<pg::LockerRole>& tx, const Row& row, const Error& error) {
+  if (!permanent(error, row.attempts)) return Error(error);
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
                            {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", error.message()}}))}));
+  STELLA_TRY_VOID(tx.query(kForgetResult, {row.tenant, row.bundle}));
   STELLA_TRY_VOID(tx.commit());
+  kLog.error("a snapshot has failed, its bundle cannot be sealed", {f::bundle_id(row.bundle), f::error(error)});
   return true;
+}
+
+// The oldest of each tenant, then the second of each, and so on: whoever has many of them waits for his own alone.
+constexpr std::string_view kDue =
+    "SELECT tenant_id, bundle_id, copy FROM (SELECT tenant_id, bundle_id, derived_from IS NOT NULL AS copy, requested_at, row_number() OVER (PARTITION BY tenant_id ORDER BY requested_at, bundle_id) AS turn "
+    "FROM evidence_snapshots WHERE state = 'built' AND not_before <= now()) due ORDER BY turn, requested_at, bundle_id LIMIT 64";
+// A second, two, four … a minute.
+constexpr std::string_view kPostpone =
+    "UPDATE evidence_snapshots SET not_before = now() + make_interval(secs => least(60, 1 << least(attempts, 6))), attempts = attempts + 1 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built'";
+
+// What a bundle of before a crash says of it.
+Result<std::vector<std::string>> left_out_of(objects::Store& store, const std::string& key) {
+  const Fd file = STELLA_TRY(store.open(key));
+  FileSource source(file.get());
+  const auto statement = read_bundle_member(source, attest::kLeftOutFile, kSmallFile);
+  if (!statement && statement.error().code() == base_errors::kNotFound) return std::vector<std::string>();
+  if (!statement) return Error(statement.error());
+  return attest::files_left_out(*statement);
+}
+
+json::Array names_in(const std::vector<std::string>& names) {
+  json::Array out;
+  for (const std::string& name : names) out.emplace_back(name);
+  return out;
 }
 
 SealFacts facts_of(const Row& row, Timestamp sealed_at) {
@@ -163,7 +200,7 @@ Result<int> Locker::round() {
   std::vector<Built> built;
   {
     auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
-    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, bundle_id, derived_from IS NOT NULL FROM evidence_snapshots WHERE state = 'built' ORDER BY requested_at, bundle_id LIMIT 64"));
+    const auto rows = STELLA_TRY(tx.query(kDue));
     for (int i = 0; i < rows.size(); ++i) {
       TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
@@ -180,7 +217,8 @@ Result<int> Locker::round() {
       sealed += *done ? 1 : 0;
       continue;
     }
-    // One bundle that cannot be sealed now must not hold up those behind it.
+    // One bundle that cannot be sealed now must not hold up those behind it, in this round and in the next ones.
+    if (const auto later = postpone(tenant, bundle); !later) kLog.warn("a snapshot could not be put off", {f::bundle_id(bundle), f::error(later.error())});
     kLog.warn("sealing failed, it will be tried again", {f::bundle_id(bundle), f::error(done.error())});
     trouble = std::move(done.error());
   }
@@ -188,10 +226,16 @@ Result<int> Locker::round() {
   return sealed;
 }
 
+Result<void> Locker::postpone(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
+  STELLA_TRY_VOID(tx.query(kPostpone, {tenant, bundle}));
+  return tx.commit();
+}
+
 Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
   const auto rows = STELLA_TRY(tx.query(
-      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256, tracestate "
+      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256, tracestate, attempts "
       "FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built' FOR UPDATE SKIP LOCKED",
       {tenant, bundle}));
   if (rows.empty()) return false;
@@ -208,9 +252,19 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
   const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
   std::optional<TimeEvidence> time;  // of a bundle that is made now
-  if (!store_.stat(bundle_key_path)) {
-    const Fd payload = STELLA_TRY(store_.open(object_key::object(row.tenant, row.payload)));
-    const std::string items = STELLA_TRY(store_.get(object_key::object(row.tenant, row.items), kItemsBytes));
+  std::vector<std::string> left_out;
+  Result<void> before_crash;
+  if (store_.stat(bundle_key_path)) {
+    before_crash = expect_whole(store_, bundle_key_path, STELLA_TRY(evidence_keys(tx)));
+    if (before_crash) left_out = STELLA_TRY(left_out_of(store_, bundle_key_path));
+  } else {
+    const auto payload = store_.open(object_key::object(row.tenant, row.payload));
+    const auto items = store_.get(object_key::object(row.tenant, row.items), kItemsBytes);
+    if (!payload || !items) {
+      const Error& lost = payload ? items.error() : payload.error();
+      span.fail(lost);
+      return give_up(tx, row, lost);
+    }
     auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
     const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
     const std::string key = bundle_key(secret, row.request);
@@ -220,13 +274,18 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     }();
     const crypto::Signer* signers[] = {signer.get()};
     SealInput input;
-    input.payload_fd = payload.get();
-    input.items_ndjson = items;
+    input.payload_fd = payload->get();
+    input.items_ndjson = *items;
     input.bundle_key = key;
     input.signers = signers;
     if (row.kind == "eval") {
       const auto trusted = STELLA_TRY(evidence_keys(tx));
-      input.extra_files = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
+      auto enclosed = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
+      input.extra_files = std::move(enclosed.files);
+      for (auto& statement : enclosed.left_out) {
+        kLog.warn("a statement does not come into the bundle, which names it", {f::bundle_id(row.bundle), f::reason(statement.reason)});
+        left_out.push_back(std::move(statement.file));
+      }
     }
     const auto attested = STELLA_TRY(attested_in(input.extra_files));
     // Where something was stated since, the seal that was signed names other statements: then it is signed anew.
@@ -278,12 +337,20 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
     if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
     STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
   }
-  const Published done = STELLA_TRY(publish_bundle(tx, store_, {row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt}));
+  const Publication what{row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt};
+  const auto published = before_crash ? publish_bundle(tx, store_, what) : Result<Published>(before_crash.error());
+  if (!published) {
+    span.fail(published.error());
+    if (published.error().code() == contracts::errors::kIntegrity) STELLA_TRY_VOID(tell_refused(tx, row.tenant, row.bundle, row.case_id, published.error()));
+    return give_up(tx, row, published.error());
+  }
+  const Published& done = *published;
   if (time) STELLA_TRY_VOID(note_time(tx, row.tenant, row.bundle, *time, *options_.stamper));
   json::Value details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
                                              {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
                                              {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
                                              {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
+  if (!left_out.empty()) details.set("left_out", names_in(left_out));
   timeline::Event event = locker_event(contracts::events::kEvidenceSealed, "bundle", row.bundle.str(), std::move(details));
   event.project = row.project;
   event.trace = STELLA_TRY(TraceId::parse(row.trace));

@@ -190,6 +190,7 @@ TEST_F(Locking, AuthoritiesStampTheSignature) {
   EXPECT_EQ(state(waits), "built");
   EXPECT_FALSE(store_->stat(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), waits, "bundle.tgz")).has_value());
   second.away = false;
+  due();
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(waits), "sealed");
 
@@ -345,6 +346,7 @@ TEST_F(Redacting, AKeyThatSignsNoMoreAuthorisesNothing) {
   for (const std::string former : {"retired", "compromised"}) {
     // By another process: this one still has the key.
     db_.sql("UPDATE signing_keys SET state = '" + former + "' WHERE key_id = '" + key_id() + "'");
+    due();
     const auto made = locker_->round();
     ASSERT_FALSE(made.has_value()) << former;
     EXPECT_EQ(made.error().code(), errors::kConflict) << made.error().describe();
@@ -352,6 +354,7 @@ TEST_F(Redacting, AKeyThatSignsNoMoreAuthorisesNothing) {
     EXPECT_FALSE(store_->stat(object_key::evidence(acme_, CaseId::parse("CASE-1").value(), waits, "bundle.tgz")).has_value()) << former;
   }
   db_.sql("UPDATE signing_keys SET state = 'active' WHERE key_id = '" + key_id() + "'");
+  due();
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(waits), "sealed");
   // Stored before a crash, and the key was stolen since.
@@ -508,8 +511,11 @@ TEST_F(Locking, OneThatCannotBeSealedDoesNotHoldUpTheOthers) {
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(job->bundle_id), "sealed");
   EXPECT_EQ(state(stuck.bundle_id), "built");
+  EXPECT_EQ(locker_->round().value(), 0) << "put off";
+  due();
   EXPECT_FALSE(locker_->round().has_value());
   ASSERT_TRUE(write_file_durable(file, bytes));
+  due();
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(stuck.bundle_id), "sealed");
 }
@@ -529,7 +535,6 @@ TEST_F(Locking, APayloadThatIsNotWhatItSaysFailsTheSnapshot) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_bundles"), "0");
   // A failed one does not stand in the way of the next.
   runner_->tamper = nullptr;
-  db_.sql("UPDATE jobs SET idempotency_sha256 = '' WHERE kind = 'evidence.snapshot'");
   sealed();
 }
 

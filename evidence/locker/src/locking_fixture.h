@@ -79,6 +79,8 @@ class Locking : public ::testing::Test {
   std::string path(const BundleId& id, std::string_view case_id = "CASE-1") {
     return root_ + "/objects/" + object_key::evidence(acme_, CaseId::parse(case_id).value(), id, "bundle.tgz");
   }
+  // What was put off is tried again.
+  void due() { db_.sql("UPDATE evidence_snapshots SET not_before = '-infinity'"); }
   std::string key_id() const { return key_->public_key().id().str(); }
   std::string events(std::string_view kind) { return db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%'"); }
 

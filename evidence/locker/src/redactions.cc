@@ -202,15 +202,18 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
   // One that is there was made before a crash: it is the copy.
   const auto made = store_.stat(copy.key(bundle)) ? Result<void>() : make();
   const auto trust = STELLA_TRY(evidence_keys(tx));
-  auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
-  if (!withheld) {
-    span.fail(withheld.error());
-    if (!final_failure(withheld.error())) return std::move(withheld.error());
-    STELLA_TRY_VOID(fail(tx, copy, withheld.error()));
+  const auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
+  const auto published = withheld ? publish_bundle(tx, store_, {tenant, bundle, copy.case_id, copy.kind, json::Value::object({{"resource_id", copy.resource_id}, {"derived_from", copy.from.str()}}), lock, now}) : Result<Published>(withheld.error());
+  if (!published) {
+    span.fail(published.error());
+    if (!final_failure(published.error())) return Error(published.error());
+    if (withheld) STELLA_TRY_VOID(tell_refused(tx, tenant, bundle, copy.case_id, published.error()));
+    STELLA_TRY_VOID(fail(tx, copy, published.error()));
     STELLA_TRY_VOID(tx.commit());
+    kLog.error("a redacted copy has failed", {f::bundle_id(bundle), f::error(published.error())});
     return true;
   }
-  const Published done = STELLA_TRY(publish_bundle(tx, store_, {tenant, bundle, copy.case_id, copy.kind, json::Value::object({{"resource_id", copy.resource_id}, {"derived_from", copy.from.str()}}), lock, now}));
+  const Published& done = *published;
   timeline::Event event = STELLA_TRY(redacted_event(copy, done, *withheld));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
   STELLA_TRY_VOID(tx.commit());

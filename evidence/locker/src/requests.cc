@@ -15,6 +15,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/contracts/job_kinds.h"
+#include "stella/crypto/digest.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/custody.h"
 #include "stella/tenancy/paths.h"
@@ -101,6 +102,17 @@ Result<Judged> judge_stored(pg::TenantTx& tx, int fd, const Trust& trust, object
   return out;
 }
 
+// The seal that lies beside the bundle for whoever reads the store: edited, it fails INTEGRITY as the bundle would.
+Result<std::string> manifest_of(pg::TenantTx& tx, objects::Store& store, const StoredBundle& bundle, Verdict& verdict) {
+  auto text = store.get(key_of(tx, bundle, "manifest.json"), kSmallFile);
+  if (!text && !damaged(text.error())) return Error(text.error());
+  auto& integrity = verdict.of(Dimension::kIntegrity);
+  if (text && crypto::sha256(*text) == bundle.seal_sha256) return text;
+  if (integrity.outcome != Outcome::kFail)
+    integrity = {Outcome::kFail, text ? "manifest.json in the store is not the seal of this bundle: its digest is not the one of its row" : "manifest.json, the bundle's seal, cannot be read from the store any more", ""};
+  return std::string();
+}
+
 // What was changed in the store is not passed on.
 Result<void> refuse_changed(const Verdict& verdict) {
   if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail)
@@ -143,7 +155,7 @@ std::string_view result_word(const Verdict& verdict) {
 
 Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
   STELLA_TRY_VOID(tx.query(kLockBundleShared, {tx.tenant(), id.str()}));
-  const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0), derived_from FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id, kind, resource_id, state, bundle_sha256, coalesce(bundle_size, 0), derived_from, seal_sha256 FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), id}));
   if (rows.empty()) return Error(base_errors::kNotFound, "no such bundle");
   StoredBundle out;
   out.id = id;
@@ -155,6 +167,7 @@ Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
   if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
   out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
   out.size = static_cast<std::uint64_t>(rows.integer(0, 5));
+  out.seal_sha256 = STELLA_TRY(rows.sha256(0, 7));
   if (!rows.is_null(0, 6)) out.derived_from = STELLA_TRY(BundleId::parse(rows.text(0, 6)));
   return out;
 }
@@ -224,8 +237,6 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const std::string seal_text = STELLA_TRY(store.get(key_of(tx, b, "manifest.json"), kSmallFile));
-  const json::Value seal = STELLA_TRY(json::parse(seal_text));
   FileSource source(file.get());
   // What is left of a damaged bundle is shown together with the verdict on it.
   json::Value dsse;
@@ -234,7 +245,17 @@ Result<json::Value> read_bundle(pg::TenantTx& tx, objects::Store& store, const T
   } else if (!damaged(text.error())) {
     return std::move(text.error());
   }
-  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
+  auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
+  // The seal that was signed, from whichever place still has it; none where neither does.
+  std::string seal_text = STELLA_TRY(manifest_of(tx, store, b, verdict));
+  FileSource again(file.get());
+  if (auto text = read_bundle_member(again, "evidence/seal.json", kSmallFile)) {
+    if (crypto::sha256(*text) == b.seal_sha256) seal_text = std::move(*text);
+  } else if (!damaged(text.error())) {
+    return std::move(text.error());
+  }
+  json::Value seal;
+  if (!seal_text.empty()) seal = STELLA_TRY(json::parse(seal_text));
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "manifest"}, {"inputs", bundle_digest(bytes.sha256)}}))));
   return json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"kind", b.kind}, {"resource_id", b.resource_id}, {"state", b.state}, {"sha256", b.bundle_sha256.hex()}, {"size", b.size},
                               {"manifest", seal}, {"signatures", dsse}, {"items", items_json(verdict)}, {"verdict", verdict_json(verdict)}, {"time_renewals", renewals_json(renewals)}, {"trace_id", trace.hex()},
@@ -331,7 +352,8 @@ Result<json::Value> verify_stored(pg::TenantTx& tx, objects::Store& store, const
   const StoredBundle b = STELLA_TRY(find_bundle(tx, id));
   STELLA_TRY_VOID(expect_long_read(tx));
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
-  const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
+  auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
+  STELLA_TRY_VOID(manifest_of(tx, store, b, verdict));
   return verified(tx, verdict, id.str(), bytes.sha256, trace);
 }
 

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 
+#include "locker_event.h"
 #include "stella/base/unnamed_file.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/bundle_verify.h"
@@ -42,6 +45,30 @@ class HashingSource final : public ByteSource {
   crypto::Hasher hasher_;
   std::uint64_t size_ = 0;
 };
+
+Error not_ours(std::string reason, const Sha256& bytes) {
+  return Error(contracts::errors::kIntegrity, "something else than this bundle lies in its place in the store: it was put there before, or changed; ask for the snapshot again").with("reason", std::move(reason)).with("sha256", bytes.hex());
+}
+
+// Why the row is not about what was found; "" where it is.
+Result<std::string> difference(pg::SystemTx<pg::LockerRole>& tx, const Publication& what, const Published& found, std::string_view seal_text, const crypto::DsseEnvelope& envelope) {
+  const auto rows = STELLA_TRY(tx.query("SELECT s.seal_envelope, s.derived_from IS NOT NULL, o.seal_sha256 FROM evidence_snapshots s LEFT JOIN evidence_snapshots o ON o.tenant_id = s.tenant_id AND o.bundle_id = s.derived_from "
+                                        "WHERE s.tenant_id = $1 AND s.bundle_id = $2",
+                                        {what.tenant, what.bundle}));
+  if (rows.empty()) return std::string("no snapshot has this id");
+  if (envelope.payload != seal_text) return std::string("what was signed is not its seal");
+  if (rows.boolean(0, 1)) {
+    // Nothing in a seal changes when files are withheld: a copy of a copy has the first one's, too.
+    const bool same = !rows.is_null(0, 2) && STELLA_TRY(rows.sha256(0, 2)) == found.seal_sha256;
+    return std::string(same ? "" : "its seal is not the one of the bundle that it was made from");
+  }
+  const SealFacts& facts = found.seal.facts;
+  if (facts.bundle_id != what.bundle) return "its seal is of bundle " + facts.bundle_id.str();
+  if (facts.tenant_id != what.tenant) return std::string("its seal is of another tenant");
+  if (facts.case_id != what.case_id) return std::string("its seal is of another case");
+  if (!rows.is_null(0, 0)) return std::string(STELLA_TRY(crypto::dsse_parse(rows.text(0, 0))).json() == envelope.json() ? "" : "its signatures are not those that were made for it");
+  return std::string(crypto::dsse_verify(envelope, STELLA_TRY(evidence_keys(tx))) ? "" : "no evidence key of this deployment signed it");
+}
 
 }  // namespace
 
@@ -93,15 +120,42 @@ Result<Published> publish_bundle(pg::SystemTx<pg::LockerRole>& tx, objects::Stor
   out.seal_sha256 = crypto::sha256(seal_text);
   out.sha256 = source.digest();
   out.size = source.size();
+  const auto envelope = STELLA_TRY(crypto::dsse_parse(members[2]));
+  if (std::string reason = STELLA_TRY(difference(tx, what, out, seal_text, envelope)); !reason.empty()) return not_ours(std::move(reason), out.sha256);
   STELLA_TRY_VOID(store.put(key("manifest.json"), seal_text, what.lock));
   STELLA_TRY_VOID(store.put(key("root.merkle"), root, what.lock));
-  const auto envelope = STELLA_TRY(crypto::dsse_parse(members[2]));
   if (!envelope.signatures.empty()) out.signer = envelope.signatures.front().keyid;
   STELLA_TRY_VOID(tx.query("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id, labels) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
                            {what.bundle, what.tenant, what.case_id.str(), what.kind, out.seal.head.root, key("bundle.tgz"), out.signer, json::dump(what.labels)}));
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'sealed', seal_sha256 = $3, bundle_sha256 = $4, bundle_size = $5, sealed_at = $6 WHERE tenant_id = $1 AND bundle_id = $2",
                            {what.tenant, what.bundle, out.seal_sha256, out.sha256, out.size, what.sealed_at.value_or(out.seal.facts.sealed_at)}));
   return out;
+}
+
+Result<void> expect_whole(objects::Store& store, const std::string& key, std::span<const crypto::PublicKey> trust) {
+  const Fd file = STELLA_TRY(store.open(key));
+  FileSource source(file.get());
+  VerifyOptions options;
+  options.trust = trust;
+  options.trust_source = "evidence keys of this deployment";
+  const auto verdict = verify_bundle(source, options);
+  const bool unreadable = !verdict && (verdict.error().code() == base_errors::kMalformed || verdict.error().code() == base_errors::kInvalid || verdict.error().code() == base_errors::kLimit);
+  if (!verdict && !unreadable) return Error(verdict.error());
+  if (verdict && verdict->of(Dimension::kIntegrity).outcome == Outcome::kPass) return {};
+  const Sha256 bytes = STELLA_TRY(digest_of(file.get())).sha256;
+  return not_ours(verdict ? verdict->of(Dimension::kIntegrity).reason : std::string(verdict.error().message()), bytes);
+}
+
+Result<void> tell_refused(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const BundleId& bundle, const CaseId& case_id, const Error& error) {
+  json::Value details = json::Value::object({{"bundle_id", bundle.str()}, {"verdict", "fail"}, {"dimensions", json::Value::object({{dimension_name(Dimension::kIntegrity), outcome_name(Outcome::kFail)}})}});
+  if (const auto digest = error.field("sha256"); !digest.empty()) {
+    details.set("sha256", digest);
+    details.set("inputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", digest}})}));
+  }
+  timeline::Event event = locker_event(contracts::events::kEvidenceVerified, "bundle", bundle.str(), std::move(details));
+  event.resources.emplace_back("case", case_id.str());
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+  return {};
 }
 
 Result<FileDigest> digest_of(int fd) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,11 @@
 #include "worm_watch.h"
 
 namespace stella::evidence {
+
+// Jobs of equal inputs reuse each other's outputs; the payload of this bundle is not taken for a result again. $1 and $2: tenant and bundle.
+inline constexpr std::string_view kForgetResult =
+    "UPDATE jobs j SET idempotency_sha256 = '' FROM evidence_snapshots s, evidence_snapshots o WHERE s.tenant_id = $1 AND s.bundle_id = $2 AND o.tenant_id = s.tenant_id AND o.payload_sha256 = s.payload_sha256 "
+    "AND j.tenant_id = o.tenant_id AND j.job_id = o.job_id";
 
 // Largest file of a bundle that is read as a whole.
 inline constexpr std::uint64_t kSmallFile = 16u << 20;
@@ -64,7 +70,16 @@ struct Published {
   std::uint64_t size = 0;
   std::string signer;          // the first key that the seal names; a bundle of before a crash may have another one than the next gets
 };
+// kIntegrity, with the digest of what lies there in field sha256, where it is not the bundle that the row is about: its seal names another bundle, tenant
+// or case (a redacted copy: has another seal than what it was made from), is not the one that was signed first, or no key of ours signed it. Nothing
+// is written then.
 Result<Published> publish_bundle(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const Publication& what);
+
+// A bundle that lay in the store already when it was to be made. What is stored before a crash counts, where it verifies; kIntegrity where not.
+Result<void> expect_whole(objects::Store& store, const std::string& key, std::span<const crypto::PublicKey> trust);
+
+// Tells the timeline of a bundle that was refused with such an error.
+Result<void> tell_refused(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const BundleId& bundle, const CaseId& case_id, const Error& error);
 
 // Digest and size of a file; its offset stays.
 struct FileDigest {

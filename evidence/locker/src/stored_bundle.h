@@ -15,7 +15,7 @@ struct StoredBundle {
   BundleId id;
   CaseId case_id;
   std::string kind, resource_id, state;
-  Sha256 bundle_sha256;
+  Sha256 bundle_sha256, seal_sha256;
   std::uint64_t size = 0;
   std::optional<BundleId> derived_from;  // of a redacted copy: what it was made from
 };

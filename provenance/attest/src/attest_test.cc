@@ -137,7 +137,7 @@ TEST_F(Attesting, SeveralStatementsAreOneSignature) {
   EXPECT_EQ(batches.size(), 1u);
 }
 
-// The bundle of an evaluation gets what was stated about it, each alone; what was changed in the store is not enclosed.
+// The bundle of an evaluation gets what was stated about it, each alone; what cannot be enclosed is named in a statement of its own.
 TEST_F(Attesting, StatementsAreEnclosedAsSigstoreBundles) {
   JobProvenance p = job();
   DecisionFacts facts;
@@ -162,7 +162,7 @@ TEST_F(Attesting, StatementsAreEnclosedAsSigstoreBundles) {
   const auto files = enclosed();
   ASSERT_TRUE(files.has_value()) << files.error().describe();
   std::string names;
-  for (const auto& [name, bytes] : *files) {
+  for (const auto& [name, bytes] : files->files) {
     names += name.substr(7, name.find('.') - 7) + " ";
     const std::vector<crypto::PublicKey> sealer{sealing.public_key()};
     const auto verified = evidence::verify_statement(bytes, {.trust = sealer});
@@ -171,9 +171,27 @@ TEST_F(Attesting, StatementsAreEnclosedAsSigstoreBundles) {
     EXPECT_TRUE(name.find("provenance") == std::string::npos || verified->bytes.find(p.job_id.str()) != std::string::npos) << "that of the job which decided";
   }
   EXPECT_EQ(names, "svr vulns provenance vsa ");
+  EXPECT_TRUE(files->left_out.empty());
   const std::string path = db_.sql("SELECT DISTINCT a.statement_path FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id WHERE f.predicate_type = '" + std::string(evidence::kSvrPredicate) + "'");
   ASSERT_TRUE(write_file_durable(root_ + "/" + path, "{}").has_value());
-  EXPECT_FALSE(enclosed().has_value());
+  const auto without = enclosed();
+  ASSERT_TRUE(without.has_value()) << without.error().describe();
+  ASSERT_EQ(without->left_out.size(), 1u);
+  EXPECT_EQ(without->left_out[0].file, "attest/svr.sigstore.json");
+  EXPECT_NE(without->left_out[0].reason.find("changed"), std::string::npos) << without->left_out[0].reason;
+  ASSERT_EQ(without->files.size(), 4u);
+  EXPECT_EQ(without->files.back().first, kLeftOutFile);
+  const std::vector<crypto::PublicKey> sealer{sealing.public_key()};
+  EXPECT_TRUE(evidence::verify_statement(without->files.back().second, {.trust = sealer, .subject = &without->left_out[0].sha256, .predicate_type = kLeftOutPredicate}).has_value());
+  EXPECT_EQ(files_left_out(without->files.back().second).value(), std::vector<std::string>{"attest/svr.sigstore.json"});
+  // Gone from the store; and signed by a key that is not trusted any more.
+  std::filesystem::remove(root_ + "/" + path);
+  EXPECT_EQ(enclosed()->left_out.size(), 1u);
+  auto reading = pg::SystemTx<pg::LockerRole>::open(lockers);
+  const auto untrusted = evaluation_statements(*reading, *store_, sealing, sealer, acme_, p.subject_id);
+  ASSERT_TRUE(untrusted.has_value()) << untrusted.error().describe();
+  EXPECT_EQ(untrusted->left_out.size(), 4u);
+  EXPECT_EQ(untrusted->files.size(), 1u);
 }
 
 TEST_F(Attesting, NothingIsStatedAboutAJobThatMadeNothing) {

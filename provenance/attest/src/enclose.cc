@@ -1,7 +1,8 @@
 // Statements of an evaluation, for its bundle.
 #include "stella/provenance/enclose.h"
 
-#include "stella/contracts/errors.h"
+#include <optional>
+
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/predicates.h"
@@ -19,18 +20,39 @@ std::string_view file_of(std::string_view predicate_type) {
   return "attest/vulns.sigstore.json";
 }
 
-// The stored document where it is a Sigstore bundle, else its statement signed alone; verified before either.
-Result<std::string> alone(const std::string& document, const crypto::Signer& signer, std::span<const crypto::PublicKey> trust, std::string_view predicate_type) {
-  auto verified = STELLA_TRY(evidence::verify_statement(document, {.trust = trust, .predicate_type = predicate_type}));
-  const auto doc = json::parse(document);
-  if (doc && !evidence::is_batch_member(doc->str("mediaType"))) return document;
-  return evidence::sign_statement(signer, std::move(verified.bytes));
+// The stored document where it is a Sigstore bundle, else its statement signed alone; verified before either. None, and why, where it cannot be enclosed.
+Result<std::optional<std::string>> alone(objects::Store& store, const std::string& key, const Sha256& digest, const crypto::Signer& signer, const evidence::StatementExpectation& expected, std::string& why_not) {
+  std::optional<std::string> none;
+  const auto document = store.get(key, kStatementBytes);
+  if (!document && document.error().code() != base_errors::kNotFound && document.error().code() != base_errors::kLimit) return Error(document.error());
+  if (!document || crypto::sha256(*document) != digest) {
+    why_not = document ? "the stored statement was changed: its digest is not the one that was recorded" : "the stored statement is not in the store any more, or was changed";
+    return none;
+  }
+  auto verified = evidence::verify_statement(*document, expected);
+  if (!verified) {
+    why_not = "it does not verify with the evidence keys that are trusted now: " + std::string(verified.error().message());
+    return none;
+  }
+  const auto doc = json::parse(*document);
+  if (doc && !evidence::is_batch_member(doc->str("mediaType"))) return std::optional(*document);
+  return std::optional(STELLA_TRY(evidence::sign_statement(signer, std::move(verified->bytes))));
+}
+
+Result<std::string> left_out_statement(const crypto::Signer& signer, std::string_view evaluation_id, const std::vector<Enclosed::LeftOut>& left_out) {
+  std::vector<evidence::Subject> subjects;
+  json::Array files;
+  for (const auto& one : left_out) {
+    subjects.push_back({one.file, one.sha256});
+    files.push_back(json::Value::object({{"file", one.file}, {"sha256", one.sha256.hex()}, {"reason", one.reason}}));
+  }
+  return evidence::sign_statement(signer, STELLA_TRY(evidence::make_statement(subjects, kLeftOutPredicate, json::Value::object({{"evaluation_id", evaluation_id}, {"left_out", std::move(files)}}))));
 }
 
 }  // namespace
 
-Result<std::vector<std::pair<std::string, std::string>>> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer,
-                                                                               std::span<const crypto::PublicKey> trust, const TenantId& tenant, std::string_view evaluation_id) {
+Result<Enclosed> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer, std::span<const crypto::PublicKey> trust,
+                                       const TenantId& tenant, std::string_view evaluation_id) {
   // Link and reconcile have provenance too: the decision's is that of the job which the other statements came from.
   const auto rows = STELLA_TRY(tx.query(
       "SELECT DISTINCT ON (f.predicate_type) f.predicate_type, f.statement_sha256 FROM attestations a JOIN attestation_facts f ON f.tenant_id = a.tenant_id AND f.attestation_id = a.id "
@@ -38,14 +60,24 @@ Result<std::vector<std::pair<std::string, std::string>>> evaluation_statements(p
       "AND f.job_id IN (SELECT d.job_id FROM attestations b JOIN attestation_facts d ON d.tenant_id = b.tenant_id AND d.attestation_id = b.id WHERE b.tenant_id = $1 AND b.subject_id = $2 AND d.predicate_type = $4) "
       "ORDER BY f.predicate_type, a.created_at DESC, a.id DESC",
       {tenant, evaluation_id, evidence::kProvenancePredicate, evidence::kVsaPredicate, evidence::kSvrPredicate, evidence::kVulnsPredicate}));
-  std::vector<std::pair<std::string, std::string>> out;
+  Enclosed out;
   for (int i = 0; i < rows.size(); ++i) {
     const Sha256 digest = STELLA_TRY(rows.sha256(i, 1));
-    const std::string document = STELLA_TRY(store.get(object_key::attestation(tenant, evaluation_id, digest), kStatementBytes));
-    if (crypto::sha256(document) != digest) return Error(contracts::errors::kIntegrity, "a stored statement was changed: its digest is not the one that was recorded");
-    std::string file = STELLA_TRY(alone(document, signer, trust, rows.text(i, 0)));
-    out.emplace_back(file_of(rows.text(i, 0)), std::move(file));
+    const std::string file(file_of(rows.text(i, 0)));
+    std::string why_not;
+    auto bytes = STELLA_TRY(alone(store, object_key::attestation(tenant, evaluation_id, digest), digest, signer, {.trust = trust, .predicate_type = rows.text(i, 0)}, why_not));
+    if (bytes) out.files.emplace_back(file, std::move(*bytes));
+    else out.left_out.push_back({file, digest, std::move(why_not)});
   }
+  if (!out.left_out.empty()) out.files.emplace_back(kLeftOutFile, STELLA_TRY(left_out_statement(signer, evaluation_id, out.left_out)));
+  return out;
+}
+
+Result<std::vector<std::string>> files_left_out(std::string_view left_out_statement) {
+  const auto envelope = STELLA_TRY(evidence::parse_attestation(left_out_statement));
+  const auto statement = STELLA_TRY(evidence::parse_statement(envelope.payload));
+  std::vector<std::string> out;
+  for (const auto& subject : statement.subjects) out.push_back(subject.name);
   return out;
 }
 

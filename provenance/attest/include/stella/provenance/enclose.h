@@ -15,10 +15,28 @@
 
 namespace stella::attest {
 
+// What a bundle says of statements that it could not enclose: a statement of its own, whose subjects are the stored documents that are missing.
+inline constexpr std::string_view kLeftOutPredicate = "https://stellaops.dev/left-out/v1";
+inline constexpr std::string_view kLeftOutFile = "attest/left-out.sigstore.json";
+
+struct Enclosed {
+  std::vector<std::pair<std::string, std::string>> files;  // (path in the bundle, bytes)
+  struct LeftOut {
+    std::string file;  // that would have been there
+    Sha256 sha256;     // of the stored document, as it was recorded
+    std::string reason;
+  };
+  std::vector<LeftOut> left_out;  // where there are any, `files` has kLeftOutFile as well
+};
+
 // attest/provenance.sigstore.json (of the job that decided), attest/vsa…, attest/svr…, attest/vulns.sigstore.json of a finished evaluation, each the
 // newest of its type; those that do not exist are not there. Every stored document is verified with `trust` first; a member of a batch is signed
-// alone, by `signer`. kInvalid or kMalformed where a stored statement does not verify: then nothing may be sealed over it.
-Result<std::vector<std::pair<std::string, std::string>>> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer,
-                                                                               std::span<const crypto::PublicKey> trust, const TenantId& tenant, std::string_view evaluation_id);
+// alone, by `signer`. One that does not verify now (its key was compromised since), that was changed in the store or is gone from it, is left out,
+// and a statement signed by `signer` names it: evidence without it is better than none. Errors: of database, store and signer.
+Result<Enclosed> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer, std::span<const crypto::PublicKey> trust,
+                                       const TenantId& tenant, std::string_view evaluation_id);
+
+// The files that such a statement names.
+Result<std::vector<std::string>> files_left_out(std::string_view left_out_statement);
 
 }  // namespace stella::attest

@@ -126,8 +126,9 @@ class Locker {
   void wake();
   // Signs with this key from the next seal on. Thread-safe.
   void use(std::shared_ptr<const crypto::Signer> signer);
-  // Seals what is built, makes the redacted copies that were asked for; how many. Looks first at what the store keeps, where that is due. One thread at a time per process, any number of
-  // processes.
+  // Seals what is built, makes the redacted copies that were asked for; how many, failed ones among them. Of each tenant in turn, the
+  // oldest first; one that could not be made is put off for a second, two, four … a minute. Looks first at what the store keeps, where that is due.
+  // One thread at a time per process, any number of processes.
   Result<int> round();
   // A step of a pass over the bundles whose timestamps end soon: stamps a few of them again. How many it looked at; 0: the pass is over, the next
   // call begins another one. Does nothing without a stamper. From the thread of round().
@@ -137,6 +138,7 @@ class Locker {
   void loop();
   Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
   Result<bool> renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now);  // renew.cc; false: no authority offers more time
+  Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
   Result<bool> redact_one(const TenantId& tenant, const BundleId& copy);  // redactions.cc
 
   // How far a pass has come. Each bundle is looked at once in it: one that cannot be renewed does not hold up those behind it.
