@@ -66,6 +66,9 @@ def cases(report):
         payloads = {r["d"] for r in p.sql("SELECT encode(payload_sha256, 'hex') AS d FROM evidence_snapshots")}
         left = {name for _, _, names in os.walk(p.path("objects", "tenants", "acme", "objects")) for name in names}
         report.check("and the payload with the last of them", payloads and not payloads & left, payloads & left)
+        written = {r["d"] for r in p.sql("SELECT encode(unnest(made_objects), 'hex') AS d FROM evidence_snapshots")}
+        report.check("and what their closures wrote: logs, spans, transcripts, lists", len(written) >= 5 and not written & left, (len(written), written & left))
+        report.check("but nothing of the evaluation", not {r["d"] for r in p.sql("SELECT encode(decision_sha256, 'hex') AS d FROM evaluations")} - left)
         again = c.post("/evidence/snapshot?wait=60", {"kind": "eval", "resource_id": evaluation, "case_id": "FREE"})
         report.check("what is asked for again is made anew", again["state"] == "sealed" and again["bundle_id"] != made["FREE"], again)
 

@@ -1,6 +1,7 @@
 // The objects that a sealed bundle consists of in the store.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,22 @@ namespace stella::evidence {
 
 struct BundleObjects {
   std::vector<std::string> own;     // bundle.tgz first, then the commitments that outlive it: manifest.json, root.merkle, renewal-<n>.tsr and .pem
-  std::vector<std::string> shared;  // the payload that it was built from and its items: by content, so that bundles of the same inputs share them
+  struct Shared {
+    Sha256 digest;
+    std::string key;
+  };
+  std::vector<Shared> shared;  // payload, items, and what its closure wrote (logs, spans, transcripts …): by content, so that bundles share them
+
+  // For ANY($n::bytea[]).
+  std::vector<std::string> digests() const {
+    std::vector<std::string> out;
+    for (const Shared& object : shared) out.emplace_back(object.digest.view());
+    return out;
+  }
 };
 
 inline Result<BundleObjects> objects_of(pg::Tx& tx, const TenantId& tenant, const BundleId& bundle) {
-  const auto rows = STELLA_TRY(tx.query("SELECT case_id, payload_sha256, items_sha256 FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id, payload_sha256, items_sha256, array_to_string(ARRAY(SELECT encode(m, 'hex') FROM unnest(made_objects) m), ',') FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
   BundleObjects out;
   if (rows.empty()) return out;
   const CaseId case_id = STELLA_TRY(CaseId::parse(rows.text(0, 0)));
@@ -29,7 +41,13 @@ inline Result<BundleObjects> objects_of(pg::Tx& tx, const TenantId& tenant, cons
   for (const int column : {1, 2}) {
     if (rows.is_null(0, column)) continue;
     const Sha256 digest = STELLA_TRY(rows.sha256(0, column));
-    out.shared.push_back(object_key::object(tenant, digest));
+    out.shared.push_back({digest, object_key::object(tenant, digest)});
+  }
+  for (std::string_view made = rows.text(0, 3); !made.empty();) {
+    const std::size_t end = std::min(made.find(','), made.size());
+    const Sha256 digest = STELLA_TRY(Sha256::parse(made.substr(0, end)));
+    out.shared.push_back({digest, object_key::object(tenant, digest)});
+    made.remove_prefix(std::min(end + 1, made.size()));
   }
   return out;
 }

@@ -3,6 +3,7 @@
 //   log     alone for whoever plans or carries out a deletion of its entries
 //   tenant  shared by everybody who places a hold, alone for key destruction, off-boarding and the deletion of entries
 //   case    alone for whoever changes its holds, and for a deletion from its last look at them to its commit
+//   made    shared by whoever asks for a snapshot, from the first object that its closure writes; alone (tried) by a deletion
 //   bundle  shared by exports and verifications, alone (tried, never waited for) by a deletion
 #pragma once
 
@@ -15,6 +16,8 @@ inline constexpr std::string_view kLockLog = "SELECT pg_advisory_xact_lock(hasht
 inline constexpr std::string_view kLockTenantShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 5))";
 inline constexpr std::string_view kLockTenant = "SELECT pg_advisory_xact_lock(hashtextextended($1, 5))";
 inline constexpr std::string_view kLockCase = "SELECT pg_advisory_xact_lock(hashtextextended($1 || '/' || $2, 3))";
+inline constexpr std::string_view kLockMadeShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 8))";
+inline constexpr std::string_view kTryMade = "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 8))";
 inline constexpr std::string_view kTryBundle = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 4))";
 // In a query of its own: a deletion that is under way is waited for, and what is read afterwards is what it left.
 inline constexpr std::string_view kLockBundleShared = "SELECT pg_advisory_xact_lock_shared(hashtextextended($1 || '/' || $2, 4))";

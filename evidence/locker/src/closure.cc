@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 
+#include "case_lock.h"
 #include "long_read.h"
 #include "stella/base/unnamed_file.h"
 #include "stella/contracts/errors.h"
@@ -50,9 +51,17 @@ void Closure::add(std::string path, std::string role, std::string media_type, co
   inputs_.push_back({input, digest, tenant});
 }
 
+Result<void> Closure::expect_objects() {
+  if (!expecting_) STELLA_TRY_VOID(tx_.query(kLockMadeShared, {tx_.tenant()}));
+  expecting_ = true;
+  return {};
+}
+
 Result<void> Closure::add_bytes(std::string path, std::string role, std::string media_type, std::string_view bytes) {
+  STELLA_TRY_VOID(expect_objects());
   const Sha256 digest = crypto::sha256(bytes);
   STELLA_TRY_VOID(store_.put(object_key::object(tx_.tenant(), digest), bytes));
+  if (!bytes.empty()) made_.insert(digest);  // of nothing at all there is nothing to delete
   add(std::move(path), std::move(role), std::move(media_type), digest, tx_.tenant());
   return {};
 }
@@ -60,7 +69,9 @@ Result<void> Closure::add_bytes(std::string path, std::string role, std::string 
 Result<void> Closure::add_file(std::string path, std::string role, std::string media_type, const Fd& file) {
   if (::lseek(file.get(), 0, SEEK_SET) != 0) return io_error("cannot rewind a temporary file", temp_dir_);
   STELLA_TRY_VOID(expect_long_read(tx_));
+  STELLA_TRY_VOID(expect_objects());
   const auto copied = STELLA_TRY(store_.put_fd(file.get(), kAnySize, [&](const Sha256& digest) { return object_key::object(tx_.tenant(), digest); }));
+  if (copied.sha256 != crypto::sha256("")) made_.insert(copied.sha256);
   add(std::move(path), std::move(role), std::move(media_type), copied.sha256, tx_.tenant());
   return {};
 }
@@ -114,7 +125,9 @@ Result<std::vector<jobs::InputRef>> Closure::finish() {
   json::Value snapshot = json::Value::object({{"format", "stella.snapshot/v1"}, {"files", files_}, {"report", report}});
   const std::string text = STELLA_TRY(json::canonical(snapshot));
   const Sha256 digest = crypto::sha256(text);
+  STELLA_TRY_VOID(expect_objects());
   STELLA_TRY_VOID(store_.put(object_key::object(tx_.tenant(), digest), text));
+  made_.insert(digest);
   std::vector<jobs::InputRef> out = std::move(inputs_);
   out.insert(out.begin(), jobs::InputRef{"snapshot.json", digest, tx_.tenant()});
   return out;

@@ -30,10 +30,15 @@ class Closure {
   std::set<std::string> traces;                // traces whose events are the chain of custody
   std::optional<ProjectId> project;
 
+  // Digests of the objects that exist because of this closure: the snapshot's row names them, so that they go with the bundle.
+  const std::set<Sha256>& made() const { return made_; }
+
   // The job's inputs, `snapshot.json` among them.
   Result<std::vector<jobs::InputRef>> finish();
 
  private:
+  // No deletion takes an object away that this closure finds in the store, from here to the end of the transaction.
+  Result<void> expect_objects();
   // The object with all that was written to the file.
   Result<void> add_file(std::string path, std::string role, std::string media_type, const Fd& file);
 
@@ -42,6 +47,8 @@ class Closure {
   const std::string temp_dir_;
   json::Array files_;
   std::vector<jobs::InputRef> inputs_;
+  std::set<Sha256> made_;
+  bool expecting_ = false;
 };
 
 // What each kind of snapshot consists of; kNotFound, kNotReady.

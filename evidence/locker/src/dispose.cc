@@ -1,5 +1,6 @@
 // Deletions in three steps. Between the second look and the commit of the deletion nobody can place a hold: both take the lock of the case.
 #include <algorithm>
+#include <set>
 
 #include "bundle_objects.h"
 #include "case_lock.h"
@@ -32,12 +33,39 @@ constexpr std::string_view kFacts =
 constexpr std::string_view kCovered =
     "SELECT d.disposition_id, d.state, l.log_index, coalesce(t.size, 0) FROM dispositions d LEFT JOIN timeline_log l ON l.tenant_id = d.tenant_id AND l.event_id = d.planned_event LEFT JOIN timeline_logs t ON t.tenant_id = d.tenant_id "
     "WHERE d.tenant_id = $1 AND d.bundle_id = $2 AND d.state IN ('planned', 'deleting')";
+// Which of these objects another bundle of the tenant was or is being made from.
 constexpr std::string_view kUsedElsewhere =
-    "SELECT EXISTS (SELECT FROM evidence_snapshots o WHERE o.tenant_id = s.tenant_id AND o.bundle_id <> s.bundle_id AND ((o.state IN ('built', 'sealed') AND o.payload_sha256 = s.payload_sha256) "
-    "OR (o.state = 'building' AND o.kind = s.kind AND o.resource_id = s.resource_id))) "
+    "SELECT d FROM unnest($3::bytea[]) d WHERE EXISTS (SELECT FROM evidence_snapshots o WHERE o.tenant_id = $1 AND o.bundle_id <> $2 AND o.state IN ('building', 'built', 'sealed') "
+    "AND (o.payload_sha256 = d OR o.items_sha256 = d OR o.made_objects @> ARRAY[d]))";
+// A job that may take the payload for its own result.
+constexpr std::string_view kResultPending =
+    "SELECT EXISTS (SELECT FROM evidence_snapshots o WHERE o.tenant_id = s.tenant_id AND o.bundle_id <> s.bundle_id AND o.state = 'building' AND o.kind = s.kind AND o.resource_id = s.resource_id) "
     "FROM evidence_snapshots s WHERE s.tenant_id = $1 AND s.bundle_id = $2";
+// Which of them are something else as well: what a job read or made, the transcript of a run. An evaluation's output may have the bytes of a record.
+constexpr std::string_view kNeededByJobs =
+    "SELECT decode(e->>'sha256', 'hex') FROM jobs j CROSS JOIN LATERAL jsonb_array_elements(j.inputs || coalesce(j.outputs, '[]'::jsonb)) e WHERE j.tenant_id = $1 AND j.kind <> 'evidence.snapshot' "
+    "AND e->>'sha256' IN (SELECT encode(d, 'hex') FROM unnest($2::bytea[]) d) UNION SELECT transcript_sha256 FROM runs WHERE tenant_id = $1 AND transcript_sha256 = ANY($2::bytea[])";
 // A redacted copy of it that is still to be made.
 constexpr std::string_view kCopyPending = "SELECT EXISTS (SELECT FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2 AND state = 'built')";
+// What of the shared objects goes with this bundle.
+Result<std::vector<std::string>> no_longer_needed(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const BundleId& bundle, const BundleObjects& objects) {
+  const auto digests = objects.digests();
+  std::set<Sha256> needed;
+  const auto add = [&](const pg::Rows& rows) -> Result<void> {
+    for (int i = 0; i < rows.size(); ++i) needed.insert(STELLA_TRY(rows.sha256(i, 0)));
+    return {};
+  };
+  const pg::Rows by_bundles = STELLA_TRY(tx.query(kUsedElsewhere, {tenant, bundle, pg::Param::bytes_array(digests)}));
+  const pg::Rows by_jobs = STELLA_TRY(tx.query(kNeededByJobs, {tenant, pg::Param::bytes_array(digests)}));
+  STELLA_TRY_VOID(add(by_bundles));
+  STELLA_TRY_VOID(add(by_jobs));
+  std::vector<std::string> out;
+  if (STELLA_TRY(tx.query(kResultPending, {tenant, bundle})).boolean(0, 0)) return out;
+  for (const auto& [digest, key] : objects.shared)
+    if (!needed.contains(digest)) out.push_back(key);
+  return out;
+}
+
 bool missing(const Error& error) { return error.code() == base_errors::kNotFound; }
 
 }  // namespace
@@ -70,7 +98,8 @@ Result<std::optional<Keeper::Doomed>> Keeper::look(Tx& tx, const TenantId& tenan
   out.digest = STELLA_TRY(rows.sha256(0, 9)).hex();
   out.facts.in_use = !STELLA_TRY(tx.query(kTryBundle, {tenant, bundle.str()})).boolean(0, 0) || STELLA_TRY(tx.query(kCopyPending, {tenant, bundle})).boolean(0, 0);
   const BundleObjects objects = STELLA_TRY(objects_of(tx, tenant, bundle));
-  if (!STELLA_TRY(tx.query(kUsedElsewhere, {tenant, bundle})).boolean(0, 0)) out.remove = objects.shared;
+  // Asked only where the rows do not keep it anyway: the jobs of a tenant are many.
+  if (deletable(out.facts, options_.now(), false) == Kept::kDeletable) out.remove = STELLA_TRY(no_longer_needed(tx, tenant, bundle, objects));
   // The copy that an export's bundle was built with.
   const std::string copy = object_key::object(tenant, STELLA_TRY(rows.sha256(0, 9)));
   if (store_.stat(copy)) out.remove.push_back(copy);
@@ -122,6 +151,8 @@ Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bund
   if (!STELLA_TRY(plan_is_covered(tx, tenant, planned))) return Disposition{Disposition::kWaiting, ""};
   const std::string id(planned.text(0, 0));
   const bool begun = planned.text(0, 1) == "deleting";
+  // A closure that is being made may count on objects that it found.
+  if (!STELLA_TRY(tx.query(kTryMade, {tenant})).boolean(0, 0)) return Disposition{Disposition::kWaiting, "a snapshot is being asked for"};
   auto found = STELLA_TRY(look(tx, tenant, bundle));
   if (!found) return Error(base_errors::kNotFound, "no such sealed bundle");
   std::string reason(reason_of(deletable(found->facts, options_.now(), !frozen().empty())));

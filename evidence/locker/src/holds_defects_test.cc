@@ -151,5 +151,36 @@ TEST_F(HoldingDefects, AKeyIsNotDestroyedUnderABundleThatIsBeingBuilt) {
   EXPECT_EQ(keys_->key_ids().size(), 1u);
 }
 
+// What a closure wrote goes with its bundle, unless a job, a run or another bundle has the same bytes.
+TEST_F(HoldingDefects, WhatAClosureWroteGoesWithItsBundle) {
+  const BundleId id = sealed("C-1", "payload", "mine"), read = sealed("C-2", "read", "an input"), ran = sealed("C-3", "ran", "a run");
+  const std::string job = JobId::generate().str();
+  db_.sql("INSERT INTO jobs (tenant_id, job_id, kind, state, engine_version, params, inputs, outputs, idempotency_sha256, requested_by, traceparent, trace_id) VALUES ('acme', '" + job + "', 'sbom.compute', 'finished', '1', '{}', "
+          "'[{\"name\": \"a\", \"sha256\": \"" + crypto::sha256(record_of("an input")).hex() + "\", \"tenant\": \"acme\"}]', NULL, '', 'user:x', '', '')");
+  db_.sql("INSERT INTO runs (tenant_id, run_id, job_id, attempt, runner_id, state, image_sha256, sandbox, transcript_sha256, started_at) VALUES ('acme', gen_random_uuid(), '" + job + "', 1, 'r', 'finished', '', '{}', '\\x" +
+          crypto::sha256(record_of("a run")).hex() + "', now())");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  // Somebody who asks for a snapshot may have found an object that would go.
+  {
+    ASSERT_EQ(k->plan(acme_, id)->state, Disposition::kPlanned);
+    auto t = tx();
+    ASSERT_TRUE(t.query("SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 8))", {acme_}).has_value());
+    sign_log();
+    EXPECT_EQ(k->execute(acme_, id)->state, Disposition::kWaiting);
+    sign_log();
+    EXPECT_EQ(k->execute(acme_, id)->reason, "a snapshot is being asked for");
+  }
+  ASSERT_EQ(k->execute(acme_, id)->state, Disposition::kExecuted);
+  EXPECT_FALSE(has_object(list_of(id)));
+  EXPECT_FALSE(has_object(record_of("mine")));
+  for (const auto& [bundle, record] : {std::pair{read, "an input"}, std::pair{ran, "a run"}}) {
+    EXPECT_EQ(dispose(*k, bundle), Disposition::kExecuted);
+    EXPECT_FALSE(has_object(list_of(bundle)));
+    EXPECT_TRUE(has_object(record_of(record))) << record;
+  }
+}
+
 }  // namespace
 }  // namespace stella::evidence

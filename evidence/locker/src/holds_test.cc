@@ -496,9 +496,9 @@ void Holding::random_histories(unsigned seeds, int& deleted, int& refused) {
     Model model;
     std::vector<BundleId> ids;
     for (int i = 0; i < 4; ++i) {
-      // Two cases, and the payload of one bundle of each is the same.
+      // Two cases, and the payload of one bundle of each is the same; of the other two the records.
       model.bundles.push_back({run + (i % 2 == 0 ? "A" : "B"), now_ + hours(24)});
-      ids.push_back(sealed(model.bundles.back().case_id, i < 2 ? run + "common" : run + std::to_string(i)));
+      ids.push_back(sealed(model.bundles.back().case_id, i < 2 ? run + "common" : run + std::to_string(i), i < 2 ? "" : run + "records"));
     }
     ASSERT_TRUE(k->round().has_value());
     for (int i = 0; i < 50; ++i) {
@@ -567,6 +567,13 @@ void Holding::random_histories(unsigned seeds, int& deleted, int& refused) {
         ASSERT_TRUE(b.gone || lock->legal_hold == !model.holds[b.case_id].empty()) << what << " bundle " << n;
         const bool payload_needed = !b.gone || (n < 2 && !model.bundles[1 - n].gone);
         ASSERT_EQ(store_->stat(object_key::object(acme_, crypto::sha256(n < 2 ? run + "common" : run + std::to_string(n)))).has_value(), payload_needed) << what << " payload " << n;
+        ASSERT_EQ(has_object(list_of(ids[n])), !b.gone) << what << " list " << n;
+        ASSERT_TRUE(b.gone || bit(object_key::object(acme_, crypto::sha256(list_of(ids[n])))) == !model.holds[b.case_id].empty()) << what << " list " << n;
+        const Model::Bundle& other = model.bundles[n ^ 1];
+        const std::string records = record_of(run + (n < 2 ? "common" : "records"));
+        ASSERT_EQ(has_object(records), !b.gone || !other.gone) << what << " records of " << n;
+        const bool records_held = (!b.gone && !model.holds[b.case_id].empty()) || (!other.gone && !model.holds[other.case_id].empty());
+        ASSERT_TRUE((b.gone && other.gone) || bit(object_key::object(acme_, crypto::sha256(records))) == records_held) << what << " records of " << n;
       }
     }
   }

@@ -1,4 +1,6 @@
 // The store follows the rows: its legal-hold bit and its lock of every object that a bundle consists of.
+#include <set>
+
 #include "bundle_objects.h"
 #include "retention_rules.h"
 #include "stella/evidence/locker/keeper.h"
@@ -18,9 +20,13 @@ constexpr std::string_view kDue =
 constexpr std::string_view kAlone = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 6))";
 constexpr std::string_view kWanted =
     "SELECT r.wanted, r.lock_held, greatest(r.retain_until, c.retain_until, c.incident_until), EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = r.tenant_id AND h.case_id = r.case_id AND h.released_at IS NULL), "
-    "EXISTS (SELECT FROM evidence_snapshots o JOIN evidence_holds h ON h.tenant_id = o.tenant_id AND h.case_id = o.case_id AND h.released_at IS NULL WHERE o.tenant_id = s.tenant_id AND o.payload_sha256 = s.payload_sha256 "
-    "AND o.state IN ('built', 'sealed')), s.state FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id "
+    "s.state FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id "
     "WHERE r.tenant_id = $1 AND r.bundle_id = $2";
+
+// Which of these objects a held case needs, this one or another.
+constexpr std::string_view kHeldObjects =
+    "SELECT d FROM unnest($2::bytea[]) d WHERE EXISTS (SELECT FROM evidence_snapshots o JOIN evidence_holds h ON h.tenant_id = o.tenant_id AND h.case_id = o.case_id AND h.released_at IS NULL "
+    "WHERE o.tenant_id = $1 AND o.state IN ('built', 'sealed') AND (o.payload_sha256 = d OR o.items_sha256 = d OR o.made_objects @> ARRAY[d]))";
 
 struct Wanted {
   bool held = false;
@@ -95,15 +101,18 @@ Result<bool> Keeper::reconcile_one(const TenantId& tenant, const BundleId& bundl
   const bool was_held = rows.boolean(0, 1);
   const bool held = rows.boolean(0, 3);
   if (held && !was_held) return false;  // placed a moment ago: the next round writes it down first
-  const bool sealed = rows.text(0, 5) == "sealed";
+  const bool sealed = rows.text(0, 4) == "sealed";
   // Of a bundle that was deleted the bits that it put there are lifted all the same: others may rest on its payload.
   if (sealed || (was_held && !held)) {
     const Wanted own{held, was_held, sealed ? rows.timestamp(0, 2) : Timestamp{}};
-    const Wanted shared{rows.boolean(0, 4), was_held, own.until};
     const auto objects = STELLA_TRY(objects_of(tx, tenant, bundle));
     bool changed = false;
     for (const std::string& key : objects.own) changed = STELLA_TRY(bring(store_, key, own)) || changed;
-    for (const std::string& key : objects.shared) changed = STELLA_TRY(bring(store_, key, shared)) || changed;
+    const auto digests = objects.digests();
+    const auto needed = STELLA_TRY(tx.query(kHeldObjects, {tenant, pg::Param::bytes_array(digests)}));
+    std::set<Sha256> held_objects;
+    for (int i = 0; i < needed.size(); ++i) held_objects.insert(STELLA_TRY(needed.sha256(i, 0)));
+    for (const auto& [digest, key] : objects.shared) changed = STELLA_TRY(bring(store_, key, {held_objects.contains(digest), was_held, own.until})) || changed;
     if (changed) kLog.info("the store's locks follow holds and retention", {f::bundle_id(bundle)});
   }
   STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET applied = greatest(applied, $3), lock_held = $4, checked_at = $5 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, version, held, options_.now()}));

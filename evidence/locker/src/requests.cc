@@ -215,11 +215,13 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   spec.requested_by = tx.actor();
   spec.traceparent = request.traceparent;
   spec.trace = request.trace;
+  std::vector<std::string> made;
+  for (const Sha256& digest : closure.made()) made.emplace_back(digest.view());
   const std::vector<std::string> traces(closure.traces.begin(), closure.traces.end());
   STELLA_TRY_VOID(tx.query(
-      "INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, request_no, state, custody_traces, request, project_id, requested_by, traceparent, trace_id, tracestate) "
-      "VALUES ($1, $2, $3, $4, $5, $6, 'building', $7, $8, $9, $10, $11, $12, $13)",
-      {tx.tenant(), out.bundle_id, request.case_id.str(), request.kind, request.resource_id, request_no, pg::Param::text_array(traces), canonical, closure.project, tx.actor(), request.traceparent, request.trace.hex(), timeline::tracestate_of(request.trace)}));
+      "INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, request_no, state, custody_traces, request, project_id, requested_by, traceparent, trace_id, tracestate, made_objects) "
+      "VALUES ($1, $2, $3, $4, $5, $6, 'building', $7, $8, $9, $10, $11, $12, $13, $14::bytea[])",
+      {tx.tenant(), out.bundle_id, request.case_id.str(), request.kind, request.resource_id, request_no, pg::Param::text_array(traces), canonical, closure.project, tx.actor(), request.traceparent, request.trace.hex(), timeline::tracestate_of(request.trace), pg::Param::bytes_array(made)}));
   const jobs::Scheduled job = STELLA_TRY(jobs::schedule(tx, spec));
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET job_id = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tx.tenant(), out.bundle_id, job.job_id}));
   timeline::Event event = bundle_event(contracts::events::kEvidenceSnapshot, tx, out.bundle_id.str(), request.trace,

@@ -144,6 +144,19 @@ TEST_F(Sealing, ALostPayloadIsMadeAgain) {
   sealed();  // by a job that runs again
 }
 
+// Logs, spans, transcripts and the list itself are written for the snapshot alone: its row says so, and of nothing else.
+TEST_F(Sealing, ARowNamesWhatItsClosureWrote) {
+  const BundleId id = sealed();
+  const std::string made = column(id, "array_to_string(ARRAY(SELECT encode(m, 'hex') FROM unnest(made_objects) m), ' ')");
+  for (const std::string_view file : {"data/trace.ndjson", "data/logs.ndjson", "data/transcript.ndjson", "data/inputs/config/config.json"}) {
+    const std::string bytes = member(id, file);
+    EXPECT_EQ(made.find(crypto::sha256(bytes).hex()) != std::string::npos, !bytes.empty()) << file;
+  }
+  const std::string list = db_.sql("SELECT i->>'sha256' FROM jobs, jsonb_array_elements(inputs) i WHERE kind = 'evidence.snapshot' AND i->>'name' = 'snapshot.json'");
+  EXPECT_NE(made.find(list), std::string::npos);
+  for (const std::string_view file : {"data/outputs/decision.json", "data/outputs/findings.ndjson", "data/inputs/sbom/sbom.json"}) EXPECT_EQ(made.find(crypto::sha256(member(id, file)).hex()), std::string::npos) << file;
+}
+
 TEST_F(Sealing, AnEditedManifestFailsIntegrity) {
   const BundleId id = sealed();
   const auto look = [&] {

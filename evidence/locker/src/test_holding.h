@@ -51,7 +51,12 @@ class Holding : public ::testing::Test {
     elapsed_ += time;
   }
   // A sealed bundle as the locker leaves it.
-  BundleId sealed(const std::string& case_id, const std::string& payload = "payload") {
+  // What its closure wrote: its own list, and records that bundles of the same `record` share.
+  static std::string list_of(const BundleId& id) { return "snapshot.json of " + id.str(); }
+  static std::string record_of(const std::string& record) { return "transcripts of " + record; }
+  bool has_object(const std::string& bytes) { return store_->stat(object_key::object(acme_, crypto::sha256(bytes))).has_value(); }
+  BundleId sealed(const std::string& case_id, const std::string& payload = "payload", std::string record = "") {
+    if (record.empty()) record = payload;
     const BundleId id = BundleId::generate();
     const std::string digest = crypto::sha256(payload).hex(), items = crypto::sha256(payload + " items").hex();
     const CaseId c = CaseId::parse(case_id).value();
@@ -59,8 +64,9 @@ class Holding : public ::testing::Test {
       EXPECT_TRUE(store_->put(object_key::evidence(acme_, c, id, file), bytes).has_value());
     EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload)), payload).has_value());
     EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(payload + " items")), payload + " items").has_value());
-    db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, payload_sha256, items_sha256, seal_sha256, bundle_sha256, bundle_size, requested_by, sealed_at, traceparent, trace_id) VALUES ('acme', '" + id.str() +
-            "', '" + case_id + "', 'job', '" + id.str() + "', 'sealed', '\\x" + digest + "', '\\x" + items + "', '\\x" + digest + "', '\\x" + crypto::sha256("bundle of " + id.str()).hex() + "', 1, 'user:x', '" + now_.rfc3339() + "', '', '')");
+    for (const std::string& made : {list_of(id), record_of(record)}) EXPECT_TRUE(store_->put(object_key::object(acme_, crypto::sha256(made)), made).has_value());
+    db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, made_objects, payload_sha256, items_sha256, seal_sha256, bundle_sha256, bundle_size, requested_by, sealed_at, traceparent, trace_id) VALUES ('acme', '" + id.str() +
+            "', '" + case_id + "', 'job', '" + id.str() + "', 'sealed', ARRAY['\\x" + crypto::sha256(list_of(id)).hex() + "', '\\x" + crypto::sha256(record_of(record)).hex() + "']::bytea[], '\\x" + digest + "', '\\x" + items + "', '\\x" + digest + "', '\\x" + crypto::sha256("bundle of " + id.str()).hex() + "', 1, 'user:x', '" + now_.rfc3339() + "', '', '')");
     db_.sql("INSERT INTO evidence_bundles (id, tenant_id, case_id, kind, root_hash, path, signer_key_id) VALUES ('" + id.str() + "', 'acme', '" + case_id + "', 'job', '\\x" + digest + "', 'bundle.tgz', 'key')");
     return id;
   }
