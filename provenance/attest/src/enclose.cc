@@ -39,8 +39,11 @@ Result<std::optional<std::string>> alone(objects::Store& store, const std::strin
   return std::optional(STELLA_TRY(evidence::sign_statement(signer, std::move(verified->bytes))));
 }
 
-Result<std::string> left_out_statement(const crypto::Signer& signer, std::string_view evaluation_id, const std::vector<Enclosed::LeftOut>& left_out) {
+// The decision that they were about is the first subject: verifiers accept no statement about what is not in the bundle.
+Result<std::string> left_out_statement(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const crypto::Signer& signer, std::string_view evaluation_id, const std::vector<Enclosed::LeftOut>& left_out) {
   std::vector<evidence::Subject> subjects;
+  const auto decision = STELLA_TRY(tx.query("SELECT decision_sha256 FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2 AND decision_sha256 IS NOT NULL", {tenant, evaluation_id}));
+  if (!decision.empty()) subjects.push_back({"data/outputs/decision.json", STELLA_TRY(decision.sha256(0, 0))});
   json::Array files;
   for (const auto& one : left_out) {
     subjects.push_back({one.file, one.sha256});
@@ -69,7 +72,7 @@ Result<Enclosed> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects
     if (bytes) out.files.emplace_back(file, std::move(*bytes));
     else out.left_out.push_back({file, digest, std::move(why_not)});
   }
-  if (!out.left_out.empty()) out.files.emplace_back(kLeftOutFile, STELLA_TRY(left_out_statement(signer, evaluation_id, out.left_out)));
+  if (!out.left_out.empty()) out.files.emplace_back(kLeftOutFile, STELLA_TRY(left_out_statement(tx, tenant, signer, evaluation_id, out.left_out)));
   return out;
 }
 
@@ -77,7 +80,7 @@ Result<std::vector<std::string>> files_left_out(std::string_view left_out_statem
   const auto envelope = STELLA_TRY(evidence::parse_attestation(left_out_statement));
   const auto statement = STELLA_TRY(evidence::parse_statement(envelope.payload));
   std::vector<std::string> out;
-  for (const auto& subject : statement.subjects) out.push_back(subject.name);
+  for (const json::Value& one : statement.predicate.items("left_out")) out.emplace_back(one.str("file"));
   return out;
 }
 
