@@ -21,7 +21,8 @@ struct Promise {
 constexpr Promise kPromises[] = {{"provenance", kProvenancePredicate, "output", "data/"},
                                  {"vsa", kVsaPredicate, "input", "data/inputs/sbom/"},
                                  {"svr", kSvrPredicate, "input", "data/inputs/sbom/"},
-                                 {"vulns", kVulnsPredicate, "input", "data/inputs/sbom/"}};
+                                 {"vulns", kVulnsPredicate, "input", "data/inputs/sbom/"},
+                                 {"left-out", kLeftOutPredicate, "output", "data/outputs/"}};
 
 const Promise* promise_of(std::string_view path) {
   path.remove_prefix(std::min(path.size(), path.find('/') + 1));

@@ -89,7 +89,7 @@ TEST_F(Sealing, StatementsOfACompromisedKeyAreLeftOutAndNamed) {
   EXPECT_EQ(exit_code(verdict), kExitPass) << verdict.of(Dimension::kAuthenticity).reason;
   EXPECT_EQ(member(id, "attest/vsa.sigstore.json"), "");
   const std::string said = member(id, attest::kLeftOutFile);
-  const auto statement = verify_statement(said, {.trust = trust_.keys, .predicate_type = attest::kLeftOutPredicate});
+  const auto statement = verify_statement(said, {.trust = trust_.keys, .predicate_type = kLeftOutPredicate});
   ASSERT_TRUE(statement.has_value()) << statement.error().describe();
   EXPECT_EQ(attest::files_left_out(said).value(), (std::vector<std::string>{"attest/svr.sigstore.json", "attest/vulns.sigstore.json", "attest/provenance.sigstore.json", "attest/vsa.sigstore.json"}));
   EXPECT_NE(statement->bytes.find("does not verify with the evidence keys that are trusted now"), std::string::npos);

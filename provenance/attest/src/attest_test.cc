@@ -182,7 +182,7 @@ TEST_F(Attesting, StatementsAreEnclosedAsSigstoreBundles) {
   ASSERT_EQ(without->files.size(), 4u);
   EXPECT_EQ(without->files.back().first, kLeftOutFile);
   const std::vector<crypto::PublicKey> sealer{sealing.public_key()};
-  EXPECT_TRUE(evidence::verify_statement(without->files.back().second, {.trust = sealer, .subject = &without->left_out[0].sha256, .predicate_type = kLeftOutPredicate}).has_value());
+  EXPECT_TRUE(evidence::verify_statement(without->files.back().second, {.trust = sealer, .subject = &without->left_out[0].sha256, .predicate_type = evidence::kLeftOutPredicate}).has_value());
   EXPECT_EQ(files_left_out(without->files.back().second).value(), std::vector<std::string>{"attest/svr.sigstore.json"});
   // Gone from the store; and signed by a key that is not trusted any more.
   std::filesystem::remove(root_ + "/" + path);

@@ -49,7 +49,7 @@ Result<std::string> left_out_statement(pg::SystemTx<pg::LockerRole>& tx, const T
     subjects.push_back({one.file, one.sha256});
     files.push_back(json::Value::object({{"file", one.file}, {"sha256", one.sha256.hex()}, {"reason", one.reason}}));
   }
-  return evidence::sign_statement(signer, STELLA_TRY(evidence::make_statement(subjects, kLeftOutPredicate, json::Value::object({{"evaluation_id", evaluation_id}, {"left_out", std::move(files)}}))));
+  return evidence::sign_statement(signer, STELLA_TRY(evidence::make_statement(subjects, evidence::kLeftOutPredicate, json::Value::object({{"evaluation_id", evaluation_id}, {"left_out", std::move(files)}}))));
 }
 
 }  // namespace

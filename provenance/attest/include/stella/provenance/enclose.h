@@ -15,9 +15,7 @@
 
 namespace stella::attest {
 
-// What a bundle says of statements that it could not enclose: a statement of its own, whose subjects are the decision and the stored
-// documents that are missing.
-inline constexpr std::string_view kLeftOutPredicate = "https://stellaops.dev/left-out/v1";
+// A statement of evidence::kLeftOutPredicate.
 inline constexpr std::string_view kLeftOutFile = "attest/left-out.sigstore.json";
 
 struct Enclosed {

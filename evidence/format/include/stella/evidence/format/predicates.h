@@ -15,6 +15,9 @@ namespace stella::evidence {
 inline constexpr std::string_view kVsaPredicate = "https://slsa.dev/verification_summary/v1";
 inline constexpr std::string_view kSvrPredicate = "https://in-toto.io/attestation/svr/v0.2";
 inline constexpr std::string_view kVulnsPredicate = "https://in-toto.io/attestation/vulns/v0.2";
+// What a bundle says of statements that it could not enclose: its subjects are the decision and the stored
+// documents that are missing.
+inline constexpr std::string_view kLeftOutPredicate = "https://stellaops.dev/left-out/v1";
 inline constexpr std::string_view kVerifierId = "https://stellaops.dev/policy-engine/v1";
 
 // VSA v1: a policy was applied to an artifact, with this result.
