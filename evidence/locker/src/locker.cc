@@ -98,9 +98,8 @@ Result<bool> give_up(pg::SystemTx<pg::LockerRole>& tx, const Row& row, const Err
 constexpr std::string_view kDue =
     "SELECT tenant_id, bundle_id, copy FROM (SELECT tenant_id, bundle_id, derived_from IS NOT NULL AS copy, requested_at, row_number() OVER (PARTITION BY tenant_id ORDER BY requested_at, bundle_id) AS turn "
     "FROM evidence_snapshots WHERE state = 'built' AND not_before <= now()) due ORDER BY turn, requested_at, bundle_id LIMIT 64";
-// A second, two, four … a minute.
 constexpr std::string_view kPostpone =
-    "UPDATE evidence_snapshots SET not_before = now() + make_interval(secs => least(60, 1 << least(attempts, 6))), attempts = attempts + 1 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built'";
+    "UPDATE evidence_snapshots SET not_before = now() + make_interval(secs => least($3::bigint * 60, $3::bigint << least(attempts, 6))), attempts = attempts + 1 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built'";
 
 // What a bundle of before a crash says of it.
 Result<std::vector<std::string>> left_out_of(objects::Store& store, const std::string& key) {
@@ -228,7 +227,7 @@ Result<int> Locker::round() {
 
 Result<void> Locker::postpone(const TenantId& tenant, const BundleId& bundle) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
-  STELLA_TRY_VOID(tx.query(kPostpone, {tenant, bundle}));
+  STELLA_TRY_VOID(tx.query(kPostpone, {tenant, bundle, options_.retry.count()}));
   return tx.commit();
 }
 

@@ -146,7 +146,8 @@ TEST(TraceBatch, WhatTheEnvironmentSaysOfUsIsScrubbed) {
   TraceBatch batch;
   add(batch, span_record(""));
   const std::vector<std::pair<std::string, std::string>> extra{{"owner", "ann@example.org"}, {"api_key", "hunter22"}, {"of ann@example.org", "x"}, {"team", "blue"}};
-  const auto rows = decode_traces(batch.take({.service = "stellad"}, extra));
+  const std::string bytes = batch.take({.service = "stellad"}, extra);
+  const auto rows = decode_traces(bytes);
   ASSERT_TRUE(rows);
   auto attributes = texts(*rows, rows->resources[0].attributes);
   EXPECT_TRUE(attributes["owner"].starts_with("[")) << attributes["owner"];

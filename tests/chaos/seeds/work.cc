@@ -138,6 +138,7 @@ evidence::LockerOptions sealing(const World& world) {
   out.temp_dir = world.scratch();
   out.tenant_secret = "secret";
   out.keep = std::chrono::seconds(0);
+  out.retry = std::chrono::seconds(0);
   return out;
 }
 

@@ -248,7 +248,6 @@ TEST_F(DeploymentTest, ItGoesOnUnderTheNextKey) {
   EXPECT_TRUE(verify_growth(before, signed_of(2), deployment_consistency(tx, *store, 1, 2).value()).has_value());
 }
 
-// Whoever kept a checkpoint of it can check it later, and learns nothing of the others by asking.
 // As for a tenant's log: what the key before signed, and whose row was lost, stands.
 TEST_F(DeploymentTest, AKeyIsRotatedOverACheckpointWithoutARow) {
   grow("acme");
@@ -265,6 +264,7 @@ TEST_F(DeploymentTest, AKeyIsRotatedOverACheckpointWithoutARow) {
   EXPECT_EQ(verified(proof("rival").value()), "");
 }
 
+// Whoever kept a checkpoint of it can check it later, and learns nothing of the others by asking.
 TEST_F(DeploymentTest, AKeptCheckpointIsContinued) {
   const auto growth = [&](const char* tenant, std::uint64_t from, std::uint64_t to) {
     auto tx = pg::TenantTx::open(web, testing::TestScope::make(tenant)).value();

@@ -113,6 +113,7 @@ struct LockerOptions {
   std::chrono::seconds witness_patience{};  // how long a seal waits for witnesses of the checkpoint that it encloses; then it does without
   std::chrono::seconds renew_before = std::chrono::hours(24 * 90);  // timestamps are stamped again so long before a certificate ends that they rest on
   std::chrono::seconds renew_every = std::chrono::hours(1);         // from the end of one pass over the bundles to the next
+  std::chrono::seconds retry{1};  // how long a bundle waits after an error that may pass; twice as long after each further one, up to 60 times
 };
 
 class WormWatch;
