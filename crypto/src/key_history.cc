@@ -94,6 +94,11 @@ KeyState KeyHistory::state_at(const KeyId& key, Timestamp time) const {
   return record->from && time >= *record->from && holds(key, *record) ? KeyState::kActive : KeyState::kIntroduced;
 }
 
+bool KeyHistory::ever_compromised(const KeyId& key) const {
+  const Record* record = find(key);
+  return record != nullptr && record->compromised.has_value();
+}
+
 Counting KeyHistory::counts(const KeyId& key, Timestamp earliest, Timestamp latest) const {
   const Record* record = find(key);
   if (record == nullptr) return Counting::kUnknownKey;

@@ -142,7 +142,7 @@ Result<int> verify(Session& session, const Args& args) {
   if (!history) return not_checked(history.error());
   json::Array signers;
   for (const crypto::PublicKey& key : verified->signers)
-    if (!*history || !ever_compromised((*history)->history, key.id())) signers.push_back(key.id().str());
+    if (!*history || !(*history)->history.ever_compromised(key.id())) signers.push_back(key.id().str());
   if (signers.empty()) {
     return about_document(Error(contracts::errors::kUntrusted, "the key that signed this was compromised, and nothing here says that it signed before")
                               .with("key_id", verified->signers.front().id().str()).with("source", (*history)->source).with("remedy", "A bundle shows when a statement was made: stella forensic verify. Or get the statement anew, signed by a key that counts."), args.file);

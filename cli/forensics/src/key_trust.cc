@@ -1,7 +1,6 @@
 // Reading keys and their history.
 #include "key_trust.h"
 
-#include <limits>
 #include <set>
 
 #include "stella/base/file.h"
@@ -12,7 +11,6 @@ namespace stella::cli {
 namespace {
 
 constexpr std::uint64_t kHistoryBytes = 1u << 20;
-constexpr Timestamp kEndOfTime = Timestamp::from_micros(std::numeric_limits<std::int64_t>::max());
 
 }  // namespace
 
@@ -46,7 +44,5 @@ Result<std::optional<KnownHistory>> known_history(const ProfileStore& store, con
   if (!history) return about_document(Error(history.error()), path);
   return std::optional<KnownHistory>({std::move(*history), file.empty() ? path : "--keys " + path});
 }
-
-bool ever_compromised(const crypto::KeyHistory& history, const KeyId& key) { return history.state_at(key, kEndOfTime) == crypto::KeyState::kCompromised; }
 
 }  // namespace stella::cli

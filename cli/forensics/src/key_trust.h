@@ -27,7 +27,4 @@ struct KnownHistory {
 // The life of the signing keys: `file` (--keys), else what `stella login` kept, else nothing. The trusted keys are its roots.
 Result<std::optional<KnownHistory>> known_history(const ProfileStore& store, const std::string& file, std::span<const crypto::PublicKey> trust);
 
-// From whatever time on.
-bool ever_compromised(const crypto::KeyHistory& history, const KeyId& key);
-
 }  // namespace stella::cli

@@ -2,7 +2,6 @@
 #include "statement_keys.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "stella/base/json.h"
 #include "stella/base/limits.h"
@@ -11,8 +10,6 @@
 
 namespace stella::evidence {
 namespace {
-
-constexpr Timestamp kEndOfTime = Timestamp::from_micros(std::numeric_limits<std::int64_t>::max());
 
 bool any_says(const KeyHistories& histories, const KeyId& key, Timestamp at, crypto::KeyState state) {
   return std::any_of(histories.begin(), histories.end(), [&](const auto* history) { return history->state_at(key, at) == state; });
@@ -52,7 +49,9 @@ std::vector<crypto::PublicKey> keys_of(const VerifyOptions& options) {
   return out;
 }
 
-bool ever_compromised(const KeyHistories& histories, const KeyId& key) { return any_says(histories, key, kEndOfTime, crypto::KeyState::kCompromised); }
+bool ever_compromised(const KeyHistories& histories, const KeyId& key) {
+  return std::any_of(histories.begin(), histories.end(), [&](const auto* history) { return history->ever_compromised(key); });
+}
 
 std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, std::optional<Timestamp> not_before) {
   std::string problem;

@@ -69,6 +69,8 @@ class KeyHistory {
   Result<void> apply(const KeyEvent& event, std::span<const KeyId> signers, Timestamp at);
 
   KeyState state_at(const KeyId& key, Timestamp time) const;
+  // At whatever time.
+  bool ever_compromised(const KeyId& key) const;
   // A signature counts where its trusted time lies in the key's active window [from, until) and before the key was compromised.
   Counting counts(const KeyId& key, Timestamp signed_at) const { return counts(key, signed_at, signed_at); }
   // The trusted time is only known to lie in [earliest, latest] (positions in the log, a timestamp's accuracy).
