@@ -241,11 +241,10 @@ class OtlpExporter final : public Exporter {
       const bool lane_full = lane_bytes(lane) + size > options_.spool.signal_bytes[lane];
       const bool full = lane_bytes(0) + lane_bytes(1) + lane_bytes(2) + size > options_.spool.total_bytes;
       if (!lane_full && !full) return true;
+      const auto of_use = [&](std::size_t i) { return !lane_full || lane_of(i) == lane; };
       bool went = false;
-      for (std::size_t i = 0; i <= newcomer && !went; ++i) {
-        if (lane_full && lane_of(i) != lane) continue;
-        went = drop_oldest(i, work);
-      }
+      for (std::size_t i = 0; i < kStreams && !went; ++i) went = of_use(i) && streams_[i].drop_settled(work);
+      for (std::size_t i = 0; i <= newcomer && !went; ++i) went = of_use(i) && drop_oldest(i, work);
       if (!went) return false;
     }
   }

@@ -229,9 +229,7 @@ void SpoolWrite::run() {
   front.errors = entry_.errors;
   front.order = entry_.order;
   front.crc = crc_of(front, *payload_);
-  std::string record(reinterpret_cast<const char*>(&front), sizeof front);
-  record.append(*payload_);
-  written_ = write_all(file_->get(), record).has_value();
+  written_ = write_all(file_->get(), {reinterpret_cast<const char*>(&front), sizeof front}).has_value() && write_all(file_->get(), *payload_).has_value();
   // Half a record goes again; where even that fails, the reader skips it.
   if (!written_) torn_ = ::ftruncate(file_->get(), static_cast<off_t>(offset_)) != 0;
 }
@@ -252,6 +250,7 @@ bool Stream::written(SpoolWrite& write, Entry& entry) {
   Segment& segment = segments_.back();  // which cannot have been closed meanwhile: it was being written to
   segment.writing = false;
   file_ = write.file_;
+  crowded_ = !write.written_;
   if (!write.written_) {
     --segment.entries;
     if (write.torn_) next_segment();
@@ -374,7 +373,10 @@ SpoolWork Stream::released(const Entry& gone) {
   if (segment == segments_.end()) return work;
   --segment->entries;
   const bool lowest_of_all = lowest(gone);
-  if (segment->entries > 0) {
+  // The file that is written to stays until it is full: a new one for every batch costs more than its records (ext4 looks for an inode that
+  // was not freed just now). Not on a disk that refused a write: there its space is wanted.
+  const bool stays = segment + 1 == segments_.end() && segment->bytes < limits_.segment_bytes && !crowded_;
+  if (segment->entries > 0 || stays) {
     if (lowest_of_all) work.cursors_.push_back({cursor_, gone.segment, gone.offset + sizeof(RecordFront) + gone.size});
     else work.done_.emplace_back(path_of(gone.segment), gone.offset);
     return work;
@@ -383,7 +385,7 @@ SpoolWork Stream::released(const Entry& gone) {
   if (lowest_of_all) work.cursors_.push_back({cursor_, segment->number + 1, 0});
   work.unlinked_.push_back(path_of(segment->number));
   if (segment + 1 == segments_.end()) {
-    dirty_ = false;  // and its space is free at once
+    dirty_ = false;
     next_segment();
   }
   const auto again = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == gone.segment; });
@@ -437,6 +439,17 @@ std::pair<std::vector<Stream::Entry>, SpoolWork> Stream::drop_oldest(std::option
   }
   segments_.erase(std::find_if(segments_.begin(), segments_.end(), [&](const Segment& s) { return s.number == number; }));
   return out;
+}
+
+bool Stream::drop_settled(SpoolWork& work) {
+  Segment& last = segments_.back();
+  if (last.entries > 0 || last.bytes == 0) return false;
+  work.unlinked_.push_back(path_of(last.number));
+  disk_bytes_ -= last.bytes;
+  dirty_ = false;
+  next_segment();
+  segments_.erase(segments_.end() - 2);
+  return true;
 }
 
 std::vector<std::shared_ptr<const Fd>> Stream::take_dirty() {

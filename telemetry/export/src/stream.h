@@ -147,6 +147,8 @@ class Stream {
   // Removes the oldest file that has neither the entry `under_way` nor one that is being written. Returns the entries that went; none: there
   // is no such file.
   std::pair<std::vector<Entry>, SpoolWork> drop_oldest(std::optional<std::uint64_t> under_way);
+  // Removes the file that is written to where all in it is settled; false: it is not.
+  bool drop_settled(SpoolWork& work);
   // What to sync: files that were written to since the last call, and the directory where a file is new.
   std::vector<std::shared_ptr<const Fd>> take_dirty();
 
@@ -174,6 +176,7 @@ class Stream {
   std::deque<Segment> segments_;  // oldest first; the last one is written to where `file_` is open
   std::shared_ptr<const Fd> file_, cursor_, directory_;
   Fd lock_;
+  bool crowded_ = false;                                // the disk refused the last write
   bool dirty_ = false;                                  // `file_` was written to
   std::vector<std::shared_ptr<const Fd>> dirty_more_;  // and these
   bool shuffled_ = false;  // entries may lie on the disk in another order than they wait

@@ -99,6 +99,41 @@ TEST(Stream, WhatDoesNotFitIntoMemoryIsReadFromDisk) {
   EXPECT_LT(stream.disk_bytes(), 1000u);
 }
 
+TEST(Stream, AFileIsWrittenToUntilItIsFull) {
+  const TempDir dir;
+  {
+    Stream stream({1 << 20, 1000});
+    ASSERT_TRUE(open(stream, dir.path()));
+    put(stream, 1);
+    const std::string first = only_segment(dir.path());
+    pop(stream);
+    put(stream, 2);
+    EXPECT_EQ(only_segment(dir.path()), first);
+    pop(stream);
+    EXPECT_GT(stream.disk_bytes(), 0u);
+  }
+  Stream stream({1 << 20, 1000});
+  const auto found = open(stream, dir.path());
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->items, 0u) << "what was settled is not found again";
+  EXPECT_EQ(stream.disk_bytes(), 0u);
+  for (std::uint64_t i = 3; i <= 30; ++i) {
+    put(stream, i);
+    pop(stream);
+    EXPECT_LT(stream.disk_bytes(), 1200u);
+  }
+  put(stream, 31);
+  SpoolWork work;
+  EXPECT_FALSE(stream.drop_settled(work));
+  pop(stream);
+  EXPECT_TRUE(stream.drop_settled(work));
+  work.run();
+  EXPECT_EQ(stream.disk_bytes(), 0u);
+  EXPECT_EQ(only_segment(dir.path()), "");
+  put(stream, 32);
+  EXPECT_EQ(drain(stream), numbers(32, 32));
+}
+
 TEST(Stream, WorkOfTwoMovesTheCursorOfEach) {
   const TempDir one, two;
   {
@@ -314,6 +349,9 @@ TEST(Stream, AWriteUnderWayKeepsItsFile) {
   EXPECT_EQ(stream.finish(std::move(write), failed), Stream::Taken::kDisk);
   EXPECT_FALSE(failed);
   EXPECT_EQ(drain(stream), numbers(2, 2));
+  SpoolWork work;
+  EXPECT_TRUE(stream.drop_settled(work));
+  work.run();
   EXPECT_EQ(only_segment(dir.path()), "");
 }
 
