@@ -104,6 +104,7 @@ Result<void> serve(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--child") return stella::runner::child_main(stella::pipeline::find_job_kind);
+  stella::process::keep_freed_memory();
   stella::process::install_stop_signals();
   stella::Arguments arguments;
   for (int i = 1; i < argc; i += 2) {

@@ -66,6 +66,7 @@ stella::Result<void> run(const stella::stellad::Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  stella::process::keep_freed_memory();
   stella::process::install_stop_signals();
   stella::stellad::Arguments arguments;
   if (!parse(argc, argv, arguments)) return usage();

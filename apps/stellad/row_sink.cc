@@ -1,29 +1,74 @@
 // Telemetry rows through the role `telemetry`, which alone may write them for every tenant.
 #include "row_sink.h"
 
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
 namespace stella::stellad {
 namespace {
 
 using Tx = pg::SystemTx<pg::TelemetryRole>;
 
+// One statement for all rows, with a column of each as an array: a statement for every row costs the server several times as much.
+constexpr std::string_view kSpans =
+    "INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes, links)"
+    " SELECT n.tenant_id, n.trace_id, n.span_id, n.parent, n.name, n.kind, n.service, n.started, n.ended, n.status, n.attributes::jsonb, n.links::jsonb"
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::text[], $12::text[])"
+    " AS n(tenant_id, trace_id, span_id, parent, name, kind, service, started, ended, status, attributes, links) ON CONFLICT DO NOTHING";
+constexpr std::string_view kLogs =
+    "INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line)"
+    " SELECT n.tenant_id, n.trace_id, n.ts, n.level, n.service, n.span_id, n.line"
+    " FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])"
+    " WITH ORDINALITY AS n(tenant_id, trace_id, ts, level, service, span_id, line, nth) ORDER BY n.nth";
+
+// A column of all rows: get(row) for each.
+template <class Row, class Get>
+auto column(std::span<const Row> rows, Get get) {
+  std::vector<std::decay_t<decltype(get(rows[0]))>> out;
+  out.reserve(rows.size());
+  for (const Row& row : rows) out.push_back(get(row));
+  return out;
+}
+template <class Row, class Get>
+pg::Param texts(std::span<const Row> rows, Get get) {
+  return pg::Param::text_array(column(rows, get));
+}
+template <class Row, class Get>
+pg::Param times(std::span<const Row> rows, Get get) {
+  return pg::Param::timestamp_array(column(rows, get));
+}
+
 // Lines of no tenant belong to the platform.
-pg::Param tenant_of(const std::string& tenant) { return tenant.empty() ? pg::Param(kPlatformTenant) : pg::Param(tenant); }
+std::string tenant_of(const std::string& tenant) { return tenant.empty() ? std::string(kPlatformTenant) : tenant; }
+
+std::vector<pg::Param> columns(std::span<const telemetry::SpanRecord> rows) {
+  using S = telemetry::SpanRecord;
+  return {texts(rows, [](const S& s) { return tenant_of(s.tenant_id); }), texts(rows, [](const S& s) { return s.trace_id; }), texts(rows, [](const S& s) { return s.span_id; }),
+          texts(rows, [](const S& s) { return s.parent_span_id; }), texts(rows, [](const S& s) { return s.name; }), texts(rows, [](const S& s) { return s.kind; }),
+          texts(rows, [](const S& s) { return s.service; }), times(rows, [](const S& s) { return s.start; }), times(rows, [](const S& s) { return s.end; }),
+          texts(rows, [](const S& s) { return s.status; }), texts(rows, [](const S& s) { return pg::Param::json(s.attributes).value(); }), texts(rows, [](const S& s) { return pg::Param::json(s.links).value(); })};
+}
+
+std::vector<pg::Param> columns(std::span<const telemetry::LogRecord> rows) {
+  using L = telemetry::LogRecord;
+  return {texts(rows, [](const L& l) { return tenant_of(l.tenant_id); }), texts(rows, [](const L& l) { return l.trace_id; }), times(rows, [](const L& l) { return l.ts; }),
+          texts(rows, [](const L& l) { return std::string(telemetry::to_string(l.level)); }), texts(rows, [](const L& l) { return l.service; }), texts(rows, [](const L& l) { return l.span_id; }),
+          texts(rows, [](const L& l) { return l.line; })};
+}
 
 }  // namespace
 
 Result<void> PgRowSink::write(std::span<const telemetry::SpanRecord> spans, std::span<const telemetry::LogRecord> logs) {
-  std::vector<std::vector<pg::Param>> span_rows;
-  for (const telemetry::SpanRecord& s : spans)
-    span_rows.push_back({tenant_of(s.tenant_id), s.trace_id, s.span_id, s.parent_span_id, s.name, s.kind, s.service, s.start, s.end, s.status, s.attributes, s.links});
-  std::vector<std::vector<pg::Param>> log_rows;
-  for (const telemetry::LogRecord& l : logs)
-    if (!l.trace_id.empty()) log_rows.push_back({tenant_of(l.tenant_id), l.trace_id, l.ts, telemetry::to_string(l.level), l.service, l.span_id, l.line});
-  if (span_rows.empty() && log_rows.empty()) return {};
+  std::vector<telemetry::LogRecord> of_traces;
+  std::copy_if(logs.begin(), logs.end(), std::back_inserter(of_traces), [](const telemetry::LogRecord& l) { return !l.trace_id.empty(); });
+  if (spans.empty() && of_traces.empty()) return {};
   auto tx = STELLA_TRY(Tx::open(pool_));
-  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes, links) "
-                                "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
-                                span_rows));
-  STELLA_TRY_VOID(tx.query_many("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line) VALUES ($1, $2, $3, $4, $5, $6, $7)", log_rows));
+  if (!spans.empty()) tx.defer(kSpans, columns(spans));
+  if (!of_traces.empty()) tx.defer(kLogs, columns(std::span<const telemetry::LogRecord>(of_traces)));
   return tx.commit();
 }
 
