@@ -32,6 +32,7 @@ namespace {
 
 constexpr std::size_t kGroup = 16;          // from here on one syncfs is cheaper than a sync per file
 constexpr std::time_t kLeftoverSeconds = 24 * 3600;
+constexpr std::size_t kDurable = 4096;      // directories that are remembered; of others the parent is synced once more
 constexpr std::string_view kTemp = ".tmp";
 constexpr mode_t kMode = 0440;              // of an object
 
@@ -145,6 +146,10 @@ class PosixStore final : public Store {
     std::vector<const std::string*> existing;
     std::set<std::string> directories;
     const bool grouped = objects.size() >= kGroup;
+    // Of this call alone, and opened before it writes: the kernel tells each open description once of a write-back that failed, so one that
+    // calls share would tell the wrong one.
+    const Fd file_system(grouped ? ::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1);
+    if (grouped && !file_system) return refused("cannot open the object store", path_);
     for (const auto& [key, bytes] : objects) {
       directories.insert(parent_of(key));
       if (exists(key)) {
@@ -159,7 +164,7 @@ class PosixStore final : public Store {
       written.emplace_back(&key, std::move(temp));
     }
     // Linux >= 5.8 reports a failed write-back of any file of this file system here: strict, never lax.
-    if (grouped && !written.empty() && ::syncfs(root_.get()) != 0) return refused("cannot sync objects", path_);
+    if (grouped && !written.empty() && ::syncfs(file_system.get()) != 0) return refused("cannot sync objects", path_);
     for (const auto& directory : directories) STELLA_TRY_VOID(ensure_directory(directory));
     for (auto& [key, temp] : written) {
       auto linked = link(temp, *key);
@@ -246,7 +251,8 @@ class PosixStore final : public Store {
     while (const dirent* entry = ::readdir(dir)) {
       struct stat st {};
       if (::fstatat(number, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) continue;
-      if (st.st_mtime < std::time(nullptr) - kLeftoverSeconds) ::unlinkat(number, entry->d_name, 0);
+      // One with a second name was published before its writer died: removing the object would leave its bytes here.
+      if (st.st_nlink > 1 || st.st_mtime < std::time(nullptr) - kLeftoverSeconds) ::unlinkat(number, entry->d_name, 0);
     }
     ::closedir(dir);
   }
@@ -352,6 +358,7 @@ class PosixStore final : public Store {
 
   // First what our own process refuses, then what the file system does to somebody who goes around it.
   Result<WormReport> do_worm_probe() {
+    remove_leftovers();  // here, because a server runs for months
     const std::string key = std::string(kTemp) + "/worm-" + Uuid::v7().str();
     const ObjectLock lock{LockMode::kGovernance, whole_seconds(Timestamp::now() + std::chrono::minutes(10)), false};
     Transcript transcript;
@@ -406,6 +413,7 @@ class PosixStore final : public Store {
     if (::mkdirat(root_.get(), directory.c_str(), 0750) != 0 && errno != EEXIST) return refused("cannot create directory", directory);
     STELLA_TRY_VOID(sync_directory(parent_of(directory)));
     const Lock lock(mutex_);
+    if (durable_.size() >= kDurable) durable_.clear();
     durable_.insert(directory);
     return {};
   }
@@ -414,7 +422,7 @@ class PosixStore final : public Store {
   const std::string path_;
   const PosixOptions options_;
   Mutex mutex_;
-  std::set<std::string> durable_ STELLA_GUARDED_BY(mutex_);  // bounded by tenants and cases, not by objects
+  std::set<std::string> durable_ STELLA_GUARDED_BY(mutex_);  // at most kDurable; a bundle has a directory of its own
 };
 
 }  // namespace

@@ -183,6 +183,19 @@ TEST_F(Objects, OldLeftoversAreRemovedFreshOnesStay) {
   EXPECT_EQ(testing::files_below(root() + "/.tmp", ""), std::vector<std::string>{root() + "/.tmp/fresh"});
 }
 
+// As a writer leaves it that was killed between the two names of an object: the second would outlive a removal.
+TEST_F(Objects, ASecondNameOfAnObjectIsRemovedAtOnce) {
+  ASSERT_TRUE(store_->put("a/b", "bytes"));
+  const auto left = [&] { ASSERT_EQ(::link((root() + "/a/b").c_str(), (root() + "/.tmp/left").c_str()), 0); };
+  left();
+  ASSERT_TRUE(open_posix_store(root()));
+  EXPECT_EQ(leftovers(), 0u);
+  left();
+  ASSERT_TRUE(store_->worm_probe());
+  for (const auto& path : testing::files_below(root() + "/.tmp", "")) EXPECT_FALSE(path.ends_with("/left")) << "also while the server runs";
+  EXPECT_EQ(*store_->get("a/b", 64), "bytes");
+}
+
 TEST_F(Objects, ProbeWritesAndReadsBack) {
   EXPECT_TRUE(store_->probe());
   EXPECT_EQ(leftovers(), 0u);
