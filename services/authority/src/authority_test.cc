@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <barrier>
 #include <chrono>
 #include <future>
 #include <thread>
+#include <vector>
 
 #include "stella/contracts/errors.h"
 #include "stella/crypto/jws.h"
@@ -141,6 +144,43 @@ TEST_F(Signing, ATokenEndsByRevocationAndByTime) {
   Authority brief(pool_, key_, {"http://stella.test", std::chrono::seconds(-3600)});
   const auto expired = brief.login("ada", kSecret, "password", TraceId::generate()).value();
   EXPECT_EQ(authority_.authenticate(expired.token).error().code(), errors::kUnauthenticated);
+}
+
+// A verifier forgives a clock some seconds; what was revoked stays so in them, too.
+TEST_F(Signing, ARevokedTokenDoesNotComeBackWhenItsTimeIsOver) {
+  add("ada", {"sbom:read"});
+  Authority brief(pool_, key_, {"http://stella.test", std::chrono::seconds(-10)});
+  const auto issued = brief.login("ada", kSecret, "password", TraceId::generate()).value();
+  ASSERT_TRUE(authority_.authenticate(issued.token).has_value()) << "within the leeway";
+  auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+  ASSERT_TRUE(authority_.revoke(*tx, issued.principal.token_id, TraceId::generate()).has_value());
+  ASSERT_TRUE(tx->commit().has_value());
+  const auto refused = authority_.authenticate(issued.token);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().field("reason"), "revoked");
+}
+
+// Names that nobody throttles would otherwise fill every worker and every core with hashing.
+TEST_F(Signing, OnlySomeSecretsAreHashedAtOnce) {
+  add("ada", {"sbom:read"});
+  constexpr int kGuesses = 24;
+  std::barrier start(kGuesses);
+  std::atomic<int> refused{0}, wrong{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kGuesses; ++i) {
+      threads.emplace_back([&, i] {
+        start.arrive_and_wait();
+        const auto guess = authority_.login("nobody" + std::to_string(i), kSecret, "password", TraceId());
+        if (guess.error().code() != errors::kRateLimited) ++wrong;
+        else if (guess.error().field("retry_after") == "1") ++refused;
+      });
+    }
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GE(wrong, 4);
+  EXPECT_EQ(refused + wrong, kGuesses);
+  EXPECT_TRUE(authority_.login("ada", kSecret, "password", TraceId::generate()).has_value());
 }
 
 // Changes in a committed transaction of acme.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -114,7 +115,8 @@ class Authority {
   Authority(pg::SystemPool<pg::AuthorityRole>& pool, std::shared_ptr<const crypto::Signer> signer, Options options);
 
   // Password login of a user or client credentials of a service account: the same check. kUnauthenticated for every kind of mismatch
-  // (same work, same answer), kRateLimited after ten failures of one login within a minute.
+  // (same work, same answer), kRateLimited after ten failures of one login within a minute and where kHashesAtOnce others are being checked:
+  // a check is slow and takes 32 MiB on purpose.
   Result<IssuedToken> login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace);
 
   // The bearer token's principal; kUnauthenticated where it is malformed, expired, of another issuer or revoked.
@@ -160,6 +162,8 @@ class Authority {
     std::vector<Timestamp> at;
   };
   std::vector<Failures> failures_ STELLA_GUARDED_BY(mutex_);
+  static constexpr std::ptrdiff_t kHashesAtOnce = 4;  // half of the workers that requests have by default
+  std::counting_semaphore<kHashesAtOnce> hashing_{kHashesAtOnce};
 };
 
 // What our own processes send their telemetry with: kind=platform, the scope telemetry:write#platform and no tenant, since one process
