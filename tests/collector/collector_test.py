@@ -14,6 +14,8 @@ import threading
 import time
 import urllib.request
 
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
 from harness import CONFIG, GATES, PROGRAM, ROOT, Collector, Folder, Issuer, Key, Target, answers, b64, die_with_parent, free_port, log_request, metric_request, span, trace_request, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/platform"))
@@ -156,6 +158,34 @@ def a_tenant_token_forces_its_tenant(c, issuer, target):
         where = record.sum.data_points[0].attributes if hasattr(record, "sum") else record.attributes
         assert "tenant_id" not in {a.key for a in where}
     assert b"beta" not in b"".join(str(x).encode() for x in found)
+
+
+def a_tenant_said_twice_is_forced_all_the_same(c, issuer, target):
+    """OTLP's attributes are a list: a key may stand there twice, and backends that take the last one would believe it. Spellings, too: Prometheus makes one label of them."""
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+    say = lambda *keys: [KeyValue(key=k, value=AnyValue(string_value=v)) for k in keys for v in ("x", "victim")]  # noqa: E731
+    lies, claims = say("tenant_id", "tenant.id", "tenant-id", "tenant/id"), say("stella.token.kind", "stella.token.tenant", "stella.token.scope")
+    trace = os.urandom(16)
+    s, logs = span(trace, error=True), log_request("said twice")
+    s.attributes.extend(lies)
+    s.events.append(Span.Event(time_unix_nano=s.end_time_unix_nano, name="event", attributes=lies))
+    spans, metrics = trace_request(s), metric_request(*("twice." + k for k in ("sum", "gauge", "histogram", "exponential_histogram", "summary")))
+    logs.resource_logs[0].scope_logs[0].log_records[0].attributes.extend(lies)
+    for m in metrics.resource_metrics[0].scope_metrics[0].metrics:
+        kind = m.name.split(".")[1]
+        del m.sum.data_points[:]
+        getattr(m, kind).data_points.add(time_unix_nano=s.end_time_unix_nano, attributes=lies)
+    for r in (spans.resource_spans[0], logs.resource_logs[0], metrics.resource_metrics[0]):
+        r.resource.attributes.extend(lies + claims)
+        (getattr(r, "scope_spans", None) or getattr(r, "scope_logs", None) or r.scope_metrics)[0].scope.attributes.extend(lies)
+    for name, request in (("logs", logs), ("traces", spans), ("metrics", metrics)):
+        assert c.post(name, request, issuer.token(tenant="acme")) == 200
+    wait_until(lambda: target.bodies()["said twice"] and any(s.trace_id == trace for _, _, s in target.spans()) and sum(m.name.startswith("twice.") for _, _, m in target.metrics()) == 5, 20, "all three signals")
+    found = [str(q) for name, mine in (("logs", "said twice"), ("traces", "event"), ("metrics", "twice.sum")) for q in target.requests(name) if mine in str(q)]
+    assert len(found) == 3, len(found)
+    for text in found:
+        assert "victim" not in text and "stella.token" not in text, text
+        assert text.count('key: "tenant_id"') == 1 and "acme" in text, text
 
 
 def a_platform_token_carries_many_tenants(c, issuer, target):
@@ -581,6 +611,7 @@ def main():
         run(strangers_are_refused_over_grpc, c, issuer)
         run(tokens_that_may_not_send_get_nowhere, c, issuer, target)
         run(a_tenant_token_forces_its_tenant, c, issuer, target)
+        run(a_tenant_said_twice_is_forced_all_the_same, c, issuer, target)
         run(a_platform_token_carries_many_tenants, c, issuer, target)
         run(a_bomb_is_refused, c, issuer)
         run(secrets_are_masked, c, issuer, target)
