@@ -112,8 +112,8 @@ struct Queries : ::testing::Test {
         if (type == r.type && (r.prefix ? id.starts_with(r.id) : id == r.id)) return true;
     return false;
   }
-  void compare(Filter f) {
-    f.limit = 7;
+  void compare(Filter f, int limit = 7) {
+    f.limit = limit;
     std::vector<std::string> expected;
     for (std::size_t i = 0; i < ids.size(); ++i)
       if (matches(emitted[i], f)) expected.push_back(ids[i].str());
@@ -151,6 +151,28 @@ TEST_F(Queries, FiltersAloneAndInPairsAgainstBruteForce) {
       sets[a](f);
       sets[b](f);
       compare(f);
+    }
+}
+
+// An event may name many resources under one prefix: it counts once toward the limit, or a page would end the walk before the last event.
+TEST_F(Queries, APrefixThatAnEventMatchesManyTimesLosesNothing) {
+  for (int n = 0; n < 36; ++n) {
+    Event e = event(1);
+    e.resources.clear();
+    for (int r = 0; r < 32 - n % 7; ++r) e.resources.emplace_back("advisory", "GHSA-" + std::to_string(n) + "/" + std::to_string(r));
+    auto tx = pg::TenantTx::open(web, scope);
+    const auto id = emit(*tx, e);
+    ASSERT_TRUE(id.has_value()) << id.error().describe();
+    ASSERT_TRUE(tx->commit().has_value());
+    emitted.push_back(e);
+    ids.push_back(*id);
+  }
+  index();
+  for (const auto& [id, prefix] : std::vector<std::pair<std::string, bool>>{{"", true}, {"GHSA-1", true}, {"GHSA-3/3", true}, {"GHSA-7/1", false}})
+    for (const int limit : {1, 2, 7, 10, 30, 36, 50, 500}) {
+      SCOPED_TRACE(id + " by " + std::to_string(limit));
+      compare({.resources = {{"advisory", id, prefix}, {"service", "s9", false}}}, limit);
+      compare({.resources = {{"advisory", id, prefix}}}, limit);
     }
 }
 

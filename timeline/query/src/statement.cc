@@ -103,7 +103,7 @@ constexpr std::string_view kOrderTime = " ORDER BY ts DESC, event_id DESC LIMIT 
 
 constexpr std::string_view kSelect = "(SELECT e.ts, e.event_id, e.kind, e.digest FROM timeline_events e WHERE e.tenant_id = stella_tenant()";
 constexpr std::string_view kRelated =
-    "(SELECT e.ts, e.event_id, e.kind, e.digest FROM timeline_event_resources r JOIN timeline_events e"
+    "e.ts, e.event_id, e.kind, e.digest FROM timeline_event_resources r JOIN timeline_events e"
     " ON e.tenant_id = r.tenant_id AND e.ts = r.ts AND e.event_id = r.event_id WHERE r.tenant_id = stella_tenant() AND ";
 
 // What the filter names, a component under each spelling that it stands for.
@@ -123,7 +123,7 @@ void add_touched_arms(std::vector<std::string>& arms, const Filter& f, const Com
     arms.push_back("(SELECT DISTINCT n.ts, n.event_id, n.kind, n.digest FROM touched t CROSS JOIN LATERAL " + newest + std::string(kOrderTime) + limit + ") n" + std::string(kOrderTime) + limit + ")");
   };
   each(std::string(kSelect) + " AND e.resource_type = t.type AND e.resource_id = t.id" + kinds + c.events);
-  if (!about_touched_only(f)) each(std::string(kRelated) + "r.resource_type = t.type AND r.resource_id = t.id" + c.related + kinds + c.events);
+  if (!about_touched_only(f)) each("(SELECT " + std::string(kRelated) + "r.resource_type = t.type AND r.resource_id = t.id" + c.related + kinds + c.events);
 }
 
 // Arms select (ts, event_id, kind, digest) of candidates in time order.
@@ -136,7 +136,8 @@ std::vector<std::string> time_arms(Builder& b, const Filter& f, const Common& c,
     const std::string kinds = kinds_any(b, f);
     for (const auto& r : named_resources(f)) {
       arm(" AND " + resource_condition(b, r, "e") + kinds);
-      arms.push_back(std::string(kRelated) + resource_condition(b, r, "r") + c.related + kinds + c.events + std::string(kOrderTime) + limit + ")");
+      // An event may have many resources with the prefix and counts once toward the limit. An exact one it has once: no sort where none is needed.
+      arms.push_back((r.prefix ? "(SELECT DISTINCT " : "(SELECT ") + std::string(kRelated) + resource_condition(b, r, "r") + c.related + kinds + c.events + std::string(kOrderTime) + limit + ")");
     }
     if (components) add_touched_arms(arms, f, c, kinds, limit);
   } else if (f.kinds.size() > 1 && f.kinds.size() <= kKindArms && f.trace.empty()) {
