@@ -94,7 +94,18 @@ Result<sigv4::Credentials> S3Credentials::load() const {
   return out;
 }
 
+// A file is rotated while calls run, and may be half written or readable by others for a moment: unlike at the start, that passes.
 Result<sigv4::Credentials> S3Credentials::current() {
+  auto found = refreshed();
+  if (found || !ever_) return found;
+  Error later(contracts::errors::kUnavailable, "the credentials of the object store cannot be read now");
+  later.add("part", "objects");
+  later.add("field", "objects.s3.credentials_file");
+  later.add("cause", found.error().describe());
+  return later;
+}
+
+Result<sigv4::Credentials> S3Credentials::refreshed() {
   std::string stamp = "environment";
   if (!file_.empty()) {
     struct stat st {};
@@ -106,6 +117,7 @@ Result<sigv4::Credentials> S3Credentials::current() {
   if (stamp != stamp_) {
     loaded_ = STELLA_TRY(load());
     stamp_ = std::move(stamp);
+    ever_ = true;
   }
   return loaded_;
 }
@@ -196,14 +208,15 @@ Result<S3Reply> S3Client::call(const S3Call& call) {
 
 Result<S3Reply> S3Client::repeat(const S3Call& call) {
   const std::uint64_t carried = std::max<std::uint64_t>(call.length, call.body.size());
-  const auto extra = std::chrono::seconds((carried + (call.sink ? call.max_response_bytes : 0)) / kSlowest);
-  const Deadline deadline = Deadline::after(options_.timeout + std::min<std::chrono::seconds>(extra, std::chrono::hours(24)));
+  // An answer may be as long as it is: while bytes come in, an exchange goes on (a slow one is ended by `stall`), but none begins anew.
+  const auto most = [&](std::uint64_t bytes) { return Deadline::after(options_.timeout + std::min<std::chrono::seconds>(std::chrono::seconds(bytes / kSlowest), std::chrono::hours(24))); };
+  const Deadline deadline = most(carried + (call.sink ? call.max_response_bytes : 0)), anew = most(carried);
   for (int number = 1;; ++number) {
     if (call.restart) STELLA_TRY_VOID(call.restart());
     auto reply = attempt(call, deadline.left());
     const bool failed = reply ? is_again_later(*reply) : reply.error().code() == contracts::errors::kUnavailable && reply.error().field("reason").empty();
     const auto pause = pause_of(options_.backoff, number - 1);
-    if (!failed || number >= options_.attempts || deadline.left() <= pause) {
+    if (!failed || number >= options_.attempts || anew.left() <= pause) {
       if (reply) {
         reply->attempts = number;
         reply->repeated = number > 1;

@@ -18,14 +18,16 @@ namespace stella::objects {
 class S3Credentials {
  public:
   explicit S3Credentials(std::string file) : file_(std::move(file)) {}
-  // kInvalid where there are none or the file may be read by others; kIo.
+  // kInvalid where there are none or the file may be read by others, kIo; after the first success kUnavailable, with the same fields.
   Result<sigv4::Credentials> current();
 
  private:
+  Result<sigv4::Credentials> refreshed();
   Result<sigv4::Credentials> load() const;
   const std::string file_;
   Mutex mutex_;
   std::string stamp_ STELLA_GUARDED_BY(mutex_);
+  std::atomic<bool> ever_{false};  // loaded
   sigv4::Credentials loaded_ STELLA_GUARDED_BY(mutex_);
 };
 

@@ -15,6 +15,7 @@ namespace stella::objects {
 namespace {
 
 constexpr std::uint64_t kErrorBytes = 64 * 1024;
+constexpr long kCrawl = 4096;  // bytes a second below which an exchange counts as stalled
 
 struct SlistFree {
   void operator()(curl_slist* list) const { ::curl_slist_free_all(list); }
@@ -179,7 +180,7 @@ Result<HttpResponse> S3Http::exchange(const HttpRequest& request) {
   ::curl_easy_setopt(h, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
   ::curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(std::min(connect_timeout_, request.timeout).count()));
   ::curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(request.timeout.count(), 1)));
-  ::curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  ::curl_easy_setopt(h, CURLOPT_LOW_SPEED_LIMIT, kCrawl);
   ::curl_easy_setopt(h, CURLOPT_LOW_SPEED_TIME, static_cast<long>(std::max<std::int64_t>(request.stall.count() / 1000, 1)));
   ::curl_easy_setopt(h, CURLOPT_NOPROXY, "localhost,127.0.0.1,::1");
   ::curl_easy_setopt(h, CURLOPT_USERAGENT, "stella/" STELLA_VERSION);

@@ -27,7 +27,7 @@ struct HttpRequest {
   std::uint64_t max_response_bytes = 8u << 20;             // kLimit beyond
   std::function<Result<void>(std::string_view)> sink;      // gets the body of a 2xx answer instead of memory
   std::chrono::milliseconds timeout{30000};  // of the whole exchange
-  std::chrono::milliseconds stall{30000};    // without a byte in either direction; whole seconds
+  std::chrono::milliseconds stall{30000};    // at less than 4 KiB a second in either direction; whole seconds
 };
 
 struct HttpResponse {

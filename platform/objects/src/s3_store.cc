@@ -253,7 +253,8 @@ class S3Store final : public Store {
     if (!got.ok()) return client_->failure(got, "");
     if (got.body != bytes) return Error(contracts::errors::kUnavailable, "the object store does not return what was written").with("part", std::string("objects"));
     const auto gone = STELLA_TRY(delete_version(*client_, call.key, std::string(put.header("x-amz-version-id"))));
-    canary_stays_ = !gone.ok();  // the bucket locks everything by itself: no new canary every minute then
+    // Refused where the bucket locks everything by itself: no new canary every minute then. A store that is busy only was not asked well.
+    canary_stays_ = !gone.ok() && gone.status < 500 && gone.status != 429;
     return {};
   }
 

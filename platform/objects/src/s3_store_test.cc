@@ -188,6 +188,20 @@ TEST_F(S3, ASilentServerEndsAtTheDeadline) {
   expect_unavailable(open(options)->get("a/b", 1).error());
 }
 
+// However long an object might be: whoever says nothing for the whole time is not asked again.
+TEST_F(S3, ASilentServerIsAskedOnceForALargeObject) {
+  std::atomic<int> asked{0};
+  FaultProxy silent(server_->port(), [&](std::string_view line, std::string_view) {
+    if (line.find("a/b") == std::string_view::npos) return Fault::kNone;
+    ++asked;
+    return Fault::kStall;
+  });
+  auto options = through(silent);
+  options.timeout = milliseconds(1000);
+  expect_unavailable(open(options)->open("a/b").error());
+  EXPECT_EQ(asked, 1);
+}
+
 TEST_F(S3, NobodyListening) {
   auto options = server_->options(bucket_);
   options.endpoint = "http://127.0.0.1:1";
@@ -399,9 +413,14 @@ TEST_F(S3, CredentialsAreReadAgainWhenTheyChangeAndNeverFromAnOpenFile) {
   write("stella-secret", 0600);
   EXPECT_EQ(store->get("a/b", 1).error().code(), base_errors::kNotFound);
   write("stella-secret", 0644);
-  EXPECT_EQ(store->get("a/b", 1).error().code(), base_errors::kInvalid);
+  EXPECT_EQ(open(options)->get("a/b", 1).error().code(), base_errors::kInvalid) << "at the start";
+  expect_unavailable(store->get("a/b", 1).error());
   ASSERT_TRUE(write_file_durable(options.credentials_file, "[default]\n", 0600));
-  EXPECT_EQ(store->get("a/b", 1).error().field("field"), "objects.s3.credentials_file");
+  const auto half = store->get("a/b", 1);
+  expect_unavailable(half.error());
+  EXPECT_EQ(half.error().field("field"), "objects.s3.credentials_file") << "a rotation under way fails nothing for good";
+  write("stella-secret", 0600);
+  EXPECT_EQ(store->get("a/b", 1).error().code(), base_errors::kNotFound);
 }
 
 TEST_F(S3, CredentialsOfTheEnvironment) {

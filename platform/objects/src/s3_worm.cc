@@ -120,6 +120,25 @@ class Trial {
   ObjectLock lock_;
 };
 
+// Whether a version without a lock can be deleted at all. Where it cannot, our key may not delete, and that it was refused proves no lock.
+Result<bool> refusals_count(S3Client& client, Transcript& transcript) {
+  S3Call call;
+  call.method = "PUT";
+  call.key = std::string(kPrefix) + "unlocked-" + Uuid::v7().str();
+  call.body = "canary without a lock";
+  call.checksum = true;
+  const auto put = STELLA_TRY(client.call(call));
+  if (!put.ok()) return client.failure(put, "");
+  const std::string version(put.header("x-amz-version-id"));
+  if (version.empty()) return true;  // the trials say so
+  const auto gone = STELLA_TRY(delete_version(client, call.key, version));
+  if (gone.status >= 500) return client.failure(gone, "");
+  const auto lock = gone.ok() ? Result<ObjectLock>(ObjectLock()) : lock_of(client, call.key, version);
+  const bool by_default = lock && lock->mode != LockMode::kNone;
+  transcript.line("delete of a version without a lock", answer(gone) + (gone.ok() ? "" : by_default ? ", refused: the bucket locks it by default" : ", refused: so refusals prove NOTHING about locks"));
+  return gone.ok() || by_default;
+}
+
 // Canaries of earlier probes whose lock has ended. What still holds is refused by the store and stays.
 Result<void> sweep(S3Client& client) {
   S3Call call;
@@ -143,6 +162,7 @@ Result<WormReport> s3_worm_probe(S3Client& client, LockMode mode, bool create_on
   transcript.line("probe of an S3 store", Timestamp::now().rfc3339_seconds());
   transcript.line("creating a key twice", create_only ? "412, refused" : "NOT refused: a look before each upload stands in");
   WormLevel level = WormLevel::kPlain;
+  if (!STELLA_TRY(refusals_count(client, transcript))) return std::move(transcript).finish(level, create_only);
   if (mode != LockMode::kGovernance && STELLA_TRY(Trial(client, LockMode::kCompliance, transcript).run())) level = WormLevel::kCompliance;
   if (level == WormLevel::kPlain && mode != LockMode::kCompliance && STELLA_TRY(Trial(client, LockMode::kGovernance, transcript).run())) level = WormLevel::kGovernance;
   if (level == WormLevel::kCompliance && !second_domain.empty()) {

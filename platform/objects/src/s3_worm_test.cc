@@ -26,6 +26,8 @@ enum class Lie : std::uint8_t {
   kOtherBytes,
   kForgetsLocks,     // takes the headers, keeps no lock
   kNoCompliance,     // refuses one of the modes
+  kRefusesAll,       // enforces nothing; our key may not delete, nor change a retention
+  kLocksAll,         // a default lock of the bucket
 };
 
 // One bucket of one object, spoken to by one client at a time. Does nothing that the probe does not ask for.
@@ -102,6 +104,7 @@ class LyingStore {
 
   std::string respond(const Request& r) {
     if (r.has("versions=")) return reply("200 OK", "<ListVersionsResult></ListVersionsResult>");
+    if (r.has("/unlocked-")) return unlocked(r);
     const bool locked = r.target.find("versionId=locked") != std::string::npos;
     if (r.has("retention=")) return r.method == "PUT" ? retention(r) : state();
     if (r.has("legal-hold=")) return reply("404 Not Found", "<Error><Code>NoSuchObjectLockConfiguration</Code></Error>");
@@ -109,6 +112,13 @@ class LyingStore {
     if (r.method == "DELETE") return locked ? remove(r) : marker(r);
     if (!bytes_) return gone();
     return reply("200 OK", lie_ == Lie::kOtherBytes ? *bytes_ + "!" : *bytes_);
+  }
+  // The control: a version that nothing should hold.
+  std::string unlocked(const Request& r) const {
+    if (r.method == "PUT") return reply("200 OK", {}, "x-amz-version-id: free\r\n");
+    if (r.method == "DELETE") return lie_ == Lie::kRefusesAll || lie_ == Lie::kLocksAll ? denied() : reply("204 No Content");
+    if (lie_ == Lie::kLocksAll && r.has("retention=")) return reply("200 OK", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2040-01-01T00:00:00Z</RetainUntilDate></Retention>");
+    return reply("404 Not Found", "<Error><Code>NoSuchObjectLockConfiguration</Code></Error>");
   }
   std::string put(const Request& r) {
     const std::string mode = between(r.head, "x-amz-object-lock-mode: ", "\r\n");
@@ -174,6 +184,8 @@ TEST(WormProbe, ALockThatDoesNotHoldIsFoundOut) {
       {Lie::kOtherBytes, "W0", "OTHER bytes"},
       {Lie::kForgetsLocks, "W0", "WEAKER than set"},
       {Lie::kNoCompliance, "W2", "400 InvalidRequest"},
+      {Lie::kRefusesAll, "W0", "refusals prove NOTHING"},
+      {Lie::kLocksAll, "W3", "the bucket locks it by default"},
   };
   for (const auto& store : kStores) {
     const auto report = LyingStore(store.lie).probe();
