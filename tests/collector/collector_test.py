@@ -54,7 +54,7 @@ def every_commented_exporter_is_valid(folder):
     text = re.sub(r"^  # ([\w/]+: \$\{file:)", r"  \1", text, flags=re.M)
     text = re.sub(r"^  # (bearertokenauth/platform:)\n  #( +filename.*)$", r"  \1\n  \2", text, flags=re.M)
     text = text.replace("extensions: [health_check", "extensions: [bearertokenauth/platform, health_check")
-    text = text.replace('exporters: ["${env:STELLA_COLLECTOR_EXPORTER:-debug}"]', "exporters: [" + ", ".join(n for n, _ in offered if n != "prometheus_remote_write") + "]", 1)
+    text = text.replace('exporters: ["${env:STELLA_COLLECTOR_EXPORTER:-debug}"]', "exporters: [" + ", ".join(n for n, _ in offered if n != "prometheus_remote_write") + "]", 2)  # traces/reason and traces
     text = text.replace('exporters: ["${env:STELLA_COLLECTOR_EXPORTER:-debug}"]', "exporters: [prometheus_remote_write, otlp_grpc/any]", 1)
     place = folder / "config"
     shutil.copytree(CONFIG, place)
@@ -122,7 +122,8 @@ def an_issuer_with_a_private_authority_needs_its_file(folder):
 
 
 def tokens_that_may_not_send_get_nowhere(c, issuer, target):
-    before = c.metrics()
+    refused = lambda: c.metrics('filter="filter/token"')  # noqa: E731
+    before = refused()
     tokens = {"no kind": issuer.token(kind=None), "odd kind": issuer.token(kind="root"), "no tenant": issuer.key.sign({k: v for k, v in issuer.claims().items() if k != "tenant"}),
               "no scope": issuer.token(scope="stella:sbom:read#tenant/acme"), "platform without scope": issuer.token("platform", scope="stella:obs:read#platform"),
               "platform with a tenant's scope": issuer.token("platform", scope="stella:telemetry:write#tenant/acme")}
@@ -136,10 +137,10 @@ def tokens_that_may_not_send_get_nowhere(c, issuer, target):
     wait_until(lambda: target.bodies()["after nowhere"], 20, "the record sent after them")
     assert not [b for b in target.bodies() if b.startswith("nowhere")]
     assert not [m for _, _, m in target.metrics() if m.name == "nowhere"]
-    counted = c.metrics()
-    for name in ("logs", "spans", "datapoints"):
+    counted = refused()
+    for name, times in (("logs", 1), ("spans", 2), ("datapoints", 1)):  # a failed span goes both ways of traces
         metric = f"otelcol_processor_filter_{name}_filtered"
-        assert counted[metric] - before[metric] == len(tokens), (metric, {k: v for k, v in counted.items() if "filter" in k})
+        assert counted[metric] - before[metric] == times * len(tokens), (metric, {k: v for k, v in counted.items() if "filter" in k})
 
 
 # ── whose it is ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,6 +257,28 @@ def whole_traces_are_kept_or_not(c, issuer, target):
     return f"{len(whole)} kept whole, {len(traces['nothing'])} not"
 
 
+def a_reason_that_comes_late_is_kept_once(c, issuer, target):
+    """A trace that lasts longer than decision_wait: it was decided against before its error came. What has a reason of its own arrives, and never twice."""
+    token = issuer.token("platform")
+    reasons = {"error": {"error": True}, "latency": {"ms": 700}, "reason": {"attrs": {"sampling.reason": "error"}}, "incident": {"attrs": {"incident": True}}}
+    traces = {kind: os.urandom(16) for kind in reasons}
+    assert c.post("traces", trace_request(*(span(t, name="long early") for t in traces.values())), token) == 200
+    decided = lambda: c.metrics()["otelcol_processor_tail_sampling_global_count_traces_sampled"]  # noqa: E731
+    before = decided()
+    wait_until(lambda: decided() >= before + len(traces), 20, "the decisions")
+    for kind, special in reasons.items():
+        assert c.post("traces", trace_request(span(traces[kind], name="long " + kind, **special), span(traces[kind], name="long plain")), token) == 200
+    whole = os.urandom(16)  # the same reasons in time, all in one trace
+    assert c.post("traces", trace_request(*(span(whole, name="all " + kind, **special) for kind, special in reasons.items()), span(whole, name="all plain")), token) == 200
+    arrived = lambda trace: sorted(s.name.split()[1] for _, _, s in target.spans() if s.trace_id == trace)  # noqa: E731
+    wait_until(lambda: "plain" in arrived(whole), 20, "the plain span of the kept trace")
+    assert arrived(whole) == sorted([*reasons, "plain"]), arrived(whole)
+    assert {kind: arrived(t) for kind, t in traces.items()} == {kind: [kind] for kind in reasons}
+    policies = {s.name.split()[1]: scope.get("tailsampling.policy") for _, scope, s in target.spans() if s.name.startswith("long")}
+    assert policies == {k: k for k in reasons}, policies
+    assert {s.trace_state for _, _, s in target.spans() if s.name.startswith(("long", "all"))} == {"ot=th:0"}  # kept with certainty: each counts once
+
+
 def the_rest_is_sampled_with_its_weight(folder, issuer):
     target = Target(folder / "target")
     target.start()
@@ -297,7 +320,7 @@ def span_metrics_count_before_sampling(folder, issuer):
 
 # ── losses ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 def a_killed_collector_keeps_what_it_acknowledged(folder, issuer):
-    """Target away, Collector killed: logs and metrics come from the queue on disk. Traces that waited for their decision are lost, and counted here."""
+    """Target away, Collector killed: logs, metrics and failed spans come from the queue on disk. Other spans that waited for their decision are lost, and counted here."""
     target = Target(folder / "target")
     c = Collector(folder / "c", issuer.url, target, STELLA_COLLECTOR_DECISION_WAIT="2s").start()
     token = issuer.token()
@@ -311,13 +334,14 @@ def a_killed_collector_keeps_what_it_acknowledged(folder, issuer):
     wait_until(lambda: c.metrics()["otelcol_processor_tail_sampling_global_count_traces_sampled"] >= 50, 20, "the decisions")
     wait_until(lambda: c.metrics()["otelcol_exporter_queue_size"] > 0, 20, "the queue")
     undecided = [os.urandom(16) for _ in range(30)]
-    assert c.post("traces", trace_request(*(span(t, error=True) for t in undecided)), token) == 200
+    failed = [os.urandom(16) for _ in range(30)]
+    assert c.post("traces", trace_request(*(span(t) for t in undecided), *(span(t, error=True) for t in failed)), token) == 200
     c.kill()
     target.start()
     c.start()
     wait_until(lambda: logs <= set(target.bodies()) and metrics <= {m.name for _, _, m in target.metrics()}, 60,
                lambda: f"logs {len(logs & set(target.bodies()))}/400, metrics {len(metrics & {m.name for _, _, m in target.metrics()})}/100")
-    wait_until(lambda: set(decided) <= {s.trace_id for _, _, s in target.spans()}, 30, "the traces that were decided")
+    wait_until(lambda: set(decided + failed) <= {s.trace_id for _, _, s in target.spans()}, 30, "the traces that were decided, and the failed spans of those that were not")
     c.stop()
     lost = set(undecided) - {s.trace_id for _, _, s in target.spans()}
     twice = sum(n - 1 for b, n in target.bodies().items() if b in logs)
@@ -616,6 +640,7 @@ def main():
         run(a_bomb_is_refused, c, issuer)
         run(secrets_are_masked, c, issuer, target)
         run(whole_traces_are_kept_or_not, c, issuer, target)
+        run(a_reason_that_comes_late_is_kept_once, c, issuer, target)
         target.kill()
         c.kill()
         target = Target(folder / "target2")

@@ -225,12 +225,12 @@ class Collector:
             self.process.wait(60)
             self.process = None
 
-    def metrics(self):
-        """Sums of its own metrics by name without _total (labels added up)."""
+    def metrics(self, only=""):
+        """Sums of its own metrics by name without _total (labels added up; those alone that have `only` among them)."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=5) as r:
             out = collections.Counter()
             for line in r.read().decode().splitlines():
-                if line and not line.startswith("#"):
+                if line and not line.startswith("#") and only in line:
                     name, value = line.rsplit(" ", 1)
                     out[name.split("{")[0].removesuffix("_total")] += float(value)
             return out
