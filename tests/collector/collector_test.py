@@ -229,6 +229,53 @@ def secrets_are_masked(c, issuer, target):
     return f"{len(planted)} secrets in 8 places"
 
 
+def secrets_in_texts_beside_attributes_are_masked(c, issuer, target):
+    """Names and texts that are no attributes, bodies of bytes, and keys that have no separator before their telling word."""
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+    secret, token = SECRETS["github"].replace("a1B2", "b7C8"), issuer.token()
+    keys = ("userPassword", "clientSecret", "awsSecretAccessKey", "userApiKey", "x.userAccessToken", "masterPassphrase")
+    hidden = {k: f"plain-{k}-88" for k in keys}
+    plain, s = span(os.urandom(16), name="plain", error=True), span(os.urandom(16), name="texts " + secret, error=True, attrs=hidden)
+    plain.events.append(Span.Event(time_unix_nano=s.end_time_unix_nano, name="exception"))
+    s.events.append(Span.Event(time_unix_nano=s.end_time_unix_nano, name="event " + secret))
+    s.trace_state = "ot=th:0,vendor=" + secret
+    texts, log, metric = trace_request(s), log_request("texts", attrs=hidden), metric_request("texts.metric")
+    scopes = (texts.resource_spans[0].scope_spans[0].scope, log.resource_logs[0].scope_logs[0].scope, metric.resource_metrics[0].scope_metrics[0].scope)
+    for scope in scopes:
+        scope.name, scope.version = "scope " + secret, "1 " + secret
+    record = log.resource_logs[0].scope_logs[0].log_records[0]
+    record.severity_text, record.event_name = "SEVERE " + secret, "event." + secret
+    metric.resource_metrics[0].scope_metrics[0].metrics[0].description = "counts " + secret
+    untouched = log_request("texts untouched")
+    scope = untouched.resource_logs[0].scope_logs[0]
+    scope.scope.name, scope.scope.version = "io.example.shop", "1.2.3"
+    scope.log_records[0].event_name = "user.login"
+    as_bytes = {"text": ("bytes: " + secret).encode(), "binary": b"\x00\x01\xffbinary"}
+    for body in as_bytes.values():
+        r = scope.log_records.add(time_unix_nano=s.end_time_unix_nano, severity_text="WARNING", event_name="bytes")
+        r.body.bytes_value = body
+    for name, request in (("traces", texts), ("traces", trace_request(plain)), ("logs", log), ("logs", untouched), ("metrics", metric)):
+        assert c.post(name, request, token) == 200
+    wait_until(lambda: {plain.trace_id, s.trace_id} <= {x.trace_id for _, _, x in target.spans()} and target.bodies()["texts"] and target.bodies()["texts untouched"] and [m for _, _, m in target.metrics() if m.name == "texts.metric"], 20,
+               "spans, logs and metric")
+    leaked = sorted({m.decode(errors="replace") for m in re.findall(rb".{0,16}ghp_b7C8|plain-\w+-88", target.raw(), re.S)})
+    assert not leaked, leaked
+    arrived = {x.trace_id: x for _, _, x in target.spans()}
+    got = arrived[s.trace_id]
+    assert (got.name, got.events[0].name, got.trace_state) == ("texts ****", "event ****", "ot=th:0,vendor=****"), got
+    assert arrived[plain.trace_id].events[0].name == "exception"
+    requests = [q for name in ("logs", "traces", "metrics") for q in target.requests(name)]
+    names = {(x.scope.name, x.scope.version) for q in requests for r in (getattr(q, "resource_logs", None) or getattr(q, "resource_spans", None) or q.resource_metrics)
+             for x in (getattr(r, "scope_logs", None) or getattr(r, "scope_spans", None) or r.scope_metrics) if x.scope.name}
+    assert names == {("scope ****", "1 ****"), ("io.example.shop", "1.2.3")}, names
+    logs = {x.body.string_value or x.body.bytes_value: x for _, _, x in target.logs()}
+    assert (logs["texts"].severity_text, logs["texts"].event_name) == ("SEVERE ****", "event.****")
+    assert (logs["texts untouched"].severity_text, logs["texts untouched"].event_name) == ("ERROR", "user.login")
+    assert as_bytes["binary"] in logs and logs["bytes: ****"].severity_text == "WARNING", list(logs)
+    assert [m.description for _, _, m in target.metrics() if m.name == "texts.metric"] == ["counts ****"]
+    assert not [1 for q in requests if "stella.text" in str(q)], "a text that was put among the attributes stayed there"
+
+
 # ── tail sampling ──────────────────────────────────────────────────────────────────────────────────────────────────
 def whole_traces_are_kept_or_not(c, issuer, target):
     """Sampling rate 0: what is kept is kept for its reason. Spans of a trace come in three requests, mixed with others."""
@@ -639,6 +686,7 @@ def main():
         run(a_platform_token_carries_many_tenants, c, issuer, target)
         run(a_bomb_is_refused, c, issuer)
         run(secrets_are_masked, c, issuer, target)
+        run(secrets_in_texts_beside_attributes_are_masked, c, issuer, target)
         run(whole_traces_are_kept_or_not, c, issuer, target)
         run(a_reason_that_comes_late_is_kept_once, c, issuer, target)
         target.kill()
