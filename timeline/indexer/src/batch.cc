@@ -28,15 +28,6 @@ std::vector<Taken> read_rows(const pg::Rows& rows) {
   return taken;
 }
 
-std::string int_array(const std::vector<std::string>& items) {
-  std::string out = "{";
-  for (const auto& item : items) {
-    if (out.size() > 1) out += ',';
-    out += item;
-  }
-  return out + "}";
-}
-
 // Takes out what the log or an earlier row of the batch has already.
 Result<void> drop_repeats(Tx& tx, int shard, std::vector<Taken>& taken, BatchResult& result) {
   std::vector<std::string> tenants, ids;
@@ -117,9 +108,8 @@ Result<void> append_to_log(Tx& tx, int shard, std::vector<Taken>& taken) {
   return {};
 }
 
-}  // namespace
-
-Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible) {
+// `take` reads the rows under the lease's lock.
+Result<BatchResult> index(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, const pg::Query& take, bool repeats_possible) {
   BatchResult result;
   Tx tx = STELLA_TRY(Tx::open(pool));
   const pg::Rows fence = STELLA_TRY(tx.query(sql::kFence, {lease.shard, lease.owner, lease.fence}));
@@ -127,7 +117,7 @@ Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lea
     result.lease_lost = true;
     return result;
   }
-  const pg::Rows rows = STELLA_TRY(tx.query(sql::kTake, {lease.shard, limit}));
+  const pg::Rows rows = STELLA_TRY(tx.query(take.sql, take.params));
   auto taken = read_rows(rows);
   if (repeats_possible && !taken.empty()) STELLA_TRY_VOID(drop_repeats(tx, lease.shard, taken, result));
   if (!taken.empty()) STELLA_TRY_VOID(append_to_log(tx, lease.shard, taken));
@@ -136,6 +126,25 @@ Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lea
   result.logged.reserve(taken.size());
   for (auto& row : taken) result.logged.push_back(std::move(row.logged));
   return result;
+}
+
+}  // namespace
+
+std::string int_array(std::span<const std::string> items) {
+  std::string out = "{";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    out += item;
+  }
+  return out + "}";
+}
+
+Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible) {
+  return index(pool, lease, {std::string(sql::kTake), {lease.shard, limit}}, repeats_possible);
+}
+
+Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, std::span<const std::string> seqs) {
+  return index(pool, lease, {std::string(sql::kTakeThese), {lease.shard, int_array(seqs)}}, true);
 }
 
 // Canonical members are sorted and their names quoted, and inside a string every quote is escaped: the last `,"name":"` is ours

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,10 @@ struct BatchResult {
 
 // `repeats_possible`: looks for events that the log has already (dear; after a conflict only).
 Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible);
+// The same of these outbox rows alone, those that are gone already left out; looks for repeats.
+Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, std::span<const std::string> seqs);
+// As a bind parameter: {1,2,3}.
+std::string int_array(std::span<const std::string> items);
 
 // The top-level member `name` ("kind", "event_id", "tenant_id" …) of an entry, whose bytes are canonical. "" where absent.
 std::string_view entry_member(std::string_view entry, std::string_view name);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "batch.h"
@@ -33,20 +34,25 @@ constexpr telemetry::Gauge kPublishLag{contracts::metrics::kTimelinePublishLagEv
 constexpr std::chrono::hours kPartitionsEvery{6};
 constexpr std::chrono::milliseconds kPublisherTick{1000};
 
-template <class Range>
-pg::Param int_array(const Range& items) {
-  std::string out = "{";
-  for (const auto& item : items) {
-    if (out.size() > 1) out += ',';
-    out += std::to_string(item);
-  }
-  return pg::Param(out + "}");
+template <class Number>
+std::string number_array(const std::vector<Number>& items) {
+  std::vector<std::string> texts;
+  for (const Number item : items) texts.push_back(std::to_string(item));
+  return int_array(texts);
 }
 
-// The database is away or busy: nothing is wrong with the rows.
-bool passes_by_itself(const Error& error) {
-  return error.code() == contracts::errors::kUnavailable || error.code() == contracts::errors::kTimeout ||
-         error.code() == contracts::errors::kDiskFull || error.field("retry") == "yes";
+constexpr std::string_view kNoPartition = "23514";
+
+// Whether rows are refused for what they hold. Otherwise the database is away, busy, or refuses everybody: then no row is to blame and all wait.
+bool about_the_row(const Error& error) {
+  if (error.code() == contracts::errors::kUnavailable || error.code() == contracts::errors::kTimeout ||
+      error.code() == contracts::errors::kDiskFull || error.field("retry") == "yes")
+    return false;
+  const std::string_view state = error.field("sqlstate");
+  if (state.empty()) return true;
+  // Data, constraints, limits of a value, and what our functions raise.
+  constexpr std::string_view kOfData[] = {"22", "23", "54", "P0"};
+  return std::any_of(std::begin(kOfData), std::end(kOfData), [&](std::string_view c) { return state.starts_with(c); });
 }
 
 }  // namespace
@@ -61,8 +67,13 @@ struct Indexer::Impl {
   Result<void> keep_leases();
   void measure();
   Result<void> work(const Lease& lease);
-  Result<int> batch(const Lease& lease, int limit, bool repeats_possible);
-  Result<int> difficult_batch(const Lease& lease, Error error);
+  Result<int> taken(const Lease& lease, Timestamp began, BatchResult done);
+  Result<int> batch(const Lease& lease);
+  Result<int> difficult_batch(const Lease& lease);
+  Result<int> pieces(const Lease& lease, std::span<const std::string> seqs);
+  Result<int> rows(const Lease& lease, std::span<const std::string> seqs);
+  Result<void> make_months(const Lease& lease, std::span<const std::string> seqs);
+  Result<int> set_aside(const Lease& lease, const std::string& seq, const Error& why);
   void note(const Result<void>& done, std::optional<Error>& slot);
   std::vector<int> shards() const;
   void publish_loop(std::stop_token stop);
@@ -131,14 +142,14 @@ Result<void> Indexer::Impl::keep_leases() {
     std::map<int, std::int64_t> held;
     Tx tx = STELLA_TRY(Tx::open(pool));
     if (!mine.empty()) {
-      const pg::Rows renewed = STELLA_TRY(tx.query(sql::kRenew, {int_array(mine), int_array(fences), options.instance, ms}));
+      const pg::Rows renewed = STELLA_TRY(tx.query(sql::kRenew, {number_array(mine), number_array(fences), options.instance, ms}));
       for (int i = 0; i < renewed.size(); ++i) {
         const int shard = static_cast<int>(renewed.integer(i, 0));
         held[shard] = fences[static_cast<std::size_t>(std::find(mine.begin(), mine.end(), shard) - mine.begin())];
       }
     }
     if (!wanted.empty()) {
-      const pg::Rows got = STELLA_TRY(tx.query(sql::kAcquire, {int_array(wanted), options.instance, ms}));
+      const pg::Rows got = STELLA_TRY(tx.query(sql::kAcquire, {number_array(wanted), options.instance, ms}));
       for (int i = 0; i < got.size(); ++i) held[static_cast<int>(got.integer(i, 0))] = got.integer(i, 1);
     }
     STELLA_TRY_VOID(tx.commit());
@@ -172,12 +183,10 @@ void tell_indexed(int shard, const BatchResult& done, Timestamp began) {
 
 }  // namespace
 
-Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_possible) {
-  const Timestamp began = Timestamp::now();
-  auto done = STELLA_TRY(index_batch(pool, lease, limit, repeats_possible));
+Result<int> Indexer::Impl::taken(const Lease& lease, Timestamp began, BatchResult done) {
   if (done.lease_lost) {
     Lock lock(mutex);
-    leases.erase(lease.shard);
+    if (auto it = leases.find(lease.shard); it != leases.end() && it->second.fence == lease.fence) leases.erase(it);
     return 0;
   }
   indexed += done.logged.size();
@@ -188,33 +197,70 @@ Result<int> Indexer::Impl::batch(const Lease& lease, int limit, bool repeats_pos
   return done.taken;
 }
 
-// The database refused a batch: a month without a partition, a repeated event, or a row that nothing helps.
-Result<int> Indexer::Impl::difficult_batch(const Lease& lease, Error error) {
-  if (error.field("sqlstate") == "23514") {
-    Tx tx = STELLA_TRY(Tx::open(pool));
-    STELLA_TRY_VOID(tx.query(sql::kMonths, {lease.shard, options.batch}));
-    STELLA_TRY_VOID(tx.commit());
+Result<int> Indexer::Impl::batch(const Lease& lease) {
+  const Timestamp began = Timestamp::now();
+  return taken(lease, began, STELLA_TRY(index_batch(pool, lease, options.batch, false)));
+}
+
+Result<int> Indexer::Impl::rows(const Lease& lease, std::span<const std::string> seqs) {
+  const Timestamp began = Timestamp::now();
+  return taken(lease, began, STELLA_TRY(index_rows(pool, lease, seqs)));
+}
+
+// The database refused a batch: a month without a partition, a repeated event, or rows that nothing helps. The rows are named once, for
+// one with a lower number may be committed meanwhile: that is the next batch's.
+Result<int> Indexer::Impl::difficult_batch(const Lease& lease) {
+  const pg::Rows found = STELLA_TRY(Tx::read(pool, sql::kSeqs, {lease.shard, options.batch}));
+  std::vector<std::string> seqs;
+  for (int i = 0; i < found.size(); ++i) seqs.emplace_back(found.text(i, 0));
+  if (seqs.empty()) return 0;
+  return pieces(lease, seqs);
+}
+
+// Halves what is refused, in order, until the rows that are to blame stand alone: these are set aside, the others go into the log.
+Result<int> Indexer::Impl::pieces(const Lease& lease, std::span<const std::string> seqs) {
+  STELLA_TRY_VOID(keep_leases());
+  auto done = rows(lease, seqs);
+  if (!done && done.error().field("sqlstate") == kNoPartition) {
+    STELLA_TRY_VOID(make_months(lease, seqs));
+    done = rows(lease, seqs);
   }
-  auto whole = batch(lease, options.batch, true);
-  if (whole || passes_by_itself(whole.error())) return whole;
-  auto single = batch(lease, 1, true);
-  if (single || passes_by_itself(single.error())) return single;
+  if (done || !about_the_row(done.error())) return done;
+  if (seqs.size() == 1) return set_aside(lease, seqs.front(), done.error());
+  const int first = STELLA_TRY(pieces(lease, seqs.first(seqs.size() / 2)));
+  const int second = STELLA_TRY(pieces(lease, seqs.subspan(seqs.size() / 2)));
+  return first + second;
+}
+
+// An instant that no month is made for is its row's trouble and ends in quarantine: it must not stop the rows behind it.
+Result<void> Indexer::Impl::make_months(const Lease& lease, std::span<const std::string> seqs) {
+  auto made = [&]() -> Result<void> {
+    Tx tx = STELLA_TRY(Tx::open(pool));
+    STELLA_TRY_VOID(tx.query(sql::kMonths, {lease.shard, int_array(seqs)}));
+    return tx.commit();
+  }();
+  if (made || !about_the_row(made.error())) return made;
+  if (seqs.size() == 1) kLog.warn("no partition can be made for the instant of an event", {f::shard(lease.shard), f::error(made.error())});
+  return {};
+}
+
+Result<int> Indexer::Impl::set_aside(const Lease& lease, const std::string& seq, const Error& why) {
   Tx tx = STELLA_TRY(Tx::open(pool));
   const pg::Rows fence = STELLA_TRY(tx.query(sql::kFence, {lease.shard, lease.owner, lease.fence}));
   if (fence.empty()) return 0;
-  STELLA_TRY_VOID(tx.query(sql::kQuarantine, {lease.shard}));
+  STELLA_TRY_VOID(tx.query(sql::kQuarantine, {lease.shard, seq}));
   STELLA_TRY_VOID(tx.commit());
   ++quarantined;
-  kLog.error("an event was set aside: the database refuses it", {f::shard(lease.shard), f::error(single.error())});
+  kLog.error("an event was set aside: the database refuses it", {f::shard(lease.shard), f::error(why)});
   return 1;
 }
 
 Result<void> Indexer::Impl::work(const Lease& lease) {
   for (;;) {
-    auto taken = batch(lease, options.batch, false);
-    if (!taken && !passes_by_itself(taken.error())) taken = difficult_batch(lease, std::move(taken.error()));
-    if (!taken) return std::move(taken.error());
-    if (*taken < options.batch) return {};
+    auto done = batch(lease);
+    if (!done && about_the_row(done.error())) done = difficult_batch(lease);
+    if (!done) return std::move(done.error());
+    if (*done < options.batch) return {};
     STELLA_TRY_VOID(keep_leases());
   }
 }
@@ -229,15 +275,19 @@ Result<void> Indexer::Impl::round() {
   }
   const auto mine = shards();
   if (mine.empty()) return {};
-  const pg::Rows busy = STELLA_TRY(Tx::read(pool, sql::kNonEmpty, {int_array(mine)}));
+  const pg::Rows busy = STELLA_TRY(Tx::read(pool, sql::kNonEmpty, {number_array(mine)}));
+  std::optional<Error> first;  // one shard's trouble is not that of the others
   for (int i = 0; i < busy.size(); ++i) {
     std::optional<Lease> lease;
     {
       Lock lock(mutex);
       if (auto it = leases.find(static_cast<int>(busy.integer(i, 0))); it != leases.end()) lease = it->second;
     }
-    if (lease) STELLA_TRY_VOID(work(*lease));
+    if (!lease) continue;
+    auto done = work(*lease);
+    if (!done && !first) first.emplace(std::move(done.error()));
   }
+  if (first) return std::move(*first);
   return {};
 }
 

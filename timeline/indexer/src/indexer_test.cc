@@ -204,6 +204,89 @@ TEST(Indexer, RowsTheDatabaseRefusesAreSetAsideAndCounted) {
   EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard < 0 AND entry = 'no json'"), "1");
 }
 
+// A row as an emitter with another clock would write it.
+void insert_row(Timeline& t, std::string_view tenant_name, std::string_view ts) {
+  const auto tenant = *TenantId::parse(tenant_name);
+  const EventId id = EventId::generate();
+  const auto instant = Timestamp::parse(ts);
+  const std::string entry = *encode_entry(id, instant ? *instant : Timestamp::now(), tenant, Timeline::event(0));
+  auto tx = pg::TenantTx::open(t.web, testing::TestScope::make(tenant_name));
+  ASSERT_TRUE(tx->query("INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry) VALUES ($1, $2, $3, $4::text::timestamptz, $5)",
+                        {shard_of(tenant), tenant, id, std::string(ts), pg::Param::bytes(entry)}).has_value());
+  ASSERT_TRUE(tx->commit().has_value());
+}
+
+// Nobody's clock stops the timeline: neither that of the tenant nor, through the order of the shards, that of others.
+TEST(Indexer, AClockThatIsWrongIsSetAsideAndStopsNobody) {
+  Timeline t;
+  const std::vector<std::string> tenants = {"acme", "rival", "third"};
+  for (const auto& tenant : tenants) {
+    t.emit_one(tenant, Timeline::event(1));
+    for (const char* ts : {"2100-01-01T00:00:00Z", "infinity", "1970-01-01T00:00:00Z", "2031-02-03T00:00:00Z"}) insert_row(t, tenant, ts);
+    t.emit_one(tenant, Timeline::event(2));
+  }
+  Running running(t, nullptr, quick("a"));
+  EXPECT_TRUE(eventually([&] { return t.drained(); }));
+  for (const auto& tenant : tenants) EXPECT_EQ(t.check_log(tenant).size(), 3u) << "its own two, and the one whose month can be made";
+  EXPECT_EQ(running.indexer.stats().quarantined, 9u);
+  EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard < 0"), "9");
+  EXPECT_TRUE(eventually([&] { return !running.indexer.trouble(); }));
+}
+
+TEST(Indexer, AShardThatCannotGoOnStopsNoOther) {
+  Timeline t;
+  std::map<int, std::string> by_shard;
+  for (int i = 0; by_shard.size() < 2; ++i) {
+    const std::string tenant = "tenant" + std::to_string(i);
+    if (by_shard.emplace(shard_of(*TenantId::parse(tenant)), tenant).second) t.db.tenant(tenant);
+  }
+  const std::string stuck = by_shard.begin()->second, free = by_shard.rbegin()->second;  // the lower one is worked first
+  const std::string shard = std::to_string(by_shard.begin()->first);
+  // Refused for a reason that is none of the row's: nothing may be set aside, and all of it comes when the reason is gone.
+  t.sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.tenant_id = '" + stuck +
+        "' THEN RAISE EXCEPTION 'no' USING ERRCODE = '58030'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE INSERT ON timeline_log FOR EACH ROW EXECUTE FUNCTION refuse()");
+  for (int i = 0; i < 20; ++i) {
+    t.emit_one(stuck, Timeline::event(i));
+    t.emit_one(free, Timeline::event(i));
+  }
+  Running running(t, nullptr, quick("a"));
+  EXPECT_TRUE(eventually([&] { return t.sql("SELECT count(*) FROM timeline_log") == "20"; }));
+  EXPECT_TRUE(eventually([&] { return running.indexer.trouble().has_value(); }));
+  EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard = " + shard), "20");
+  t.sql("DROP FUNCTION refuse CASCADE");
+  EXPECT_TRUE(eventually([&] { return t.drained(); }));
+  EXPECT_EQ(t.check_log(stuck).size(), 20u);
+  EXPECT_EQ(t.check_log(free).size(), 20u);
+  EXPECT_EQ(running.indexer.stats().quarantined, 0u);
+}
+
+// All of them in the first round: the next one is further away than this test has patience.
+TEST(Indexer, ManyRefusedRowsTakeNoRoundEach) {
+  Timeline t;
+  const std::string shard = std::to_string(shard_of(*TenantId::parse("acme")));
+  for (int i = 0; i < 60; ++i) {
+    t.emit_one("acme", Timeline::event(i));
+    t.sql("INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry) VALUES (" + shard + ", 'acme', gen_random_uuid(), now(), 'no json')");
+  }
+  IndexerOptions options = quick("a");
+  options.poll = std::chrono::minutes(5);
+  options.batch = 50;
+  Running running(t, nullptr, options);
+  EXPECT_TRUE(eventually([&] { return t.drained(); }));
+  EXPECT_EQ(t.check_log("acme").size(), 60u);
+  EXPECT_EQ(running.indexer.stats().quarantined, 60u);
+}
+
+TEST_F(Steps, RowsByNumberLeaveTheOthersWhereTheyAre) {
+  for (int i = 0; i < 4; ++i) t.emit_one("acme", Timeline::event(i));
+  const std::vector<std::string> some = {t.sql("SELECT min(seq) + 1 FROM timeline_outbox"), t.sql("SELECT max(seq) FROM timeline_outbox"), "9000000"};
+  auto done = index_rows(t.indexer_pool, lease, some);
+  ASSERT_TRUE(done.has_value()) << done.error().describe();
+  EXPECT_EQ(done->taken, 2);
+  EXPECT_EQ(t.sql("SELECT string_agg(seq::text, ' ' ORDER BY seq) FROM timeline_outbox"), t.sql("SELECT min(seq) || ' ' || max(seq) FROM timeline_outbox"));
+  EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox"), "2");
+}
+
 TEST(Indexer, NulInDetailsAndMonthsWithoutAPartition) {
   Timeline t;
   Event e = Timeline::event(1);

@@ -30,6 +30,11 @@ inline constexpr std::string_view kNonEmpty =
 inline constexpr std::string_view kTake =
     "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
 
+// The rows of a refused batch, and some of them again.
+inline constexpr std::string_view kSeqs = "SELECT seq FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
+inline constexpr std::string_view kTakeThese =
+    "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 AND seq = ANY($2::bigint[]) ORDER BY seq";
+
 inline constexpr std::string_view kHeads = "SELECT tenant_id, size, tree FROM timeline_heads WHERE tenant_id = ANY($1::text[]) FOR UPDATE";
 
 inline constexpr std::string_view kKnown =
@@ -58,12 +63,11 @@ inline constexpr std::string_view kSaveHeads =
 
 inline constexpr std::string_view kMonths =
     "SELECT stella_ensure_timeline_partition_of(m) FROM (SELECT DISTINCT date_trunc('month', ts AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS m"
-    " FROM (SELECT ts FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2) AS batch) AS months";
+    " FROM timeline_outbox WHERE shard = $1 AND seq = ANY($2::bigint[])) AS months";
 inline constexpr std::string_view kEnsurePartitions = "SELECT stella_ensure_timeline_partitions(3)";
 
-// The lowest row of the shard is set aside: negative shards are nobody's.
-inline constexpr std::string_view kQuarantine =
-    "UPDATE timeline_outbox SET shard = -1 - shard WHERE shard = $1 AND seq = (SELECT min(seq) FROM timeline_outbox WHERE shard = $1)";
+// Sets one row aside: negative shards are nobody's.
+inline constexpr std::string_view kQuarantine = "UPDATE timeline_outbox SET shard = -1 - shard WHERE shard = $1 AND seq = $2::bigint";
 
 // What waits, for the gauges: rows, age of the oldest in seconds, indexed events that are not published.
 inline constexpr std::string_view kWaiting =
