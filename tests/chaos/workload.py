@@ -153,7 +153,7 @@ class Worker(threading.Thread):
 
     def mark(self, evaluation):
         event = str(uuid.UUID(int=(uuid.uuid4().int & ~(0xF << 76)) | (7 << 76)))
-        self.ask("POST", "/timeline", {"event_id": event, "kind": "annotation.added", "resource_type": "evaluation", "resource_id": evaluation, "details": {"target": "evaluation"}})
+        self.ask("POST", "/timeline", {"event_id": event, "kind": "service.restored", "resource_type": "service", "resource_id": "scanner", "details": {"service": "scanner", "part": "queue"}})
         self.told.note("events", event, 1)
         text = secrets.token_hex(8)
         # 404: the indexer has not come to the evaluation yet.

@@ -463,8 +463,7 @@ def check_timeline(api, c, done):
     check_log(api, c, whole["items"][0])
     api.call("another one with its id", "create_timeline_event", c, 409, {**event, "details": {**event["details"], "reason": "another"}})
     for kind, resource, details in (("service.restored", "service", {"service": "scanner", "part": "queue"}),
-                                    ("telemetry.gap", "segment", {"signal": "logs", "from": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:01:00Z", "reason": "full"}),
-                                    ("annotation.added", "job", {"target": "job/x"})):
+                                    ("telemetry.gap", "segment", {"signal": "logs", "from": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:01:00Z", "reason": "full"})):
         api.call(kind, "create_timeline_event", c, 201, {"event_id": uuid7(), "kind": kind, "resource_type": resource, "resource_id": "x", "details": details})
     target = "evaluation/" + done["evaluation_id"]
     made = api.call("a comment and a star", "annotate", c, 201, {"target": target, "text": "Look at this", "star": True})
@@ -475,6 +474,7 @@ def check_timeline(api, c, done):
     api.call("neither text nor star", "annotate", c, 422, {"target": target})
     api.call("a text that is too long", "annotate", c, 422, {"target": target, "text": "x" * 2001})
     api.call("not JSON", "annotate", c, 400, b"[")
+    api.call("past what its own route checks", "create_timeline_event", c, 422, {"event_id": uuid7(), "kind": "annotation.added", "resource_type": "job", "resource_id": "x", "details": {"target": "job/x"}})
     said = api.call("the annotation", "get_timeline_event", c, 200, event_id=made["event_id"])
     api.report.check("an annotation is about its target", (said["resource_type"], said["resource_id"], said["details"]["text"]) == ("evaluation", done["evaluation_id"], "Look at this"), repr(said))
     api.call("not external", "create_timeline_event", c, 422, {**event, "event_id": uuid7(), "kind": "policy.evaluated"})

@@ -92,7 +92,7 @@ class Things:
             "create_vex": {}, "create_policy": {}, "activate_policy": {}, "cancel_job": {}, "retry_job": {},
             "create_evaluation": {"sbom_id": i("sbom_id")},
             "create_export": {"evaluation_id": i("evaluation_id")},
-            "create_timeline_event": {"event_id": "01990000-0000-7000-8000-" + uuid.uuid4().hex[:12], "kind": "annotation.added", "resource_type": "evaluation", "resource_id": "x", "details": {"target": "x"}},
+            "create_timeline_event": {"event_id": "01990000-0000-7000-8000-" + uuid.uuid4().hex[:12], "kind": "service.restored", "resource_type": "service", "resource_id": "x", "details": {"service": "x", "part": "queue"}},
             "create_snapshot": {"kind": "eval", "resource_id": i("evaluation_id"), "case_id": "CASE-9"},
             "export_evidence": {"recipient": "matrix"},
             "change_tenant": {"display_name": "T"}, "change_principal": {"display_name": "P"}, "change_scopes": {"action": "grant", "scopes": ["sbom:read"]},
