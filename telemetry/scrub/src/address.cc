@@ -8,22 +8,34 @@
 #include <cstdint>
 
 #include "chars.h"
+#include "words.h"
 
 namespace stella::telemetry::scrubbing {
 namespace {
 
 // Four octets without leading zeros, or false.
 bool octets(std::string_view text, std::array<unsigned, 4>& out) {
-  std::size_t i = 0;
-  for (int n = 0; n < 4; ++n) {
-    const std::size_t begin = i;
-    unsigned value = 0;
-    while (i < text.size() && is(text[i], kDigit) && i < begin + 3) value = value * 10 + static_cast<unsigned>(text[i++] - '0');
-    if (i == begin || value > 255 || (i - begin > 1 && text[begin] == '0')) return false;
-    out[static_cast<std::size_t>(n)] = value;
-    if (n < 3 && (i >= text.size() || text[i++] != '.')) return false;
+  const char* p = text.data();
+  const char* const end = p + text.size();
+  const auto digit = [&] { return p == end ? 10u : static_cast<std::uint8_t>(*p) - unsigned{'0'}; };  // 10 and more: none
+  for (std::size_t n = 0; n < 4; ++n) {
+    if (n != 0 && (p == end || *p++ != '.')) return false;
+    unsigned value = digit();
+    if (value > 9) return false;
+    ++p;
+    if (const unsigned second = digit(); second <= 9) {
+      if (value == 0) return false;
+      ++p;
+      value = value * 10 + second;
+      if (const unsigned third = digit(); third <= 9) {
+        ++p;
+        value = value * 10 + third;
+      }
+    }
+    if (value > 255) return false;
+    out[n] = value;
   }
-  return i == text.size();
+  return p == end;
 }
 
 // `version: `, `"version":"`, `release=` … right before `pos`.
@@ -34,18 +46,16 @@ bool after_version_word(std::string_view text, std::size_t pos) {
   std::size_t begin = end;
   while (begin > 0 && end - begin < 24 && alpha(text[begin - 1])) --begin;
   const std::string_view word = text.substr(begin, end - begin);
-  static constexpr std::array<std::string_view, 11> kWords{"version", "versions", "ver", "v", "release", "build", "rev", "fixed", "introduced", "patched", "affected"};
-  for (const std::string_view name : kWords) {
-    if (equal_nocase(word, name)) return true;
-  }
+  static constexpr Words<11> kWords({"version", "versions", "ver", "v", "release", "build", "rev", "fixed", "introduced", "patched", "affected"});
+  if (kWords.has(word)) return true;
   return word.size() > 7 && equal_nocase(word.substr(word.size() - 7), "version");
 }
 
 }  // namespace
 
-bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t end, bool in_purl) {
+bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t end) {
   std::array<unsigned, 4> octet{};
-  if (in_purl || !octets(text.substr(begin, end - begin), octet)) return false;
+  if (!octets(text.substr(begin, end - begin), octet)) return false;
   if (octet[0] == 0 || octet[0] == 127 || octet[0] == 255) return false;  // nobody's
   const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
   const char next = at(end), after = at(end + 1);
@@ -104,32 +114,40 @@ bool issuer(unsigned four, std::size_t n) {
   return two == 50 || (two >= 56 && two <= 69);
 }
 
-// The last digits of a run, with sums from which Luhn's check of any part of them is one subtraction.
-class Digits {
- public:
-  std::size_t size() const { return size_; }
-  void push(char c) {
-    const unsigned d = static_cast<unsigned>(c - '0'), twice = d >= 5 ? 2 * d - 9 : 2 * d;
-    const unsigned here = size_ % kKept, next = (size_ + 1) % kKept;
-    digit_[here] = d;
-    // sums_[p]: digits at places of parity p count twice.
-    sums_[0][next] = sums_[0][here] + (size_ % 2 == 0 ? twice : d);
-    sums_[1][next] = sums_[1][here] + (size_ % 2 == 1 ? twice : d);
-    ++size_;
-  }
-  // The digits from `begin` to the last one are a card's number.
-  bool card(std::size_t begin) const {
-    const unsigned* sums = sums_[size_ % 2];  // the last but one counts twice, and so on
-    if ((sums[size_ % kKept] - sums[begin % kKept]) % 10 != 0) return false;
-    const auto at = [&](std::size_t i) { return digit_[(begin + i) % kKept]; };
-    return issuer(at(0) * 1000 + at(1) * 100 + at(2) * 10 + at(3), size_ - begin);
-  }
+// Sums of the digits of a run as far as it has been read: of Luhn's check of any part of it, which is one subtraction then. One for each half of
+// the places: in [p] those of parity p count twice.
+struct LuhnSums {
+  unsigned sum[2] = {0, 0};
+  std::size_t digits = 0;
 
- private:
-  static constexpr unsigned kKept = 32;
-  unsigned digit_[kKept] = {}, sums_[2][kKept] = {};
-  std::size_t size_ = 0;
+  // Adds the digits [begin, end) of `text`, eight at a time.
+  void add(std::string_view text, std::size_t begin, std::size_t end) {
+    constexpr std::uint64_t kEven = 0x00ff00ff00ff00ffull;
+    const auto total = [](std::uint64_t bytes) { return static_cast<unsigned>(bytes * kOnes >> 56); };
+    unsigned even_twice = 0, odd_twice = 0;
+    for (std::size_t i = begin; i < end; i += 8) {
+      std::uint64_t d = load8(text, i) - '0' * kOnes;
+      if (end - i < 8) d &= ~std::uint64_t{0} >> 8 * (8 - (end - i));
+      const std::uint64_t five_and_more = (d + (0x80 - 5) * kOnes) >> 7 & kOnes, twice = 2 * d - 9 * five_and_more;
+      even_twice += total((twice & kEven) | (d & ~kEven));
+      odd_twice += total((d & kEven) | (twice & ~kEven));
+    }
+    sum[digits % 2] += even_twice;
+    sum[(digits + 1) % 2] += odd_twice;
+    digits += end - begin;
+  }
 };
+
+// The first four digits at `pos`, between which single separators may stand.
+unsigned four_digits(std::string_view text, std::size_t pos) {
+  unsigned value = 0;
+  for (int n = 0; n < 4; ++pos) {
+    if (!is(text[pos], kDigit)) continue;
+    value = value * 10 + static_cast<unsigned>(text[pos] - '0');
+    ++n;
+  }
+  return value;
+}
 
 }  // namespace
 
@@ -157,10 +175,14 @@ bool has_card(std::string_view text, std::size_t begin, std::size_t end) {
   const bool open_left = !alnum(previous) && previous != '_' && !(previous == '.' && is(earlier, kDigit));
   const bool open_right = !alnum(next) && next != '_' && !(next == '.' && is(after, kDigit));
   constexpr std::size_t kGroups = 6;  // of a number at most
-  std::array<std::size_t, 8> starts{};  // of the last groups, in digits
-  std::size_t groups = 0;               // that may be parts of one number
-  bool first = true;                    // they go back to the beginning of the run
-  Digits digits;
+  struct Start {
+    std::size_t at;
+    LuhnSums before;
+  };
+  std::array<Start, 8> starts;  // of the last groups
+  std::size_t groups = 0;       // that may be parts of one number
+  bool first = true;            // they go back to the beginning of the run
+  LuhnSums sums;
   for (std::size_t i = begin; i < end;) {
     std::size_t stop = i;
     while (stop < end && is(text[stop], kDigit)) ++stop;
@@ -172,12 +194,14 @@ bool has_card(std::string_view text, std::size_t begin, std::size_t end) {
       first = false;
       continue;
     }
-    starts[groups++ % 8] = digits.size();
-    for (std::size_t k = group; k < stop; ++k) digits.push(text[k]);
+    starts[groups++ % 8] = {group, sums};
+    sums.add(text, group, stop);
     for (std::size_t g = 1; g <= std::min(groups, kGroups); ++g) {
-      const std::size_t start = starts[(groups - g) % 8], n = digits.size() - start;
+      const Start& start = starts[(groups - g) % 8];
+      const std::size_t n = sums.digits - start.before.digits, twice = sums.digits % 2;  // the last but one counts twice, and so on
       if (n > 19 || (g > 1 && dashed_word) || (first && g == groups && !open_left)) break;
-      if (n >= 13 && digits.card(start)) return !in_traceparent(text, begin, end);
+      if (n < 13 || (sums.sum[twice] - start.before.sum[twice]) % 10 != 0 || !issuer(four_digits(text, start.at), n)) continue;
+      return !in_traceparent(text, begin, end);
     }
   }
   return false;

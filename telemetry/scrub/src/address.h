@@ -6,8 +6,8 @@
 
 namespace stella::telemetry::scrubbing {
 
-// [begin, end) is a maximal run of digits and dots. True where it is an address of somebody and no version, network or loopback.
-bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t end, bool in_purl);
+// [begin, end) is a maximal run of digits and dots, and in no purl. True where it is an address of somebody and no version, network or loopback.
+bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t end);
 // [begin, end) is a run of hex digits and colons, apart from words.
 bool is_ipv6_to_mask(std::string_view text, std::size_t begin, std::size_t end);
 // [begin, end) is a maximal run of digits and single blanks or dashes.

@@ -15,8 +15,10 @@ class RandomWindow {
  public:
   // Before the first question about a value that begins at `pos`.
   void start(std::size_t pos) {
-    *this = RandomWindow{};
     begin_ = end_ = pos;
+    kinds_ = 0;
+    changes_ = 0;
+    tallied_ = false;
   }
   // Of the characters of `text` from `pos` to `end`, the end of the value.
   bool random(std::string_view text, std::size_t pos, std::size_t end);
@@ -24,16 +26,18 @@ class RandomWindow {
  private:
   static constexpr std::size_t kMost = 256;
 
-  void add(char c);
-  void drop(char c);
-  bool verdict() const;
+  bool alternates() const;
+  void tally(std::string_view text);
 
-  std::size_t begin_ = 0, end_ = 0;
-  std::array<std::uint16_t, 256> counts_{};
-  std::array<std::uint16_t, 4> kinds_{};  // upper case, lower case, digits, others
-  std::uint16_t hex_ = 0;                 // hex digits and '-'
-  std::uint16_t changes_ = 0;             // neighbours of two kinds
-  std::uint64_t weight_ = 0;              // the sum of n log2 n over all counts, in units of 2^-32
+  // What decides about nearly every value: of [begin_, end_), how many characters of each kind and neighbours of two kinds.
+  std::size_t begin_, end_;
+  std::uint64_t kinds_;  // five counts side by side (entropy.cc)
+  std::size_t changes_;
+  // And where that leaves it open, how often each stands in [tallied_begin_, tallied_end_).
+  bool tallied_;
+  std::size_t tallied_begin_, tallied_end_;
+  std::array<std::uint16_t, 256> counts_;
+  std::uint64_t weight_;  // the sum of n log2 n over all counts, in units of 2^-32
 };
 
 }  // namespace stella::telemetry::scrubbing

@@ -8,8 +8,11 @@
 #include <utility>
 
 #include "layers.h"
+#include "words.h"
 
 namespace stella::telemetry::scrubbing {
+
+constexpr std::size_t kLongestKind = 32;
 
 bool available(Engine engine) {
   switch (engine) {
@@ -119,21 +122,25 @@ void Finder::match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at) 
 }
 
 std::size_t own_mask(std::string_view text) {
-  if (text.empty() || text[0] != '[') return 0;
+  if (text.size() < 12 || text[0] != '[') return 0;
+  // Behind the kind stand ten characters at least, so that eight can be read wherever it may go on.
   std::size_t kind = 1;
-  const std::size_t most = std::min<std::size_t>(text.size(), 33);
-  if (most > 1 && (is(text[1], kLower) || text[1] == '_')) {
-    while (kind < most && (is(text[kind], kLower | kDigit) || text[kind] == '_')) ++kind;
+  for (;; kind += 8) {
+    if (kind > kLongestKind + 1 || kind + 8 > text.size()) return 0;
+    const std::uint64_t x = load8(text.data() + kind);
+    const std::uint64_t word = in_range(x, 'a', 'z') | in_range(x, '0', '9') | equal_to(x, '_');
+    if (word == kTops) continue;
+    kind += first_marked(~word & kTops);
+    break;
   }
-  if (kind == 1 || kind >= text.size() || text[kind] != ':') return 0;
+  if (kind == 1 || kind > kLongestKind + 1 || text[kind] != ':' || is(text[1], kDigit)) return 0;
   const auto fingerprint = [&](std::size_t from) -> std::size_t {
     if (from + 9 > text.size() || text[from + 8] != ']') return 0;
-    bool hex = true;
-    for (std::size_t i = from; i < from + 8; ++i) hex &= is(text[i], kHex) & !is(text[i], kUpper);
-    return hex ? from + 9 : 0;
+    const std::uint64_t x = load8(text.data() + from);
+    return (in_range(x, '0', '9') | in_range(x, 'a', 'f')) == kTops ? from + 9 : 0;
   };
   if (const std::size_t end = fingerprint(kind + 1); end != 0) return end;
-  if (!text.starts_with("[ipv4:") && !text.starts_with("[ipv6:")) return 0;
+  if (kind != 5 || (!text.starts_with("[ipv4:") && !text.starts_with("[ipv6:"))) return 0;
   std::size_t net = kind + 1;  // a network, then the fingerprint
   while (net < text.size() && net < kind + 32 && (is(text[net], kHex) || text[net] == ':' || text[net] == '.')) ++net;
   if (net + 3 >= text.size() || (text.substr(net, 4) != "/24:" && text.substr(net, 4) != "/48:")) return 0;

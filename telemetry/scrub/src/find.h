@@ -39,6 +39,8 @@ class Hits {
   }
   Hit* begin() { return data_; }
   Hit* end() { return data_ + size_; }
+  const Hit* begin() const { return data_; }
+  const Hit* end() const { return data_ + size_; }
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   void shrink(std::size_t size) { size_ = size; }
@@ -98,9 +100,13 @@ class Finder {
   bool high() const { return high_; }
   bool in_base64() const { return layers_.base64; }
   // What the scan's own arithmetic finds (match_pii.cc, layers.cc); the last position that they have looked at.
-  void email(std::size_t at);
+  void email(std::size_t at_sign) {
+    if (is(before(at_sign), kEmailLocal) && at_sign != 0 && is(at(at_sign + 1), kLabel)) email_around(at_sign);
+  }
   void ipv4(std::size_t pos);
-  void ipv6(std::size_t pos);
+  void ipv6(std::size_t pos) {
+    if (is(before(pos), kHex) || is(at(pos + 1), kHex) || before(pos) == ':' || at(pos + 1) == ':') ipv6_around(pos);
+  }
   void phone(std::size_t pos);
   void digits(std::size_t pos);
   void base64(std::size_t start);
@@ -122,6 +128,7 @@ class Finder {
   void signature(std::size_t pos);
   // match_pair.cc
   void pair(std::size_t pos);
+  std::size_t after_masks(std::size_t begin);
   bool in_own_mask(std::size_t pos);
   bool in_cpe(std::size_t pos);
   void authorization(std::size_t pos);
@@ -131,6 +138,8 @@ class Finder {
   bool is_option(std::size_t name) const;
   void sql(std::size_t pos);
   // match_pii.cc
+  void email_around(std::size_t at_sign);
+  void ipv6_around(std::size_t pos);
   void iban(std::size_t pos);
   void dotted_card(std::size_t begin, std::size_t end);
   struct Purl {
@@ -162,7 +171,7 @@ class Finder {
   // Up to where each matcher has looked already; what makes it linear. Filled in by the first candidate: most texts have none.
   struct Seen {
     std::size_t jwt_run = 0, pem = 0, pair_begin = 0, pair_run = 0, pair_end = 0, dotted = 0, colons_begin = 0, colons = 0, digits = 0, base64 = 0, base64_run = 0, path = 0, signature = 0, bearer = 0, basic = 0,
-                authorization = 0, entropy = 0, random_begin = 0, random_end = 0, masks_begin = 0, masks_end = 0, url_begin = 0, url_stop = 0, url_end = 0;
+                authorization = 0, entropy = 0, random_begin = 0, random_end = 0, masks_begin = 0, masks_end = 0, masks_slash = 0, url_begin = 0, url_stop = 0, url_end = 0;
     bool cpe_asked = false;  // where the first CPE is
     std::size_t cpe = 0;
     Purl email_purl, ipv4_purl;

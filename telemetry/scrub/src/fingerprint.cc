@@ -13,6 +13,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/sync.h"
 #include "stella/telemetry/scrub.h"
+#include "words.h"
 
 namespace stella::telemetry::scrubbing {
 namespace {
@@ -98,13 +99,14 @@ std::uint64_t siphash(std::string_view data, std::uint64_t k0, std::uint64_t k1)
   };
   const auto absorb = [&](std::uint64_t m) { v3 ^= m; round(); round(); v0 ^= m; };
   std::size_t i = 0;
-  for (; i + 8 <= data.size(); i += 8) {
-    std::uint64_t m;
-    std::memcpy(&m, data.data() + i, 8);
-    absorb(m);
-  }
+  for (; i + 8 <= data.size(); i += 8) absorb(load8(data.data() + i));
   std::uint64_t last = static_cast<std::uint64_t>(data.size()) << 56;
-  for (std::size_t j = 0; i + j < data.size(); ++j) last |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(data[i + j])) << (8 * j);
+  const std::size_t left = data.size() - i;
+  if (left != 0 && data.size() >= 8) {  // the last eight bytes, without those that were absorbed
+    last |= load8(data.data() + data.size() - 8) >> 8 * (8 - left);
+  } else {
+    for (std::size_t j = 0; j < left; ++j) last |= static_cast<std::uint64_t>(static_cast<std::uint8_t>(data[i + j])) << (8 * j);
+  }
   absorb(last);
   v2 ^= 0xff;
   for (int r = 0; r < 4; ++r) round();
@@ -119,19 +121,9 @@ std::int64_t coarse_seconds() {
 }
 void set_test_seconds(std::int64_t seconds) { g_test_seconds.store(seconds, std::memory_order_relaxed); }
 
-void append_mask(std::string& out, std::string_view kind, std::string_view detail, std::string_view value, Key key) {
-  const auto print = static_cast<std::uint32_t>(siphash(value, key.k0, key.k1));
-  char mask[160];
-  char* to = mask;
-  *to++ = '[';
-  to += kind.copy(to, 64);
-  *to++ = ':';
-  if (!detail.empty()) {
-    to += detail.copy(to, 64);
-    *to++ = ':';
-  }
+char* put_print(char* to, std::string_view value, Key key) {
   // Its hex digits, eight at once: the digits apart, then each 0-9 or a-f.
-  std::uint64_t digits = print;
+  std::uint64_t digits = static_cast<std::uint32_t>(siphash(value, key.k0, key.k1));
   digits = (digits | digits << 16) & 0x0000ffff0000ffffull;
   digits = (digits | digits << 8) & 0x00ff00ff00ff00ffull;
   digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0full;
@@ -139,9 +131,8 @@ void append_mask(std::string& out, std::string_view kind, std::string_view detai
   digits += 0x3030303030303030ull + letters * ('a' - '0' - 10);
   if constexpr (std::endian::native == std::endian::little) digits = __builtin_bswap64(digits);
   std::memcpy(to, &digits, 8);
-  to += 8;
-  *to++ = ']';
-  out.append(mask, static_cast<std::size_t>(to - mask));
+  to[8] = ']';
+  return to + 9;
 }
 
 }  // namespace stella::telemetry::scrubbing
@@ -156,8 +147,12 @@ void set_fingerprint_secret(std::string_view bytes) {
 }
 
 std::string mask(std::string_view kind, std::string_view value, std::string_view tenant) {
-  std::string out;
-  scrubbing::append_mask(out, kind, {}, value, scrubbing::key_of(tenant));
+  char print[9];
+  scrubbing::put_print(print, value, scrubbing::key_of(tenant));
+  std::string out("[");
+  out += kind;
+  out += ':';
+  out.append(print, sizeof print);
   return out;
 }
 

@@ -12,8 +12,8 @@ struct Key {
 };
 // The key of a tenant today: one look at the clock, and derived once a thread, tenant and day.
 Key key_of(std::string_view tenant);
-// Appends `[kind:7f3a91c2]`, or `[kind:detail:7f3a91c2]`; `kind` and `detail` have at most 64 characters each.
-void append_mask(std::string& out, std::string_view kind, std::string_view detail, std::string_view value, Key key);
+// Writes `7f3a91c2]`, the end of a mask, and returns what comes behind it.
+char* put_print(char* to, std::string_view value, Key key);
 // The function itself, for its published vectors.
 std::uint64_t siphash(std::string_view data, std::uint64_t k0, std::uint64_t k1);
 // Seconds since the epoch by a coarse clock (a few ns).

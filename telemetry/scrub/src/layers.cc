@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "words.h"
+
 namespace stella::telemetry::scrubbing {
 namespace {
 
@@ -218,7 +220,10 @@ Decoded decode_base64_text(std::string_view encoded, char* out) {
 
 void Finder::base64(std::size_t start) {
   if (start < seen_.base64) return;
-  if (seen_.base64_run <= start) seen_.base64_run = run(start, kBase64);
+  if (seen_.base64_run <= start) {
+    const auto marks = [](std::uint64_t x) { return in_range(x | 0x20 * kOnes, 'a', 'z') | in_range(x, '/', '9') | equal_to(x, '+') | equal_to(x, '-') | equal_to(x, '_'); };
+    seen_.base64_run = run_end(text_, start, marks, [](char c) { return is(c, kBase64); });
+  }
   if (seen_.base64_run < start + 16) return;
   if (!nine_printable(text_.data() + start)) return;
   const std::size_t size = seen_.base64_run - start;

@@ -5,12 +5,13 @@
 #include <span>
 
 #include "find.h"
+#include "words.h"
 
 namespace stella::telemetry::scrubbing {
 namespace {
 
 struct Name {
-  std::string_view text;
+  Word word;
   std::uint8_t at;  // where its trigger stands
 };
 constexpr std::array<Name, 11> kNames{
@@ -28,49 +29,37 @@ std::span<const Name> names_at(char letter) {
     default: return {};
   }
 }
-constexpr std::array<std::string_view, 12> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license", "subscription"};
-constexpr std::array<std::string_view, 16> kSuffixes{"hash", "value", "text", "plain", "raw", "new", "old", "confirmation", "confirm", "base64", "b64", "encrypted", "enc", "string", "str", "key"};
-constexpr std::array<std::string_view, 9> kRandomNames{"key", "auth", "session", "sid", "cookie", "salt", "seed", "jwt", "sas"};
-constexpr std::array<std::string_view, 8> kRandomSuffixes{"id", "value", "data", "string", "str", "raw", "base64", "b64"};
-constexpr std::array<std::string_view, 34> kInnocent{
+constexpr std::array<Word, 12> kKeyPrefixes{"api", "access", "account", "private", "signing", "encryption", "master", "storage", "auth", "deploy", "license", "subscription"};
+constexpr Words<16> kSuffixes({"hash", "value", "text", "plain", "raw", "new", "old", "confirmation", "confirm", "base64", "b64", "encrypted", "enc", "string", "str", "key"});
+constexpr std::array<Name, 9> kRandomNames{{{"key", 0}, {"auth", 0}, {"session", 0}, {"sid", 0}, {"cookie", 1}, {"salt", 0}, {"seed", 0}, {"jwt", 0}, {"sas", 0}}};
+constexpr Words<8> kRandomSuffixes({"id", "value", "data", "string", "str", "raw", "base64", "b64"});
+constexpr Words<34> kInnocent({
     "true",     "false",    "null",    "none",  "nil",     "undefined", "missing", "empty",    "unset",   "required",  "optional", "expired",
     "invalid",  "valid",    "wrong",   "incorrect", "changed", "unchanged", "bearer", "basic",  "opaque",  "redacted",  "hidden",   "masked",
-    "denied",   "rejected", "revoked", "unknown", "not",    "must",      "the",     "is",       "was",     "for"};
-
-constexpr std::size_t kLongestInnocent = [] {
-  std::size_t longest = 0;
-  for (const std::string_view word : kInnocent) longest = std::max(longest, word.size());
-  return longest;
-}();
+    "denied",   "rejected", "revoked", "unknown", "not",    "must",      "the",     "is",       "was",     "for"});
 
 constexpr std::size_t kBlanks = 64;  // around a separator: columns are aligned
-constexpr std::array<std::string_view, 42> kArgumentProse{"and",  "or",   "option", "options", "flag",  "flags", "argument", "arguments", "parameter", "parameters", "switch", "value", "values", "with",
+constexpr Words<42> kArgumentProse({"and",  "or",   "option", "options", "flag",  "flags", "argument", "arguments", "parameter", "parameters", "switch", "value", "values", "with",
                                                           "without", "from", "instead", "when",    "if",    "are",   "can",      "may",       "should",    "will",       "has",    "have",  "that",   "this",
-                                                          "via",  "only", "into",   "using",   "given", "set",   "requires", "needs",     "takes",     "but",        "then",   "both",  "either", "where"};
+                                                          "via",  "only", "into",   "using",   "given", "set",   "requires", "needs",     "takes",     "but",        "then",   "both",  "either", "where"});
 constexpr std::array<std::string_view, 9> kPlaceholders{"PASSWORD", "PASSWD", "TOKEN", "SECRET", "STRING", "VALUE", "TEXT", "FILE", "PATH"};
 
 bool blank(char c) { return c == ' ' || c == '\t'; }
 
-template <std::size_t N>
-std::size_t word_of(std::string_view text, const std::array<std::string_view, N>& words) {
-  if (text.empty()) return 0;
-  const char letter = lower(text[0]);
-  for (const std::string_view word : words) {
-    if (word[0] == letter && begins_nocase(text, word)) return word.size();
-  }
-  return 0;
-}
-
 // Where the value of a name that ends at `pos` may begin; `after` decides about "=>" and "=" in turn. `pair`: also "name>value" and, which `after` is
 // told, "--name value" and the arguments "--name", "value".
 template <std::size_t N, class After>
-bool after_separator(std::string_view text, std::size_t pos, const std::array<std::string_view, N>& suffixes, bool pair, After&& after) {
+bool after_separator(std::string_view text, std::size_t pos, const Words<N>& suffixes, bool pair, After&& after) {
   const auto at = [&](std::size_t i) { return i < text.size() ? text[i] : '\0'; };
   const auto blanks = [&](std::size_t i) {
     const std::size_t most = i + kBlanks;
     while (i < most && blank(at(i))) ++i;
     return i;
   };
+  if (const char c = at(pos); c == '=' || c == ':') {  // nearly always: what follows in full
+    if (at(pos + 1) == (c == '=' ? '>' : '=') && after(blanks(pos + 2), false)) return true;
+    return after(blanks(pos + 1), false);
+  }
   const auto separated = [&](std::size_t i) {
     const bool quoted = at(i) == '"' || at(i) == '\'';
     const std::size_t end = i + (quoted ? 1 : 0);
@@ -87,7 +76,7 @@ bool after_separator(std::string_view text, std::size_t pos, const std::array<st
     if (is(at(i + 1), kDigit) && separated(i + 2)) return true;
     if (separated(i + 1)) return true;
   } else if (alpha(at(i))) {
-    if (const std::size_t suffix = word_of(text.substr(i), suffixes); suffix != 0 && separated(i + suffix)) return true;
+    if (const std::size_t suffix = suffixes.at(text, i); suffix != 0 && separated(i + suffix)) return true;
   }
   return separated(pos);
 }
@@ -104,11 +93,7 @@ bool innocent_value(std::string_view name, std::string_view value) {
     return true;
   };
   if (all([](char c) { return among("*.xX-", c); })) return true;  // masked by somebody
-  if (value.size() <= kLongestInnocent && alpha(value.back())) {
-    for (const std::string_view word : kInnocent) {
-      if (word.size() == value.size() && equal_nocase(value, word)) return true;
-    }
-  }
+  if (kInnocent.has(value)) return true;
   if (value.size() <= 5 && all([](char c) { return is(c, kDigit); }) && (begins_nocase(name, "tokens") || (begins_nocase(name, "pass") && !alnum(name.size() > 4 ? name[4] : ' ')))) return true;
   if (value.size() < 16 && (begins_nocase(name, "jsessionid") || begins_nocase(name, "phpsessid"))) return true;  // an example, no session
   return begins_nocase(name, "pwd") && value[0] == '/';  // the working directory
@@ -116,8 +101,7 @@ bool innocent_value(std::string_view name, std::string_view value) {
 
 bool innocent_argument(std::string_view value) {
   while (!value.empty() && among(".:!?", value.back())) value.remove_suffix(1);
-  const auto is_value = [value](std::string_view word) { return equal_nocase(value, word); };
-  return std::any_of(kArgumentProse.begin(), kArgumentProse.end(), is_value) || std::find(kPlaceholders.begin(), kPlaceholders.end(), value) != kPlaceholders.end();
+  return kArgumentProse.has(value) || std::find(kPlaceholders.begin(), kPlaceholders.end(), value) != kPlaceholders.end();
 }
 
 // Inside a CPE, whose colons part names of products: cpe:2.3:a:base-passwd:base-passwd:3.6.1:…
@@ -168,6 +152,7 @@ bool Finder::pair_value(std::size_t name, std::size_t pos, bool argument) {
   if (argument && !is_option(name)) return false;
   const std::string_view whole = text_.substr(name, std::min<std::size_t>(16, text_.size() - name));
   const auto found = [&](std::size_t begin, std::size_t end) {
+    if (text_[begin] == '[' && end <= after_masks(begin)) return true;
     if (!innocent_value(whole, text_.substr(begin, end - begin)) && !(argument && innocent_argument(text_.substr(begin, end - begin))) && !(text_[begin - 1] == ':' && in_cpe(name))) hit(Rule::kSecretPair, begin, end);
     return true;
   };
@@ -181,7 +166,7 @@ bool Finder::pair_value(std::size_t name, std::size_t pos, bool argument) {
     if (begin >= text_.size() || is(text_[begin], kPairStop) || text_[begin] == '>' || (argument && among("-:=", text_[begin]))) return false;
     if (begin < seen_.pair_begin || begin >= seen_.pair_run) {  // else the same run as the last time: password=password=…
       seen_.pair_begin = begin;
-      seen_.pair_run = run_until(begin, kPairStop);
+      seen_.pair_run = run_until(after_masks(begin), kPairStop);
       seen_.pair_end = seen_.pair_run;
       while (seen_.pair_end > begin && among(")}]", text_[seen_.pair_end - 1])) --seen_.pair_end;
     }
@@ -191,8 +176,8 @@ bool Finder::pair_value(std::size_t name, std::size_t pos, bool argument) {
     const bool three = ascii || std::count_if(first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(end - begin, 12)), [](char c) { return (static_cast<std::uint8_t>(c) & 0xc0) != 0x80; }) >= 3;
     return three && found(begin, end);
   };
-  constexpr std::array<std::string_view, 4> kSchemes{"bearer", "basic", "digest", "token"};
-  if (const std::size_t scheme = word_of(text_.substr(pos), kSchemes); scheme != 0 && blank(at(pos + scheme))) {
+  static constexpr Words<4> kSchemes({"bearer", "basic", "digest", "token"});
+  if (const std::size_t scheme = kSchemes.at(text_, pos); scheme != 0 && blank(at(pos + scheme))) {
     std::size_t begin = pos + scheme;
     while (begin < text_.size() && blank(text_[begin])) ++begin;
     if (bare(begin)) return true;
@@ -200,19 +185,28 @@ bool Finder::pair_value(std::size_t name, std::size_t pos, bool argument) {
   return bare(pos);
 }
 
-// Behind "[s" of a mask of ours, [secret:7f3a91c2], which is followed by more of them at most until the value ends: it would be found and
-// settle() would drop it. Only of the text itself, as settle() knows no other.
-bool Finder::in_own_mask(std::size_t pos) {
-  if (!layers_.escapes || pos < 2 || text_[pos - 2] != '[') return false;
-  const std::size_t begin = pos - 2;
-  constexpr std::string_view kBegin = "[secret:";
-  if (!text_.substr(begin).starts_with(kBegin) || own_mask(text_.substr(begin)) != kBegin.size() + 9) return false;
+// The end of the masks of ours that stand one behind the other from `begin` on; `begin` where none does, or in a decoded layer: settle() drops what
+// they cover, and knows no text but the raw one.
+std::size_t Finder::after_masks(std::size_t begin) {
+  if (!layers_.escapes || at(begin) != '[') return begin;
   if (begin < seen_.masks_begin || begin >= seen_.masks_end) {  // else of the same chain as the last time
-    seen_.masks_begin = begin;
-    seen_.masks_end = begin;
-    while (const std::size_t size = own_mask(text_.substr(seen_.masks_end))) seen_.masks_end += size;
+    seen_.masks_begin = seen_.masks_end = seen_.masks_slash = begin;
+    while (const std::size_t size = own_mask(text_.substr(seen_.masks_end))) {
+      seen_.masks_end += size;
+      if (size > 13 && text_[seen_.masks_end - 13] == '/') seen_.masks_slash = seen_.masks_end;  // a network
+    }
   }
-  return seen_.masks_end == text_.size() || is(text_[seen_.masks_end], kPairStop);
+  return seen_.masks_end;
+}
+
+// Behind "[s" of a mask of ours, [secret:7f3a91c2], which is followed by more of them at most until the value ends: it would be found and
+// settle() would drop it.
+bool Finder::in_own_mask(std::size_t pos) {
+  if (pos < 2 || text_[pos - 2] != '[') return false;
+  const std::size_t begin = pos - 2;
+  if (load8(text_, begin) != load8("[secret:")) return false;
+  const std::size_t end = after_masks(begin);
+  return end != begin && (end == text_.size() || is(text_[end], kPairStop));
 }
 
 void Finder::pair(std::size_t pos) {
@@ -221,8 +215,8 @@ void Finder::pair(std::size_t pos) {
     std::size_t end = pos - (pos > 0 && (text_[pos - 1] == '_' || text_[pos - 1] == '-') ? 1 : 0);
     if (end == 0 || !alpha(text_[end - 1])) return;
     const char letter = lower(text_[end - 1]);
-    for (const std::string_view prefix : kKeyPrefixes) {
-      if (letter != prefix.back() || end < prefix.size() || !begins_nocase(text_.substr(end - prefix.size()), prefix)) continue;
+    for (const Word& prefix : kKeyPrefixes) {
+      if (letter != prefix.text().back() || end < prefix.size() || !prefix.is_at(text_, end - prefix.size())) continue;
       const std::size_t id = pos + 3 + (at(pos + 3) == '_' || at(pos + 3) == '-' ? 1 : 0);
       const std::size_t name = end - prefix.size();
       if (begins_nocase(text_.substr(std::min(id, text_.size())), "id") && after_separator(text_, id + 2, kSuffixes, true, value(name))) return;
@@ -234,10 +228,10 @@ void Finder::pair(std::size_t pos) {
   if (in_own_mask(pos)) return;
   if (lower(text_[pos]) == 'p' && lower(at(pos + 1)) == 'a' && lower(at(pos + 4)) == 'w') return;  // passw…: its own trigger stands further on
   for (const Name& name : names_at(lower(text_[pos]))) {
-    if (pos < name.at || !begins_nocase(text_.substr(pos - name.at), name.text)) continue;
-    if (name.text == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;
+    if (pos < name.at || !name.word.is_at(text_, pos - name.at)) continue;
+    if (name.word.text() == "pass" && pos > 0 && alpha(text_[pos - 1])) continue;
     const std::size_t begin = pos - name.at;
-    if (after_separator(text_, begin + name.text.size(), kSuffixes, true, value(begin))) return;
+    if (after_separator(text_, begin + name.word.size(), kSuffixes, true, value(begin))) return;
   }
 }
 
@@ -288,19 +282,18 @@ void Finder::authorization(std::size_t pos) {
     hit(Rule::kAuthorization, begin, end);
     return true;
   };
-  constexpr std::array<std::string_view, 6> kSchemes{"bearer", "basic", "digest", "token", "apikey", "negotiate"};
+  static constexpr Words<6> kSchemes({"bearer", "basic", "digest", "token", "apikey", "negotiate"});
   if (i >= text_.size()) return;
-  if (const std::size_t scheme = word_of(text_.substr(i), kSchemes); scheme != 0 && blank(at(i + scheme)) && value(blanks(i + scheme))) return;
+  if (const std::size_t scheme = kSchemes.at(text_, i); scheme != 0 && blank(at(i + scheme)) && value(blanks(i + scheme))) return;
   value(i);
 }
 
 void Finder::entropy(std::size_t pos) {
   if (pos < seen_.entropy) return;
   const char letter = lower(text_[pos]);
-  for (const std::string_view name : kRandomNames) {
-    const std::size_t at_name = name == "cookie" ? 1 : 0;
-    if (letter != name[at_name] || pos < at_name || !begins_nocase(text_.substr(pos - at_name), name)) continue;
-    after_separator(text_, pos - at_name + name.size(), kRandomSuffixes, false, [&](std::size_t begin, bool) {
+  for (const Name& name : kRandomNames) {
+    if (letter != name.word.text()[name.at] || pos < name.at || !name.word.is_at(text_, pos - name.at)) continue;
+    after_separator(text_, pos - name.at + name.word.size(), kRandomSuffixes, false, [&](std::size_t begin, bool) {
       if (at(begin) == '"' || at(begin) == '\'') ++begin;
       if (begin < seen_.entropy) return true;
       if (begin < seen_.random_begin || begin >= seen_.random_end) {  // else inside the value that was judged the last time: auth:x.key=…

@@ -5,23 +5,21 @@
 
 #include "address.h"
 #include "find.h"
+#include "words.h"
 
 namespace stella::telemetry::scrubbing {
 namespace {
 
 // What looks like a top-level domain and is the end of a unit's or a file's name.
 bool no_domain(std::string_view last) {
-  static constexpr std::array<std::string_view, 22> kNames{"service", "socket", "timer", "target", "slice", "mount", "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "json", "jar", "html", "xml", "txt", "zip", "tgz", "gz"};
-  for (const std::string_view name : kNames) {
-    if (name.size() == last.size() && equal_nocase(last, name)) return true;
-  }
-  return false;
+  static constexpr Words<22> kNames({"service", "socket", "timer", "target", "slice", "mount", "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "css", "json", "jar", "html", "xml", "txt", "zip", "tgz", "gz"});
+  return kNames.has(last);
 }
 
 // A version behind an at sign: two labels that begin with digits (1.2.3-rc.beta), or the scale of a picture (icon@2x.png).
 bool version_like(std::string_view domain) {
-  const std::size_t dot = domain.find('.');
   if (!is(domain[0], kDigit)) return false;
+  const std::size_t dot = domain.find('.');
   if (dot + 1 < domain.size() && is(domain[dot + 1], kDigit)) return true;
   return dot >= 2 && domain[dot - 1] == 'x' && domain.substr(0, dot - 1).find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -30,20 +28,28 @@ bool version_like(std::string_view domain) {
 
 // Inside a package URL, whose version stands behind an at sign? Positions are asked for in order, so that nothing is looked at twice.
 bool Finder::in_purl(std::size_t pos, Purl& memo) {
+  if (pos > memo.asked && is(text_[pos - 1], kSpace)) {  // a word begins here
+    memo = {pos, false};
+    return false;
+  }
   std::size_t from = pos;
   while (from > memo.asked && !is(text_[from - 1], kSpace) && !among("\"'<>`", text_[from - 1])) --from;
   if (from > memo.asked) memo.inside = false;  // another word
   if (!memo.inside) {
     from = std::min(from, from > memo.asked ? from : from - std::min<std::size_t>(from, 3));
-    const std::string_view word = text_.substr(from, pos - from);
-    for (std::size_t p = word.find("pkg:"); p != std::string_view::npos && !memo.inside; p = word.find("pkg:", p + 1)) memo.inside = !alnum(before(from + p));
+    while (from + 4 <= pos && !memo.inside) {  // mostly a few characters: not std::string_view::find
+      const std::uint64_t marks = equal_to(load8(text_, from), 'p');
+      from += marks == 0 ? 8 : first_marked(marks);
+      if (marks == 0 || from + 4 > pos) continue;
+      memo.inside = text_.substr(from, 4) == "pkg:" && !alnum(before(from));
+      ++from;
+    }
   }
   memo.asked = pos;
   return memo.inside;
 }
 
-void Finder::email(std::size_t at_sign) {
-  if (!is(before(at_sign), kEmailLocal) || at_sign == 0) return;
+void Finder::email_around(std::size_t at_sign) {
   // The longest domain: labels and dots, then letters.
   std::size_t end = 0, last = 0, label = at_sign + 1;
   while (true) {
@@ -69,13 +75,14 @@ void Finder::email(std::size_t at_sign) {
 void Finder::ipv4(std::size_t pos) {
   if (pos < seen_.dotted) return;
   const auto dotted = [](char c) { return is(c, kDigit) || c == '.'; };
-  std::size_t begin = pos, end = pos;
-  while (begin > 0 && dotted(text_[begin - 1])) --begin;
-  while (end < text_.size() && dotted(text_[end])) ++end;
+  const auto marks = [](std::uint64_t x) { return in_range(x, '.', '9') & ~equal_to(x, '/'); };
+  const std::size_t begin = run_begin(text_, pos, 0, marks, dotted);
+  std::size_t end = run_end(text_, pos, marks, dotted);
   seen_.dotted = end;
   while (end > begin && text_[end - 1] == '.') --end;  // the end of a sentence
-  dotted_card(begin, end);
-  if (is_ipv4_in_context(text_, begin, end, end - begin <= 15 && in_purl(begin, seen_.ipv4_purl))) hit(Rule::kIpv4, begin, end);
+  if (end - begin >= 19) return dotted_card(begin, end);
+  if (end >= 2 && text_[end - 1] == '0' && text_[end - 2] == '.') return;  // a network, as in our masks
+  if (end - begin <= 15 && is_ipv4_in_context(text_, begin, end) && !in_purl(begin, seen_.ipv4_purl)) hit(Rule::kIpv4, begin, end);
 }
 
 // 4111.1111.1111.1111
@@ -92,7 +99,7 @@ void Finder::dotted_card(std::size_t begin, std::size_t end) {
   if (digits.size() == 16 && has_card(digits, 0, digits.size())) hit(Rule::kCard, begin, end);
 }
 
-void Finder::ipv6(std::size_t pos) {
+void Finder::ipv6_around(std::size_t pos) {
   // Of a block first every "::" asks and then every chain of colons: the place goes back once a block.
   if (pos >= seen_.colons_begin && pos < seen_.colons) return;
   const auto in = [](char c) { return is(c, kHex) || c == ':'; };
@@ -101,9 +108,9 @@ void Finder::ipv6(std::size_t pos) {
   while (end < text_.size() && in(text_[end])) ++end;
   seen_.colons_begin = begin;
   seen_.colons = end;
+  if (end - begin < 4 || end - begin > 41) return;
   const char previous = before(begin), next = at(end);
   if (alnum(previous) || previous == '_' || alnum(next) || next == '_' || (next == '.' && is(at(end + 1), kDigit))) return;
-  if (end - begin > 41) return;
   if (text_.substr(begin, end - begin).starts_with(':') && !text_.substr(begin, end - begin).starts_with("::")) ++begin;
   if (end > begin + 2 && text_[end - 1] == ':' && text_[end - 2] != ':') --end;
   if (is_ipv6_to_mask(text_, begin, end)) hit(Rule::kIpv6, begin, end);
@@ -145,10 +152,22 @@ void Finder::phone(std::size_t pos) {
 void Finder::digits(std::size_t pos) {
   if (pos < seen_.digits) return;
   const auto sep = [](char c) { return c == ' ' || c == '-'; };
+  const std::size_t seen = seen_.digits;
   std::size_t begin = pos;
-  while (begin > seen_.digits && (is(text_[begin - 1], kDigit) || (sep(text_[begin - 1]) && begin > 1 && is(text_[begin - 2], kDigit) && is(at(begin), kDigit)))) --begin;
+  if (begin > seen && !is(at(begin), kDigit) && is(text_[begin - 1], kDigit)) --begin;  // a separator
+  while (true) {
+    while (begin > seen && is(text_[begin - 1], kDigit)) --begin;
+    if (begin <= seen || !is(at(begin), kDigit) || !sep(text_[begin - 1]) || begin < 2 || !is(text_[begin - 2], kDigit)) break;
+    --begin;
+  }
   std::size_t end = begin, count = 0;
-  while (end < text_.size() && (is(text_[end], kDigit) || (sep(text_[end]) && is(text_[end - 1], kDigit) && is(at(end + 1), kDigit)))) count += is(text_[end++], kDigit);
+  while (true) {
+    const std::size_t group = end;
+    while (end < text_.size() && is(text_[end], kDigit)) ++end;
+    count += end - group;
+    if (end == 0 || !sep(at(end)) || !is(text_[end - 1], kDigit) || !is(at(end + 1), kDigit)) break;
+    ++end;
+  }
   seen_.digits = std::max(end, pos + 1);
   if (count >= 13 && has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
   // 3-3-4

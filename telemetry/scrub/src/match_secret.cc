@@ -146,13 +146,16 @@ void Finder::pem(std::size_t pos) {
 
 void Finder::userinfo(std::size_t pos) {
   const std::size_t begin = std::min(pos + 3, text_.size());
-  const std::size_t stop = run_until(begin, kUrlStop);
-  const std::string_view authority = text_.substr(begin, stop - begin);
-  if (const std::size_t at_sign = authority.rfind('@'); at_sign != std::string_view::npos) {
-    if (at_sign != 0 && authority.substr(0, at_sign) != "git") hit(Rule::kUserinfo, begin, begin + at_sign);
-    return;
+  const std::size_t masks = after_masks(begin);
+  const bool slash = masks != begin && seen_.masks_slash > begin;  // of a network, which ends the authority
+  std::size_t stop = slash ? begin : masks, last = begin;  // the last at sign
+  for (; stop < text_.size() && !is(text_[stop], kUrlStop); ++stop) last = text_[stop] == '@' ? stop : last;
+  if (at(last) == '@') {
+    if (last == begin || last == masks || text_.substr(begin, last - begin) == "git") return;
+    return hit(Rule::kUserinfo, begin, last);
   }
   if (!among("/?#", at(stop))) return;
+  const std::string_view authority = text_.substr(begin, stop - begin);
   // A password that goes on behind them: what follows the colon is no port.
   const std::size_t colon = authority.find(':');
   if (colon == std::string_view::npos || authority.substr(0, colon).find('[') != std::string_view::npos) return;

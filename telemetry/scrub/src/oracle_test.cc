@@ -162,7 +162,7 @@ bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
     const std::size_t word = space == std::string_view::npos || space >= begin ? 0 : space + 1;
     static const RE2 purl("(?:^|[^A-Za-z0-9])pkg:");
     m.group = m.text.substr(begin, end - begin);
-    return is_ipv4_in_context(m.text, begin, end, RE2::PartialMatch(m.text.substr(word, begin - word), purl));
+    return is_ipv4_in_context(m.text, begin, end) && !RE2::PartialMatch(m.text.substr(word, begin - word), purl);
   }
   if (rule.validator == "ipv6") {
     if (word_char(m.before()) || m.before() == '_' || word_char(m.after()) || m.after() == '_') return false;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <optional>
 
 #include "address.h"
@@ -73,23 +74,70 @@ void drop_allowed(Hits& hits, PiiSet allowed) {
   hits.shrink(static_cast<std::size_t>(out - hits.begin()));
 }
 
-void append_masked(std::string& out, std::string_view text, Hits& hits, Key key) {
-  std::array<char, 64> buffer;
-  std::size_t done = 0;
-  std::uint64_t secrets = 0, pii = 0;
-  for (const Hit& h : hits) {
-    out.append(text, done, h.begin - done);
-    done = h.end;
-    const std::string_view value = text.substr(h.begin, h.end - h.begin);
-    const Class cls = h.cls();
-    if (cls == Class::kPath) {
-      out.append("<path>/");
-      continue;
-    }
-    ++(cls == Class::kSecret ? secrets : pii);
-    append_mask(out, kRules[static_cast<std::size_t>(h.rule)].kind, cls == Class::kIp ? network(value, buffer) : std::string_view(), value, key);
+// "[kind:" of each rule, of which the whole array is written.
+struct Head {
+  std::array<char, 32> text{};
+  std::size_t size = 0;
+};
+constexpr auto kHeads = [] {
+  std::array<Head, std::size(kRules)> heads{};
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    std::string head = "[";
+    head += kRules[i].kind;
+    head += ':';
+    if (kRules[i].cls == Class::kPath) head = "<path>/";
+    for (const char c : head) heads[i].text[heads[i].size++] = c;
   }
-  out.append(text, done);
+  return heads;
+}();
+static_assert([] {
+  for (const RuleRow& rule : kRules) {
+    if (rule.kind.size() + 2 > Head{}.text.size()) return false;
+  }
+  return true;
+}());
+
+// Copies [from, from + size) of the text, most of which are short.
+char* put(char* to, std::string_view text, std::size_t from, std::size_t size) {
+  if (size <= 16 && from + 16 <= text.size()) [[likely]] {
+    std::memcpy(to, text.data() + from, 16);
+  } else {
+    std::memcpy(to, text.data() + from, size);
+  }
+  return to + size;
+}
+
+// `out` becomes `text` with masks in place of the hits.
+void put_masked(std::string& out, std::string_view text, const Hits& hits, Key key) {
+  constexpr std::size_t kPrint = 9, kNetwork = 64, kSlack = sizeof Head::text;  // what is written at once may reach beyond its end
+  std::size_t room = text.size() + kSlack;
+  for (const Hit& h : hits) room += kHeads[static_cast<std::size_t>(h.rule)].size + kPrint + (h.cls() == Class::kIp ? kNetwork : 0);
+  std::uint64_t secrets = 0, pii = 0;
+  out.resize_and_overwrite(room, [&](char* const begin, std::size_t) {
+    char* to = begin;
+    std::size_t done = 0;
+    for (const Hit& h : hits) {
+      to = put(to, text, done, h.begin - done);
+      done = h.end;
+      const Head& head = kHeads[static_cast<std::size_t>(h.rule)];
+      std::memcpy(to, head.text.data(), head.text.size());
+      to += head.size;
+      const Class cls = h.cls();
+      if (cls == Class::kPath) continue;
+      ++(cls == Class::kSecret ? secrets : pii);
+      const std::string_view value = text.substr(h.begin, h.end - h.begin);
+      if (cls == Class::kIp) {
+        std::array<char, 64> buffer;
+        if (const std::string_view net = network(value, buffer); !net.empty()) {
+          to += net.copy(to, net.size());
+          *to++ = ':';
+        }
+      }
+      to = put_print(to, value, key);
+    }
+    to = put(to, text, done, text.size() - done);
+    return static_cast<std::size_t>(to - begin);
+  });
   if (secrets != 0) g_secrets.fetch_add(secrets, std::memory_order_relaxed);
   if (pii != 0) g_pii.fetch_add(pii, std::memory_order_relaxed);
 }
@@ -166,9 +214,8 @@ void scrub_append(std::string& out, std::string_view text, const ScrubPolicy& po
     settle(text, hits);
     if (hits.empty()) break;
     std::string& next = copies.next();
-    next.reserve(text.size() + 24 * hits.size() + 16);
     if (!key) key = key_of(policy.tenant);
-    append_masked(next, text, hits, *key);
+    put_masked(next, text, hits, *key);
     text = next;
     hits.clear();
     find(text, hits);
