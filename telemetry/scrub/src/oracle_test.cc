@@ -90,6 +90,8 @@ bool iban_naive(Match& m) {
 bool email_naive(const Match& m) {
   static const RE2 not_mail("(?i)git@.*|.*@[0-9][^.]*\\.[0-9].*|.*@[0-9]+x\\..*|.*\\.(service|socket|timer|target|slice|mount|png|jpg|jpeg|gif|svg|webp|js|css|json|jar|html|xml|txt|zip|tgz|gz)");
   if (RE2::FullMatch(m.group, not_mail)) return false;
+  static const RE2 part("[A-Za-z0-9._%+-]");  // of the name: git@ is nobody, and so is it@ in it
+  if (m.begin() > 0 && (static_cast<unsigned char>(m.before()) >= 0x80 || RE2::FullMatch(re2::StringPiece(m.text.data() + m.begin() - 1, 1), part))) return false;
   const std::size_t at = m.begin() + m.group.find('@');
   const std::size_t word = at == 0 ? 0 : m.text.find_last_of(" \t\n\r\f\"'<>`", at - 1) + 1;  // npos + 1 = 0
   static const RE2 purl("(?:^|[^A-Za-z0-9])pkg:");
@@ -204,6 +206,8 @@ struct Oracle {
           from = kRules[r].matcher == Matcher::kPair || kRules[r].matcher == Matcher::kSql ? whole + 1 : std::max(m.end() - (looks_back && m.end() > 0 ? 1 : 0), whole + 1);
         } else {
           from = kRules[r].matcher == Matcher::kCard || kRules[r].matcher == Matcher::kIpv6 ? end : whole + 1;  // maximal runs
+          // But a number with dots may begin with the last group: 555-1503 19 4111.1111.1111.1111
+          if (kRules[r].matcher == Matcher::kCard && end < text.size() && text[end] == '.') from = std::max(text.find_last_of(" -", end - 1) + 1, whole + 1);
         }
       }
     }
