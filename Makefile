@@ -5,6 +5,9 @@ SECONDS ?= 60
 RUNS ?= 100
 N ?= 3000
 SEED ?= 1
+SETS ?=
+# Everything, or the programs and tests of the sets that were asked for.
+CHOSEN = $(if $(SETS),$(foreach set,$(SETS),--build stella_$(set)_tests --label $(set)),--build all)
 export CCACHE_NOHASHDIR ?= 1
 export CCACHE_SLOPPINESS ?= pch_defines,time_macros,include_file_mtime,include_file_ctime,locale
 IN := cd '$(ROOT)' &&
@@ -34,15 +37,15 @@ bench: ## benchmarks with their peers
 	@$(IN) tools/configure bench
 	@$(IN) ninja -C build/bench stella_benches && for b in build/bench/bin/*_bench; do echo "== $$(basename $$b)"; "$$b" || exit 1; done
 
-asan: ## the tests under AddressSanitizer and UBSan
+asan: ## the tests under AddressSanitizer and UBSan; SETS="pure telemetry platform" restricts them
 	@$(IN) tools/install-packages build run test
 	@$(IN) tools/configure asan
-	@$(IN) tools/run-tests build/asan --build all --timeout 1800
+	@$(IN) tools/run-tests build/asan $(CHOSEN) --timeout 1800
 
-tsan: ## the tests under ThreadSanitizer
+tsan: ## the tests under ThreadSanitizer; SETS as for asan
 	@$(IN) tools/install-packages build run test
 	@$(IN) tools/configure tsan
-	@$(IN) tools/run-tests build/tsan --build all --timeout 1800
+	@$(IN) tools/run-tests build/tsan $(CHOSEN) --timeout 1800
 
 chaos: ## the kill test with RUNS=n seeds
 	@$(IN) tools/install-packages build run test

@@ -49,7 +49,7 @@ struct Plan {
 };
 
 // Direct system calls: glibc's setuid and friends signal all threads of the process, and the child shares its thread list.
-long raw(long number, long a = 0, long b = 0, long c = 0) { return ::syscall(number, a, b, c); }
+long raw(long number, long a = 0, long b = 0, long c = 0, long d = 0) { return ::syscall(number, a, b, c, d); }
 
 [[noreturn]] void fail(Plan& plan, const char* step) {
   plan.failed_errno = errno;
@@ -57,10 +57,11 @@ long raw(long number, long a = 0, long b = 0, long c = 0) { return ::syscall(num
   ::_exit(127);
 }
 
+// The same goes for sigaction: ThreadSanitizer's keeps every handler in memory, so the child would take the parent's handlers away.
 void reset_signals() {
-  struct sigaction action {};
-  action.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; ++number) ::sigaction(number, &action, nullptr);
+  constexpr std::size_t kKernelMaskBytes = (_NSIG - 1) / 8;
+  alignas(8) constexpr unsigned char kDefault[64] = {};  // the kernel's structure, which differs by architecture: SIG_DFL and no flags are zeros
+  for (int number = 1; number < NSIG; ++number) raw(SYS_rt_sigaction, number, reinterpret_cast<long>(kDefault), 0, kKernelMaskBytes);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
