@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import uuid
 
@@ -443,7 +444,22 @@ def check_log(api, c, first):
     api.call("of what is no index", "get_inclusion_proof", c, 422, query="log_index=x", event_id=uuid7())
 
 
-def check_timeline(api, c, done):
+def check_searches(api, p, c):
+    """Two searches that wait for a table take what the tenant may have; the third is told at once."""
+    holder = threading.Thread(target=p.execute, args=("BEGIN; LOCK TABLE timeline_events; SELECT pg_sleep(4); COMMIT",))
+    holder.start()
+    wait_for(lambda: p.sql("SELECT 1 FROM pg_locks WHERE relation = 'timeline_events'::regclass AND mode = 'AccessExclusiveLock' AND granted"))
+    waiting = [threading.Thread(target=c.get, args=("/timeline?q=policy",)) for _ in range(2)]
+    for one in waiting:
+        one.start()
+    wait_for(lambda: p.sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'stella_web' AND wait_event_type = 'Lock' HAVING count(*) = 2"))
+    api.call("a third search at once", "list_timeline", c, 429, query="q=policy")
+    for one in [*waiting, holder]:
+        one.join()
+    api.call("when they have ended", "list_timeline", c, 200, query="q=policy")
+
+
+def check_timeline(api, p, c, done):
     c.events(done["trace_id"], lambda kinds: "policy.evaluated" in kinds)
     api.call("of a trace", "list_timeline", c, 200, query="trace=" + done["trace_id"])
     page = api.call("a page", "list_timeline", c, 200, query="limit=2&kind=job.*,policy.evaluated")
@@ -451,6 +467,9 @@ def check_timeline(api, c, done):
     whole = api.call("the log", "list_timeline", c, 200, query="order=log&from_index=0&limit=5")
     api.report.check("the log has no gaps", [i["log_index"] for i in whole["items"]] == [0, 1, 2, 3, 4] and whole["contiguous"], repr(whole))
     api.call("text", "list_timeline", c, 200, query="q=policy")
+    wide = api.call("text of long ago", "list_timeline", c, 200, query="q=policy&from=1970-01-01T00:00:00Z")
+    api.report.check("a search says how far back it went", wide["searched_from"] > "2020", repr(wide)[:300])
+    check_searches(api, p, c)
     api.call("unknown parameter", "list_timeline", c, 422, query="colour=red")
     api.call("unknown kind", "list_timeline", c, 422, query="kind=job.invented")
     api.call("one", "get_timeline_event", c, 200, event_id=page["items"][0]["event_id"])
@@ -763,7 +782,7 @@ def check_operations(api, p, c):
     sbom, rejected = check_documents(api, c)
     done, export = check_decisions(api, p, c, sbom, rejected)
     check_jobs(api, p, c, done, sbom, rejected)
-    check_timeline(api, c, done)
+    check_timeline(api, p, c, done)
     check_evidence(api, c, done, export)
     check_holds(api, p, c)
     check_retention(api, c)

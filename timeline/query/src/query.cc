@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "searches.h"
 #include "statement.h"
 #include "stella/base/json.h"
+#include "stella/contracts/errors.h"
 #include "stella/timeline/log/merkle.h"
 
 namespace stella::timeline {
@@ -147,8 +149,11 @@ Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& fi
   page.order = filter.order;
   page.filtered = filter.filtered();
   std::optional<Timestamp> from = filter.from;
-  if (!filter.q.empty() && !from) {
-    from = filter.to.value_or(Timestamp::now()) - kSearchWindow;
+  const std::shared_ptr<void> search = filter.q.empty() ? nullptr : take_search(scope.tenant());
+  if (!filter.q.empty() && !search) return Error(contracts::errors::kRateLimited, "too many searches by text at once").with("limit", kSearchesPerTenant).with("retry_after", 1);
+  // Each event of the window is read for `q`: what is asked for beyond that is left out, and said.
+  if (const Timestamp earliest = filter.to.value_or(Timestamp::now()) - kSearchWindow; !filter.q.empty() && (!from || *from < earliest)) {
+    from = earliest;
     page.searched_from = from;
   }
   std::vector<pg::Query> queries = {page_statement(filter, position, from), {kHead, {}}, {kSigned, {}}};

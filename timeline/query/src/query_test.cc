@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "stella/base/json.h"
+#include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/testing/postgres.h"
 #include "stella/timeline/emit.h"
@@ -187,6 +188,66 @@ TEST_F(Queries, WindowIsHalfOpen) {
   EXPECT_EQ(page(f).items.front().event_id, ids[5]);
   f.from_index = 8;
   EXPECT_EQ(page(f).items.size(), 4u);
+}
+
+TEST_F(Queries, ASearchLooksAtItsWindowOnlyAndSaysSo) {
+  fill(20);
+  const Timestamp now = Timestamp::now();
+  db.sql("UPDATE timeline_events SET ts = ts - interval '8 days' WHERE event_id IN (SELECT event_id FROM timeline_log WHERE log_index < 8)");
+  for (const auto order : {Order::kTime, Order::kLog}) {
+    Filter f;
+    f.order = order;
+    f.q = "red";
+    const auto found = [&] {
+      std::vector<EventId> out;
+      const Page p = page(f);
+      for (const Item& item : p.items) out.push_back(item.event_id);
+      return std::pair(out.size(), p.searched_from);
+    };
+    const auto all = found();
+    ASSERT_GT(all.first, 0u);
+    ASSERT_TRUE(all.second.has_value());
+    for (const char* from : {"1970-01-01T00:00:00Z", "2020-01-01T00:00:00Z"}) {
+      f.from = *Timestamp::parse(from);
+      const auto some = found();
+      EXPECT_EQ(some.first, all.first) << from;
+      ASSERT_TRUE(some.second.has_value());
+      EXPECT_GE(*some.second, now - kSearchWindow);
+      EXPECT_LE(*some.second, Timestamp::now() - kSearchWindow);
+    }
+    f.from = now - kSearchWindow + std::chrono::hours(1);
+    EXPECT_FALSE(found().second.has_value()) << "as asked for";
+    // An earlier window is asked for by its end.
+    f.from = {};
+    f.to = now - std::chrono::hours(24 * 7);
+    const auto before = found();
+    EXPECT_GT(before.first, 0u);
+    EXPECT_EQ(*before.second, *f.to - kSearchWindow);
+    // Without a text nothing is bounded.
+    f = {.from = *Timestamp::parse("1970-01-01T00:00:00Z"), .order = order};
+    EXPECT_EQ(found().first, 20u);
+  }
+}
+
+TEST_F(Queries, SearchesByTextAreFewPerTenant) {
+  fill(5);
+  std::jthread holder([&] { db.sql("BEGIN; LOCK TABLE timeline_events; SELECT pg_sleep(3); COMMIT"); });
+  const auto waiting = [&](const std::string& what) { return db.sql("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database() WHERE l.relation = 'timeline_events'::regclass AND " + what); };
+  const Deadline deadline = Deadline::after(std::chrono::seconds(60));
+  while (waiting("mode = 'AccessExclusiveLock' AND granted") != "1") ASSERT_FALSE(deadline.passed());
+  Filter f;
+  f.q = "red";
+  std::vector<std::jthread> both;
+  for (int i = 0; i < 2; ++i) both.emplace_back([&] { EXPECT_TRUE(list(web, scope, f).has_value()); });
+  while (waiting("NOT granted") != "2") ASSERT_FALSE(deadline.passed());
+  const auto third = list(web, scope, f);
+  ASSERT_FALSE(third.has_value());
+  EXPECT_EQ(third.error().code(), contracts::errors::kRateLimited);
+  EXPECT_EQ(third.error().field("retry_after"), "1");
+  std::jthread rival([&] { EXPECT_TRUE(list(web, TestScope::make("rival"), f).has_value()) << "another tenant's are its own"; });
+  std::jthread other([&] { EXPECT_TRUE(list(web, scope, Filter()).has_value()) << "only searches are"; });
+  both.clear();
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(list(web, scope, f).has_value()) << "each gives its place back";
 }
 
 TEST_F(Queries, LogOrderIsContiguousAndBoundToTheHead) {

@@ -27,7 +27,7 @@ inline constexpr int kPageMax = 500;
 inline constexpr std::size_t kMaxKinds = 64;      // after prefixes are resolved by the catalogue
 inline constexpr std::size_t kMaxResourceFilters = 8;
 inline constexpr std::size_t kMaxSearch = 256;    // bytes of `q`
-inline constexpr std::chrono::hours kSearchWindow{24 * 7};  // of `q` where `from` is absent
+inline constexpr std::chrono::hours kSearchWindow{24 * 7};  // of `q` before `to`, or now: at most, whatever `from` is
 
 struct ResourceFilter {
   std::string type;
@@ -89,7 +89,7 @@ struct Page {
   Head head;                        // of the tenant's log when the page was read
   Bound checkpoint;
   bool filtered = false;            // then omissions are not provable from the page
-  std::optional<Timestamp> searched_from;  // where `q` bounded the window by itself
+  std::optional<Timestamp> searched_from;  // where the window of `q` begins later than was asked for
 
   // Entries of the page's range of log indexes that it leaves out: because they do not match, or lie between two pages of another order.
   std::int64_t left_out() const;
@@ -101,7 +101,7 @@ struct Page {
 // Leaf hashes of entries by index, from the tiles.
 using Leaves = std::function<Result<std::vector<Sha256>>(std::span<const std::uint64_t> indexes)>;
 
-// kInvalid for a cursor that is not of this order. In the order of the log and without filters, entries that a disposition deleted stand in their
+// kInvalid for a cursor that is not of this order; kRateLimited where two searches by `q` of the tenant run in this process already. In the order of the log and without filters, entries that a disposition deleted stand in their
 // places as EXPIRED, with what `expired` gives; without it they are left out.
 Result<Page> list(pg::Pool& web_pool, const TenantScope& scope, const Filter& filter, const Leaves& expired = {});
 
