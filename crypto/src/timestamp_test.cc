@@ -343,6 +343,9 @@ TEST_F(TimestampTest, RevocationsCountFromTheirTime) {
   EXPECT_FALSE(check(list("390101000000Z,cessationOfOperation"))->revoked.has_value());
   // Since when its holder believes it.
   EXPECT_EQ(field(check(list("390101000000Z,keyTime,20200101000000Z"))), "signer certificate");
+  // Who trusts the revoked certificate itself, beside its issuer, is told as well.
+  const auto both = TimestampTrust::from_pem(file("root.pem") + file("tsa.pem") + list("200101000000Z,keyCompromise"));
+  EXPECT_EQ(field(verify_timestamp(response_, TimestampSubject::message("evidence"), both.value())), "signer certificate");
   // The list of another authority of the same name.
   EXPECT_TRUE(check(list("200101000000Z", "other")).has_value());
   EXPECT_EQ(TimestampTrust::from_pem(file("root.pem") + "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n").error().code(), base_errors::kMalformed);

@@ -394,19 +394,30 @@ Result<Revocation> revocation_of(const X509_REVOKED* entry) {
   return out;
 }
 
-// Each certificate of the chain before lists that its issuer signed.
-Result<void> check_revocations(STACK_OF(X509) * chain, STACK_OF(X509_CRL) * lists, VerifiedTimestamp& out) {
-  for (int i = 0; i + 1 < sk_X509_num(chain); ++i) {
+Result<void> check_list(X509_CRL* list, X509* certificate, VerifiedTimestamp& out) {
+  X509_REVOKED* entry = nullptr;
+  if (X509_CRL_get0_by_cert(list, &entry, certificate) != 1) return {};
+  const Revocation revoked = STELLA_TRY(revocation_of(entry));
+  if (revoked.at <= out.gen_time) return refused("signer certificate", "a chain of which nothing was revoked at that time", "revoked at " + revoked.at.rfc3339_seconds());
+  if (revoked.doubtful && (!out.revoked || revoked.at < *out.revoked)) out.revoked = revoked.at;
+  return {};
+}
+
+// Each certificate of the chain before the lists that an issuer of it signed. The chain ends at the first anchor, whose own issuer is among the
+// other certificates where somebody trusts both.
+Result<void> check_revocations(STACK_OF(X509) * chain, const Certificates& trust, VerifiedTimestamp& out) {
+  for (int i = 0; i < sk_X509_num(chain); ++i) {
     X509* certificate = sk_X509_value(chain, i);
-    const X509* issuer = sk_X509_value(chain, i + 1);
-    for (int k = 0; k < sk_X509_CRL_num(lists); ++k) {
-      X509_CRL* list = sk_X509_CRL_value(lists, k);
-      X509_REVOKED* entry = nullptr;
-      if (X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(issuer)) != 0 || X509_CRL_verify(list, X509_get0_pubkey(issuer)) != 1) continue;
-      if (X509_CRL_get0_by_cert(list, &entry, certificate) != 1) continue;
-      const Revocation revoked = STELLA_TRY(revocation_of(entry));
-      if (revoked.at <= out.gen_time) return refused("signer certificate", "a chain of which nothing was revoked at that time", "revoked at " + revoked.at.rfc3339_seconds());
-      if (revoked.doubtful && (!out.revoked || revoked.at < *out.revoked)) out.revoked = revoked.at;
+    for (int k = 0; k < sk_X509_CRL_num(trust.revocations.get()); ++k) {
+      X509_CRL* list = sk_X509_CRL_value(trust.revocations.get(), k);
+      bool ours = false;
+      for (const auto* known : {chain, trust.anchors.get(), trust.others.get()}) {
+        for (int j = 0; j < sk_X509_num(known) && !ours; ++j) {
+          X509* issuer = sk_X509_value(known, j);
+          ours = X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(issuer)) == 0 && X509_check_issued(issuer, certificate) == X509_V_OK && X509_CRL_verify(list, X509_get0_pubkey(issuer)) == 1;
+        }
+      }
+      if (ours) STELLA_TRY_VOID(check_list(list, certificate, out));
     }
   }
   return {};
@@ -475,7 +486,7 @@ Result<VerifiedTimestamp> verify_timestamp_token(std::string_view bytes, const T
   const Certificates& certificates = TimestampTrustAccess::of(trust);
   const X509StackPtr chain = STELLA_TRY(check_signer(token, certificates, static_cast<std::time_t>(demands.chain_at.value_or(out.gen_time).seconds())));
   STELLA_TRY_VOID(describe_chain(chain.get(), out));
-  STELLA_TRY_VOID(check_revocations(chain.get(), certificates.revocations.get(), out));
+  STELLA_TRY_VOID(check_revocations(chain.get(), certificates, out));
   out.serial = number_hex(TS_TST_INFO_get_serial(info));
   out.policy = dotted(TS_TST_INFO_get_policy_id(info));
   return out;

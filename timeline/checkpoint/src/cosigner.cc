@@ -1,6 +1,7 @@
 // The deployment log's newest checkpoint to witnesses and back. No transaction is open while a witness is asked.
 #include "stella/timeline/cosigner.h"
 
+#include <charconv>
 #include <vector>
 
 #include "stella/contracts/errors.h"
@@ -93,6 +94,15 @@ Result<void> Cosigner::keep(const Head& head, std::string text, bool quorum) {
   return tx.commit();
 }
 
+// Whether a witness knows more than we asked about because another process asked about it meanwhile: then the log has it, too.
+Result<bool> Cosigner::overtaken(const Error& error, const Head& head) {
+  std::uint64_t seen = 0;
+  const std::string text(error.field("actual"));
+  if (error.code() != errors::kIntegrity || std::from_chars(text.data(), text.data() + text.size(), seen).ec != std::errc() || seen <= head.checkpoint.size) return false;
+  const auto rows = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::read(pool_, kNewest, {}));
+  return !rows.empty() && static_cast<std::uint64_t>(rows.integer(0, 1)) >= seen;
+}
+
 Result<void> Cosigner::cosign(const Head& head) {
   Note note = STELLA_TRY(parse_note(head.note));
   WitnessQuestion question;
@@ -112,6 +122,10 @@ Result<void> Cosigner::cosign(const Head& head) {
     std::uint64_t& known = cosigned_[i];
     question.known_size = known;
     auto lines = ask_witness(policy_.witnesses()[i], question);
+    if (!lines && STELLA_TRY(overtaken(lines.error(), head))) {
+      away = Error(errors::kUnavailable, "another process has a newer checkpoint cosigned").with("part", "witness");
+      continue;
+    }
     if (!lines) {
       (lines.error().code() == errors::kIntegrity ? refusal : away) = std::move(lines.error());
       continue;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <list>
 
 #include "stella/contracts/errors.h"
@@ -119,6 +120,36 @@ TEST_F(CosignerTest, TheQuorumIsMetWithOneDownAndTheNextCheckpointIsANewChance) 
   // The older one is given out as it was, byte for byte.
   EXPECT_EQ(proof(305).file, there.file);
   EXPECT_TRUE(proof(5).witnessed);
+}
+
+// Any number may run: while one waits for a witness, another has a newer checkpoint cosigned by the next. Nobody saw another history.
+TEST_F(CosignerTest, WhoeverIsOvertakenAsksAgain) {
+  grow(5);
+  const LogPolicy policy = start_witnesses(2, 1);
+  Cosigner slow(pool, *store, policy), fast(pool, *store, policy);
+  http::ServerOptions options;
+  options.workers = 2;
+  options.port = witnesses.front().server->port();
+  witnesses.front().server.reset();
+  std::atomic<int> asked{0};
+  auto busy = http::Server::start(
+      options,
+      [&](http::Request&) {
+        if (++asked == 1) {
+          grow(1);
+          EXPECT_EQ(fast.round().value(), 1);
+        }
+        http::Response later;
+        later.status = 503;
+        return later;
+      },
+      nullptr, nullptr);
+  ASSERT_TRUE(busy.has_value()) << busy.error().describe();
+  const auto overtaken = slow.round();
+  ASSERT_FALSE(overtaken.has_value());
+  EXPECT_EQ(overtaken.error().code(), contracts::errors::kUnavailable) << overtaken.error().describe();
+  EXPECT_EQ(slow.round().value(), 1);
+  EXPECT_FALSE(slow.trouble().has_value());
 }
 
 TEST_F(CosignerTest, ARewrittenLogIsRefusedAndSaid) {

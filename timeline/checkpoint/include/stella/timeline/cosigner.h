@@ -40,6 +40,7 @@ class Cosigner {
  private:
   struct Head;
   void loop();
+  Result<bool> overtaken(const Error& error, const Head& head);
   Result<void> cosign(const Head& head);
   Result<void> keep(const Head& head, std::string text, bool quorum);
 
