@@ -35,9 +35,14 @@ Result<pg::TenantTx*> Context::tx() {
 
 Result<http::Response> Context::commit(http::Response response) {
   pg::TenantTx* t = STELLA_TRY(tx());
-  if (!idempotency_key.empty())
+  if (!idempotency_key.empty()) {
     STELLA_TRY_VOID(t->query("INSERT INTO idempotency_keys (tenant_id, actor, key, route, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, $6, $7)",
                              {tenant(), actor(), idempotency_key, route, *request_sha256, response.status, response.body}));
+    // Each new key takes some old ones along, so the table stays as large as a week of them.
+    t->defer("DELETE FROM idempotency_keys WHERE tenant_id = $1 AND ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys WHERE tenant_id = $1 AND created_at < now() - interval '7 days' "
+             "ORDER BY created_at LIMIT 20))",
+             {tenant()});
+  }
   STELLA_TRY_VOID(t->commit());
   decision_written = true;
   tx_.reset();

@@ -171,6 +171,10 @@ TEST_F(Api, AKeyMakesARequestHappenOnce) {
   EXPECT_EQ(theirs.status, 409);
   EXPECT_EQ(theirs.raw.header("idempotency-replayed"), "");
   EXPECT_EQ(call("POST", "/projects", R"({"slug":"hers","name":"Hers"})", key, colleague).status, 201);
+  // It is kept for a week: then it is as good as new, and the next one takes it along.
+  db_.sql("UPDATE idempotency_keys SET created_at = now() - interval '8 days' WHERE key = 'k-1' AND route = '/projects'");
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"later","name":"Later"})", {{"idempotency-key", "k-2"}}).status, 201);
+  EXPECT_EQ(db_.sql("SELECT string_agg(DISTINCT key || ' ' || route, ', ' ORDER BY key || ' ' || route) FROM idempotency_keys"), "k-1 /sboms, k-2 /projects");
   // And to the tenant.
   const std::string other = sign_in("beta", "bob", authority::all_tenant_scopes());
   EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Shop"})", key, other).status, 201);
@@ -442,6 +446,8 @@ TEST_F(Api, AnAttestationIsVerifiedWheneverItIsRead) {
   EXPECT_EQ(changed.status, 200);
   EXPECT_EQ(changed.body.find("verdict")->str("result"), "fail");
   EXPECT_EQ(changed.body.find("statement"), nullptr);
+  const Reply asked = call("POST", "/attestations/verify", json::dump(json::Value::object({{"attestation_id", id}, {"subject_digest", subject.sha256.hex()}})));
+  EXPECT_EQ(asked.body.str("result"), "fail") << "well signed, and not the one that was recorded";
 }
 
 }  // namespace
