@@ -113,6 +113,8 @@ json::Value passed(const Known& known) {
 }
 json::Value failed(const Error& why) { return json::Value::object({{"result", "fail"}, {"reason", why.message()}, {"verified_at", Timestamp::now().rfc3339()}}); }
 
+Error changed_in_store() { return Error(contracts::errors::kIntegrity, "the stored document was changed: its digest is not the one that was recorded"); }
+
 struct Examined {
   json::Value verdict;
   std::optional<std::string> statement;  // the verified bytes; absent where it failed
@@ -131,7 +133,7 @@ Result<Known> verify(const std::string& text, const evidence::StatementExpectati
 
 Result<Examined> examine_stored(const Stored& stored, Form form, const evidence::Trust& trust) {
   const Sha256 digest = crypto::sha256(stored.text);
-  if (digest != stored.named) return Examined{failed(Error(contracts::errors::kIntegrity, "the stored document was changed: its digest is not the one that was recorded")), std::nullopt};
+  if (digest != stored.named) return Examined{failed(changed_in_store()), std::nullopt};
   const Sha256 key = verdict_key(digest, trust);
   if (const auto known = verdicts().find(key)) return Examined{passed(*known), STELLA_TRY(statement_bytes(stored.text, form))};
   evidence::StatementExpectation expected;
@@ -180,11 +182,14 @@ Result<http::Response> verify_attestation(Context& ctx) {
   if (!digest) return Error(base_errors::kInvalid, "not a digest").with("field", "subject_digest").with("expected", "64 lower-case hex digits");
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   std::string text;
+  std::optional<Sha256> recorded;  // the digest under which a stored document was recorded
   std::string id_text(body.str("attestation_id"));
   if (!id_text.empty()) {
     auto id = AttestationId::parse(id_text);
     if (!id) return Error(base_errors::kNotFound, "no such attestation");
-    text = STELLA_TRY(stored_statement(ctx, *id)).text;
+    Stored stored = STELLA_TRY(stored_statement(ctx, *id));
+    text = std::move(stored.text);
+    recorded = stored.named;
   } else if (const json::Value* statement = body.find("statement")) {
     text = statement->is_string() ? statement->as_string() : json::dump(*statement);
   } else {
@@ -194,9 +199,11 @@ Result<http::Response> verify_attestation(Context& ctx) {
   expected.trust = trust.keys;
   expected.subject = &*digest;
   std::string ignored;
-  const auto known = verify(text, expected, ignored);
+  const Sha256 digest_of_text = crypto::sha256(text);
+  // Another signed statement in the place of the one that was asked about is none of it, however good its signature.
+  const auto known = recorded && *recorded != digest_of_text ? Result<Known>(changed_in_store()) : verify(text, expected, ignored);
   json::Value reply = known ? passed(*known) : failed(known.error());
-  const std::string document = crypto::sha256(text).hex();
+  const std::string document = digest_of_text.hex();
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   timeline::Event event;
   event.kind = contracts::events::kAttestationVerified;
