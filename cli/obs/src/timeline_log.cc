@@ -123,6 +123,8 @@ Result<bool> step(Walk& out, const json::Value& item, std::uint64_t kept, const 
     bytes = STELLA_TRY(json::canonical(entry));
     leaf = timeline::leaf_hash(bytes);
     if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
+    // A key signs the logs of all tenants: another one's, moved here row by row, would lead to a signed root as well.
+    if (entry.str("tenant_id") != out.tenant) out.bad.emplace_back(index, "INVALID: an entry of the tenant " + std::string(entry.str("tenant_id")));
     out.expiry.entry(index, entry);
   }
   if (each) STELLA_TRY_VOID(each(out.tree.size(), bytes, leaf));
@@ -156,6 +158,8 @@ Result<void> walk_to(Session& session, Api& api, std::uint64_t size, std::uint64
 
 Result<Walk> walk(Session& session, Api& api, const std::string& trust, Signed& head, std::uint64_t kept, const EachEntry& each) {
   Walk out;
+  const json::Value me = STELLA_TRY(api.get("/me"));
+  out.tenant = me.str("tenant_id");
   STELLA_TRY_VOID(walk_to(session, api, head.checkpoint.size, kept, each, out));
   for (int look = 0; look < kLooks && out.bad.empty() && !out.expiry.uncovered().empty() && out.tree.root() == head.checkpoint.root; ++look) {
     const json::Value answer = STELLA_TRY(api.get("/timeline/checkpoint"));

@@ -50,6 +50,7 @@ Result<int> show_covered(Session& session, const Covered& covered, const std::st
 Result<timeline::Proof> fetch_proof(Api& api, bool deployment, std::uint64_t from, std::uint64_t to, json::Value* answer = nullptr);
 
 struct Walk {
+  std::string tenant;  // whose log it has to be
   timeline::CompactTree tree;
   std::vector<std::pair<std::int64_t, std::string>> bad;  // index, what is wrong
   std::optional<Sha256> root_at_kept;

@@ -6,6 +6,7 @@
 #include "stella/contracts/components.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/exposures.h"
+#include "stella/crypto/digest.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::ledger {
@@ -86,7 +87,11 @@ Result<EvaluationSide> load(pg::TenantTx& tx, objects::Store& store, const Evalu
     const Sha256 digest = STELLA_TRY(rows.sha256(0, 6 + i));
     side.inputs.emplace_back(kInputs[i], digest);
   }
-  const auto object = [&](const Sha256& digest) { return store.get(object_key::object(tx.tenant(), digest), kObjectBytes); };
+  const auto object = [&](const Sha256& digest) -> Result<std::string> {
+    std::string bytes = STELLA_TRY(store.get(object_key::object(tx.tenant(), digest), kObjectBytes));
+    if (crypto::sha256(bytes) != digest) return Error(contracts::errors::kIntegrity, "a result of the evaluation was changed in the store").with("part", "objects").with("expected", digest.hex());
+    return bytes;
+  };
   const Sha256 findings = STELLA_TRY(rows.sha256(0, 11));
   const Sha256 components = STELLA_TRY(rows.sha256(0, 7));
   side.findings = STELLA_TRY(contracts::decode_findings(STELLA_TRY(object(findings))));
@@ -135,6 +140,8 @@ json::Value compare_sides(const EvaluationSide& before, const EvaluationSide& af
       ++b;
     }
   }
+  // The decision follows from the findings, the policy and the time: alone it cannot change.
+  if (before.effect != after.effect && findings.empty() && differ.any() == "unexplained") explained = false;
   json::Value totals = json::Value::object();
   for (const auto& [name, n] : counts) totals.set(name, n);
   return json::Value::object({{"before", summary(before)}, {"after", summary(after)}, {"inputs", std::move(inputs)}, {"findings", std::move(findings)}, {"counts", std::move(totals)},

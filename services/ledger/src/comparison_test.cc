@@ -96,6 +96,12 @@ TEST(Comparison, NothingIsExplainedAway) {
   b = side();
   b.findings[0].vex = contracts::VexStatus::kFixed;
   EXPECT_EQ(only_cause(side(), b, "changed"), "unexplained");
+  // A decision that changed alone.
+  b = side();
+  b.effect = b.effect == "deny" ? "allow" : "deny";
+  const json::Value alone = compare_sides(side(), b);
+  EXPECT_TRUE(alone.find("decision_changed")->as_bool());
+  EXPECT_FALSE(alone.find("explained")->as_bool());
 }
 
 }  // namespace
