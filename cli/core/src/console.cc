@@ -60,7 +60,7 @@ std::string Palette::operator()(Style style, std::string_view text) const {
 }
 
 Style style_of(std::string_view word) {
-  static constexpr std::string_view kRed[] = {"deny", "failed", "rejected", "dead", "FAIL", "fail", "critical", "high", "error", "affected", "INVALID", "MISSING", "differs", "down"};
+  static constexpr std::string_view kRed[] = {"deny", "failed", "rejected", "dead", "FAIL", "fail", "critical", "high", "error", "affected", "INVALID", "MISSING", "SET_ASIDE", "differs", "down"};
   static constexpr std::string_view kGreen[] = {"allow", "finished", "computed", "ingested", "created", "sealed", "PASS", "pass", "ok", "active", "not_affected", "fixed", "identical", "healthy"};
   static constexpr std::string_view kYellow[] = {"warn", "defer", "medium", "unknown", "NOT-CHECKED", "not_checked", "cancelled", "under_investigation", "queued", "running", "received", "withdrawn"};
   const auto in = [&](const auto& list) { return std::find(std::begin(list), std::end(list), word) != std::end(list); };

@@ -28,6 +28,7 @@ using Clock = std::chrono::steady_clock;
 constexpr telemetry::Logger kLog{"timeline.indexer"};
 constexpr telemetry::Counter kIndexed{contracts::metrics::kTimelineIndexed};
 constexpr telemetry::Gauge kOutbox{contracts::metrics::kOutboxRows};
+constexpr telemetry::Gauge kSetAside{contracts::metrics::kOutboxSetAsideRows};
 constexpr telemetry::Gauge kOutboxLag{contracts::metrics::kOutboxLagSeconds};
 constexpr telemetry::Gauge kPublishLag{contracts::metrics::kTimelinePublishLagEvents};
 
@@ -95,6 +96,7 @@ struct Indexer::Impl {
   std::atomic<std::uint64_t> indexed = 0;
   std::atomic<std::uint64_t> repeats = 0;
   std::atomic<std::uint64_t> quarantined = 0;
+  std::atomic<std::int64_t> aside = 0;
 };
 
 std::vector<int> Indexer::Impl::shards() const {
@@ -123,6 +125,8 @@ void Indexer::Impl::measure() {
   kOutbox.set(static_cast<double>(rows->integer(0, 0)));
   kOutboxLag.set(rows->number(0, 1));
   kPublishLag.set(static_cast<double>(rows->integer(0, 2)));
+  kSetAside.set(static_cast<double>(rows->integer(0, 3)));
+  aside = rows->integer(0, 3);
 }
 
 // Renews what we have, asks for what is free.
@@ -348,6 +352,7 @@ IndexerStats Indexer::stats() const {
   out.indexed = impl_->indexed;
   out.repeats = impl_->repeats;
   out.quarantined = impl_->quarantined;
+  out.set_aside = impl_->aside;
   if (impl_->publisher) {
     out.published = impl_->publisher->published();
     out.rebuilt = impl_->publisher->rebuilt();

@@ -202,6 +202,12 @@ TEST(Indexer, RowsTheDatabaseRefusesAreSetAsideAndCounted) {
   EXPECT_EQ(running.indexer.stats().quarantined, 1u);
   EXPECT_EQ(running.indexer.stats().repeats, 1u);
   EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard < 0 AND entry = 'no json'"), "1");
+  EXPECT_TRUE(eventually([&] { return running.indexer.stats().set_aside == 1; }));
+  // Mended and brought back, it enters the log like any other.
+  const std::string entry = *encode_entry(EventId::generate(), Timestamp::now(), *TenantId::parse("acme"), Timeline::event(3));
+  t.sql("UPDATE timeline_outbox SET entry = convert_to('" + entry + "', 'UTF8'), shard = -1 - shard WHERE shard < 0");
+  EXPECT_TRUE(eventually([&] { return t.sql("SELECT count(*) FROM timeline_log") == "3"; }));
+  EXPECT_TRUE(eventually([&] { return running.indexer.stats().set_aside == 0; }));
 }
 
 // A row as an emitter with another clock would write it.

@@ -69,10 +69,10 @@ inline constexpr std::string_view kEnsurePartitions = "SELECT stella_ensure_time
 // Sets one row aside: negative shards are nobody's.
 inline constexpr std::string_view kQuarantine = "UPDATE timeline_outbox SET shard = -1 - shard WHERE shard = $1 AND seq = $2::bigint";
 
-// What waits, for the gauges: rows, age of the oldest in seconds, indexed events that are not published.
+// What waits, for the gauges: rows, age of the oldest in seconds, indexed events that are not published; what is set aside.
 inline constexpr std::string_view kWaiting =
     "SELECT (SELECT count(*) FROM timeline_outbox WHERE shard >= 0), (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(ts)), 0) FROM timeline_outbox WHERE shard >= 0),"
-    " (SELECT coalesce(sum(size - published), 0)::bigint FROM timeline_heads)";
+    " (SELECT coalesce(sum(size - published), 0)::bigint FROM timeline_heads), (SELECT count(*) FROM timeline_outbox WHERE shard < 0)";
 
 // Publication.
 inline constexpr std::string_view kBehind =

@@ -18,7 +18,7 @@ constexpr std::string_view kSigned = "SELECT origin, size, root FROM timeline_lo
 constexpr std::string_view kOne =
     "SELECT l.event_id, e.ts, e.kind, e.digest, l.log_index, l.entry FROM timeline_log l LEFT JOIN timeline_events e"
     " ON e.tenant_id = stella_tenant() AND e.event_id = l.event_id WHERE l.tenant_id = stella_tenant() AND l.event_id = $1";
-constexpr std::string_view kWaiting = "SELECT event_id, ts, entry FROM timeline_outbox WHERE tenant_id = stella_tenant() AND event_id = $1";
+constexpr std::string_view kWaiting = "SELECT shard, ts, entry FROM timeline_outbox WHERE tenant_id = stella_tenant() AND event_id = $1";
 // Runs of entries that dispositions deleted, from an index on. Each gives an entry at least, so the limit is above every page's.
 constexpr std::string_view kGone =
     "SELECT lower(r), upper(r) FROM timeline_dispositions d, unnest(d.gone) r WHERE d.tenant_id = stella_tenant() AND d.state = 'executed' AND d.below_index > $1"
@@ -98,8 +98,9 @@ Result<void> add_digests(std::vector<Item>& items, const Leaves& leaves) {
 
 std::string Item::json() const {
   std::string out = "{\"log_index\":" + (log_index ? std::to_string(*log_index) : "null") + ",\"digest\":\"" + digest.hex() + "\",\"state\":\"" + std::string(state) + '"';
-  // The entry's own bytes, never encoded again: the log's content is what the reader gets. A tampered one may be no JSON.
-  const bool sound = entry.size() > 2 && (state == "ok" || state == "pending");
+  // The entry's own bytes, never encoded again: the log's content is what the reader gets. A tampered one may be no JSON, and so may one that
+  // the indexer has not looked at.
+  const bool sound = entry.size() > 2 && (state == "ok" || (state == "pending" && entry.front() == '{' && json::parse(entry)));
   if (sound) return out + "," + entry.substr(1);
   if (state == "EXPIRED") return out + "}";
   out += ",\"event_id\":\"" + event_id.str() + "\",\"ts\":\"" + ts.rfc3339() + "\",\"kind\":";
@@ -186,7 +187,7 @@ Result<Item> get(pg::Pool& web_pool, const TenantScope& scope, const EventId& id
   item.ts = rows[0].timestamp(0, 1);
   item.entry = rows[0].bytes(0, 2);
   item.digest = leaf_hash(item.entry);
-  item.state = "pending";
+  item.state = rows[0].integer(0, 0) < 0 ? "SET_ASIDE" : "pending";
   return item;
 }
 

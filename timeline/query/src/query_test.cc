@@ -340,6 +340,26 @@ TEST_F(Queries, OneEventPendingThenLogged) {
   EXPECT_EQ(get(web, TestScope::make("rival"), id).error().code(), base_errors::kNotFound);
 }
 
+// What waits is not looked at yet: whatever its bytes are, the answer is JSON and says how it stands.
+TEST_F(Queries, WhatTheDatabaseRefusesSaysSo) {
+  const std::string id = EventId::generate().str();
+  for (const char* entry : {"no json", "", "12345", "{\"kind\":\"x\""}) {
+    db.sql("DELETE FROM timeline_outbox; INSERT INTO timeline_outbox (shard, tenant_id, event_id, ts, entry) VALUES (" + std::to_string(shard_of(scope.tenant())) + ", 'acme', '" + id + "', now(), '" + entry + "')");
+    const auto waits = get(web, scope, *EventId::parse(id));
+    ASSERT_TRUE(waits.has_value()) << waits.error().describe();
+    EXPECT_EQ(waits->state, "pending");
+    EXPECT_EQ(json::parse(waits->json())->str("event_id"), id) << entry;
+    db.sql("UPDATE timeline_outbox SET shard = -1 - shard, ts = 'infinity'");
+    const auto refused = get(web, scope, *EventId::parse(id));
+    EXPECT_EQ(refused->state, "SET_ASIDE");
+    const auto value = json::parse(refused->json());
+    ASSERT_TRUE(value.has_value()) << refused->json();
+    EXPECT_EQ(value->str("event_id"), id);
+    EXPECT_EQ(value->str("state"), "SET_ASIDE");
+    EXPECT_TRUE(value->find("log_index")->is_null());
+  }
+}
+
 TEST_F(Queries, AnotherTenantSeesNothingWhateverTheFilter) {
   fill(20);
   const TenantScope rival = TestScope::make("rival");

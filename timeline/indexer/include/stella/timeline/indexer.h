@@ -32,7 +32,8 @@ struct IndexerOptions {
 struct IndexerStats {
   std::uint64_t indexed = 0;
   std::uint64_t repeats = 0;       // events that were in the log already
-  std::uint64_t quarantined = 0;   // outbox rows set aside (shard < 0) because the database refused them: an alarm
+  std::uint64_t quarantined = 0;   // outbox rows that this process set aside (shard < 0) because the database refused them
+  std::int64_t set_aside = 0;      // how many there are, whoever did it, as of the last renewal of the leases: an alarm
   std::uint64_t published = 0;
   std::uint64_t rebuilt = 0;       // times the stream was made anew
   int shards = 0;                  // leases held now
