@@ -504,6 +504,7 @@ def check_timeline(api, p, c, done):
     api.report.check("a stream begins at once", stream.text.startswith(": following"), repr(stream))
     api.call("an option of the list", "stream_timeline", c, 422, query="limit=5")
     api.call("not an id", "stream_timeline", c, 422, headers={"Last-Event-ID": "x"})
+    api.call("beyond the log", "stream_timeline", c, 422, headers={"Last-Event-ID": "1000000000"})
 
 
 def uuid7():

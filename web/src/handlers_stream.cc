@@ -82,7 +82,8 @@ Step advance(Follower& f, Streams& streams, http::Stream& stream) {
 }
 
 void follow(Follower f, Streams& streams, http::Stream& stream) {
-  if (!stream.write(": following\n\n")) return;
+  // Where it begins, for whoever comes back before the first event.
+  if (!stream.write(": following from " + std::to_string(f.next) + "\n" + (f.next > 0 ? "id: " + std::to_string(f.next - 1) + "\n" : std::string()) + "\n")) return;
   Deadline beat = Deadline::after(streams.limits().heartbeat);
   for (;;) {
     Step step = advance(f, streams, stream);
@@ -120,7 +121,11 @@ Result<http::Response> stream_timeline(Context& ctx) {
   follower.filter.limit = kBatch;
   const auto last = STELLA_TRY(last_event_id(ctx.request));
   // Where the client was; else where it asks to begin; else now.
-  follower.next = last ? *last + 1 : follower.filter.from_index ? *follower.filter.from_index : STELLA_TRY(log_size(ctx.services, ctx.scope()));
+  const std::int64_t size = STELLA_TRY(log_size(ctx.services, ctx.scope()));
+  follower.next = last ? *last + 1 : follower.filter.from_index.value_or(size);
+  if (follower.next > size)
+    return Error(base_errors::kInvalid, "the log does not reach that far").with("field", last ? "Last-Event-ID" : "from_index").with("expected", last ? "the log index of an event, below " + std::to_string(size) : "at most " + std::to_string(size))
+        .with("remedy", "Whoever saw that index saw another log: this one may have been restored from a backup. Read it from the beginning.");
   return ctx.services.streams.open(ctx.tenant(), [follower = std::move(follower), &streams = ctx.services.streams](http::Stream& stream) { follow(follower, streams, stream); });
 }
 

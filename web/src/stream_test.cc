@@ -176,6 +176,31 @@ TEST_F(Follow, FiltersAreThoseOfTheList) {
   for (const char* bad : {"x", "-1", "1x", "99999999999999999999"}) EXPECT_EQ(http::fetch(request("/timeline/stream", token_, bad))->status, 422) << bad;
 }
 
+// After a restore from a backup the log is shorter than what its readers saw: they are told, instead of waiting for the same index to come again.
+TEST_F(Follow, BeyondTheLogIsRefused) {
+  const std::int64_t size = settled("acme");
+  ASSERT_GT(size, 0);
+  EXPECT_EQ(http::fetch(request("/timeline/stream?from_index=" + std::to_string(size + 1), token_))->status, 422);
+  const auto refused = http::fetch(request("/timeline/stream", token_, std::to_string(size)));
+  EXPECT_EQ(refused->status, 422);
+  EXPECT_EQ(json::parse(refused->body)->items("errors")[0].str("field"), "Last-Event-ID") << refused->body;
+  // The last one, and where the next will be, are within.
+  EXPECT_EQ(read(request("/timeline/stream", token_, std::to_string(size - 1)), [](const auto& all) { return all.size() == 1; }, [&] { emit("acme", "a"); }).size(), 1u);
+  EXPECT_EQ(read(request("/timeline/stream?from_index=" + std::to_string(settled("acme")), token_), [](const auto& all) { return all.size() == 1; }, [&] { emit("acme", "b"); }).size(), 1u);
+}
+
+TEST_F(Follow, SaysWhereItBegins) {
+  const std::int64_t size = settled("acme");
+  std::string text;
+  http::ClientRequest r = request("/timeline/stream", token_);
+  r.on_body = [&](std::string_view bytes) {
+    text += bytes;
+    return text.find("\n\n") == std::string::npos;
+  };
+  ASSERT_TRUE(http::fetch(r).has_value());
+  EXPECT_EQ(text.substr(0, text.find("\n\n")), ": following from " + std::to_string(size) + "\nid: " + std::to_string(size - 1));
+}
+
 // More than the connection may hold back at once: the writer waits for its reader instead of losing it.
 TEST_F(Follow, ALongBacklogArrivesWhole) {
   const std::int64_t from = settled("acme");
