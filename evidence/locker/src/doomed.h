@@ -16,17 +16,22 @@ namespace stella::evidence {
 // does, one is asked for and the transaction committed.
 Result<bool> plan_is_covered(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const pg::Rows& planned);
 
-// One bundle as it is at this moment, under the lock of its case.
+// One bundle, or what a failed snapshot left behind, as it is at this moment, under the lock of its case.
 struct Keeper::Doomed {
   TenantId tenant;
   BundleId bundle;
   CaseId case_id;
   RetentionFacts facts;
   std::string root, seal, digest;
+  bool failed = false;              // no bundle came of it
   bool present = false;             // bundle.tgz lies in the store
   std::vector<std::string> remove;  // what a deletion takes away, bundle.tgz last
 
+  // Of a failed snapshot nobody can say what should be there.
+  bool complete() const { return failed || present; }
+  std::string_view what() const { return failed ? "failed snapshot" : "bundle"; }
   json::Value commitments() const {
+    if (failed) return json::Value::object({{"what", what()}, {"case_id", case_id.str()}, {"until", kept_until(facts).value_or(Timestamp{}).rfc3339()}});
     return json::Value::object({{"what", "bundle"}, {"case_id", case_id.str()}, {"root_hash", root}, {"seal_sha256", seal}, {"bundle_sha256", digest}, {"until", kept_until(facts).value_or(Timestamp{}).rfc3339()}});
   }
   timeline::Event event(std::string_view kind, json::Value details) const {

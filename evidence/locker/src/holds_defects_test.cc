@@ -182,5 +182,84 @@ TEST_F(HoldingDefects, WhatAClosureWroteGoesWithItsBundle) {
   }
 }
 
+// Nothing ever becomes of it, so that it has to go by itself; until then it is under holds and retention as any bundle.
+TEST_F(HoldingDefects, WhatAFailedSnapshotLeftGoesWhenNothingKeepsIt) {
+  const auto failed = [&](const std::string& case_id, const std::string& payload, const std::string& record = "") {
+    const BundleId id = sealed(case_id, payload, record);
+    for (const char* file : {"bundle.tgz", "manifest.json", "root.merkle"}) EXPECT_TRUE(store_->remove(key(id, case_id, file)).has_value());
+    db_.sql("DELETE FROM evidence_bundles WHERE id = '" + id.str() + "'; UPDATE evidence_snapshots SET state = 'failed', failed_at = sealed_at, sealed_at = NULL, seal_sha256 = NULL, bundle_sha256 = NULL, "
+            "error = '{\"code\": \"integrity\", \"message\": \"the payload is not what its items say\"}' WHERE bundle_id = '" + id.str() + "'");
+    return id;
+  };
+  const BundleId id = failed("C-1", "payload"), held = failed("C-2", "held"), shared = failed("C-3", "shared", "common"), user = sealed("C-4", "used", "common");
+  // Of one that lost its payload before it was built there is only what its closure wrote; something may lie in the bundle's place.
+  db_.sql("UPDATE evidence_snapshots SET payload_sha256 = NULL, items_sha256 = NULL WHERE bundle_id = '" + shared.str() + "'");
+  ASSERT_TRUE(store_->put(key(id, "C-1"), "something else").has_value());
+  KeeperOptions options;
+  options.dispose = true;
+  auto k = keeper(options);
+  step(place_hold, "C-2", kAnn);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(bit(object_key::object(acme_, crypto::sha256("held")))) << "a hold covers what failed in its case";
+  EXPECT_FALSE(bit(object_key::object(acme_, crypto::sha256("payload"))));
+  pass(hours(23));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_TRUE(has_object("payload")) << "its retention has not ended";
+  pass(hours(2));
+  const auto rounds = [&] {
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(k->round().has_value());
+      sign_log();
+    }
+    ASSERT_TRUE(k->round().has_value());
+  };
+  // Its job is tried again: not now.
+  const std::string job = JobId::generate().str();
+  db_.sql("INSERT INTO jobs (tenant_id, job_id, kind, state, engine_version, params, inputs, outputs, idempotency_sha256, requested_by, traceparent, trace_id) VALUES ('acme', '" + job + "', 'evidence.snapshot', 'running', '1', '{}', '[]', NULL, '', 'user:x', '', '');"
+          "UPDATE evidence_snapshots SET job_id = '" + job + "' WHERE bundle_id = '" + id.str() + "'");
+  EXPECT_EQ(k->plan(acme_, id)->reason, "an export or a verification is under way");
+  db_.sql("UPDATE jobs SET state = 'dead'");
+  rounds();
+  pass(hours(25));
+  rounds();
+  EXPECT_EQ(state(id), "disposed");
+  EXPECT_EQ(db_.sql("SELECT error->>'message' FROM evidence_snapshots WHERE bundle_id = '" + id.str() + "'"), "the payload is not what its items say") << "why it failed is known for good";
+  for (const std::string& object : {std::string("payload"), std::string("payload items"), list_of(id), record_of("payload"), list_of(shared)}) EXPECT_FALSE(has_object(object)) << object;
+  EXPECT_FALSE(store_->stat(key(id, "C-1")).has_value());
+  EXPECT_EQ(state(shared), "disposed");
+  EXPECT_EQ(state(user), "disposed");
+  EXPECT_FALSE(has_object(record_of("common"))) << "it goes with the last one that has it";
+  EXPECT_EQ(state(held), "failed");
+  EXPECT_TRUE(has_object("held"));
+  EXPECT_EQ(dispose(*k, held), Disposition::kRefused);
+  step(request_release, "C-2", kAnn);
+  step(confirm_release, "C-2", kBob);
+  pass(hours(25));
+  rounds();
+  EXPECT_EQ(state(held), "disposed");
+  EXPECT_FALSE(has_object("held"));
+  auto t = tx();
+  EXPECT_EQ(read_bundle(t, *store_, {}, id, TraceId::generate()).error().message(), "the snapshot failed, and what it left in the store was lawfully deleted");
+}
+
+// A failed job that is tried again may bring a bundle after all: from then on it is kept as any other.
+TEST_F(HoldingDefects, OneThatIsSealedAfterAllIsKeptAsAnyBundle) {
+  const BundleId id = sealed("C-1");
+  const std::string row = " WHERE bundle_id = '" + id.str() + "'";
+  db_.sql("UPDATE evidence_snapshots SET state = 'failed', failed_at = sealed_at" + row);
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT base_event FROM evidence_retention" + row), "failed");
+  pass(hours(20));
+  db_.sql("UPDATE evidence_snapshots SET state = 'sealed', sealed_at = '" + now_.rfc3339() + "'" + row);
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(20));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT base_event FROM evidence_retention" + row), "sealed");
+  EXPECT_EQ(dispose(*k, id), Disposition::kRefused);
+  pass(hours(5));
+  EXPECT_EQ(dispose(*k, id), Disposition::kExecuted);
+}
+
 }  // namespace
 }  // namespace stella::evidence

@@ -25,6 +25,18 @@ constexpr std::string_view kAdopt =
     "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, $2::bigint, CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2::bigint) END, "
     "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= s.sealed_at - interval '10 minutes')) "
     "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND s.sealed_at >= $3 AND r.bundle_id IS NULL ORDER BY s.sealed_at LIMIT 1000 ON CONFLICT DO NOTHING";
+// What failed may leave objects behind, which no other rule would ever let go: its clock starts with the failure, whatever that of bundles starts with.
+constexpr std::string_view kAdoptFailed =
+    "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until, lock_held) "
+    "SELECT s.tenant_id, s.bundle_id, s.case_id, 'failed', $1::bigint, coalesce(s.failed_at, s.requested_at), coalesce(s.failed_at, s.requested_at) + make_interval(secs => $1::bigint), "
+    "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= coalesce(s.failed_at, s.requested_at) - interval '10 minutes')) "
+    "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'failed' AND coalesce(s.failed_at, s.requested_at) >= $2 AND r.bundle_id IS NULL "
+    "ORDER BY coalesce(s.failed_at, s.requested_at) LIMIT 1000 ON CONFLICT DO NOTHING";
+// Failed once, tried again, sealed in the end: from then on it is kept as any bundle.
+constexpr std::string_view kSealedAfterAll =
+    "UPDATE evidence_retention r SET base_event = $1, base_at = CASE WHEN $1 = 'sealed' THEN s.sealed_at END, keep_seconds = $2::bigint, wanted = r.wanted + 1, "
+    "retain_until = CASE WHEN $1 = 'sealed' THEN greatest(r.retain_until, s.sealed_at + make_interval(secs => $2::bigint)) ELSE r.retain_until END "
+    "FROM evidence_snapshots s WHERE r.base_event = 'failed' AND s.tenant_id = r.tenant_id AND s.bundle_id = r.bundle_id AND s.state = 'sealed'";
 constexpr std::string_view kCaseClosed =
     "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM evidence_cases c "
     "WHERE r.base_event = 'case_closed' AND r.base_at IS NULL AND c.tenant_id = r.tenant_id AND c.case_id = r.case_id AND c.closed_at IS NOT NULL";
@@ -137,11 +149,13 @@ Result<int> Keeper::adopt() {
   // Once from the beginning; after that what was sealed lately, with room for transactions that took their time.
   const Timestamp from = looked_far_back_ ? options_.now() - std::chrono::hours(24) : Timestamp{};
   const auto adopted = STELLA_TRY(tx.query(kAdopt, {options_.base_event, static_cast<std::int64_t>(options_.keep.count()), from}));
-  std::int64_t started = STELLA_TRY(tx.query(kCaseClosed)).affected();
+  const auto failed = STELLA_TRY(tx.query(kAdoptFailed, {static_cast<std::int64_t>(options_.keep.count()), from}));
+  std::int64_t started = STELLA_TRY(tx.query(kSealedAfterAll, {options_.base_event, static_cast<std::int64_t>(options_.keep.count())})).affected();
+  started += STELLA_TRY(tx.query(kCaseClosed)).affected();
   started += STELLA_TRY(tx.query(kPublished)).affected();
   STELLA_TRY_VOID(tx.commit());
-  if (adopted.affected() < 1000) looked_far_back_ = true;
-  return static_cast<int>(adopted.affected() + started);
+  if (adopted.affected() < 1000 && failed.affected() < 1000) looked_far_back_ = true;
+  return static_cast<int>(adopted.affected() + failed.affected() + started);
 }
 
 }  // namespace stella::evidence

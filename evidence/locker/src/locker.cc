@@ -86,7 +86,7 @@ bool permanent(const Error& error, std::int64_t attempts) {
 // The snapshot has failed and says why, where trying again is of no use. Any other error may pass.
 Result<bool> give_up(pg::SystemTx<pg::LockerRole>& tx, const Row& row, const Error& error) {
   if (!permanent(error, row.attempts)) return Error(error);
-  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2",
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3, failed_at = now() WHERE tenant_id = $1 AND bundle_id = $2",
                            {row.tenant, row.bundle, json::dump(json::Value::object({{"code", "integrity"}, {"message", error.message()}}))}));
   STELLA_TRY_VOID(tx.query(kForgetResult, {row.tenant, row.bundle}));
   STELLA_TRY_VOID(tx.commit());

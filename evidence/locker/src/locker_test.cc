@@ -531,6 +531,7 @@ TEST_F(Locking, APayloadThatIsNotWhatItSaysFailsTheSnapshot) {
   runner_->drain();
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(made.bundle_id), "failed");
+  EXPECT_EQ(column(made.bundle_id, "failed_at > requested_at"), "t") << "the retention of what it left begins here";
   EXPECT_EQ(events("evidence.sealed"), "0");
   EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_bundles"), "0");
   // A failed one does not stand in the way of the next.

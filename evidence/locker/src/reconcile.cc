@@ -26,7 +26,7 @@ constexpr std::string_view kWanted =
 // Which of these objects a held case needs, this one or another.
 constexpr std::string_view kHeldObjects =
     "SELECT d FROM unnest($2::bytea[]) d WHERE EXISTS (SELECT FROM evidence_snapshots o JOIN evidence_holds h ON h.tenant_id = o.tenant_id AND h.case_id = o.case_id AND h.released_at IS NULL "
-    "WHERE o.tenant_id = $1 AND o.state IN ('built', 'sealed') AND (o.payload_sha256 = d OR o.items_sha256 = d OR o.made_objects @> ARRAY[d]))";
+    "WHERE o.tenant_id = $1 AND o.state IN ('built', 'sealed', 'failed') AND (o.payload_sha256 = d OR o.items_sha256 = d OR o.made_objects @> ARRAY[d]))";
 
 struct Wanted {
   bool held = false;
@@ -101,9 +101,10 @@ Result<bool> Keeper::reconcile_one(const TenantId& tenant, const BundleId& bundl
   const bool was_held = rows.boolean(0, 1);
   const bool held = rows.boolean(0, 3);
   if (held && !was_held) return false;  // placed a moment ago: the next round writes it down first
-  const bool sealed = rows.text(0, 4) == "sealed";
-  // Of a bundle that was deleted the bits that it put there are lifted all the same: others may rest on its payload.
-  if (sealed || (was_held && !held)) {
+  const bool sealed = rows.text(0, 4) == "sealed", failed = rows.text(0, 4) == "failed";
+  // Of a bundle that was deleted the bits that it put there are lifted all the same: others may rest on its payload. What a failed snapshot left is held,
+  // but nothing makes the store keep it longer than it does already.
+  if (sealed || failed || (was_held && !held)) {
     const Wanted own{held, was_held, sealed ? rows.timestamp(0, 2) : Timestamp{}};
     const auto objects = STELLA_TRY(objects_of(tx, tenant, bundle));
     bool changed = false;

@@ -99,7 +99,7 @@ Result<void> fail(Tx& tx, const Copy& copy, const Error& error) {
   for (const ErrorField& field : error.fields())
     if (field.name == "field" || field.name == "expected" || field.name == "reason") fields.set(std::string(field.name), field.value);
   if (!fields.as_object().empty()) recorded.set("fields", std::move(fields));
-  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2", {copy.tenant, copy.bundle, pg::Param::json(json::dump(recorded))}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3, failed_at = now() WHERE tenant_id = $1 AND bundle_id = $2", {copy.tenant, copy.bundle, pg::Param::json(json::dump(recorded))}));
   return {};
 }
 

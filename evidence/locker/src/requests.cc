@@ -163,6 +163,7 @@ Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
   out.kind = std::string(rows.text(0, 1));
   out.resource_id = std::string(rows.text(0, 2));
   out.state = std::string(rows.text(0, 3));
+  if (out.state == "disposed" && rows.is_null(0, 7)) return Error(base_errors::kNotFound, "the snapshot failed, and what it left in the store was lawfully deleted").with("state", out.state);
   if (out.state == "disposed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted; its seal, its root and its events remain").with("state", out.state);
   if (out.state != "sealed") return Error(contracts::errors::kNotReady, "the bundle is not sealed").with("state", out.state);
   out.bundle_sha256 = STELLA_TRY(rows.sha256(0, 4));
@@ -390,7 +391,7 @@ class SnapshotHandler final : public jobs::KindHandler {
     return {};
   }
   Result<void> on_failed(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FailedJob& job) override {
-    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'building'", {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'failed', error = $3, failed_at = now() WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'building'", {job.tenant, job.resource_id, pg::Param::json(json::dump(jobs::error_json(job)))}));
     return {};
   }
 

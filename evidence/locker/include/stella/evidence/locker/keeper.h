@@ -58,7 +58,7 @@ class Keeper {
 
   // Everything that is due; how many bundles were looked at or moved on. One thread at a time per process, any number of processes.
   Result<int> round();
-  // The first step of deleting one bundle: kPlanned or kRefused (kConflict where it is planned already). round() does it for each that has
+  // The first step of deleting one bundle, or what a snapshot that failed left in the store: kPlanned or kRefused (kConflict where it is planned already). round() does it for each that has
   // expired, with `dispose`.
   Result<Disposition> plan(const TenantId& tenant, const BundleId& bundle);
   // The second and third: kWaiting until a checkpoint covers the plan. kNotFound where nothing is planned.
@@ -91,6 +91,7 @@ class Keeper {
   Result<Disposition> plan_expired(const TenantId& tenant, const BundleId& bundle);
   Result<Disposition> plan_as(const TenantId& tenant, const BundleId& bundle, bool asked);
   struct Doomed;
+  Result<void> look_at_store(Doomed& found, const std::string& bundle_key);
   Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
   Result<std::string> key_needed(Tx& tx, const TenantId& tenant);
   Result<Disposition> refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason);
