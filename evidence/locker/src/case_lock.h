@@ -1,7 +1,7 @@
 // Who waits for whom among holds, deletions, readers and sealers. All are advisory locks of the transaction, taken in this order.
 //
 //   log     alone for whoever plans or carries out a deletion of its entries
-//   tenant  shared by everybody who places a hold, alone for key destruction, off-boarding and the deletion of entries
+//   tenant  shared by everybody who places a hold or asks for a bundle, alone for key destruction, off-boarding and the deletion of entries
 //   case    alone for whoever changes its holds, and for a deletion from its last look at them to its commit
 //   made    shared by whoever asks for a snapshot, from the first object that its closure writes; alone (tried) by a deletion
 //   bundle  shared by exports and verifications, alone (tried, never waited for) by a deletion

@@ -41,8 +41,9 @@ Result<std::string> Keeper::key_needed(Tx& tx, const TenantId& tenant) {
     const std::string reason(reason_of(deletable(found->facts, options_.now(), !frozen().empty())));
     if (!reason.empty()) return "bundle " + bundle.str() + ": " + reason;
   }
-  // Their inputs are under this key, and so would be the bundle.
-  const auto coming = STELLA_TRY(tx.query("SELECT bundle_id FROM evidence_snapshots WHERE tenant_id = $1 AND state IN ('building', 'built') ORDER BY requested_at, bundle_id LIMIT 1", {tenant}));
+  // Their inputs are under this key, and so would be the bundle; also of one that failed and that its job is making again.
+  const auto coming = STELLA_TRY(tx.query("SELECT s.bundle_id FROM evidence_snapshots s WHERE s.tenant_id = $1 AND (s.state IN ('building', 'built') OR (s.state = 'failed' AND EXISTS (SELECT FROM jobs j "
+                                          "WHERE j.tenant_id = s.tenant_id AND j.job_id = s.job_id AND j.state IN ('queued', 'running')))) ORDER BY s.requested_at, s.bundle_id LIMIT 1", {tenant}));
   if (!coming.empty()) return "bundle " + std::string(coming.text(0, 0)) + ": it is being built";
   return frozen();
 }

@@ -142,6 +142,7 @@ Result<timeline::Event> redacted_event(const Copy& copy, const Published& done, 
 
 Result<Snapshot> request_redaction(pg::TenantTx& tx, const RedactionRequest& request) {
   const std::string canonical = STELLA_TRY(canonical_request(request));
+  STELLA_TRY_VOID(keep_tenant_key(tx));
   const StoredBundle from = STELLA_TRY(find_bundle(tx, request.bundle));
   // One at a time per bundle: the next number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/redact/" + request.bundle.str()}));
@@ -154,6 +155,7 @@ Result<Snapshot> request_redaction(pg::TenantTx& tx, const RedactionRequest& req
     out.existed = true;
     return out;
   }
+  STELLA_TRY_VOID(expect_tenant_key(tx));
   out.bundle_id = BundleId::generate();
   STELLA_TRY_VOID(tx.query(
       "INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, request_no, state, request, project_id, requested_by, traceparent, trace_id, tracestate, derived_from) "

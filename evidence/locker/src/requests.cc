@@ -173,6 +173,16 @@ Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id) {
   return out;
 }
 
+Result<void> keep_tenant_key(pg::TenantTx& tx) {
+  STELLA_TRY_VOID(tx.query(kLockTenantShared, {tx.tenant()}));
+  return {};
+}
+
+Result<void> expect_tenant_key(pg::TenantTx& tx) {
+  if (STELLA_TRY(tx.query("SELECT FROM key_dispositions WHERE tenant_id = $1 AND state IN ('destroying', 'executed') LIMIT 1", {tx.tenant()})).empty()) return {};
+  return Error(contracts::errors::kConflict, "the tenant's encryption key was destroyed, or is being destroyed: nothing of the tenant can be preserved any more").with("reason", std::string("key_destroyed"));
+}
+
 Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const SnapshotRequest& asked) {
   SnapshotRequest request = asked;
   if (request.kind != "eval" && request.kind != "job" && request.kind != "export")
@@ -181,6 +191,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
   const auto resource = Uuid::parse(request.resource_id);
   if (!resource) return Error(base_errors::kNotFound, "no such thing");
   request.resource_id = resource->str();  // one spelling: the request is idempotent on it
+  STELLA_TRY_VOID(keep_tenant_key(tx));
   // One at a time per request key: the next request number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/" + request.kind + "/" + request.resource_id + "/" + request.case_id.str()}));
   std::optional<Embedded> embedded;
@@ -198,6 +209,7 @@ Result<Snapshot> request_snapshot(pg::TenantTx& tx, objects::Store& store, const
     out.existed = true;
     return out;
   }
+  STELLA_TRY_VOID(expect_tenant_key(tx));
   const std::int64_t request_no = before.is_null(0, 0) ? 1 : before.integer(0, 0) + 1;
   Closure closure(tx, store, request.temp_dir);
   if (request.kind == "eval") STELLA_TRY_VOID(close_over_evaluation(tx, store, request.resource_id, closure));

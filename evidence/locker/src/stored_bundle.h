@@ -23,4 +23,11 @@ struct StoredBundle {
 // From here to the end of the transaction no deletion of it can begin. kNotFound, also for one that was lawfully deleted; kNotReady.
 Result<StoredBundle> find_bundle(pg::TenantTx& tx, const BundleId& id);
 
+// First of all locks of whoever asks for a bundle: until the end of the transaction the tenant's key is not destroyed, and a destruction that is under way
+// is waited for.
+Result<void> keep_tenant_key(pg::TenantTx& tx);
+// After that: kConflict with reason=key_destroyed where the key is gone, or about to go. What is only planned does not stand in the way: the destruction
+// will be refused while a bundle is being built.
+Result<void> expect_tenant_key(pg::TenantTx& tx);
+
 }  // namespace stella::evidence
