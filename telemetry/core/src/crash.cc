@@ -41,7 +41,8 @@ struct Target {
 // Replaced whole; the old one stays, since a handler may be reading it.
 std::atomic<const Target*> g_target{nullptr};
 struct sigaction g_before[std::size(kSignals)];
-std::atomic<bool> g_reporting{false};
+std::atomic<std::int64_t> g_reporter{0};  // thread that writes, or wrote, the report
+std::atomic<bool> g_reported{false};
 char g_line[kLineBytes + 256];
 
 void write_text(int fd, std::string_view text) noexcept {
@@ -108,14 +109,17 @@ void write_open_spans(int fd) noexcept {
   }
 }
 
-void report(int signal, const siginfo_t* info) noexcept {
-  const Target* const target = g_target.load(std::memory_order_acquire);
-  if (target == nullptr || g_reporting.exchange(true)) return;
+// Another thread crashed while the report is written: whoever goes on ends the process, and the report with it.
+void wait_for_report() noexcept {
+  constexpr timespec kTick{.tv_sec = 0, .tv_nsec = 10'000'000};
+  for (int i = 0; i < 200 && !g_reported.load(std::memory_order_acquire); ++i) nanosleep(&kTick, nullptr);
+}
+
+void write_report(const Target* target, std::int64_t thread, int signal, const siginfo_t* info) noexcept {
   const int fd = open(target->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return;
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
-  const auto thread = static_cast<std::int64_t>(syscall(SYS_gettid));
   Text head;
   head << "{\"signal\":" << std::int64_t{signal} << ",\"code\":" << std::int64_t{info != nullptr ? info->si_code : 0} << ",\"pid\":"
        << std::int64_t{getpid()} << ",\"thread\":" << thread << ",\"second\":" << static_cast<std::int64_t>(now.tv_sec) << "}\n";
@@ -130,6 +134,19 @@ void report(int signal, const siginfo_t* info) noexcept {
   });
   write_open_spans(fd);  // last: it follows pointers of a process that is broken
   close(fd);
+}
+
+void report(int signal, const siginfo_t* info) noexcept {
+  const Target* const target = g_target.load(std::memory_order_acquire);
+  if (target == nullptr) return;
+  const auto thread = static_cast<std::int64_t>(syscall(SYS_gettid));
+  std::int64_t reporter = 0;
+  if (g_reporter.compare_exchange_strong(reporter, thread)) {
+    write_report(target, thread, signal, info);
+    g_reported.store(true, std::memory_order_release);
+  } else if (reporter != thread) {  // the same: the report itself crashed, and nobody is to be waited for
+    wait_for_report();
+  }
 }
 
 void on_signal(int signal, siginfo_t* info, void*) noexcept {

@@ -217,6 +217,32 @@ TEST(Child, DISABLED_Crashes) {
   raise(SIGSEGV);
 }
 
+TEST(Child, DISABLED_CrashesInTwoThreads) {
+  const std::string dir = child_dir();
+  if (dir.empty()) GTEST_SKIP();
+  auto backend = *Backend::install(options(dir));
+  // Rings enough that the report takes longer than the other thread needs to crash.
+  std::vector<std::thread> threads;
+  std::atomic<int> ready{0};
+  for (int t = 0; t < 60; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 200; ++i) backend->outlet().push(log_bytes(Level::kInfo, i, std::string(300, 'x')));
+      ++ready;
+      while (true) pause();
+    });
+  }
+  while (ready < 60) usleep(1000);
+  for (int t = 0; t < 2; ++t) {
+    threads.emplace_back([&] {
+      Span span("policy.evaluate");
+      ++ready;
+      while (ready < 62) {}
+      raise(SIGSEGV);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+}
+
 TEST(Child, DISABLED_RunsOutOfStack) {
   const std::string dir = child_dir();
   if (dir.empty()) GTEST_SKIP();
@@ -288,6 +314,17 @@ TEST(Death, ACrashLeavesAReportAndTheNextStartSaysSo) {
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST(Death, OfTwoThreadsThatCrashAtOnceTheReportIsComplete) {
+  for (int round = 0; round < 5; ++round) {
+    const TempDir dir;
+    Child child("Child.DISABLED_CrashesInTwoThreads", dir.path());
+    const int status = child.wait();
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_EQ(WTERMSIG(status), SIGSEGV);
+    expect_report(dir, SIGSEGV, 199, {"policy.evaluate"});
+  }
+}
+
 TEST(Death, AThreadWithoutStackLeavesAReportToo) {
   const TempDir dir;
   Child child("Child.DISABLED_RunsOutOfStack", dir.path());
