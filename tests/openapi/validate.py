@@ -693,13 +693,25 @@ def check_attestations(api, c, done, export):
     api.call("not JSON", "verify_attestation", c, 400, b"[")
 
 
-def check_observability(api, c, done):
+def check_observability(api, p, c, done):
     api.call("health", "obs_health", c, 200)
     wait_for(lambda: any(s["name"] == "policy.evaluate" for s in c.get("/obs/trace/" + done["trace_id"]).json.get("spans", [])))
     trace = api.call("of an evaluation", "obs_trace", c, 200, trace_id=done["trace_id"])
     names = {s["name"] for s in trace["spans"]}
     api.report.check("the trace has every stage", {"api./evaluations", "runner.execute", "policy.evaluate"} <= names, str(names))
     api.report.check("an authorisation and a policy decision are in it", {d["path"] for d in trace["decisions"]} == {"stella/authz", "stella/policy"}, repr(trace["decisions"]))
+    api.report.check("nothing of it is left out", trace["truncated"] == [], repr(trace["truncated"]))
+    # More than a reply holds: by number, and by bytes. The first of each stay.
+    long = uuid.uuid4().hex
+    p.execute(f"INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, line) SELECT '{c.tenant}', '{long}', now() + i * interval '1 ms', 'info', 'test', json_build_object('ts', '2026-11-25T00:00:00.000000Z', "
+              f"'level', 'info', 'service', 'test', 'trace_id', '{long}', 'module', 'test', 'message', i || repeat('x', 50000))::text FROM generate_series(1, 400) i; "
+              f"INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, parent_span_id, name, kind, service, start_ts, end_ts, status, attributes) "
+              f"SELECT '{c.tenant}', '{long}', lpad(to_hex(i), 16, '0'), '', 'work', 'internal', 'test', now() + i * interval '1 ms', now() + i * interval '1 ms', 'ok', '{{}}' FROM generate_series(1, 5001) i")
+    cut = api.call("longer than a reply", "obs_trace", c, 200, trace_id=long)
+    size = sum(len(json.dumps(x)) for x in cut["logs"])
+    api.report.check("a part ends at its bytes or its number, and says so", cut["truncated"] == ["spans", "logs"] and len(cut["spans"]) == 5000 and 7 << 20 < size <= 8 << 20, f"{cut['truncated']} {len(cut['spans'])} {size}")
+    api.report.check("and has the oldest", cut["logs"][0]["message"].startswith("1x") and cut["spans"][0]["span_id"].endswith("01"), repr(cut["spans"][0]))
+    p.execute(f"DELETE FROM telemetry_logs WHERE trace_id = '{long}'; DELETE FROM telemetry_spans WHERE trace_id = '{long}'")
 
 
 def check_settings(api, c):
@@ -789,7 +801,7 @@ def check_operations(api, p, c):
     check_retention(api, c)
     check_redaction(api, p, c, done)
     check_attestations(api, c, done, export)
-    check_observability(api, c, done)
+    check_observability(api, p, c, done)
     check_settings(api, c)
     return done, sbom
 

@@ -6,15 +6,25 @@
 namespace stella::web::handlers {
 namespace {
 
-constexpr std::string_view kTraceRows = " LIMIT 5000";  // of each kind
+// Of each kind, whichever comes first: a trace may be longer than anybody reads, and the reply is held in memory.
+#define STELLA_TRACE_ITEMS "5000"
+#define STELLA_TRACE_BYTES "8388608"
 
-// A JSON array of a query's first column.
-Result<std::string> array_of(Context& ctx, std::string_view sql) {
+// The rows of `sql` (one column, ordered) within both limits; a row without a text stands where more would follow.
+std::string within_limits(std::string_view sql) {
+  return "SELECT CASE WHEN number <= " STELLA_TRACE_ITEMS " AND bytes <= " STELLA_TRACE_BYTES " THEN item END FROM (SELECT item, row_number() OVER so_far AS number, sum(octet_length(item)) OVER so_far AS bytes FROM (" +
+         std::string(sql) + " LIMIT " STELLA_TRACE_ITEMS " + 1) AS found (item) WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS counted WHERE bytes - octet_length(item) <= " STELLA_TRACE_BYTES " ORDER BY number";
+}
+
+// Appends a JSON array of a query's first column; true where it was cut.
+Result<bool> append_items(Context& ctx, std::string_view sql, std::string& out) {
   const std::string trace(ctx.param("trace_id"));
-  const auto rows = STELLA_TRY(ctx.read(std::string(sql).append(kTraceRows), {ctx.tenant(), trace}));
-  std::string out = "[";
-  for (int i = 0; i < rows.size(); ++i) out.append(i == 0 ? "" : ",").append(rows.text(i, 0));
-  return out + "]";
+  const auto rows = STELLA_TRY(ctx.read(within_limits(sql), {ctx.tenant(), trace}));
+  const bool cut = rows.size() > 0 && rows.is_null(rows.size() - 1, 0);
+  out += '[';
+  for (int i = 0; i < rows.size() - (cut ? 1 : 0); ++i) out.append(i == 0 ? "" : ",").append(rows.text(i, 0));
+  out += ']';
+  return cut;
 }
 
 struct Part {
@@ -52,13 +62,16 @@ Result<http::Response> obs_trace(Context& ctx) {
   if (ctx.services.settle_telemetry) ctx.services.settle_telemetry();
   std::string body = "{\"trace_id\":\"" + trace.hex() + "\"";
   bool empty = true;
+  json::Array truncated;
   for (const Part& part : kParts) {
-    const std::string items = STELLA_TRY(array_of(ctx, part.sql));
-    empty = empty && items.size() == 2;  // "[]"
-    body.append(",\"").append(part.name).append("\":").append(items);
+    body.append(",\"").append(part.name).append("\":");
+    const std::size_t before = body.size();
+    const bool cut = STELLA_TRY(append_items(ctx, part.sql, body));
+    if (cut) truncated.emplace_back(std::string(part.name));
+    empty = empty && !cut && body.size() == before + 2;  // "[]"
   }
   if (empty) return Error(base_errors::kNotFound, "nothing is known about this trace");
-  body += "}";
+  body.append(",\"truncated\":").append(json::dump(json::Value(std::move(truncated)))).append("}");
   return http::Response::json(200, std::move(body));
 }
 

@@ -17,6 +17,8 @@ using Kind = TraceNode::Kind;
 constexpr std::size_t kBar = 16;
 constexpr std::size_t kWide = 100;  // from here on there is room for bars
 
+constexpr std::array<std::string_view, 7> kLists = {"spans", "logs", "events", "decisions", "jobs", "evidence", "attestations"};
+
 // What every line of a log carries: shown elsewhere or the same on all of them.
 constexpr std::array<std::string_view, 22> kCommonFields = {"ts", "level", "service", "version", "env", "region", "instance_id", "tenant_id", "project_id", "actor", "route",
                                                             "method", "action", "trace_id", "span_id", "parent_span_id", "request_id", "job_id", "run_id", "module", "message", "dropped_fields"};
@@ -286,6 +288,10 @@ Trace join_trace(const json::Value& answer) {
   for (const json::Value& b : answer.items("evidence")) add(evidence_node(b), trace.evidence);
   for (const json::Value& a : answer.items("attestations")) add(attestation_node(a, job_ends), trace.attestations);
 
+  for (const json::Value& name : answer.items("truncated")) {
+    if (name.is_string() && std::find(kLists.begin(), kLists.end(), name.as_string()) != kLists.end()) trace.truncated.emplace_back(name.as_string());
+  }
+
   std::map<std::string, std::size_t, std::less<>> by_span;
   bool first = true;
   for (std::size_t i = 0; i < trace.nodes.size(); ++i) {
@@ -328,6 +334,13 @@ std::string render_trace(const Trace& trace, const Palette& palette, std::size_t
   std::string out = "trace " + palette(Style::kBold, trace.id) + "  " + long_time(trace.begin.rfc3339()) + "\n" + human_duration((trace.end - trace.begin).count()) + ": ";
   const auto lines = wrapped(counts, (width == 0 ? 100 : width) - 12);
   for (std::size_t i = 0; i < lines.size(); ++i) out += (i == 0 ? "" : "  ") + lines[i] + "\n";
+  std::string lists;
+  for (const std::string& name : trace.truncated) lists += (lists.empty() ? "" : ", ") + name;
+  if (!lists.empty()) {
+    for (const std::string& line : wrapped("cut: there is more of " + lists + " than one reply holds (5000 of each, 8 MiB of each); what follows is the oldest part", width == 0 ? 100 : width)) {
+      out += palette(Style::kYellow, line) + "\n";
+    }
+  }
   out += "\n";
   return out + Drawer(trace, palette, width).draw();
 }

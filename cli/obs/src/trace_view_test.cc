@@ -73,6 +73,15 @@ TEST(TraceView, SpansThatNameEachOtherAreStillShown) {
   for (const char* name : {"● a", "● b", "● c"}) EXPECT_NE(text.find(name), std::string::npos) << text;
 }
 
+TEST(TraceView, SaysWhatTheServerLeftOut) {
+  auto answer = json::parse(kAnswer);
+  EXPECT_EQ(render_trace(join_trace(*answer), Palette(false), 80).find("cut:"), std::string::npos);
+  answer->set("truncated", json::Value(json::Array{json::Value("logs"), json::Value("events"), json::Value("\x1b[2J")}));
+  const std::string text = render_trace(join_trace(*answer), Palette(false), 0);
+  EXPECT_NE(text.find("cut: there is more of logs, events than one reply holds"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+}
+
 TEST(TraceView, FitsTheTerminalAndObeysNobody) {
   for (const std::size_t width : {80u, 120u}) {
     const std::string text = render_trace(recorded(), Palette(false), width);

@@ -31,6 +31,7 @@ struct Trace {
   std::vector<TraceNode> nodes;
   std::vector<std::size_t> roots;        // in time order: spans whose parent is not here, and what no span covers
   std::size_t spans = 0, logs = 0, events = 0, decisions = 0, jobs = 0, evidence = 0, attestations = 0;
+  std::vector<std::string> truncated;    // lists of the answer that have more than it holds
   Timestamp begin;
   Timestamp end;
 };
