@@ -93,6 +93,9 @@ Result<telemetry::BackendOptions> backend_options(const config::Settings& settin
   options.rotation.keep_files = static_cast<std::size_t>(settings.integer("log.keep_files"));
   options.dir = settings.text("telemetry.dir");
   options.installation = settings.text("data_dir");
+  // Rings lie in memory: a report that stayed there would not outlive a reboot. Of each program its own, since each may be another user.
+  options.crash_dir_shown = "crash/" + std::string(service);
+  options.crash_dir = settings.text("data_dir") + "/" + options.crash_dir_shown;
   options.queue = static_cast<std::size_t>(settings.integer("telemetry.queue"));
   options.rows_per_trace = static_cast<std::size_t>(settings.integer("telemetry.rows_per_trace"));
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));

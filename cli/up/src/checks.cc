@@ -1,6 +1,7 @@
 // The checks.
 #include "checks.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -8,6 +9,9 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <utility>
 
 #include "cluster.h"
 #include "ports.h"
@@ -140,13 +144,36 @@ Check check_reach(const Layout& layout) {
   return ok("users", "stella, stella-runner, " + std::string(layout.database ? "and PostgreSQL's" : "and stella-pg"));
 }
 
+Check check_crashes(const Layout& layout) {
+  std::vector<std::pair<std::int64_t, std::string>> reports;
+  for (const char* part : {"stellad", "stella-runner"}) {
+    const std::string below = "crash/" + std::string(part);
+    DIR* const entries = ::opendir(layout.path(below).c_str());
+    if (entries == nullptr) continue;
+    while (const dirent* entry = ::readdir(entries)) {
+      const std::string name = below + "/" + entry->d_name;
+      struct stat info {};
+      if (name.ends_with(".ndjson") && ::stat(layout.path(name).c_str(), &info) == 0) reports.emplace_back(info.st_mtim.tv_sec, name);
+    }
+    ::closedir(entries);
+  }
+  if (reports.empty()) return ok("crashes", "no report below " + layout.path("crash"));
+  std::sort(reports.rbegin(), reports.rend());
+  constexpr std::size_t kShown = 5;
+  std::string detail = std::to_string(reports.size()) + (reports.size() == 1 ? " report" : " reports") + " below " + layout.data + ": ";
+  for (std::size_t i = 0; i < std::min(kShown, reports.size()); ++i)
+    detail += (i == 0 ? "" : ", ") + printable(reports[i].second) + " of " + long_time(Timestamp::from_micros(reports[i].first * 1'000'000).rfc3339());
+  if (reports.size() > kShown) detail += " and older ones";
+  return warn("crashes", detail, "Read it: line 1 says signal and time, then come the last records of every thread and the open spans. Report it with the version; remove the file when it is dealt with.");
+}
+
 std::vector<Check> check_machine(const Layout& layout, int holder, int http_port) {
   Ports ports = read_ports(layout).value_or(Ports{});
   const bool fresh = ports.pg == 0;
   if (http_port != 0) ports.http = http_port;
   std::vector<Check> out = {check_postgres(), check_nats(), check_programs(layout), check_writable(layout), check_reach(layout), disk_of(layout), clock_of(layout),
                             check_shm(shm_bytes()), check_landlock(::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1), landlock_not_needed(layout)), check_settings(layout),
-                            check_socket(layout, ports)};
+                            check_socket(layout, ports), check_crashes(layout)};
   const auto state = read_state(layout);
   const auto ours = [&](int port) { return holder != 0 && state && (port == state->ports.http || port == state->ports.pg || port == state->ports.nats); };
   if (ports.http != 0) out.push_back(check_port("web", ports.http, ours(ports.http)));

@@ -30,5 +30,7 @@ Check check_port(std::string_view part, int port, bool ours);
 Check check_shm(std::uint64_t bytes);
 Check check_landlock(long abi, bool allowed_without);
 Check check_reach(const Layout& layout);
+// Reports of crashes that lie below the data directory, the newest first.
+Check check_crashes(const Layout& layout);
 
 }  // namespace stella::cli::up

@@ -141,6 +141,10 @@ Result<void> make_layout(const Layout& l) {
   STELLA_TRY_VOID(own_dir(l.path("telemetry"), self, 0755));
   STELLA_TRY_VOID(own_dir(l.path("telemetry/stellad"), l.server, 0700));
   STELLA_TRY_VOID(own_dir(l.path("telemetry/stella-runner"), l.runner, 0700));
+  // Reports of crashes, likewise.
+  STELLA_TRY_VOID(own_dir(l.path("crash"), self, 0755));
+  STELLA_TRY_VOID(own_dir(l.path("crash/stellad"), l.server, 0700));
+  STELLA_TRY_VOID(own_dir(l.path("crash/stella-runner"), l.runner, 0700));
   // The orchestrator makes a job's directory, the runner's group may enter it.
   std::optional<process::User> jobs = l.server;
   if (jobs && l.runner) jobs->gid = l.runner->gid;

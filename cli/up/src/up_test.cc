@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -111,6 +112,25 @@ TEST(Checks, LandlockIsNeededUnlessTheSettingSaysOtherwise) {
   EXPECT_EQ(check_landlock(-1, false).verdict, Verdict::kFail);
   EXPECT_NE(check_landlock(-1, false).remedy.find("runner.allow_without_landlock"), std::string::npos);
   EXPECT_EQ(check_landlock(-1, true).verdict, Verdict::kWarn);
+}
+
+TEST(Checks, ReportsOfCrashesAreListedTheNewestFirst) {
+  const Home home;
+  EXPECT_EQ(check_crashes(home.layout).verdict, Verdict::kOk);
+  for (const char* part : {"stellad", "stella-runner"}) {
+    ASSERT_TRUE(make_dirs(home.layout.path("crash/" + std::string(part)), 0700));
+    const std::string path = home.layout.path("crash/" + std::string(part) + "/crash-x-1-2.ndjson");
+    ASSERT_TRUE(write_file_durable(path, "{}"));
+    const std::int64_t second = 1'800'000'000 + (part == std::string_view("stellad") ? 86'400 : 0);
+    const timespec times[] = {{.tv_sec = second, .tv_nsec = 0}, {.tv_sec = second, .tv_nsec = 0}};
+    ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  }
+  ASSERT_TRUE(write_file_durable(home.layout.path("crash/stellad/crash-x-1-3.ndjson.part"), "half"));
+  const Check c = check_crashes(home.layout);
+  EXPECT_EQ(c.verdict, Verdict::kWarn);
+  EXPECT_FALSE(c.remedy.empty());
+  EXPECT_NE(c.detail.find("2 reports"), std::string::npos) << c.detail;
+  EXPECT_LT(c.detail.find("crash/stellad/crash-x-1-2.ndjson of "), c.detail.find("crash/stella-runner/crash-x-1-2.ndjson of ")) << c.detail;
 }
 
 TEST(Checks, ARemedyStandsWhereverSomethingIsWrong) {

@@ -223,7 +223,7 @@ class Backend::Impl {
 
   // What processes of before left in their rings.
   void recover() {
-    if (options_.crash_handler) announce_crash_reports(dir_, options_.resource.service);
+    if (options_.crash_handler) announce_crash_reports(dir_, options_.resource.service, {options_.crash_dir, options_.crash_dir_shown});
     for (Remains& remains : find_remains(dir_, options_.resource.service)) {
       Lock draining(drain_mutex_);
       resource_now_ = &remains.resource;

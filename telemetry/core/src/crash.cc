@@ -1,12 +1,9 @@
 // The handlers. Everything below report() is async-signal-safe: no allocation, no lock, open and write alone.
 #include "crash.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,16 +19,12 @@
 #include "outlet.h"
 #include "stella/telemetry/active_span.h"
 #include "stella/telemetry/lines.h"
-#include "stella/telemetry/log.h"
 
 namespace stella::telemetry {
 namespace {
 
-constexpr Logger kLog{"telemetry"};
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE};
-constexpr std::size_t kReports = 16;
 constexpr std::size_t kStack = 64 * 1024;
-constexpr std::string_view kReported = "reported-";
 
 struct Target {
   char path[512];
@@ -171,12 +164,6 @@ struct SignalStack {
   }
 };
 
-std::string file_part(const std::string& service) {
-  std::string text = service.substr(0, 64);
-  std::replace_if(text.begin(), text.end(), [](char c) { return !(std::isalnum(static_cast<unsigned char>(c)) || c == '_'); }, '_');
-  return text;
-}
-
 }  // namespace
 
 void arm_signal_stack() noexcept {
@@ -195,7 +182,7 @@ void arm_signal_stack() noexcept {
 
 void install_crash_handler(const std::string& dir, const Resource& resource) {
   auto* const target = new Target{};
-  const std::string path = dir + "/crash-" + file_part(resource.service) + "-" + std::to_string(getpid()) + "-" + std::to_string(process_start(getpid())) + ".ndjson";
+  const std::string path = dir + "/" + crash_report_prefix(resource.service) + std::to_string(getpid()) + "-" + std::to_string(process_start(getpid())) + ".ndjson";
   const std::string members = detail::resource_members(resource);
   if (path.size() >= sizeof target->path || members.size() > sizeof target->members) {
     delete target;
@@ -218,43 +205,6 @@ void install_crash_handler(const std::string& dir, const Resource& resource) {
     sigemptyset(&action.sa_mask);
     sigaction(kSignals[i], &action, &g_before[i]);
   }
-}
-
-void announce_crash_reports(const std::string& dir, const std::string& service) {
-  const std::string fresh = "crash-" + file_part(service) + "-", known = std::string(kReported) + fresh;
-  std::vector<std::string> old;
-  DIR* const entries = opendir(dir.c_str());
-  if (entries == nullptr) return;
-  std::vector<std::string> found;
-  while (const dirent* entry = readdir(entries)) {
-    const std::string name = entry->d_name;
-    if (name.starts_with(fresh)) found.push_back(name);
-    if (name.starts_with(known)) old.push_back(name);
-  }
-  closedir(entries);
-  for (const std::string& name : found) {
-    const std::string from = dir + "/" + name, to = dir + "/" + std::string(kReported) + name;
-    struct stat status {};
-    if (stat(from.c_str(), &status) != 0 || rename(from.c_str(), to.c_str()) != 0) continue;  // another process was faster
-    std::string first(256, '\0');
-    std::int64_t signal = 0;
-    if (const Fd fd(open(to.c_str(), O_RDONLY | O_CLOEXEC)); fd) {
-      const ssize_t n = read(fd.get(), first.data(), first.size());
-      first.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-      constexpr std::string_view kSignal = "{\"signal\":";
-      if (first.starts_with(kSignal)) std::from_chars(first.data() + kSignal.size(), first.data() + first.size(), signal);
-    }
-    kLog.error("an earlier process crashed; its report is kept", {f::path(to), f::signal(signal), f::bytes(status.st_size)});
-    old.push_back(std::string(kReported) + name);
-  }
-  if (old.size() <= kReports) return;
-  std::vector<std::pair<std::int64_t, std::string>> by_age;
-  for (const std::string& name : old) {
-    struct stat status {};
-    if (stat((dir + "/" + name).c_str(), &status) == 0) by_age.emplace_back(status.st_mtim.tv_sec, name);
-  }
-  std::sort(by_age.begin(), by_age.end());
-  for (std::size_t i = 0; i + kReports < by_age.size(); ++i) unlink((dir + "/" + by_age[i].second).c_str());
 }
 
 }  // namespace stella::telemetry

@@ -14,7 +14,14 @@ namespace stella::telemetry {
 void install_crash_handler(const std::string& dir, const Resource& resource);
 // A stack of its own for the handler, for a thread that ran out of its. Once per thread; cheap afterwards.
 void arm_signal_stack() noexcept;
-// Logs that reports of earlier processes are there, each once; keeps the newest sixteen.
-void announce_crash_reports(const std::string& dir, const std::string& service);
+// Where reports stay: `dir` is made (0700) when there is one, `shown` is its name as a line of the log says it. Without `dir` they stay where they are.
+struct CrashReports {
+  std::string dir;
+  std::string shown;
+};
+// Finds in `dir` what processes of before left, moves it to `place` and logs each once; keeps the newest sixteen.
+void announce_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place);
+// What the names of a service's reports begin with.
+std::string crash_report_prefix(const std::string& service);
 
 }  // namespace stella::telemetry

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include <thread>
 
 #include "child.h"
+#include "crash.h"
 #include "instance.h"
 #include "line_schema.h"
 #include "outlet.h"
@@ -28,6 +31,8 @@ BackendOptions options(const std::string& dir) {
   o.resource = kTestResource;
   o.log_path = dir + "/log";
   o.dir = dir + "/rings";
+  o.crash_dir = dir + "/data/crash/stellad";
+  o.crash_dir_shown = "crash/stellad";
   return o;
 }
 
@@ -262,10 +267,10 @@ TEST(Child, DISABLED_RunsOutOfStack) {
 void expect_report(const TempDir& dir, int signal, std::int64_t last, const std::vector<std::string>& open_spans) {
   std::string report;
   for (const std::string& name : names_in(dir / "rings")) {
-    if (name.starts_with("crash-stellad-")) report = dir / "rings" + "/" + name;
+    if (name.starts_with("crash-stellad-")) report = name;
   }
   ASSERT_FALSE(report.empty());
-  const std::vector<std::string> lines = lines_of(report);
+  const std::vector<std::string> lines = lines_of(dir / "rings" + "/" + report);
   ASSERT_GT(lines.size(), 1u);
   EXPECT_EQ(json::parse(lines[0])->integer("signal"), signal);
   std::vector<std::int64_t> found;
@@ -292,12 +297,51 @@ void expect_report(const TempDir& dir, int signal, std::int64_t last, const std:
   int said = 0;
   for (const std::string& line : lines_of(dir / "log")) {
     const auto value = json::parse(line);
-    if (value && value->str("message") == "an earlier process crashed; its report is kept") {
+    if (value && value->str("message") == "an earlier process crashed; its report lies below the data directory") {
       ++said;
       EXPECT_EQ(value->integer("signal"), signal);
+      EXPECT_EQ(value->str("path"), "crash/stellad/" + report);  // as it is, so that somebody finds it
     }
   }
   EXPECT_EQ(said, 1);
+  EXPECT_EQ(lines_of(dir / "data/crash/stellad/" + report), lines);
+  struct stat status {};
+  EXPECT_EQ(stat((dir / "data/crash/stellad").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0700u);
+  for (const std::string& name : names_in(dir / "rings")) EXPECT_EQ(name.find("crash-"), std::string::npos) << name;
+}
+
+TEST(CrashReports, GoToTheDiskWithTheirTimeAndTheNewestStay) {
+  const TempDir disk;
+  char memory[] = "/dev/shm/stella-crash-test-XXXXXX";
+  ASSERT_NE(mkdtemp(memory), nullptr);
+  const std::string rings = memory;
+  for (int i = 0; i < 20; ++i) {
+    // Two that an earlier start told of and could not move.
+    const std::string path = rings + (i < 2 ? "/reported-" : "/") + "crash-stella_runner-7-" + std::to_string(i) + ".ndjson";
+    ASSERT_TRUE(write_file_durable(path, "{\"signal\":11}\n" + std::to_string(i)));
+    const timespec times[] = {{.tv_sec = 1'800'000'000 + i, .tv_nsec = 0}, {.tv_sec = 1'800'000'000 + i, .tv_nsec = 0}};
+    ASSERT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+  }
+  ASSERT_TRUE(write_file_durable(rings + "/crash-stellad-7-1.ndjson", "another's"));
+  announce_crash_reports(rings, "stella-runner", {disk / "data/crash/stella-runner", "crash/stella-runner"});
+  EXPECT_EQ(names_in(rings), std::vector<std::string>{"crash-stellad-7-1.ndjson"});
+  std::vector<std::string> kept = names_in(disk / "data/crash/stella-runner");
+  ASSERT_EQ(kept.size(), 16u);
+  for (int i = 4; i < 20; ++i) {
+    const std::string path = disk / "data/crash/stella-runner/crash-stella_runner-7-" + std::to_string(i) + ".ndjson";
+    EXPECT_EQ(*read_file(path, 1000), "{\"signal\":11}\n" + std::to_string(i));
+    struct stat status {};
+    EXPECT_EQ(stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mtim.tv_sec, 1'800'000'000 + i);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+  }
+  // Where nothing can be made, it stays.
+  ASSERT_TRUE(write_file_durable(disk / "file", ""));
+  announce_crash_reports(rings, "stellad", {disk / "file/crash", "crash"});
+  EXPECT_EQ(names_in(rings), std::vector<std::string>{"reported-crash-stellad-7-1.ndjson"});
+  unlink((rings + "/reported-crash-stellad-7-1.ndjson").c_str());
+  rmdir(memory);
 }
 
 TEST(Death, ACrashLeavesAReportAndTheNextStartSaysSo) {

@@ -78,6 +78,8 @@ struct BackendOptions {
   bool export_exemplars = true;                  // with the metrics
   std::chrono::milliseconds metrics_every{60'000};  // a request with what all metrics gained; 0: none
   bool crash_handler = true;           // SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE write a report before the process dies
+  std::string crash_dir;               // the next start moves the reports there (made with 0700) and says so; "" leaves them among the rings
+  std::string crash_dir_shown;         // and calls it this: lines show no absolute path
 };
 
 // Exact accounting of what went through, since install.
