@@ -114,7 +114,7 @@ Result<json::Value> Api::post(std::string path, const json::Value& body, Query q
 
 Result<json::Value> Api::list(std::string path, Query query, int limit) {
   json::Array items;
-  json::Value next;
+  json::Value next, searched_from;
   std::string cursor;
   for (;;) {
     const int left = limit == 0 ? 500 : std::min(500, limit - static_cast<int>(items.size()));
@@ -123,6 +123,7 @@ Result<json::Value> Api::list(std::string path, Query query, int limit) {
     if (!cursor.empty()) page.emplace_back("cursor", cursor);
     const json::Value got = STELLA_TRY(get(path, std::move(page)));
     for (const json::Value& item : got.items("items")) items.push_back(item);
+    if (const json::Value* from = got.find("searched_from"); from != nullptr) searched_from = *from;
     cursor = std::string(got.str("next_cursor"));
     if (cursor.empty()) break;
     if (limit != 0 && static_cast<int>(items.size()) >= limit) {
@@ -130,7 +131,9 @@ Result<json::Value> Api::list(std::string path, Query query, int limit) {
       break;
     }
   }
-  return json::Value::object({{"items", std::move(items)}, {"next_cursor", std::move(next)}});
+  json::Value whole = json::Value::object({{"items", std::move(items)}, {"next_cursor", std::move(next)}});
+  if (!searched_from.is_null()) whole.set("searched_from", std::move(searched_from));
+  return whole;
 }
 
 std::string Api::part_down() const {

@@ -96,6 +96,7 @@ Result<int> list(Session& session, const Args& args) {
     }
     return table.render(session.console().out_palette(), width);
   });
+  if (!page.str("searched_from").empty() && !session.machine()) session.console().note("only events since " + std::string(page.str("searched_from")) + " were searched; --to goes further back\n");
   if (!page.find("next_cursor")->is_null() && !session.machine()) session.console().note("these are the first " + with_commas(static_cast<std::int64_t>(page.items("items").size())) + "; --limit 0 shows all\n");
   return kExitDone;
 }

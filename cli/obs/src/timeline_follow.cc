@@ -2,6 +2,7 @@
 #include "timeline_follow.h"
 
 #include <charconv>
+#include <thread>
 
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
@@ -11,7 +12,14 @@
 namespace stella::cli {
 namespace {
 
-constexpr std::string_view kBegin = ": following";  // a stream's first line: what stood before it was cut off by a broken connection
+constexpr std::string_view kBegin = "following from ";
+
+std::optional<std::int64_t> number(std::string_view text) {
+  std::int64_t value = 0;
+  const auto r = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (r.ec != std::errc() || value < 0 || value == INT64_MAX) return std::nullopt;
+  return value;
+}
 
 // The value of the field in a message's lines; "" where it has none.
 std::string_view field(std::string_view block, std::string_view name) {
@@ -29,41 +37,78 @@ bool EventReader::take(std::string_view bytes, const std::function<void(const js
   text_ += bytes;
   for (std::size_t end; (end = text_.find("\n\n")) != std::string::npos; text_.erase(0, end + 2)) {
     const std::string_view block(text_.data(), end);
-    if (block.ends_with(kBegin)) continue;
-    std::int64_t index = -1;
-    const std::string_view id = field(block, "id");
-    if (std::from_chars(id.data(), id.data() + id.size(), index).ec == std::errc() && index < next_) continue;
+    if (block.starts_with(": ") && block.substr(2).starts_with(kBegin)) {
+      if (const auto from = number(block.substr(2 + kBegin.size())); from && !next_) next_ = *from;
+      continue;
+    }
+    const auto index = number(field(block, "id"));
+    if (index && next_ && *index < *next_) continue;
     if (field(block, "event") == "end") return false;
     const std::string_view data = field(block, "data");
-    if (data.empty()) continue;
-    const auto item = json::parse(data);
-    if (item) event(*item);
-    if (index >= 0) next_ = index + 1;
+    if (!data.empty()) {
+      const auto item = json::parse(data);
+      if (item) event(*item);
+    }
+    if (index) next_ = *index + 1;  // without data: so far was read, and nothing fitted
   }
   return true;
 }
 
+namespace {
+
+// What passes by itself: no answer, a server that restarts or has too many streams, a proxy before it.
+bool passes(const Error& error) {
+  return error.code() == contracts::errors::kUnavailable || error.code() == contracts::errors::kRateLimited || error.code() == contracts::errors::kTimeout;
+}
+
+void wait(const ApiOptions& options, const Error& why, std::chrono::milliseconds time) {
+  if (options.on_retry) options.on_retry(why.field("part").empty() ? std::string_view("the server") : why.field("part"));
+  if (options.sleep) options.sleep(time);
+  else std::this_thread::sleep_for(time);
+}
+
+}  // namespace
+
+Error follow(const Api& api, const Query& query, const std::function<void(const json::Value&)>& event) {
+  // The tries are made here: each asks for what comes behind the last event, where one inside the call would ask again for what the first did.
+  ApiOptions options = api.options();
+  options.retry_budget = std::chrono::milliseconds(-1);
+  Api once(options);
+  EventReader reader;
+  std::chrono::milliseconds waited(0);
+  bool ended = false, ever = false;
+  for (int tries = 0;; ++tries) {
+    Call call{.path = "/timeline/stream", .query = query};
+    if (reader.next()) call.query.emplace_back("from_index", std::to_string(*reader.next()));
+    call.timeout = std::chrono::milliseconds(0);
+    bool heard = false;
+    call.on_body = [&](std::string_view bytes) {
+      heard = true;
+      ended = !reader.take(bytes, event);
+      return !ended;
+    };
+    reader.begin();
+    const auto response = once.send(call);
+    if (ended) return Error(contracts::errors::kUnauthenticated, "the token is no longer valid").with("remedy", "stella login, then follow again.");
+    const Error why = response ? Error(contracts::errors::kUnavailable, "the stream was closed") : response.error();
+    if (!passes(why)) return why;
+    ever = ever || heard;
+    if (heard) tries = 0;
+    const auto pause = ever ? retry_pause(tries, "", {}, std::chrono::milliseconds::max()) : retry_pause(tries, "", waited, api.options().retry_budget);
+    if (!pause) return why;
+    waited += *pause;
+    wait(options, why, *pause);
+  }
+}
+
 Result<int> follow_timeline(Session& session, Query query) {
   Api* api = STELLA_TRY(session.api());
-  EventReader reader;
-  bool ended = false;
   const Palette& paint = session.console().out_palette();
-  const auto show = [&](const json::Value& e) {
+  return follow(*api, query, [&](const json::Value& e) {
     if (session.machine()) return session.console().out(json::dump(e) + "\n");
     const std::string state = e.str("state") == "ok" ? std::string() : "  " + paint(Style::kRed, e.str("state"));
     session.console().out(short_time(e.str("ts"), Timestamp::now()) + "  " + paint(Style::kCyan, printable(std::string(e.str("kind")))) + "  " + printable(std::string(e.str("resource_type")) + " " + std::string(e.str("resource_id"))) + state + "\n");
-  };
-  while (!ended) {
-    Call call{.path = "/timeline/stream", .query = query};
-    if (reader.next() > 0) call.query.emplace_back("from_index", std::to_string(reader.next()));
-    call.timeout = std::chrono::milliseconds(0);
-    call.on_body = [&](std::string_view bytes) {
-      ended = !reader.take(bytes, show);
-      return !ended;
-    };
-    STELLA_TRY_VOID(api->send(call));
-  }
-  return Error(contracts::errors::kUnauthenticated, "the token is no longer valid").with("remedy", "stella login, then follow again.");
+  });
 }
 
 }  // namespace stella::cli

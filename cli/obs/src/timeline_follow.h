@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,15 +17,21 @@ namespace stella::cli {
 // Puts server-sent events together from pieces. Each event is given out once, whatever is sent again after a broken connection.
 class EventReader {
  public:
+  // A connection begins: what the one before left unfinished is forgotten.
+  void begin() { text_.clear(); }
   // False once the server said that it ends the stream for good.
   bool take(std::string_view bytes, const std::function<void(const json::Value&)>& event);
-  // The log index to go on from; 0 before the first.
-  std::int64_t next() const { return next_; }
+  // The log index to go on from: behind what came, or where the server said that it begins or is; nullopt before it said anything.
+  std::optional<std::int64_t> next() const { return next_; }
 
  private:
   std::string text_;
-  std::int64_t next_ = 0;
+  std::optional<std::int64_t> next_;
 };
+
+// Follows until the server ends the stream for good or refuses it, or, before it was ever open, the API's budget for retries is spent; returns why.
+// A connection that breaks later is made anew, however long that takes, and goes on where it was.
+Error follow(const Api& api, const Query& query, const std::function<void(const json::Value&)>& event);
 
 // Shows events until the user ends it or the token is over. `query`: kind, resource, project, actor, trace.
 Result<int> follow_timeline(Session& session, Query query);
