@@ -283,14 +283,25 @@ def changed_event(files, **_):
     return custody_events(files, lambda lines: lines[:3] + [lines[3].replace(b'"actor":"', b'"actor":"x', 1)] + lines[4:])
 
 
-def dropped_event_and_proof(files, **_):
-    """Who computed the components? The proofs behind it move up, so that each fits its event."""
+def without_events(files, gone):
+    """The proofs behind them move up, so that each fits its event."""
     lines = files["custody/events.jsonl"].splitlines(True)
-    gone = {n for n, line in enumerate(lines) if b'"components.ndjson"' in line and json.loads(line)["kind"] in ("job.finished", "sbom.computed")}
+    gone = {n for n, line in enumerate(lines) if gone(line, json.loads(line))}
+    assert gone
     proofs = [files.pop(f"custody/{n:06}.tlog-proof") for n in range(len(lines))]
     for n, proof in enumerate(p for i, p in enumerate(proofs) if i not in gone):
         files[f"custody/{n:06}.tlog-proof"] = proof
     return custody_events(files, lambda lines: [line for n, line in enumerate(lines) if n not in gone])
+
+
+def dropped_event_and_proof(files, **_):
+    """Who computed the components?"""
+    return without_events(files, lambda line, event: b'"components.ndjson"' in line and event["kind"] in ("job.finished", "sbom.computed"))
+
+
+def dropped_end_of_the_payloads_job(files, **_):
+    """Nobody takes the payload in, so no link is broken."""
+    return without_events(files, lambda _, event: event["kind"] == "job.finished" and event["details"]["job_kind"] == "evidence.snapshot")
 
 
 def swapped_events(files, **_):
@@ -540,7 +551,7 @@ LOG_TAMPERINGS = {
     proof_of_the_other_logs_head_in_the_deployment_log: "INCLUSION", head_in_the_deployment_log_at_another_index: "INCLUSION",
     older_checkpoint_of_the_deployment_log: "INCLUSION", forked_deployment_log: "INCLUSION",
     no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY", no_event_at_all: "CUSTODY", the_event_of_the_signature_alone: "CUSTODY",
-    events_of_another_bundle: "CUSTODY", a_proof_of_nothing: "INCLUSION"}
+    dropped_end_of_the_payloads_job: "CUSTODY", events_of_another_bundle: "CUSTODY", a_proof_of_nothing: "INCLUSION"}
 
 
 # verify.sh says that it does not check attestations; ours refuse the bundle for what the seal names.

@@ -302,6 +302,14 @@ void check_custody(const Contents& contents, const Verdict& verdict, const LogPa
     return fail(std::to_string(custody.broken.size()) + " of " + std::to_string(custody.links.size()) + " links are broken: nothing put out " + first.name + " (" + first.sha256.hex().substr(0, 12) +
                 "…), which " + events[first.consumer].kind + " took in");
   }
+  std::string expired;
+  if (verdict.seal) {
+    const SealFacts& facts = verdict.seal->facts;
+    for (const MissingTransition& m : missing_transitions(events, facts.bundle_id.str(), facts.kind == "job" ? facts.resource_id : std::string())) {
+      if (!m.may_have_expired) return fail("the chain is broken: nothing tells of " + m.text(events));
+      expired.append(expired.empty() ? "; not enclosed, since they had expired or were left out: " : ", ").append(m.transition).append(" of job ").append(m.job_id);
+    }
+  }
   const std::string chain = std::to_string(custody.steps.size()) + " steps, " + std::to_string(custody.links.size()) + " links, none broken";
   if (!verdict.seal) {
     out.reason = chain + "; the seal cannot be read, so it cannot be said whose chain this is";
@@ -317,7 +325,7 @@ void check_custody(const Contents& contents, const Verdict& verdict, const LogPa
     // Entries of a log expire, and what they led to may be sealed afterwards.
     out.reason = chain + "; it begins with the snapshot: the events that made " + unmade + " are not enclosed, they had expired or were left out";
   } else {
-    out = {.outcome = Outcome::kPass, .reason = chain, .trust_input = inclusion.trust_input};
+    out = {.outcome = Outcome::kPass, .reason = chain + expired, .trust_input = inclusion.trust_input};
   }
 }
 

@@ -121,6 +121,9 @@ Result<CustodyEvent> parse_custody_event(std::string_view entry) {
   if (out.event_id.empty() || out.kind.empty()) return Error(base_errors::kMalformed, "not an event").with("field", std::string(out.event_id.empty() ? "event_id" : "kind"));
   const json::Value* details = doc.find("details");
   if (details == nullptr) return out;
+  out.job_id = details->str("job_id");
+  out.job_kind = details->str("job_kind");
+  out.cached = details->boolean("cached");
   out.inputs = STELLA_TRY(parse_objects(details->items("inputs"), "inputs"));
   out.outputs = STELLA_TRY(parse_objects(details->items("outputs"), "outputs"));
   return out;
@@ -150,6 +153,84 @@ Custody walk_custody(std::span<const CustodyEvent> events, std::span<const Sha25
   return out;
 }
 
+namespace {
+
+constexpr std::string_view kScheduled = "job.scheduled", kStarted = "job.started", kFinished = "job.finished", kSnapshot = "evidence.snapshot";
+constexpr std::string_view kOtherEnds[] = {"job.failed", "job.cancelled", "job.dead_lettered"};
+// Enclosed for a digest alone, whatever trace brought it in.
+constexpr std::string_view kBroughtIn[] = {"source.fetched", "advisory.ingested", "vex.ingested"};
+
+template <std::size_t N>
+bool one_of(std::string_view kind, const std::string_view (&kinds)[N]) {
+  return std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
+}
+
+// What the events tell of one job.
+struct JobRecord {
+  std::string id;
+  std::optional<std::size_t> scheduled, started, finished, ended, named, first;  // positions
+  bool cached = false, whole_trace = false, of_seal = false;
+
+  bool any() const { return scheduled || started || finished || ended; }
+  bool asked() const { return of_seal || (named && (whole_trace || any())); }
+};
+
+std::vector<JobRecord> job_records(std::span<const CustodyEvent> events, std::string_view bundle, std::string_view of_seal) {
+  std::vector<JobRecord> out;
+  std::unordered_map<std::string, std::size_t> places;
+  const auto record = [&](const std::string& id) -> JobRecord& {
+    const auto [at, fresh] = places.emplace(id, out.size());
+    if (fresh) out.emplace_back().id = id;
+    return out[at->second];
+  };
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    const CustodyEvent& event = events[i];
+    if (event.job_id.empty()) continue;
+    const bool end = one_of(event.kind, kOtherEnds), about = event.kind == kScheduled || event.kind == kStarted || event.kind == kFinished || end;
+    if (!about && (event.outputs.empty() || (event.kind == kSnapshot && event.resource_id != bundle))) continue;
+    JobRecord& job = record(event.job_id);
+    if (!job.first) job.first = i;
+    std::optional<std::size_t>& place = !about ? job.named : end ? job.ended : event.kind == kScheduled ? job.scheduled : event.kind == kStarted ? job.started : job.finished;
+    if (!place) place = i;
+    if (!about) job.whole_trace = job.whole_trace || !one_of(event.kind, kBroughtIn);
+    // The end has the last word: a result that was stored may be gone when the job comes to it.
+    if (event.kind == kFinished || (event.kind == kScheduled && !job.finished)) job.cached = event.cached;
+  }
+  if (!of_seal.empty()) record(std::string(of_seal)).of_seal = true;
+  return out;
+}
+
+}  // namespace
+
+std::vector<MissingTransition> missing_transitions(std::span<const CustodyEvent> events, std::string_view bundle, std::string_view of_seal) {
+  // Of a log everything up to some entry expires, but what stays for good: behind one that can expire nothing has.
+  const auto expirable = std::find_if(events.begin(), events.end(), [](const CustodyEvent& event) { return event.kind.starts_with("job."); });
+  const auto oldest = static_cast<std::size_t>(expirable - events.begin());
+  std::vector<MissingTransition> out;
+  for (const JobRecord& job : job_records(events, bundle, of_seal)) {
+    if (!job.asked()) continue;
+    const auto missing = [&](std::string_view transition) {
+      // Before what else is known of the job.
+      const bool later = transition == kFinished ? (job.scheduled || job.started) : transition == kStarted && job.scheduled;
+      const bool certain = later || (job.first && oldest < *job.first);
+      out.push_back({.job_id = job.id, .transition = std::string(transition), .named_by = job.named, .may_have_expired = !certain});
+    };
+    const bool ended_otherwise = !job.named && job.ended && !job.finished;
+    if (!job.scheduled) missing(kScheduled);
+    if (!job.started && !job.cached && !ended_otherwise) missing(kStarted);
+    if (!job.finished && !ended_otherwise) missing(kFinished);
+  }
+  return out;
+}
+
+std::string MissingTransition::text(std::span<const CustodyEvent> events) const {
+  return transition + " of job " + job_id + ", which " + (named_by ? events[*named_by].kind + " (event " + events[*named_by].event_id + ")" : std::string("the seal")) + " names";
+}
+
+bool Custody::complete() const {
+  return broken.empty() && std::all_of(missing.begin(), missing.end(), [](const MissingTransition& m) { return m.may_have_expired; });
+}
+
 json::Value Custody::json(std::span<const CustodyEvent> events) const {
   json::Array shown;
   auto link = links.begin();
@@ -167,7 +248,10 @@ json::Value Custody::json(std::span<const CustodyEvent> events) const {
   json::Array gaps;
   for (const auto& b : broken)
     gaps.push_back(json::Value::object({{"event_id", events[b.consumer].event_id}, {"kind", events[b.consumer].kind}, {"name", b.name}, {"sha256", b.sha256.hex()}}));
-  return json::Value::object({{"complete", broken.empty()}, {"steps", std::move(shown)}, {"broken", std::move(gaps)}});
+  json::Array absent;
+  for (const auto& m : missing)
+    absent.push_back(json::Value::object({{"job_id", m.job_id}, {"transition", m.transition}, {"named_by", m.named_by ? json::Value(events[*m.named_by].event_id) : json::Value()}, {"may_have_expired", m.may_have_expired}}));
+  return json::Value::object({{"complete", complete()}, {"missing", std::move(absent)}, {"steps", std::move(shown)}, {"broken", std::move(gaps)}});
 }
 
 }  // namespace stella::evidence

@@ -121,6 +121,62 @@ TEST(Custody, ListsHaveTheirPlace) {
   EXPECT_FALSE(is_custody_list_path("custody/list-" + std::string(64, 'g') + ".json"));
 }
 
+// What a job went through, each time without one of its events: exactly that one is named.
+TEST(Custody, AMissingTransitionIsNamedExactly) {
+  const auto about = [](std::string id, std::string kind, std::string job, std::vector<std::string> outputs = {}) {
+    CustodyEvent e = event(std::move(id), std::move(kind), {}, std::move(outputs));
+    e.job_id = std::move(job);
+    e.resource_id = "bundle";
+    return e;
+  };
+  const std::vector<CustodyEvent> whole = {event("e0", "sbom.received", {}, {"sbom"}), about("e1", "job.scheduled", "j1"), about("e2", "job.started", "j1"), about("e3", "job.finished", "j1", {"x"}),
+                                           about("e4", "sbom.computed", "j1", {"x"}), about("e5", "evidence.snapshot", "j2", {"list"}), about("e6", "job.scheduled", "j2"), about("e7", "job.started", "j2"),
+                                           about("e8", "job.finished", "j2", {"payload"})};
+  EXPECT_TRUE(missing_transitions(whole, "bundle", "").empty());
+  const auto without = [&](std::vector<std::size_t> gone) {
+    std::vector<CustodyEvent> events;
+    for (std::size_t i = 0; i < whole.size(); ++i)
+      if (std::find(gone.begin(), gone.end(), i) == gone.end()) events.push_back(whole[i]);
+    return events;
+  };
+  for (const auto& [gone, text] : {std::pair<std::size_t, std::string>{3, "job.finished of job j1, which sbom.computed (event e4) names"}, {2, "job.started of job j1, which sbom.computed (event e4) names"},
+                                   {6, "job.scheduled of job j2, which evidence.snapshot (event e5) names"}, {7, "job.started of job j2, which evidence.snapshot (event e5) names"},
+                                   {8, "job.finished of job j2, which evidence.snapshot (event e5) names"}}) {
+    const auto events = without({gone});
+    const auto missing = missing_transitions(events, "bundle", "");
+    ASSERT_EQ(missing.size(), 1u) << text;
+    EXPECT_EQ(missing[0].text(events), text);
+    EXPECT_FALSE(missing[0].may_have_expired) << text;
+    Custody custody = walk_custody(events);
+    custody.missing = missing;
+    EXPECT_FALSE(custody.complete());
+    EXPECT_EQ(custody.json(events).items("missing")[0].str("transition"), missing[0].transition);
+  }
+  // The log begins behind it: it may have expired, and that is said. All of a later job's cannot have.
+  auto missing = missing_transitions(without({1}), "bundle", "");
+  ASSERT_EQ(missing.size(), 1u);
+  EXPECT_TRUE(missing[0].may_have_expired);
+  EXPECT_EQ(missing_transitions(without({1, 2, 3}), "bundle", "").size(), 3u);
+  missing = missing_transitions(without({6, 7, 8}), "bundle", "");
+  ASSERT_EQ(missing.size(), 3u);
+  for (const auto& m : missing) EXPECT_FALSE(m.may_have_expired) << m.transition;
+  // The snapshot of another bundle may still be under way.
+  EXPECT_TRUE(missing_transitions(without({8}), "another", "").empty());
+  // A stored result needs no runner; the end says whether it was one.
+  auto cached = without({2});
+  cached[2].cached = true;
+  EXPECT_TRUE(missing_transitions(cached, "bundle", "").empty());
+  // What others brought in comes without its trace.
+  const std::vector<CustodyEvent> brought = {about("a", "vex.ingested", "j0", {"doc"})};
+  EXPECT_TRUE(missing_transitions(brought, "bundle", "").empty());
+  // A capsule of a job that failed, and one of which nothing is told.
+  const std::vector<CustodyEvent> failed = {about("a", "job.scheduled", "j9"), about("b", "job.failed", "j9")};
+  EXPECT_TRUE(missing_transitions(failed, "bundle", "j9").empty());
+  missing = missing_transitions(std::span(failed).first(1), "bundle", "j9");
+  ASSERT_EQ(missing.size(), 2u);
+  EXPECT_EQ(missing[1].text(failed), "job.finished of job j9, which the seal names");
+}
+
 TEST(Custody, ReadsEntries) {
   const std::string digest = crypto::sha256("x").hex();
   const auto good = parse_custody_event(R"({"event_id":"a","kind":"k","tenant_id":"acme","details":{"inputs":[{"name":"n","sha256":")" + digest + R"("}]}})");

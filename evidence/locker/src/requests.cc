@@ -314,6 +314,7 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   const Fd file = STELLA_TRY(store.open(key_of(tx, b, "bundle.tgz")));
   const auto [verdict, bytes, renewals] = STELLA_TRY(judge_stored(tx, file.get(), trust, store, b));
   STELLA_TRY_VOID(refuse_changed(verdict));
+  if (!verdict.seal) return Error(contracts::errors::kIntegrity, "the stored bundle has no seal that can be read: it was changed in the store");
   // What the tenant took from the knowledge base was there before.
   std::vector<CustodyEvent> events;
   for (const CustodyLog log : {CustodyLog::kKnowledgeBase, CustodyLog::kTenant}) {
@@ -338,7 +339,10 @@ Result<json::Value> read_custody(pg::TenantTx& tx, objects::Store& store, const 
   std::vector<Sha256> known;
   for (const CustodyLink& broken : walk_custody(events).broken)
     if (store.stat(object_key::object(global, broken.sha256))) known.push_back(broken.sha256);
-  const Custody custody = walk_custody(events, known);
+  Custody custody = walk_custody(events, known);
+  // A redacted copy has the seal, and so the snapshot, of what it was made from.
+  const SealFacts& facts = verdict.seal->facts;
+  custody.missing = missing_transitions(events, facts.bundle_id.str(), facts.kind == "job" ? facts.resource_id : std::string());
   STELLA_TRY_VOID(timeline::emit(tx, bundle_event(contracts::events::kEvidenceRead, tx, id.str(), trace, json::Value::object({{"bundle_id", id.str()}, {"case_id", b.case_id.str()}, {"what", "custody"}, {"inputs", bundle_digest(bytes.sha256)}}))));
   json::Value out = custody.json(events);
   out.set("bundle_id", id.str());

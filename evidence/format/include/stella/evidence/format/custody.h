@@ -20,6 +20,8 @@ namespace stella::evidence {
 // One event of the timeline, as far as custody goes.
 struct CustodyEvent {
   std::string event_id, ts, kind, tenant_id, actor, resource_type, resource_id;
+  std::string job_id, job_kind;                                 // of an event about a job, or of what a job made
+  bool cached = false;                                          // a stored result answered: no runner started
   std::vector<std::pair<std::string, Sha256>> inputs, outputs;  // name, digest; names are for people
 };
 // kMalformed for anything but an event's entry (timeline.md §1).
@@ -59,15 +61,33 @@ struct CustodyLink {
   Sha256 sha256;
   std::optional<std::size_t> producer;    // the latest earlier event that put out this digest; nullopt: the link is broken here
 };
+// A transition of a job that the events name and none of them tells of.
+struct MissingTransition {
+  std::string job_id;
+  std::string transition;                 // the kind of the event: job.scheduled, job.started or job.finished
+  std::optional<std::size_t> named_by;    // position of the step that names the job; nullopt: the seal does
+  bool may_have_expired = false;          // nothing of the log that expires is enclosed from before it; else the event was left out
+
+  // "job.finished of job <id>, which policy.evaluated (event <id>) names"
+  std::string text(std::span<const CustodyEvent> events) const;
+};
 struct Custody {
+  std::vector<MissingTransition> missing = {};  // as missing_transitions() finds them
   std::vector<std::size_t> steps;         // events that put something out, in their order
   std::vector<CustodyLink> links;         // one for each input of a step that is no origin, in order
   std::vector<CustodyLink> broken;        // those of them without producer
 
-  // {"complete", "steps":[{event_id, ts, kind, actor, resource, inputs:[{name, sha256, from}], outputs:[…]}], "broken":[{event_id, kind, name, sha256}]}
+  // Whether every link leads somewhere, and nothing was left out of what a job went through.
+  bool complete() const;
+  // {"complete", "missing":[{job_id, transition, named_by, may_have_expired}], "steps":[{event_id, ts, kind, actor, resource, inputs:[{name, sha256, from}], outputs:[…]}], "broken":[{event_id, kind, name, sha256}]}
   json::Value json(std::span<const CustodyEvent> events) const;
 };
 // `events` in the order of the log. `known`: digests vouched for from elsewhere (the knowledge base's own log, a parent bundle); they end a chain.
 Custody walk_custody(std::span<const CustodyEvent> events, std::span<const Sha256> known = {});
+
+// Every job that a step of the bundle's own traces names was scheduled, started (unless a stored result answered) and finished, each by an event of that
+// trace. What others brought in is enclosed without its trace: of its jobs only those are asked for that have an event here. `bundle`: whose
+// evidence.snapshot counts, others of the same trace may still be under way. `job`: of a job capsule, "" of other bundles; it may have ended otherwise.
+std::vector<MissingTransition> missing_transitions(std::span<const CustodyEvent> events, std::string_view bundle, std::string_view job);
 
 }  // namespace stella::evidence
