@@ -187,7 +187,11 @@ def main():
         later = c.post("/sboms?wait=60", document.replace(b'"version": 1', b'"version": 7', 1))
         fresh = [d for n, d in objects(p, "tenants", "acme") if b"tenant/acme/2" in d[:256]]
         report.check("what comes is under the new version", later.status in (200, 201) and len(fresh) > 0, later.text)
+        stale = os.path.join(home, "rotated.tgz.renewals.tar")
+        with open(stale, "w") as f:
+            f.write("renewals of an earlier export")
         auditor.run("forensic", "get", c.all("/evidence?case=CASE-2")[0]["bundle_id"], "--out", os.path.join(home, "rotated.tgz"), "--recipient", "auditor")
+        report.check("renewals that an earlier export left beside the path are gone", not os.path.exists(stale), stale)
         report.ok("what was there is still read")
         kinds = [e["kind"] for e in c.all("/timeline?kind=key.rotated")]
         report.check("and it is on the tenant's timeline", kinds == ["key.rotated"], repr(kinds))

@@ -1,4 +1,8 @@
 // stella forensic get: an authorised export of a bundle, recorded with its recipient.
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "register.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
@@ -18,8 +22,11 @@ struct Args {
   std::string recipient;
 };
 
-// Renewals of the timestamps, beside the bundle: its own bytes stay what was sealed. The path, "" where there are none.
+// Renewals of the timestamps, beside the bundle: its own bytes stay what was sealed. The path, "" where there are none. What an earlier export left
+// there is of another bundle, or of fewer renewals: it must not be taken for those of this one, also where these cannot be had.
 Result<std::string> save_renewals(Api& api, const Args& args, std::string_view count) {
+  std::string path = args.out + std::string(kRenewalsSuffix);
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return io_error("cannot remove the renewals of an earlier export", path);
   if (count.empty() || count == "0") return std::string();
   const json::Value bundle = STELLA_TRY(api.get("/evidence/" + path_segment(args.bundle)));
   std::vector<evidence::TimeRenewal> renewals;
@@ -27,7 +34,6 @@ Result<std::string> save_renewals(Api& api, const Args& args, std::string_view c
     std::string token = STELLA_TRY(base64_decode(renewal.str("token")));
     renewals.push_back({std::move(token), std::string(renewal.str("chain"))});
   }
-  std::string path = args.out + std::string(kRenewalsSuffix);
   const std::string tar = STELLA_TRY(evidence::renewals_to_tar(renewals));
   STELLA_TRY_VOID(write_file_durable(path, tar));
   return path;
