@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
 #include <vector>
@@ -123,16 +124,37 @@ class Scrubber {
     return pair;
   }
 
+  // The integer of an AnyValue in decimal, in `room`; empty where it is none.
+  static std::string_view number_of(std::string_view any, std::string& room) {
+    room.clear();
+    Reader reader = reader_of(any);
+    while (reader.next()) {
+      if (reader.tag() == 3 && reader.wire_type() == Wire::varint)
+        room = std::to_string(reader.get_int64());
+      else
+        reader.skip();
+    }
+    return room;
+  }
+
   // Which elements of the list are parts of a secret that lies over several of them: its name in one and its value in the next, or a token in
   // two parts. Empty: none. Looked for in the texts as they came, which hardly ever finds anything, and then in what each leaves when scrubbed alone.
   std::vector<bool> parts_of_secrets(Message message, std::uint32_t list, std::string_view bytes) {
     texts_.clear();
+    numbers_.clear();
     Reader reader = reader_of(bytes);
     while (reader.next()) {
-      if (reader.tag_and_type() == otlp_detail::text(list))
-        texts_.push_back(message == Message::kArrayValue ? Pair{{}, text_of(view(reader))} : pair_of(view(reader)));
-      else
+      if (reader.tag_and_type() != otlp_detail::text(list)) {
         reader.skip();
+      } else if (message != Message::kArrayValue) {
+        texts_.push_back(pair_of(view(reader)));
+      } else {
+        const std::string_view any = view(reader);
+        Pair pair{{}, text_of(any)};
+        // Arguments of a program: --pin 123456
+        if (pair.text.empty() && !texts_.empty() && texts_.back().text.starts_with('-')) pair.text = number_of(any, numbers_.emplace_back());
+        texts_.push_back(pair);
+      }
     }
     neighbours_.clear();
     for (const Pair& pair : texts_) {
@@ -158,7 +180,7 @@ class Scrubber {
       if (known.message == Message::kKeyValue)
         key_value(bytes, inner, depth, true);
       else
-        put_text(inner, 1, mask("secret", text_of(bytes), options_.policy.tenant));
+        put_text(inner, 1, mask("secret", text_of(bytes).empty() ? number_of(bytes, number_) : text_of(bytes), options_.policy.tenant));
     });
   }
 
@@ -366,6 +388,8 @@ class Scrubber {
   std::vector<Pair> texts_;
   std::vector<std::string_view> neighbours_;
   std::vector<bool> whole_;
+  std::deque<std::string> numbers_;  // written out, of the list that is looked at
+  std::string number_;
 };
 
 }  // namespace

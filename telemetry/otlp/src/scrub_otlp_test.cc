@@ -151,6 +151,18 @@ TEST(ScrubOtlp, SecretsOverTwoValuesGo) {
   }
 }
 
+TEST(ScrubOtlp, NumberBehindAnOptionGoes) {
+  const auto of = [](const std::string& values) {
+    return scrub_otlp(Signal::kLogs, *otlp_from_json(Signal::kLogs, R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"process.command_args","value":{"arrayValue":{"values":[)" + values + "]}}}]}]}]}]}")).value();
+  };
+  const std::string kept = R"({"stringValue":"--max-tokens"},{"intValue":"4096"},{"stringValue":"--port"},{"intValue":"8443"},{"stringValue":"password"},{"intValue":"1234567"})";
+  EXPECT_EQ(of(kept), otlp_from_json(Signal::kLogs, R"({"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"process.command_args","value":{"arrayValue":{"values":[)" + kept + "]}}}]}]}]}]}").value());
+  const std::string masked = of(R"({"stringValue":"mysql"},{"stringValue":"--password"},{"intValue":"4711471147"},{"intValue":"8443"})");
+  EXPECT_NE(masked.find("[secret:"), std::string::npos);
+  EXPECT_EQ(masked.find("[secret:"), masked.rfind("[secret:"));
+  EXPECT_EQ(*scrub_otlp(Signal::kLogs, masked), masked);
+}
+
 TEST(ScrubOtlp, NeighboursOfASecretStay) {
   // Whole tokens are masked alone; so are values of secret keys; what follows them is nobody's part.
   const std::string list = attribute("a", "ghp_abcdefghijklmnopqrstuvwxyz0123456789") + "," + attribute("b", "production") + "," + attribute("password", "ghp_abcdefghijklmnopqrstuvwxyz0123456789") + "," + attribute("c", "frankfurt") + "," +

@@ -50,11 +50,13 @@ bool Finder::in_purl(std::size_t pos, Purl& memo) {
 }
 
 void Finder::email_around(std::size_t at_sign) {
-  // The longest domain: labels and dots, then letters.
-  std::size_t end = 0, last = 0, label = at_sign + 1;
+  // The longest domain: labels and dots, then letters behind a dot.
+  const std::size_t first = run(at_sign + 1, kLabel);
+  if (at(first) != '.') return;
+  std::size_t end = 0, last = 0, label = first + 1;
   while (true) {
     std::size_t stop = run(label, kUpper | kLower);
-    if (label != at_sign + 1 && stop - label >= 2) {  // behind a dot
+    if (stop - label >= 2) {
       end = stop;
       last = label;
     }

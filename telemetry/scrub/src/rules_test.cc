@@ -239,6 +239,8 @@ TEST(Split, SecretsOverTwoTexts) {
   EXPECT_EQ(split({"web", "ghp_abcdefghijklmn", "opqrstuvwxyz0123456789"}), (std::vector<bool>{false, true, true}));  // no letter before it in its own text
   EXPECT_EQ(split({"a", "web", "AKIAIOSF", "ODNN7EXAMPLE", "b"}), (std::vector<bool>{false, false, true, true, false}));
   EXPECT_EQ(split({"password", "expired"}), none);
+  EXPECT_EQ(split({"--max-tokens", "4096"}), none);
+  EXPECT_EQ(split({"--token", "4096"}), (std::vector<bool>{false, true}));
   EXPECT_EQ(split({"password", "[secret:7f3a91c2]"}), none);
   EXPECT_EQ(split({"token expired", "/sboms/:id"}), none);
   EXPECT_EQ(split({"evaluate", "policy.evaluate"}), none);

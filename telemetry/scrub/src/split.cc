@@ -80,6 +80,12 @@ bool wants_value(std::string_view text) {
   return takes_value(name, separated);
 }
 
+// The end of a name that a count may follow, as innocent_value() wants it: of --max-tokens, tokens.
+std::string_view counted(std::string_view name) {
+  constexpr std::string_view kTokens = "tokens";
+  return name.size() > kTokens.size() && equal_nocase(name.substr(name.size() - kTokens.size()), kTokens) ? name.substr(name.size() - kTokens.size()) : name;
+}
+
 bool found_alone(std::string_view text, std::size_t begin) {
   Hits hits;
   find(text.substr(0, kWindow), hits, {.escapes = false, .base64 = false});
@@ -99,7 +105,7 @@ bool split_secret(std::span<const std::string_view> texts, std::vector<bool>& ma
     if (a.empty() || b.empty()) continue;
     if (wants_value(a)) {
       const std::string_view value = trimmed(b);
-      if (value.size() >= 3 && !innocent_value(trimmed(a), value) && own_mask(value) != value.size()) any = mask_these[i + 1] = true;
+      if (value.size() >= 3 && !innocent_value(counted(trimmed(a)), value) && own_mask(value) != value.size()) any = mask_these[i + 1] = true;
       continue;
     }
     if (!joins || !may_join(a, b)) continue;
