@@ -251,7 +251,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
   const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
   std::optional<TimeEvidence> time;  // of a bundle that is made now
-  std::vector<std::string> left_out;
+  std::vector<std::string> left_out, reasons;
   Result<void> before_crash;
   if (store_.stat(bundle_key_path)) {
     before_crash = expect_whole(store_, bundle_key_path, STELLA_TRY(evidence_keys(tx)));
@@ -282,8 +282,8 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       auto enclosed = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
       input.extra_files = std::move(enclosed.files);
       for (auto& statement : enclosed.left_out) {
-        kLog.warn("a statement does not come into the bundle, which names it", {f::bundle_id(row.bundle), f::reason(statement.reason)});
         left_out.push_back(std::move(statement.file));
+        reasons.push_back(std::move(statement.reason));
       }
     }
     const auto attested = STELLA_TRY(attested_in(input.extra_files));
@@ -359,6 +359,9 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));
   STELLA_TRY_VOID(tx.commit());
   kSealed.add(1, row.kind);
+  // Once, when it is done: the bundle is begun again each time that it waits for something.
+  for (std::size_t i = 0; i < left_out.size(); ++i)
+    kLog.warn("a statement did not come into the bundle, which names it", {f::bundle_id(row.bundle), f::path(left_out[i]), f::reason(i < reasons.size() ? reasons[i] : "it is in the bundle: attest/left-out.sigstore.json")});
   kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(done.size)});
   return true;
 }

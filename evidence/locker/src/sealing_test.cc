@@ -101,6 +101,31 @@ TEST_F(Sealing, StatementsOfACompromisedKeyAreLeftOutAndNamed) {
   EXPECT_EQ(db_.sql(told), "1");
 }
 
+// However often a bundle is begun before it can be sealed.
+TEST_F(Sealing, AStatementThatIsLeftOutIsToldOfOnce) {
+  runner_->drain();
+  const crypto::KeyPair former = crypto::KeyPair::generate().value();
+  state_decision(former);
+  add_key(former, "compromised");
+  // A history of keys, and a log without any checkpoint yet: the signature waits.
+  db_.sql("INSERT INTO key_events (key_id, kind, at, envelope) VALUES ('x', 'introduced', now(), '{}')");
+  const BundleId id = built();
+  const auto told = [&] {
+    ::testing::internal::CaptureStderr();
+    EXPECT_TRUE(locker_->round().has_value());
+    const std::string said = ::testing::internal::GetCapturedStderr();
+    std::size_t count = 0;
+    for (std::size_t at = said.find("come into the bundle"); at != said.npos; at = said.find("come into the bundle", at + 1)) ++count;
+    return count;
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(told(), 0u);
+  EXPECT_EQ(state(id), "built");
+  db_.sql("TRUNCATE key_events");
+  EXPECT_EQ(told(), 4u);  // one for each statement
+  EXPECT_EQ(state(id), "sealed");
+  EXPECT_EQ(told(), 0u);
+}
+
 TEST_F(Sealing, StatementsOfARetiredKeyAreEnclosed) {
   runner_->drain();
   const crypto::KeyPair former = crypto::KeyPair::generate().value();
