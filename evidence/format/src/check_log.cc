@@ -158,6 +158,15 @@ std::string check_seal_log(const Verdict& verdict, const LogPart& tenant) {
   return {};
 }
 
+// What it says of the platform's. Nobody needs a key to see that another log stands in its place.
+std::string check_seal_platform(const Verdict& verdict, const std::vector<const LogPart*>& parts) {
+  if (!verdict.seal || verdict.seal->facts.platform_origin.empty()) return {};
+  const std::string& named = verdict.seal->facts.platform_origin;
+  for (const LogPart* part : parts)
+    if (!part->origin.empty() && part->origin != named) return "the seal names the log " + named + " as that of the installation, " + part->checkpoint_path + " is of " + part->origin;
+  return {};
+}
+
 // A seal that names a log was told to it, so there are events.
 bool names_log(const Verdict& verdict) { return verdict.seal && verdict.seal->facts.log_size; }
 
@@ -168,6 +177,7 @@ void check_inclusion(const Contents& contents, const VerifyOptions& options, Log
   if (note.empty() && names_log(verdict)) return fail("the seal names a checkpoint of the log, and it was removed");
   if (tenant.events.empty() && tenant.problem.empty() && names_log(verdict)) return fail("the seal names the log " + verdict.seal->facts.log_origin + ", and its events were removed");
   if (auto stray = stray_proof(contents, {&tenant, &kb, &keys}); !stray.empty()) return fail(std::move(stray));
+  if (auto other = check_seal_platform(verdict, {&kb, &keys}); !other.empty()) return fail(std::move(other));
   if (note.empty()) {
     out.reason = "no checkpoint of the tenant's log is enclosed";
     return;

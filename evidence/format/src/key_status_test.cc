@@ -77,6 +77,7 @@ class KeyStatusTest : public BundleTest {
     out.envelope = sign_payload(input, [&](SealFacts& f) -> Result<void> {
       f.log_origin = tenant_.origin;
       f.log_size = log_size;
+      f.platform_origin = names_platform_;
       f.key_events = events;
       f.key_history_sha256 = crypto::sha256(known).hex();
       return {};
@@ -159,10 +160,42 @@ class KeyStatusTest : public BundleTest {
   }
 
   Log platform_{"log.example/platform", "platform"}, tenant_{"log.example/acme", facts().tenant_id.str()};
+  std::string names_platform_;  // the seal says that the installation's log is called so
   std::vector<crypto::KeyLogEntry> lines_;
   const crypto::Ed25519KeyPair log_key_ = crypto::Ed25519KeyPair::generate().value();
   std::vector<crypto::Ed25519PublicKey> log_keys_;
 };
+
+// Of a log that nobody gave a key of nothing can be checked; but a seal that names the installation's log lets no other one stand in its place.
+TEST_F(KeyStatusTest, NoOtherLogStandsInThePlaceOfTheInstallations) {
+  VerifyOptions o = options();
+  o.log_signers = {};
+  const timeline::VerifierKey of_tenant[] = {timeline::VerifierKey::ed25519(tenant_.origin, log_key_.public_key()).value()};  // of its log alone
+  o.log_keys = of_tenant;
+  const auto inclusion = [&](const Members& m) { return verdict(m, o).of(Dimension::kInclusion); };
+  const auto renamed = [&](Members m) {
+    Log other = platform_;
+    other.origin = "log.example/nobody-knows";
+    std::erase_if(m, [](const auto& file) { return file.first.starts_with("custody/keys-"); });
+    enclose(m, other, CustodyLog::kKeys, 0);
+    fix_manifests(m);
+    return m;
+  };
+  // A seal of before does not say it.
+  auto made = make(key_, history(), 2, at(10));
+  EXPECT_EQ(inclusion(renamed(made.files)).outcome, Outcome::kPass);
+  names_platform_ = platform_.origin;
+  tenant_ = {"log.example/acme", facts().tenant_id.str()};
+  tenant_.add("sbom.received", at(5), json::Value::object());
+  made = make(key_, history(), 2, at(10));
+  EXPECT_EQ(parse_seal(made.files.at("evidence/seal.json"))->facts.platform_origin, platform_.origin);
+  const auto honest = inclusion(made.files);
+  EXPECT_EQ(honest.outcome, Outcome::kPass) << honest.reason;
+  EXPECT_NE(honest.reason.find("are not checked: no key of the log log.example/platform was given"), std::string::npos) << honest.reason;
+  const auto found = inclusion(renamed(made.files));
+  EXPECT_EQ(found.outcome, Outcome::kFail) << found.reason;
+  EXPECT_EQ(found.reason, "the seal names the log log.example/platform as that of the installation, custody/keys-checkpoint is of log.example/nobody-knows");
+}
 
 TEST_F(KeyStatusTest, TheLogsSayThatTheKeyWasGood) {
   const auto made = make(key_, history(), 2, at(10));

@@ -85,6 +85,7 @@ Result<std::string> make_seal(const SealFacts& f, const TreeHead& head, const st
   if (!f.log_origin.empty()) {
     json::Value log = json::Value::object({{"origin", f.log_origin}});
     if (f.log_size) log.set("size", *f.log_size);
+    set_text(log, "platform", f.platform_origin);
     predicate.set("log", std::move(log));
   }
   if (f.key_events > 0) predicate.set("keys", json::Value::object({{"events", f.key_events}, {"history_sha256", f.key_history_sha256}}));
@@ -135,6 +136,7 @@ Result<SealFacts> read_facts(const json::Value& p) {
   f.worm_probe_sha256 = member("worm").str("probe_sha256");
   STELLA_TRY_VOID(read_time(member("retention"), "retain_until", f.retain_until));
   f.log_origin = member("log").str("origin");
+  f.platform_origin = member("log").str("platform");
   if (member("log").find("size") != nullptr) {
     const std::int64_t size = member("log").integer("size", -1);
     if (size < 0) return not_a_seal("log.size");

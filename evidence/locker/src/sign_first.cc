@@ -6,6 +6,7 @@
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
+#include "stella/tenancy/scope.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/log_reader.h"
 
@@ -50,6 +51,7 @@ Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {
     STELLA_TRY_VOID(timeline::want_checkpoint(tx, what.tenant, 1));
     return false;
   }
+  const std::string platform = STELLA_TRY(timeline::signed_head(tx, STELLA_TRY(TenantId::parse(kPlatformTenant)))).origin;
   const std::string key_id = input.signers.front()->public_key().id().str();
   const std::string envelope = STELLA_TRY(sign_payload(input, [&](SealFacts& facts) -> Result<void> {
     STELLA_TRY_VOID(tx.query(kNoKeyEvents));
@@ -59,6 +61,7 @@ Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {
     if (Timestamp::now() <= lines.last) return Error(contracts::errors::kNotReady, "the clock is behind the last key event").with("last", lines.last.rfc3339());
     facts.log_origin = head.origin;
     facts.log_size = head.size;
+    facts.platform_origin = platform;  // "" before its first checkpoint
     facts.key_events = lines.digests.size();
     facts.key_history_sha256 = crypto::sha256(lines.text).hex();
     return {};

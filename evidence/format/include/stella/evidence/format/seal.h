@@ -45,6 +45,7 @@ struct SealFacts {
   Timestamp retain_until;  // zero = not stated
   std::string log_origin;  // of the tenant's log, where the sealing is recorded
   std::optional<std::uint64_t> log_size;  // the log had a checkpoint of that size when the seal was signed
+  std::string platform_origin;  // of the log with the events of the keys and of the knowledge base: no other one may stand in its place
   // The history of the signing keys (custody/keys.jsonl) when it was signed: its events are part of what is signed, so none can be left out.
   std::uint64_t key_events = 0;      // 0 = not stated
   std::string key_history_sha256;    // hex, of the lines
