@@ -24,14 +24,16 @@ constexpr telemetry::Logger kLog{"evidence.locker"};
 
 using Tx = pg::SystemTx<pg::LockerRole>;
 
-// A page of a pass: sealed ones that were not looked at yet, and those whose time ends soon. What has ended already nobody can renew.
+// A page of a pass: sealed ones that were not looked at yet, and those whose time ends soon, or would but for a renewal: as long as what it renewed still
+// stands, a lost one can be made good. What has ended already nobody can renew.
 constexpr std::string_view kUnseen =
     "SELECT s.tenant_id, s.bundle_id, s.sealed_at FROM evidence_snapshots s WHERE s.state = 'sealed' AND (s.sealed_at, s.bundle_id) > ($1, $2) "
     "AND NOT EXISTS (SELECT FROM evidence_time e WHERE e.tenant_id = s.tenant_id AND e.bundle_id = s.bundle_id) ORDER BY s.sealed_at, s.bundle_id LIMIT 4";
 constexpr std::string_view kDue =
-    "SELECT e.tenant_id, e.bundle_id, e.stands_until FROM evidence_time e JOIN evidence_snapshots s ON s.tenant_id = e.tenant_id AND s.bundle_id = e.bundle_id AND s.state = 'sealed' "
-    "WHERE e.stands_until > $3 AND e.stands_until <= $4 AND (e.stands_until, e.bundle_id) > ($1, $2) "
-    "AND NOT EXISTS (SELECT FROM evidence_time l WHERE l.tenant_id = e.tenant_id AND l.bundle_id = e.bundle_id AND l.n > e.n) ORDER BY e.stands_until, e.bundle_id LIMIT 4";
+    "SELECT e.tenant_id, e.bundle_id, e.stands_until, EXISTS (SELECT FROM evidence_time l WHERE l.tenant_id = e.tenant_id AND l.bundle_id = e.bundle_id AND l.n > e.n AND l.lost_at IS NULL) "
+    "FROM evidence_time e JOIN evidence_snapshots s ON s.tenant_id = e.tenant_id AND s.bundle_id = e.bundle_id AND s.state = 'sealed' "
+    "WHERE e.lost_at IS NULL AND e.stands_until > $3 AND e.stands_until <= $4 AND (e.stands_until, e.bundle_id) > ($1, $2) ORDER BY e.stands_until, e.bundle_id LIMIT 4";
+constexpr std::string_view kLost = "UPDATE evidence_time SET lost_at = $4 WHERE tenant_id = $1 AND bundle_id = $2 AND n >= $3 AND lost_at IS NULL RETURNING n";
 // Nobody who only refers to the bundle waits for an authority's answer.
 constexpr std::string_view kBundle =
     "SELECT s.case_id, s.project_id, s.trace_id, s.traceparent, s.bundle_sha256, s.derived_from, s.sealed_at, r.retain_until, EXISTS (SELECT FROM evidence_time e WHERE e.tenant_id = s.tenant_id AND e.bundle_id = s.bundle_id) "
@@ -43,6 +45,7 @@ struct Target {
   TenantId tenant;
   BundleId bundle;
   Timestamp at;  // where it stands in the order of its pass
+  bool renewed = false;  // only to be looked after
 };
 
 Result<std::vector<Target>> targets(const pg::Rows& rows) {
@@ -50,7 +53,7 @@ Result<std::vector<Target>> targets(const pg::Rows& rows) {
   for (int i = 0; i < rows.size(); ++i) {
     TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
     const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
-    out.push_back({std::move(tenant), bundle, rows.timestamp(i, 2)});
+    out.push_back({std::move(tenant), bundle, rows.timestamp(i, 2), rows.columns() > 3 && rows.boolean(i, 3)});
   }
   return out;
 }
@@ -113,15 +116,32 @@ timeline::Event renewed_event(const Bundle& b, std::int64_t n, const TimeRenewal
   return event;
 }
 
+// The renewals that stand, and behind them those that are made now, each with its number.
+struct NewRenewals {
+  std::vector<TimeRenewal> all;
+  std::size_t from = 0;       // the first one that has no row yet
+  std::int64_t first = 1;     // its number
+  bool some_lost = false;     // what lies where the next belongs may rest on one that is lost: then the number is passed over
+  std::int64_t next() const { return first + static_cast<std::int64_t>(all.size() - from); }
+  std::int64_t number(std::size_t i) const { return first + static_cast<std::int64_t>(i - from); }
+  bool skip(std::int64_t n) {
+    if (!some_lost || all.size() != from) return false;
+    first = n + 1;
+    return true;
+  }
+};
+
 // What a crash left in the store before its row: create-only objects, so it is taken over and not asked for again.
-Result<void> adopt_renewals(const Stamper& stamper, objects::Store& store, const Bundle& b, std::vector<TimeRenewal>& renewals, std::set<Sha256>& signers) {
+Result<void> adopt_renewals(const Stamper& stamper, objects::Store& store, const Bundle& b, NewRenewals& made, std::set<Sha256>& signers) {
+  std::vector<TimeRenewal>& renewals = made.all;
   for (;;) {
-    const auto n = static_cast<std::int64_t>(renewals.size()) + 1;
+    const std::int64_t n = made.next();
     auto token = store.get(b.key(renewal_file(n, ".tsr")), crypto::kTimestampBytes);
     if (!token && token.error().code() == base_errors::kNotFound) return {};
     if (!token) return Error(token.error());
     const std::string covered = renewed_bytes(b.evidence, renewals);
     const auto verified = crypto::verify_timestamp(*token, crypto::TimestampSubject::message(covered), stamper.trust());
+    if (!verified && made.skip(n)) continue;
     if (!verified)
       return Error(contracts::errors::kIntegrity, "an object lies where the next renewal belongs, and is none").with("part", renewal_file(n, ".tsr")).with("cause", verified.error().describe());
     auto chain = store.get(b.key(renewal_file(n, ".pem")), kRenewalChainBytes);
@@ -133,9 +153,10 @@ Result<void> adopt_renewals(const Stamper& stamper, objects::Store& store, const
 
 // A stamp of each authority that answers and whose certificates last longer by as much as is worth a stamp; each covers those before it. Half of
 // what is left: an authority with a new certificate every day is not asked every day.
-Result<void> take_renewals(const Stamper& stamper, objects::Store& store, const Bundle& b, Timestamp until, Timestamp now, std::vector<TimeRenewal>& renewals) {
+Result<void> take_renewals(const Stamper& stamper, objects::Store& store, const Bundle& b, Timestamp until, Timestamp now, NewRenewals& made) {
   std::set<Sha256> signers;
-  STELLA_TRY_VOID(adopt_renewals(stamper, store, b, renewals, signers));
+  std::vector<TimeRenewal>& renewals = made.all;
+  STELLA_TRY_VOID(adopt_renewals(stamper, store, b, made, signers));
   if (signers.size() >= std::max<std::size_t>(1, stamper.required())) return {};
   for (std::size_t i = 0; i < stamper.authorities(); ++i) {
     auto obtained = stamper.ask(i, crypto::sha256(renewed_bytes(b.evidence, renewals)));
@@ -146,16 +167,16 @@ Result<void> take_renewals(const Stamper& stamper, objects::Store& store, const 
 }
 
 struct Kept {
-  std::size_t from = 0;  // the first renewal that has no row yet
   Timestamp before, until;
   objects::ObjectLock lock;
   Timestamp now;
 };
-Result<void> keep_renewals(Tx& tx, objects::Store& store, const Bundle& b, std::span<const TimeRenewal> renewals, const TimeChain& chain, const Kept& kept) {
-  for (std::size_t i = kept.from; i < renewals.size(); ++i) {
+Result<void> keep_renewals(Tx& tx, objects::Store& store, const Bundle& b, const NewRenewals& made, const TimeChain& chain, const Kept& kept) {
+  const std::vector<TimeRenewal>& renewals = made.all;
+  for (std::size_t i = made.from; i < renewals.size(); ++i) {
     const TimeRenewal& renewal = renewals[i];
     const Stamp& stamp = chain.renewals[chain.renewals.size() - renewals.size() + i];  // the new ones are good, each of them
-    const std::int64_t n = static_cast<std::int64_t>(i) + 1;
+    const std::int64_t n = made.number(i);
     STELLA_TRY_VOID(store.put(b.key(renewal_file(n, ".tsr")), renewal.token, kept.lock));
     STELLA_TRY_VOID(store.put(b.key(renewal_file(n, ".pem")), renewal.chain, kept.lock));
     STELLA_TRY_VOID(tx.query(kAdd, {b.tenant, b.id, n, kept.until, stamp.verified.gen_time, stamp.verified.signer_name, crypto::sha256(renewal.token), crypto::sha256(renewal.chain), kept.now}));
@@ -173,7 +194,27 @@ Result<void> first_look(Tx& tx, objects::Store& store, const Bundle& b, const St
   const TimeChain chain = read_time_chain(b.evidence, renewals, stamper.trust());
   const auto later = time_stands_until(chain, threshold);
   if (chain.renewals.size() != renewals.size() || !later || *later <= *until) return {};
-  return keep_renewals(tx, store, b, renewals, chain, {.from = 0, .before = *until, .until = *later, .lock = lock, .now = now});
+  return keep_renewals(tx, store, b, {.all = renewals}, chain, {.before = *until, .until = *later, .lock = lock, .now = now});
+}
+
+// Written down before anything is done about it, and told whether or not anything can be: the row, the timeline, the log.
+Result<void> tell_lost(Tx& tx, const Bundle& b, const StoredRenewals& stored, const std::optional<Timestamp>& until, Timestamp now) {
+  const auto rows = STELLA_TRY(tx.query(kLost, {b.tenant, b.id, stored.first_lost, now}));
+  std::int64_t last = stored.first_lost;
+  for (int i = 0; i < rows.size(); ++i) last = std::max(last, rows.integer(i, 0));
+  json::Value details = json::Value::object({{"bundle_id", b.id.str()}, {"case_id", b.case_id.str()}, {"renewal", stored.first_lost}, {"last_renewal", last}, {"reason", stored.problem}});
+  if (until) details.set("stands_until", until->rfc3339());
+  timeline::Event event = locker_event(contracts::events::kEvidenceRenewalLost, "bundle", b.id.str(), std::move(details));
+  event.project = b.project;
+  event.trace = b.trace;
+  event.traceparent = b.traceparent;
+  event.resources.emplace_back("case", b.case_id.str());
+  STELLA_TRY_VOID(timeline::emit(tx, b.tenant, std::move(event)));
+  STELLA_TRY_VOID(tx.commit());
+  const auto fields = {f::bundle_id(b.id), f::reason(stored.problem)};
+  if (until && *until > now) kLog.error("a renewal of a bundle's timestamps is lost, renewals go on from what is left", fields);
+  else kLog.error("a renewal of a bundle's timestamps is lost, and what it renewed has ended: nothing proves the time of the bundle any more", fields);
+  return {};
 }
 
 }  // namespace
@@ -213,6 +254,12 @@ Result<int> Locker::renew_round() {
   }
   for (const Target& target : due) {
     if (stopping_) return looked;
+    if (target.renewed && STELLA_TRY(renewals_are_there(target.tenant, target.bundle))) {
+      ++looked;
+      renewal_.due_at = target.at;
+      renewal_.due = target.bundle;
+      continue;
+    }
     // It has the least time left: where nobody offers more than that, nobody offers more to those behind it.
     if (!look(target)) {
       renewal_.nobody_offers = true;
@@ -222,6 +269,16 @@ Result<int> Locker::renew_round() {
     renewal_.due = target.bundle;
   }
   return looked;
+}
+
+// Without reading the bundle, which may be large.
+Result<bool> Locker::renewals_are_there(const TenantId& tenant, const BundleId& bundle) {
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  const auto rows = STELLA_TRY(tx.query("SELECT case_id FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'sealed'", {tenant, bundle}));
+  if (rows.empty()) return true;
+  const StoredRenewals stored = STELLA_TRY(stored_renewals(tx, store_, tenant, STELLA_TRY(CaseId::parse(rows.text(0, 0))), bundle));
+  STELLA_TRY_VOID(tx.commit());
+  return stored.problem.empty();
 }
 
 Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now) {
@@ -244,22 +301,25 @@ Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, T
     return true;  // where it is due, this pass or the next one finds it in its order
   }
   const StoredRenewals stored = STELLA_TRY(stored_renewals(tx, store_, tenant, b.case_id, bundle));
-  if (!stored.problem.empty()) return Error(contracts::errors::kIntegrity, "an earlier renewal is missing, and the next one would have to cover it").with("cause", stored.problem);
-  std::vector<TimeRenewal> renewals = stored.files();
-  const std::size_t threshold = std::max<std::size_t>(1, options_.stamper->required()), before = renewals.size();
+  NewRenewals made{.all = stored.files(), .from = stored.list.size(), .first = stored.next, .some_lost = !stored.lost.empty()};
+  const std::size_t threshold = std::max<std::size_t>(1, options_.stamper->required());
   const auto& trust = options_.stamper->trust();
-  const auto until = time_stands_until(read_time_chain(b.evidence, renewals, trust), threshold);
+  const auto until = time_stands_until(read_time_chain(b.evidence, made.all, trust), threshold);
+  if (!stored.problem.empty()) {
+    STELLA_TRY_VOID(tell_lost(tx, b, stored, until, now));
+    return renew_one(tenant, bundle, now);
+  }
   // The roots are others than when its row was written: nothing to do for it now.
   if (!until || *until <= now || *until > now + options_.renew_before) return true;
-  STELLA_TRY_VOID(take_renewals(*options_.stamper, store_, b, *until, now, renewals));
-  const TimeChain chain = read_time_chain(b.evidence, renewals, trust);
+  STELLA_TRY_VOID(take_renewals(*options_.stamper, store_, b, *until, now, made));
+  const TimeChain chain = read_time_chain(b.evidence, made.all, trust);
   const auto later = time_stands_until(chain, threshold);
   if (!later || *later <= *until) {
     kLog.warn("no time authority offers a stamp that lasts longer than those of a bundle, it will be tried again", {f::bundle_id(bundle)});
     return false;
   }
   const objects::ObjectLock held = STELLA_TRY(lock());
-  STELLA_TRY_VOID(keep_renewals(tx, store_, b, renewals, chain, {.from = before, .before = *until, .until = *later, .lock = held, .now = now}));
+  STELLA_TRY_VOID(keep_renewals(tx, store_, b, made, chain, {.before = *until, .until = *later, .lock = held, .now = now}));
   STELLA_TRY_VOID(tx.commit());
   kLog.info("timestamps of a bundle renewed", {f::bundle_id(bundle), f::case_id(b.case_id)});
   return true;

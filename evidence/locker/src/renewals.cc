@@ -10,7 +10,7 @@ namespace stella::evidence {
 namespace {
 
 constexpr std::string_view kRows =
-    "SELECT n, authority, gen_time, stands_until, token_sha256, chain_sha256 FROM evidence_time WHERE tenant_id = $1 AND bundle_id = $2 AND n > 0 ORDER BY n LIMIT 1000";
+    "SELECT n, authority, gen_time, stands_until, token_sha256, chain_sha256, lost_at FROM evidence_time WHERE tenant_id = $1 AND bundle_id = $2 AND n > 0 ORDER BY n LIMIT 1000";
 
 // Nothing where the store has it not, or other bytes: create-only objects do not change by themselves.
 Result<std::optional<std::string>> object(objects::Store& store, const std::string& key, std::uint64_t most, const Sha256& digest) {
@@ -29,12 +29,25 @@ std::vector<TimeRenewal> StoredRenewals::files() const {
   return out;
 }
 
+std::string StoredRenewals::remark() const {
+  std::string out;
+  for (const std::string* said : {&lost, &problem})
+    if (!said->empty()) out.append("; ").append(*said);
+  return out;
+}
+
 Result<StoredRenewals> stored_renewals(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const CaseId& case_id, const BundleId& bundle) {
   const auto rows = STELLA_TRY(tx.query(kRows, {tenant, bundle}));
   StoredRenewals out;
   for (int i = 0; i < rows.size(); ++i) {
     StoredRenewal one;
     one.n = rows.integer(i, 0);
+    out.next = one.n + 1;
+    if (!rows.is_null(i, 6)) {
+      out.lost.append(out.lost.empty() ? "" : ", ").append(renewal_file(one.n, ".tsr")).append(" was lost or rested on a lost one, as seen at ").append(rows.timestamp(i, 6).rfc3339_seconds());
+      continue;
+    }
+    if (!out.problem.empty()) continue;
     one.authority = std::string(rows.text(i, 1));
     one.stamped_at = rows.timestamp(i, 2);
     one.stands_until = rows.timestamp(i, 3);
@@ -44,11 +57,12 @@ Result<StoredRenewals> stored_renewals(pg::Tx& tx, objects::Store& store, const 
       auto bytes = STELLA_TRY(object(store, object_key::evidence(tenant, case_id, bundle, file), token ? crypto::kTimestampBytes : kRenewalChainBytes, digest));
       if (!bytes) {
         out.problem = "the store does not have " + file + " any more as it was written";
-        return out;
+        out.first_lost = one.n;
+        break;
       }
       (token ? one.files.token : one.files.chain) = std::move(*bytes);
     }
-    out.list.push_back(std::move(one));
+    if (out.problem.empty()) out.list.push_back(std::move(one));
   }
   return out;
 }

@@ -31,9 +31,14 @@ struct StoredRenewal {
 };
 struct StoredRenewals {
   std::vector<StoredRenewal> list;
+  std::int64_t next = 1;   // number of the next one: numbers of lost ones are not given again
+  std::int64_t first_lost = 0;  // of `problem`
+  std::string lost;        // those that were seen to be lost before, for people; they are not in the list
   std::string problem;  // of the first that the store does not have any more as it was written; it ends the list, since those behind it cover it
 
   std::vector<TimeRenewal> files() const;
+  // What a verdict on the bundle's time has to say of them; "" where nothing is missing.
+  std::string remark() const;
 };
 // In their order. Errors are the store's and the database's, never what somebody did to an object.
 Result<StoredRenewals> stored_renewals(pg::Tx& tx, objects::Store& store, const TenantId& tenant, const CaseId& case_id, const BundleId& bundle);

@@ -94,7 +94,7 @@ Result<Judged> judge_stored(pg::TenantTx& tx, int fd, const Trust& trust, object
   auto verdict = judge(fd, trust, state ? &*state : nullptr, files);
   if (!verdict && !damaged(verdict.error())) return Error(verdict.error());
   Judged out{.verdict = verdict ? std::move(*verdict) : Verdict{}, .bytes = bytes, .renewals = std::move(renewals.list)};
-  if (!renewals.problem.empty()) out.verdict.of(Dimension::kTime).reason += "; " + renewals.problem;
+  out.verdict.of(Dimension::kTime).reason += renewals.remark();
   auto& integrity = out.verdict.of(Dimension::kIntegrity);
   if (!verdict) integrity = {Outcome::kFail, "the stored bundle cannot be read any more: it was changed in the store", ""};
   // Another bundle of ours, or a redacted copy of this one, verifies as well as this.
@@ -382,8 +382,10 @@ Result<json::Value> verify_upload(pg::TenantTx& tx, objects::Store& store, int f
   // A copy of a bundle that the locker has, whose timestamps were renewed since. Renewals prove themselves, whatever the upload says it is.
   if (trust.time && verdict.seal && verdict.of(Dimension::kTime).outcome == Outcome::kFail) {
     if (const auto stored = find_bundle(tx, verdict.seal->facts.bundle_id)) {
-      const std::vector<TimeRenewal> renewals = STELLA_TRY(stored_renewals(tx, store, tx.tenant(), stored->case_id, stored->id)).files();
+      const StoredRenewals found = STELLA_TRY(stored_renewals(tx, store, tx.tenant(), stored->case_id, stored->id));
+      const std::vector<TimeRenewal> renewals = found.files();
       if (!renewals.empty()) verdict = STELLA_TRY(judge(fd, trust, nullptr, renewals));
+      verdict.of(Dimension::kTime).reason += found.remark();
     }
   }
   // What an upload says of itself is believed only where it verifies.

@@ -139,6 +139,7 @@ class Locker {
   void loop();
   Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
   Result<bool> renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now);  // renew.cc; false: no authority offers more time
+  Result<bool> renewals_are_there(const TenantId& tenant, const BundleId& bundle);
   Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
   Result<bool> redact_one(const TenantId& tenant, const BundleId& copy);  // redactions.cc
 
