@@ -339,6 +339,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   if (p.locker) p.services->evidence_signer = p.evidence_key;
   p.services->key_ring = p.key_ring;
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
+  p.services->dispose = settings.boolean("evidence.dispose");
   p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
   p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;

@@ -563,6 +563,12 @@ def check_holds(api, p, c):
     api.call("nobody has asked", "change_hold", second, 409, {"action": "confirm_release"}, **case)
     wait_for(lambda: (lambda bundles: 0 < bundles["sealed"] == bundles["locked"])(c.get("/evidence/hold/CASE-1")["bundles"]))
     held = api.call("held", "get_hold", c, 200, **case)
+    listed = api.call("what would go next", "list_dispositions", c, 200, query="case=CASE-1&limit=500")
+    rules = {k["rule"] for row in listed["items"] for k in row["kept_by"]}
+    api.report.check("each names what keeps it", listed["items"] and all(row["step"] == "kept" for row in listed["items"]) and {"hold", "retention"} <= rules, repr(listed)[:400])
+    first = api.call("one of them", "list_dispositions", c, 200, query="limit=1")
+    api.call("the next one", "list_dispositions", c, 200, query="limit=1&cursor=" + (first["next_cursor"] or ""))
+    api.call("no case id", "list_dispositions", c, 422, query="case=a..b")
     api.report.check("the case is held", held["held"] and [h["due"] for h in held["holds"]] == ["request_release"], repr(held))
     api.call("ask", "change_hold", c, 200, {"action": "request_release", "reason": "the order was lifted"}, **case)
     api.call("by the same person", "change_hold", c, 403, {"action": "confirm_release"}, **case)

@@ -83,6 +83,7 @@ Result<http::Response> verify_attestation(Context&);
 
 // handlers_holds.cc: legal holds, cases and their retention, custody
 Result<http::Response> get_hold(Context&);
+Result<http::Response> list_dispositions(Context&);
 Result<http::Response> change_hold(Context&);
 Result<http::Response> close_case(Context&);
 Result<http::Response> extend_case(Context&);

@@ -1,8 +1,10 @@
 // Legal holds of a case, its end and its retention, and the chain of custody of a bundle.
 #include "evidence_trust.h"
 #include "handlers.h"
+#include "page.h"
 #include "stella/contracts/errors.h"
 #include "stella/evidence/locker/holds.h"
+#include "stella/evidence/locker/upcoming.h"
 
 namespace stella::web::handlers {
 namespace {
@@ -124,6 +126,28 @@ Result<http::Response> get_custody(Context& ctx) {
     return Error(contracts::errors::kIntegrity, "the stored bundle cannot be read any more: it was changed in the store").with("part", "objects");
   if (!custody) return std::move(custody.error());
   return ctx.commit(http::Response::json(200, json::dump(*custody)));
+}
+
+Result<http::Response> list_dispositions(Context& ctx) {
+  evidence::UpcomingQuery query;
+  query.limit = STELLA_TRY(ctx.limit());
+  query.dispose = ctx.services.dispose;
+  query.now = Timestamp::now();
+  if (const std::string name = ctx.request.query_param("case"); !name.empty()) {
+    auto id = CaseId::parse(name);
+    if (!id) return Error(base_errors::kInvalid, "not a case id").with("field", "case").with("expected", std::string(CaseIdTag::kPattern));
+    query.case_id = std::move(*id);
+  }
+  if (const auto cursor = STELLA_TRY(parse_cursor(ctx.request.query_param("cursor")))) {
+    const auto bundle = BundleId::parse(cursor->id);
+    if (!bundle) return Error(base_errors::kInvalid, "the cursor is not one of this list").with("field", "cursor").with("expected", "next_cursor of the page before");
+    query.after = cursor->ts;
+    query.after_bundle = *bundle;
+  }
+  pg::TenantTx* tx = STELLA_TRY(ctx.tx());
+  evidence::Upcoming found = STELLA_TRY(evidence::upcoming_dispositions(*tx, ctx.services.store, query));
+  const json::Value next = found.next ? json::Value(make_cursor(found.next->first, found.next->second.str())) : json::Value();
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"items", std::move(found.items)}, {"next_cursor", next}}))));
 }
 
 }  // namespace stella::web::handlers

@@ -83,6 +83,7 @@ constexpr std::array kRoutes{
     Route{"POST", "/evidence/:bundle_id/redact", kTenant, "evidence:redact", kJson, h::redact_evidence, true},
     Route{"POST", "/evidence/verify", kTenant, "evidence:verify", limits::kBundleBytes, h::verify_evidence},
     Route{"GET", "/evidence/:bundle_id/custody", kTenant, "evidence:read", 0, h::get_custody},
+    Route{"GET", "/evidence/dispositions", kTenant, "evidence:read", 0, h::list_dispositions},
     Route{"GET", "/evidence/hold/:case_id", kTenant, "evidence:read", 0, h::get_hold},
     Route{"POST", "/evidence/hold/:case_id", kTenant, "evidence:hold", kJson, h::change_hold},
     Route{"POST", "/evidence/cases/:case_id/close", kTenant, "evidence:hold", kJson, h::close_case},

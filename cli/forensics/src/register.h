@@ -20,5 +20,6 @@ void register_attest(App& app);
 void register_hold(App& app);
 void register_case(App& app);
 void register_custody(App& app);
+void register_dispositions(App& app);
 
 }  // namespace stella::cli

@@ -55,6 +55,7 @@ void register_forensics(App& app) {
   register_hold(app);
   register_case(app);
   register_custody(app);
+  register_dispositions(app);
 }
 
 }  // namespace stella::cli

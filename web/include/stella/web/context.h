@@ -52,6 +52,7 @@ struct Services {
   std::optional<crypto::TimestampTrust> time_trust;
   std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
+  bool dispose = false;          // evidence that nothing keeps any more is deleted by itself
   int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
   std::atomic<int> waiting{0};   // how many do
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
