@@ -108,7 +108,7 @@ class Pkcs11Test : public ::testing::Test {
     ASSERT_TRUE(write_file_durable(dir_ + "/conf", "directories.tokendir = " + dir_ + "/tokens\nobjectstore.backend = file\nlog.level = ERROR\n").has_value());
     ASSERT_TRUE(write_file_durable(dir_ + "/pin", "1234", 0600).has_value());
     ::setenv("SOFTHSM2_CONF", (dir_ + "/conf").c_str(), 1);
-    for (const char* label : {"main", "pin", "leaves", "twice", "twice"}) {
+    for (const char* label : {"main", "pin", "leaves", "twice", "twice", "changed"}) {
       const std::string log = shell(std::string("softhsm2-util --init-token --free --label ") + label + " --so-pin 12345678 --pin 1234");
       ASSERT_NE(log.find("initialized"), std::string::npos) << log;
     }
@@ -159,6 +159,26 @@ class Pkcs11Test : public ::testing::Test {
     auto opened = Pkcs11Kms::open(KeyUri::parse(uri("token=main")).value());
     EXPECT_TRUE(opened.has_value()) << opened.error().describe();
     return std::move(*opened);
+  }
+
+  // Another function in the module's list, as long as it lives.
+  template <class F>
+  struct Instead {
+    F& at;
+    const F before;
+    Instead(F& of, F with) : at(of), before(of) { at = with; }
+    Instead(const Instead&) = delete;
+    Instead& operator=(const Instead&) = delete;
+    ~Instead() { at = before; }
+  };
+  // As an administrator does it; whoever is logged in is out afterwards.
+  static void change_pin(const std::string& token, std::string before, std::string after) {
+    CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+    const CK_SESSION_HANDLE session = pkcs11_login(module, KeyUri::parse(uri("token=" + token)).value(), before, true).value();
+    const auto text = [](std::string& s) { return reinterpret_cast<CK_UTF8CHAR*>(s.data()); };
+    ASSERT_EQ(module->C_SetPIN(session, text(before), before.size(), text(after), after.size()), CKR_OK);
+    ASSERT_EQ(module->C_Logout(session), CKR_OK);
+    module->C_CloseSession(session);
   }
 
   static inline std::string module_;
@@ -250,16 +270,9 @@ TEST_F(Pkcs11Test, AWrongPinIsOfferedOnce) {
   // A key whose PIN was changed while it was in use: the session dies, the PIN is offered once, then no more.
   const auto signer = open_signer(uri("token=pin;object=sig"));
   ASSERT_TRUE(signer.has_value()) << signer.error().describe();
-  CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
-  const CK_SESSION_HANDLE session = pkcs11_login(module, KeyUri::parse(uri("token=pin")).value(), "1234", true).value();
-  std::string before = "1234";
-  std::string after = "9876";
-  const auto text = [](std::string& s) { return reinterpret_cast<CK_UTF8CHAR*>(s.data()); };
-  ASSERT_EQ(module->C_SetPIN(session, text(before), before.size(), text(after), after.size()), CKR_OK);
-  ASSERT_EQ(module->C_Logout(session), CKR_OK);
+  change_pin("pin", "1234", "9876");
   EXPECT_EQ((*signer)->sign("m").error().message(), "the token refuses the PIN");
   EXPECT_EQ((*signer)->sign("m").error().message(), "the token refused the PIN before; it is not offered again");
-  module->C_CloseSession(session);
 }
 
 TEST_F(Pkcs11Test, ManyThreadsSignAtOnce) {
@@ -350,6 +363,25 @@ TEST_F(Pkcs11Test, TheTokenWrapsDataKeys) {
   CK_ATTRIBUTE wanted{CKA_VALUE, value.data(), value.size()};
   EXPECT_EQ(module->C_GetAttributeValue(session, found[0], &wanted, 1), CKR_ATTRIBUTE_SENSITIVE);
   module->C_CloseSession(session);
+}
+
+// A verdict about the bytes is for ever: a token that does not work gives none.
+TEST_F(Pkcs11Test, ATokenThatDoesNotWorkSaysNothingAboutTheBytes) {
+  const auto token = Pkcs11Kms::open(KeyUri::parse(uri("token=changed")).value()).value();
+  ASSERT_TRUE(token->add_key("k").has_value());
+  const std::string data_key(32, 'k');
+  const std::string wrapped = token->wrap("k", data_key, "c").value();
+  {
+    CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+    const Instead failing(module->C_Decrypt, CK_C_Decrypt{[](CK_SESSION_HANDLE, CK_BYTE*, CK_ULONG, CK_BYTE*, CK_ULONG*) { return CK_RV{CKR_GENERAL_ERROR}; }});
+    EXPECT_EQ(token->unwrap("k", wrapped, "c").error().code(), base_errors::kIo);
+  }
+  EXPECT_EQ(token->unwrap("k", wrapped, "c")->view(), data_key);
+  change_pin("changed", "1234", "9876");
+  for (const Error& error : {token->unwrap("k", wrapped, "c").error(), token->wrap("k", data_key, "c").error(), token->newest("k").error(), token->add_key("k/2").error(), token->destroy_key("k").error()}) {
+    EXPECT_EQ(error.code(), base_errors::kIo) << error.describe();
+    EXPECT_EQ(error.field("token"), "changed");
+  }
 }
 
 TEST_F(Pkcs11Test, WrapsAsTheKeyringDoes) {

@@ -100,7 +100,7 @@ Result<std::unique_ptr<FileKeyring>> FileKeyring::open(const std::string& path, 
   if (auto opened = gcm_unwrap(out->master_.view(), entry_aad(kCheckId), check, "wrong passphrase for this keyring"); !opened)
     return std::move(opened.error()).with("path", path);
   const Lock lock(out->mutex_);
-  STELLA_TRY_VOID(out->refresh());
+  STELLA_TRY_VOID(out->reread());
   return out;
 }
 
@@ -127,7 +127,7 @@ Result<void> FileKeyring::read_keys(const json::Value& doc) const {
 }
 
 // The keys as the file has them now: another process may have added or destroyed one.
-Result<void> FileKeyring::refresh() const {
+Result<void> FileKeyring::reread() const {
   struct stat st {};
   if (::stat(path_.c_str(), &st) != 0) return io_error("the keyring cannot be read", path_);
   const Stamp now{st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_size};
@@ -139,6 +139,11 @@ Result<void> FileKeyring::refresh() const {
   if (kdf->str("salt") != base64_encode(salt_)) return Error(base_errors::kInvalid, "another keyring took the place of this one: restart").with("path", path_);
   STELLA_TRY_VOID(read_keys(doc));
   stamp_ = now;
+  return {};
+}
+
+Result<void> FileKeyring::refresh() const {
+  if (auto read = reread(); !read) return key_store_away(read.error());
   return {};
 }
 

@@ -1,6 +1,7 @@
 // Wrapping data keys with AES keys inside a PKCS#11 token.
 #include <array>
-#include <functional>
+#include <optional>
+#include <utility>
 
 #include "aes_gcm.h"
 #include "pkcs11_token.h"
@@ -28,6 +29,75 @@ struct GcmMechanism {
   GcmMechanism& operator=(const GcmMechanism&) = delete;
 };
 
+// Closed when it goes.
+struct Session {
+  CK_FUNCTION_LIST* module;
+  CK_SESSION_HANDLE handle;
+  Session(CK_FUNCTION_LIST* of, CK_SESSION_HANDLE opened) : module(of), handle(opened) {}
+  Session(Session&& other) noexcept : module(std::exchange(other.module, nullptr)), handle(other.handle) {}
+  Session& operator=(Session&&) = delete;
+  ~Session() {
+    if (module != nullptr) module->C_CloseSession(handle);
+  }
+};
+
+Result<Session> log_in(const KeyUri& uri, std::string_view pin, bool writable) {
+  const auto opened = [&]() -> Result<Session> {
+    CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri.module_path));
+    const CK_SESSION_HANDLE handle = STELLA_TRY(pkcs11_login(module, uri, pin, writable));
+    return Session(module, handle);
+  };
+  auto session = opened();
+  if (!session) return key_store_away(session.error());
+  return session;
+}
+
+enum class Opened { kYes, kNo, kUnclear };
+
+// What an answer of C_Decrypt says of the bytes; nullopt where it speaks of the token. Tokens name a tag that does not fit in many ways, two of
+// which may as well mean that the token failed.
+std::optional<Opened> verdict(CK_RV rv) {
+  constexpr CK_RV kAeadDecryptFailed = 0x35;  // of PKCS#11 3.0
+  switch (rv) {
+    case CKR_OK: return Opened::kYes;
+    case CKR_ENCRYPTED_DATA_INVALID:
+    case CKR_ENCRYPTED_DATA_LEN_RANGE:
+    case kAeadDecryptFailed: return Opened::kNo;
+    case CKR_GENERAL_ERROR:
+    case CKR_FUNCTION_FAILED: return Opened::kUnclear;
+    default: return std::nullopt;
+  }
+}
+
+// An error only where the token cannot say. A session that refused something is not used again: an operation may be left half done in it.
+Result<Opened> decrypt(Pkcs11Object& object, std::string_view wrapped, std::string aad, SecretBytes& out) {
+  std::string nonce(wrapped.substr(0, kGcmNonceBytes));
+  std::string sealed(wrapped.substr(kGcmNonceBytes));
+  std::string plain(sealed.size(), '\0');
+  CK_ULONG size = 0;
+  std::optional<Opened> opened;
+  const auto ran = object.run("the token does not unwrap", [&](CK_FUNCTION_LIST& module, const Pkcs11Session& session) {
+    GcmMechanism gcm(nonce, aad);
+    size = plain.size();
+    opened.reset();
+    if (const CK_RV rv = module.C_DecryptInit(session.handle, &gcm.mechanism, session.object); rv != CKR_OK) return rv;
+    const CK_RV rv = module.C_Decrypt(session.handle, bytes(sealed), sealed.size(), bytes(plain), &size);
+    opened = verdict(rv);
+    return rv;
+  });
+  if (!opened) return Error(ran.error());
+  if (opened == Opened::kYes && size != kDataKeyBytes) opened = Opened::kNo;
+  if (opened == Opened::kYes) out = SecretBytes(std::string_view(plain).substr(0, size));
+  erase_secret(plain);
+  return *opened;
+}
+
+// What Pkcs11Object says, as a Kms says it.
+Error failed(std::string_view key_id, const Error& why) {
+  if (why.code() == base_errors::kNotFound && why.message() == kNoSuchKey.view()) return unknown_wrapping_key(key_id);
+  return key_store_away(why);
+}
+
 }  // namespace
 
 Pkcs11Kms::Pkcs11Kms(KeyUri uri, SecretBytes pin) : uri_(std::move(uri)), pin_(std::move(pin)) {}
@@ -48,8 +118,7 @@ Result<std::shared_ptr<Pkcs11Object>> Pkcs11Kms::key(std::string_view key_id) co
   const Lock lock(mutex_);
   if (const auto at = keys_.find(key_id); at != keys_.end()) return at->second;
   auto opened = Pkcs11Object::open(uri_, SecretBytes(pin_.view()), wrapping_key(key_id));
-  if (!opened && opened.error().code() == base_errors::kNotFound && opened.error().message() != "no such token") return unknown_wrapping_key(key_id);
-  if (!opened) return std::move(opened.error());
+  if (!opened) return failed(key_id, opened.error());
   keys_.emplace(std::string(key_id), *opened);
   return std::move(*opened);
 }
@@ -57,11 +126,9 @@ Result<std::shared_ptr<Pkcs11Object>> Pkcs11Kms::key(std::string_view key_id) co
 Result<void> Pkcs11Kms::add_key(std::string_view key_id) {
   if (!valid_wrapping_key_id(key_id))
     return Error(base_errors::kInvalid, "not a key id").with("field", "key_id").with("expected", "[A-Za-z0-9][A-Za-z0-9._/-]{0,127}");
-  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri_.module_path));
   const Lock lock(mutex_);
-  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module, uri_, pin_.view(), true));
-  const std::unique_ptr<const CK_SESSION_HANDLE, std::function<void(const CK_SESSION_HANDLE*)>> closer(&session, [&](const CK_SESSION_HANDLE* s) { module->C_CloseSession(*s); });
-  const auto found = STELLA_TRY(pkcs11_find(module, session, wrapping_key(key_id)));
+  const Session session = STELLA_TRY(log_in(uri_, pin_.view(), true));
+  const auto found = STELLA_TRY(pkcs11_find(session.module, session.handle, wrapping_key(key_id)));
   if (!found.empty()) return Error(base_errors::kInvalid, "the token has this key").with("field", "key_id").with("actual", std::string(key_id));
   std::string label(key_id);
   CK_BBOOL yes = CK_TRUE;
@@ -78,22 +145,20 @@ Result<void> Pkcs11Kms::add_key(std::string_view key_id) {
                                       {CKA_ID, label.data(), label.size()}}};
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
-  const CK_RV rv = module->C_GenerateKey(session, &mechanism, wanted.data(), wanted.size(), &key);
-  if (rv != CKR_OK) return pkcs11_error("the token makes no AES key", uri_, rv);
+  const CK_RV rv = session.module->C_GenerateKey(session.handle, &mechanism, wanted.data(), wanted.size(), &key);
+  if (rv != CKR_OK) return key_store_away(pkcs11_error("the token makes no AES key", uri_, rv));
   newest_.clear();
   return {};
 }
 
 Result<void> Pkcs11Kms::destroy_key(std::string_view key_id) {
   if (!valid_wrapping_key_id(key_id)) return unknown_wrapping_key(key_id);
-  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri_.module_path));
   const Lock lock(mutex_);
-  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module, uri_, pin_.view(), true));
-  const std::unique_ptr<const CK_SESSION_HANDLE, std::function<void(const CK_SESSION_HANDLE*)>> closer(&session, [&](const CK_SESSION_HANDLE* s) { module->C_CloseSession(*s); });
-  const auto found = STELLA_TRY(pkcs11_find(module, session, wrapping_key(key_id)));
+  const Session session = STELLA_TRY(log_in(uri_, pin_.view(), true));
+  const auto found = STELLA_TRY(pkcs11_find(session.module, session.handle, wrapping_key(key_id)));
   if (found.empty()) return unknown_wrapping_key(key_id);
   for (const CK_OBJECT_HANDLE object : found) {
-    if (const CK_RV rv = module->C_DestroyObject(session, object); rv != CKR_OK) return pkcs11_error("the token does not destroy its key", uri_, rv);
+    if (const CK_RV rv = session.module->C_DestroyObject(session.handle, object); rv != CKR_OK) return key_store_away(pkcs11_error("the token does not destroy its key", uri_, rv));
   }
   // Sessions that found the key before hold a handle of nothing.
   if (const auto at = keys_.find(key_id); at != keys_.end()) keys_.erase(at);
@@ -105,12 +170,10 @@ Result<void> Pkcs11Kms::destroy_key(std::string_view key_id) {
 Result<std::string> Pkcs11Kms::newest(std::string_view base) const {
   const Lock lock(mutex_);
   if (const auto at = newest_.find(base); at != newest_.end() && !at->second.until.passed()) return wrapping_key_version(base, at->second.version);
-  CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri_.module_path));
-  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module, uri_, pin_.view(), false));
-  const std::unique_ptr<const CK_SESSION_HANDLE, std::function<void(const CK_SESSION_HANDLE*)>> closer(&session, [&](const CK_SESSION_HANDLE* s) { module->C_CloseSession(*s); });
+  const Session session = STELLA_TRY(log_in(uri_, pin_.view(), false));
   std::uint64_t version = 1;
   for (;; ++version) {
-    const auto found = STELLA_TRY(pkcs11_find(module, session, wrapping_key(wrapping_key_version(base, version + 1))));
+    const auto found = STELLA_TRY(pkcs11_find(session.module, session.handle, wrapping_key(wrapping_key_version(base, version + 1))));
     if (found.empty()) break;
   }
   newest_.insert_or_assign(std::string(base), Newest{version, Deadline::after(kAskAgain)});
@@ -125,13 +188,14 @@ Result<std::string> Pkcs11Kms::wrap(std::string_view key_id, std::string_view da
   std::string aad = wrapping_aad(key_id, context);
   std::string sealed(kDataKeyBytes + kGcmTagBytes, '\0');
   CK_ULONG size = 0;
-  STELLA_TRY_VOID(object->run("the token does not wrap", [&](CK_FUNCTION_LIST& module, const Pkcs11Session& session) {
+  const auto ran = object->run("the token does not wrap", [&](CK_FUNCTION_LIST& module, const Pkcs11Session& session) {
     GcmMechanism gcm(nonce, aad);
     size = sealed.size();
     if (const CK_RV rv = module.C_EncryptInit(session.handle, &gcm.mechanism, session.object); rv != CKR_OK) return rv;
     auto* plain = reinterpret_cast<CK_BYTE*>(const_cast<char*>(data_key.data()));
     return module.C_Encrypt(session.handle, plain, data_key.size(), bytes(sealed), &size);
-  }));
+  });
+  if (!ran) return failed(key_id, ran.error());
   if (size != sealed.size()) return Error(base_errors::kIo, "the token's AES-GCM gives another size").with("token", uri_.token).with("actual", size);
   return nonce + sealed;
 }
@@ -139,24 +203,19 @@ Result<std::string> Pkcs11Kms::wrap(std::string_view key_id, std::string_view da
 Result<SecretBytes> Pkcs11Kms::unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const {
   const auto object = STELLA_TRY(key(key_id));
   if (wrapped.size() != kWrappedBytes) return Error(base_errors::kInvalid, kDoesNotOpen).with("key", std::string(key_id));
-  std::string nonce(wrapped.substr(0, kGcmNonceBytes));
-  std::string sealed(wrapped.substr(kGcmNonceBytes));
-  std::string aad = wrapping_aad(key_id, context);
-  std::string plain(sealed.size(), '\0');
-  CK_ULONG size = 0;
-  bool authentic = true;
-  STELLA_TRY_VOID(object->run("the token does not unwrap", [&](CK_FUNCTION_LIST& module, const Pkcs11Session& session) {
-    GcmMechanism gcm(nonce, aad);
-    size = plain.size();
-    if (const CK_RV rv = module.C_DecryptInit(session.handle, &gcm.mechanism, session.object); rv != CKR_OK) return rv;
-    const CK_RV rv = module.C_Decrypt(session.handle, bytes(sealed), sealed.size(), bytes(plain), &size);
-    // Tokens name a tag that does not fit in many ways; none of them means that the token is away.
-    authentic = rv == CKR_OK;
-    return rv == CKR_ENCRYPTED_DATA_INVALID || rv == CKR_GENERAL_ERROR || rv == CKR_FUNCTION_FAILED || rv == CKR_ENCRYPTED_DATA_LEN_RANGE ? CK_RV{CKR_OK} : rv;
-  }));
-  if (!authentic || size != kDataKeyBytes) return Error(base_errors::kInvalid, kDoesNotOpen).with("key", std::string(key_id));
-  SecretBytes out(std::string_view(plain).substr(0, size));
-  erase_secret(plain);
+  const std::string aad = wrapping_aad(key_id, context);
+  SecretBytes out;
+  auto opened = decrypt(*object, wrapped, aad, out);
+  if (!opened) return failed(key_id, opened.error());
+  if (*opened == Opened::kUnclear) {
+    // The bytes or the token: a token that is well opens what it has just sealed.
+    SecretBytes same;
+    const std::string trial = STELLA_TRY(wrap(key_id, std::string(kDataKeyBytes, '\0'), context));
+    const auto tried = decrypt(*object, trial, aad, same);
+    if (!tried) return failed(key_id, tried.error());
+    if (*tried != Opened::kYes) return Error(base_errors::kIo, "the token does not unwrap what it has just wrapped").with("token", uri_.token).with("key", std::string(key_id));
+  }
+  if (*opened != Opened::kYes) return Error(base_errors::kInvalid, kDoesNotOpen).with("key", std::string(key_id));
   return out;
 }
 

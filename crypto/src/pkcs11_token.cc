@@ -208,7 +208,7 @@ Result<Pkcs11Session> Pkcs11Object::fresh_session() {
   if (found && found->size() == 1) return Pkcs11Session{*session, found->front()};
   module_->C_CloseSession(*session);
   if (!found) return std::move(found.error()).with("token", uri_.token);
-  if (found->empty()) return Error(base_errors::kNotFound, "no such key in the token").with("token", uri_.token).with("object", query_.label);
+  if (found->empty()) return Error(base_errors::kNotFound, kNoSuchKey).with("token", uri_.token).with("object", query_.label);
   return Error(base_errors::kInvalid, "several keys of the token match").with("token", uri_.token).with("expected", "object= and id= in the URI");
 }
 

@@ -42,6 +42,9 @@ Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_S
 // kIo or kInvalid with token and reason.
 Error pkcs11_error(Literal message, const KeyUri& uri, CK_RV rv);
 
+// What a Pkcs11Object says (kNotFound) where the token is there and its key is not.
+inline constexpr Literal kNoSuchKey{"no such key in the token"};
+
 class Pkcs11Object {
  public:
   // Finds the object once, so that a wrong URI or PIN is known at the start.

@@ -27,16 +27,37 @@ Error not_authentic(const std::string& key, Error why) {
   return Error(base_errors::kInvalid, "the stored object is not what was stored: altered, moved, cut off, or replaced").with("reason", std::string("not_authentic")).with("path", key).with("cause", std::string(why.message()));
 }
 
-// The words of the envelope and of the key store as those of a store.
+// The words of the envelope as those of a store: what does not open is not what was stored.
 Error as_store(const std::string& key, Error error) {
   if (error.code() == base_errors::kInvalid || error.code() == base_errors::kMalformed) return not_authentic(key, std::move(error));
-  if (error.code() == base_errors::kNotFound && error.field("reason") == "destroyed")
-    return Error(contracts::errors::kConflict, "the key of this object was destroyed: its contents are gone for good").with("reason", std::string("key_destroyed")).with("path", key);
-  if (error.code() == base_errors::kNotFound || error.code() == base_errors::kIo) {
-    return Error(contracts::errors::kUnavailable, "the key of this object cannot be used now").with("part", std::string("keys")).with("path", key).with("cause", std::string(error.message()));
-  }
   return error;
 }
+
+// The words of the key store as those of a store. Whatever is wrong with it says nothing about the object.
+Error keys_as_store(const std::string& key, const Error& error) {
+  if (error.code() == base_errors::kNotFound && error.field("reason") == "destroyed")
+    return Error(contracts::errors::kConflict, "the key of this object was destroyed: its contents are gone for good").with("reason", std::string("key_destroyed")).with("path", key);
+  const std::string_view cause = error.field("cause").empty() ? error.message() : error.field("cause");
+  return Error(contracts::errors::kUnavailable, "the key of this object cannot be used now").with("part", std::string("keys")).with("path", key).with("cause", std::string(cause));
+}
+
+// The key store as an envelope of one object asks it. Its errors leave here as a store's, so that none is taken for one of the bytes.
+class KeysOf final : public crypto::Kms {
+ public:
+  KeysOf(const crypto::Kms& keys, const std::string& key) : keys_(keys), key_(key) {}
+  Result<void> add_key(std::string_view) override { return Error(base_errors::kInternal, "an open envelope adds no key"); }
+  Result<void> destroy_key(std::string_view) override { return Error(base_errors::kInternal, "an open envelope destroys no key"); }
+  Result<std::string> wrap(std::string_view, std::string_view, std::string_view) const override { return Error(base_errors::kInternal, "an open envelope wraps nothing"); }
+  Result<crypto::SecretBytes> unwrap(std::string_view key_id, std::string_view wrapped, std::string_view context) const override {
+    auto out = keys_.unwrap(key_id, wrapped, context);
+    if (out || out.error().message() == crypto::kDoesNotOpen.view()) return out;
+    return keys_as_store(key_, out.error());
+  }
+
+ private:
+  const crypto::Kms& keys_;
+  const std::string& key_;
+};
 
 // Reads `fd` from its position to its end in pieces.
 Result<void> each_piece(int fd, const std::function<Result<void>(std::string_view)>& take) {
@@ -125,7 +146,7 @@ class EncryptedStore final : public Store {
     auto stored = STELLA_TRY(store_->get(key, envelope_limit(max_bytes)));
     const bool clear = STELLA_TRY(is_clear(key, *rule, stored, [&] { return Result<Sha256>(crypto::sha256(stored)); }));
     if (!clear) {
-      auto plain = crypto::envelope_open(*options_.kms, key, stored);
+      auto plain = crypto::envelope_open(KeysOf(*options_.kms, key), key, stored);
       if (!plain) return as_store(key, std::move(plain.error()));
       stored = std::move(*plain);
     }
@@ -152,7 +173,8 @@ class EncryptedStore final : public Store {
     }));
     if (clear) return stored;
     Fd plain = STELLA_TRY(spool_file(options_.spool_dir));
-    crypto::EnvelopeDecryptor decryptor(*options_.kms, key, [&](std::string_view piece) { return spool(plain.get(), piece); });
+    const KeysOf keys(*options_.kms, key);
+    crypto::EnvelopeDecryptor decryptor(keys, key, [&](std::string_view piece) { return spool(plain.get(), piece); });
     auto done = each_piece(stored.get(), [&](std::string_view piece) { return decryptor.update(piece); });
     if (done) done = decryptor.finish();
     if (!done) return as_store(key, std::move(done.error()));
@@ -174,14 +196,14 @@ class EncryptedStore final : public Store {
   template <class T>
   Result<T> with_key(const std::string& key, const std::string& base, const std::function<Result<T>(const std::string& key_id)>& work) {
     const auto newest = options_.kms->newest(base);
-    if (!newest) return as_store(key, Error(newest.error()));
+    if (!newest) return keys_as_store(key, newest.error());
     auto done = work(*newest);
     if (!done && done.error().code() == base_errors::kNotFound && done.error().field("reason") != "destroyed") {
       const auto added = options_.kms->add_key(*newest);
       if (added) kLog.info("a key for encryption at rest was made", {f::detail(*newest)});
       done = work(*newest);
     }
-    if (!done) return as_store(key, std::move(done.error()));
+    if (!done) return keys_as_store(key, done.error());
     return done;
   }
 

@@ -261,5 +261,32 @@ TEST_F(Encrypted, AKeyStoreThatIsAwayIsUnavailable) {
   EXPECT_EQ(store_->get(key, 1000).value(), kSecret);
 }
 
+// Of the bytes nothing is known then, so nothing may be said of them: such a verdict is for ever.
+TEST_F(Encrypted, AKeyStoreThatIsNotInOrderSaysNothingAboutTheBytes) {
+  const std::string key = put(kAcme, kSecret);
+  const std::string good = testing::slurp(dir_ / "keys");
+  const auto away = [&](std::string_view what) {
+    for (const Error& error : {store_->get(key, 1000).error(), store_->put(key_in(kAcme, "new"), "new").error(), store_->open(key).error()}) {
+      EXPECT_EQ(error.code(), contracts::errors::kUnavailable) << what << ": " << error.describe();
+      EXPECT_EQ(error.field("part"), "keys") << what;
+    }
+  };
+  ASSERT_TRUE(write_file_durable(dir_ / "keys", good.substr(0, good.size() / 2)));
+  away("cut off");
+  ASSERT_TRUE(write_file_durable(dir_ / "keys", "{}"));
+  away("no keyring");
+  std::string bad = good;
+  const std::size_t sealed = bad.find("\"sealed\": \"") == std::string::npos ? bad.find("\"sealed\":\"") + 15 : bad.find("\"sealed\": \"") + 16;
+  bad[sealed] = bad[sealed] == 'A' ? 'B' : 'A';
+  ASSERT_TRUE(write_file_durable(dir_ / "keys", bad));
+  away("a damaged key");
+  ASSERT_EQ(::unlink((dir_ / "keys").c_str()), 0);
+  const auto other = crypto::FileKeyring::create(dir_ / "keys", "pass", {10, 8, 1}).value();
+  ASSERT_TRUE(other->add_key("tenant/acme"));
+  away("the keyring of somebody else");
+  ASSERT_TRUE(write_file_durable(dir_ / "keys", good));
+  EXPECT_EQ(store_->get(key, 1000).value(), kSecret);
+}
+
 }  // namespace
 }  // namespace stella::objects

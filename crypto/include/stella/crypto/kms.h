@@ -24,10 +24,12 @@ inline constexpr std::size_t kWrappedKeyBytes = 1024;  // no implementation may 
 // [A-Za-z0-9][A-Za-z0-9._/-]{0,127}: stands in envelopes and in logs, so it names no secret.
 bool valid_wrapping_key_id(std::string_view key_id);
 
+inline constexpr Literal kDoesNotOpen{"the wrapped key does not open: another key, another context, or damage"};
+
 // Wraps and unwraps data keys under keys it never shows. `context` says what the data key is for (a store key, a tenant): a wrapped key opens
 // under the same context only. Implementations are thread-safe.
-// Errors: kNotFound for an unknown key id (with reason=destroyed where it is known to have been), kInvalid where the wrapped key does not open,
-// kIo where the key store is away.
+// Errors: kNotFound for an unknown key id (with reason=destroyed where it is known to have been), kIo where the key store is away, damaged, replaced
+// or lets nobody in. kInvalid is a verdict about what the caller gave, never about the store: from unwrap it says kDoesNotOpen, and nothing else.
 class Kms {
  public:
   virtual ~Kms() = default;
@@ -81,6 +83,7 @@ class FileKeyring final : public Kms {
   };
   Result<void> save() const STELLA_REQUIRES(mutex_);
   Result<void> read_keys(const json::Value& doc) const STELLA_REQUIRES(mutex_);
+  Result<void> reread() const STELLA_REQUIRES(mutex_);
   Result<void> refresh() const STELLA_REQUIRES(mutex_);
   Result<const SecretBytes*> find(std::string_view key_id) const STELLA_REQUIRES(mutex_);
 

@@ -37,7 +37,7 @@ struct EncryptionOptions {
 //
 // stat() and list() tell the stored size, which is up to 1.2 KB and a four-thousandth larger. open() gives a decrypted, checked copy without a
 // name in spool_dir. Errors beside those of the driver: kInvalid with reason=not_authentic for bytes that are altered, moved, cut off or put in
-// the clear; kUnavailable with part=keys where the key store is away; kConflict with reason=key_destroyed where the key is gone.
+// the clear; kUnavailable with part=keys where the key store is away, damaged, replaced or lets nobody in; kConflict with reason=key_destroyed where the key is gone.
 std::unique_ptr<Store> open_encrypted_store(std::unique_ptr<Store> store, EncryptionOptions options);
 
 }  // namespace stella::objects
