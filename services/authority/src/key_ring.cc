@@ -163,32 +163,40 @@ Result<void> KeyRing::begin(TraceId trace, const crypto::Signer* previous) {
   return now.tx.commit();
 }
 
-Result<void> KeyRing::switch_files(const std::string& old8) {
+// Another process that saw the same record may have done it, or be doing it now.
+Result<void> KeyRing::switch_files(const std::string& old8, const crypto::PublicKey& next) {
   const std::string kept = path("evidence-" + old8 + ".pem");
   if (::link(path("evidence.pem").c_str(), kept.c_str()) != 0 && errno != EEXIST) return io_error("cannot keep the key before under its own name", kept);
-  if (::rename(path("evidence.next.pem").c_str(), path("evidence.pem").c_str()) != 0) return io_error("cannot put the new key in its place", path("evidence.pem"));
+  const int renamed = ::rename(path("evidence.next.pem").c_str(), path("evidence.pem").c_str());
+  if (renamed != 0 && errno != ENOENT) return io_error("cannot put the new key in its place", path("evidence.pem"));
   const auto key = STELLA_TRY(load(path("evidence.pem"), options_.passphrase));
+  if (key->public_key() != next) return Error(base_errors::kNotFound, "the new key is not there to be put in its place").with("path", path("evidence.next.pem")).with("key", next.id().str());
   // Makes the directory durable as well.
-  return write_file_durable(path("evidence.pub"), key->public_key().pem(), 0644);
+  return write_file_durable(path("evidence.pub"), next.pem(), 0644);
 }
 
+// A key that cannot be read now (another passphrase, a disk that fails) may be the one that the record calls active, and this file its only copy:
+// nothing happens to it before it was read and the record does not know it. Nobody puts another in its place meanwhile: that happens alone, too.
 Result<void> KeyRing::settle() {
   const Lock lock(mutex_);
   if (options_.signer) return {};
-  if (::access(path("evidence.next.pem").c_str(), F_OK) != 0) return {};
-  const auto next = load(path("evidence.next.pem"), options_.passphrase);
+  const std::string coming = path("evidence.next.pem");
+  if (::access(coming.c_str(), F_OK) != 0) return {};
   auto tx = STELLA_TRY(Tx::open(pool_));
   STELLA_TRY_VOID(tx.query(kAlone));
-  bool known = false;
-  if (next) known = !STELLA_TRY(tx.query("SELECT FROM key_events WHERE key_id = $1", {(*next)->public_key().id().str()})).empty();
-  STELLA_TRY_VOID(tx.commit());
-  if (!known) {
-    // Its events were never committed: nobody has heard of this key.
-    if (::unlink(path("evidence.next.pem").c_str()) != 0) return io_error("cannot remove a key that was never used", path("evidence.next.pem"));
-    return {};
+  if (::access(coming.c_str(), F_OK) != 0) return {};
+  const auto next = STELLA_TRY(load(coming, options_.passphrase));
+  const crypto::PublicKey& key = next->public_key();
+  const bool known = !STELLA_TRY(tx.query("SELECT FROM key_events WHERE key_id = $1", {key.id().str()})).empty();
+  if (known) {
+    const auto before = STELLA_TRY(load(path("evidence.pem"), options_.passphrase));
+    if (before->public_key() != key) STELLA_TRY_VOID(switch_files(before->public_key().keyid8(), key));
+  } else {
+    // Its events were never committed: nobody has heard of this key. Kept all the same, for a record may come back from a backup.
+    const std::string aside = path("evidence-" + key.keyid8() + ".unused.pem");
+    if (::rename(coming.c_str(), aside.c_str()) != 0) return io_error("cannot set a key aside that was never used", coming);
   }
-  const auto before = STELLA_TRY(load(path("evidence.pem"), options_.passphrase));
-  return switch_files(before->public_key().keyid8());
+  return tx.commit();
 }
 
 // The events of a key that takes the place of another; a root where that one is not good enough to say so.
@@ -221,8 +229,9 @@ Result<KeyId> KeyRing::rotate(std::string_view actor, TraceId trace) {
   STELLA_TRY_VOID(now.tx.query("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem) VALUES ($1, 'evidence', 'ecdsa-p256-sha256', $2)", {key.id().str(), key.pem()}));
   STELLA_TRY_VOID(succeed(now, *next, *now.signer, actor, trace));
   STELLA_TRY_VOID(now.tx.commit());
-  STELLA_TRY_VOID(switch_files(old.keyid8()));
+  // On record: whoever signs with the old one from here on signs nothing that counts, whatever becomes of the files.
   if (options_.use) options_.use(next);
+  STELLA_TRY_VOID(switch_files(old.keyid8(), key));
   return key.id();
 }
 

@@ -193,6 +193,48 @@ TEST_F(Ring, ACrashBetweenCommitAndSwitch) {
   rotate();
 }
 
+// What cannot be read now may be the only copy of the key that the record calls active: it is never thrown away on a guess.
+TEST_F(Ring, AKeyThatCannotBeReadIsNotThrownAway) {
+  const std::string next = directory_ + "/evidence.next.pem";
+  const std::string old = read_file(directory_ + "/evidence.pem", 1 << 16).value();
+  const KeyId second = rotate();
+  const std::string fresh = read_file(directory_ + "/evidence.pem", 1 << 16).value();
+  ASSERT_TRUE(write_file_durable(directory_ + "/evidence.pem", old, 0600).has_value());
+  ASSERT_TRUE(write_file_durable(next, fresh, 0600).has_value());
+  KeyRing mistaken(pool_, KeyRingOptions{directory_, "another passphrase"});
+  const auto refused = mistaken.settle();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().field("path"), next) << refused.error().describe();
+  EXPECT_FALSE(mistaken.rotate("user:operator", TraceId::generate()).has_value());
+  EXPECT_EQ(read_file(next, 1 << 16).value(), fresh);
+  // A file that is not whole is no reason either.
+  ASSERT_TRUE(write_file_durable(next, fresh.substr(0, fresh.size() / 2), 0600).has_value());
+  EXPECT_FALSE(ring_->settle().has_value());
+  EXPECT_EQ(::access(next.c_str(), F_OK), 0);
+  ASSERT_TRUE(write_file_durable(next, fresh, 0600).has_value());
+  ASSERT_TRUE(ring_->settle().has_value());
+  EXPECT_EQ(current().id(), second);
+}
+
+TEST_F(Ring, AKeyThatWasNeverUsedIsSetAside) {
+  const auto unused = crypto::KeyPair::generate().value();
+  ASSERT_TRUE(unused.save(directory_ + "/evidence.next.pem", "pass").has_value());
+  ASSERT_TRUE(ring_->settle().has_value());
+  EXPECT_EQ(current().id(), first_);
+  const auto kept = crypto::KeyPair::load(directory_ + "/evidence-" + unused.public_key().keyid8() + ".unused.pem", "pass");
+  ASSERT_TRUE(kept.has_value()) << kept.error().describe();
+  EXPECT_EQ(kept->public_key(), unused.public_key());
+}
+
+// The record says already that the new key signs: whoever signs in this process has to hear of it, whatever becomes of the files.
+TEST_F(Ring, ThisProcessSignsWithTheNewKeyOnceItIsOnRecord) {
+  ASSERT_TRUE(make_dirs(directory_ + "/evidence.pub").has_value());  // cannot be replaced by a file
+  EXPECT_FALSE(ring_->rotate("user:operator", TraceId::generate()).has_value());
+  ASSERT_NE(used_, nullptr);
+  EXPECT_EQ(state(used_->public_key().id()), "active");
+  EXPECT_EQ(current().id(), used_->public_key().id());
+}
+
 // Out of the file into a token, seen from here: a signer whose private half is nobody's business.
 TEST_F(Ring, AKeyKeptElsewhereIsSignedInByTheOneBefore) {
   const auto old = crypto::KeyPair::load(directory_ + "/evidence.pem", "pass").value();

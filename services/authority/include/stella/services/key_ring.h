@@ -3,6 +3,7 @@
 //   <directory>/evidence.pem         signs; encrypted
 //   <directory>/evidence-<id8>.pem   signed before
 //   <directory>/evidence.next.pem    will sign: there only while a rotation is under way
+//   <directory>/evidence-<id8>.unused.pem   should have signed: its rotation never came to be
 #pragma once
 
 #include <functional>
@@ -33,7 +34,7 @@ struct KeyRingOptions {
   std::string passphrase;
   // A key that is kept elsewhere (a token, a file of its own) and signs instead of evidence.pem. People make its successor there, not rotate().
   std::shared_ptr<const crypto::Signer> signer{};
-  std::function<void(std::shared_ptr<const crypto::Signer>)> use{};  // called with the new key once a rotation is durable
+  std::function<void(std::shared_ptr<const crypto::Signer>)> use{};  // called with the new key once a rotation is on record
 };
 
 // Thread-safe. Whoever changes keys in several processes at once is put in a row by the database.
@@ -41,7 +42,8 @@ class KeyRing {
  public:
   KeyRing(pg::SystemPool<pg::AuthorityRole>& pool, KeyRingOptions options) : pool_(pool), options_(std::move(options)) {}
 
-  // Ends a rotation that was broken off: forward where its events are there, else back. Asks the database only where one was under way.
+  // Ends a rotation that was broken off: forward where its events are there, else back. Asks the database only where one was under way. An error,
+  // and everything as it was, where the key that should sign cannot be read.
   Result<void> settle();
   // The first events of the key that signs, where there are none: it is a root. Where there are some and none is its own, `previous` signs it
   // in (a key that moved into a token, or its successor there); kConflict without one. After introduce_key().
@@ -63,7 +65,7 @@ class KeyRing {
   Result<void> append(Open& open, const crypto::KeyEvent& event, std::span<const crypto::Signer* const> signers, bool root, json::Value details, std::string_view actor, TraceId trace);
   Result<void> succeed(Open& open, const crypto::Signer& next, const crypto::Signer& old, std::string_view actor, TraceId trace);
   Result<bool> mark_other(Open& open, const KeyId& key, std::string_view state, json::Value details, std::string_view actor, TraceId trace);
-  Result<void> switch_files(const std::string& old8);
+  Result<void> switch_files(const std::string& old8, const crypto::PublicKey& next);
   std::string path(std::string_view name) const { return options_.directory + "/" + std::string(name); }
 
   pg::SystemPool<pg::AuthorityRole>& pool_;
