@@ -108,7 +108,7 @@ class Pkcs11Test : public ::testing::Test {
     ASSERT_TRUE(write_file_durable(dir_ + "/conf", "directories.tokendir = " + dir_ + "/tokens\nobjectstore.backend = file\nlog.level = ERROR\n").has_value());
     ASSERT_TRUE(write_file_durable(dir_ + "/pin", "1234", 0600).has_value());
     ::setenv("SOFTHSM2_CONF", (dir_ + "/conf").c_str(), 1);
-    for (const char* label : {"main", "pin", "leaves", "twice", "twice", "changed"}) {
+    for (const char* label : {"main", "pin", "leaves", "twice", "twice", "changed", "counted"}) {
       const std::string log = shell(std::string("softhsm2-util --init-token --free --label ") + label + " --so-pin 12345678 --pin 1234");
       ASSERT_NE(log.find("initialized"), std::string::npos) << log;
     }
@@ -124,6 +124,7 @@ class Pkcs11Test : public ::testing::Test {
     import("main", "pub", "liar", "f7", "--no-public-key");
     import("leaves", "leaves", "sig", "01");
     import("pin", "pin", "sig", "01");
+    import("counted", "pin", "sig", "01");
     restart_module();  // where the suite runs again, the module knows the directories of the first time
   }
   static void TearDownTestSuite() {
@@ -273,6 +274,40 @@ TEST_F(Pkcs11Test, AWrongPinIsOfferedOnce) {
   change_pin("pin", "1234", "9876");
   EXPECT_EQ((*signer)->sign("m").error().message(), "the token refuses the PIN");
   EXPECT_EQ((*signer)->sign("m").error().message(), "the token refused the PIN before; it is not offered again");
+}
+
+// Tokens lock after three tries or ten, counted over all threads and keys of all processes: of this one comes one.
+TEST_F(Pkcs11Test, APinThatWasChangedIsOfferedOnceByAllTogether) {
+  const auto first = open_signer(uri("token=counted;object=sig")).value();
+  const auto second = open_signer(uri("token=counted;id=%01")).value();
+  const auto token = Pkcs11Kms::open(KeyUri::parse(uri("token=counted")).value()).value();
+  ASSERT_TRUE(token->add_key("k").has_value());
+  const std::string wrapped = token->wrap("k", std::string(32, 'k'), "c").value();
+  change_pin("counted", "1234", "9876");
+  static std::atomic<int> offered;
+  static CK_C_Login original;
+  offered = 0;
+  CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+  original = module->C_Login;
+  const Instead counting(module->C_Login, CK_C_Login{[](CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR* pin, CK_ULONG size) {
+                           ++offered;
+                           std::this_thread::sleep_for(std::chrono::milliseconds(5));
+                           return original(session, user, pin, size);
+                         }});
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&, t] {
+      EXPECT_FALSE((t % 2 == 0 ? first : second)->sign("m").has_value());
+      EXPECT_FALSE(token->unwrap("k", wrapped, "c").has_value());
+      EXPECT_FALSE(token->newest(std::to_string(t)).has_value());
+      EXPECT_FALSE(token->add_key("new").has_value());
+      EXPECT_FALSE(token->destroy_key("k").has_value());
+      EXPECT_FALSE(open_signer(uri("token=counted;object=sig")).has_value());
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(offered, 1);
+  // Another PIN is another matter.
+  EXPECT_TRUE(open_signer("pkcs11:token=counted;object=sig?module-path=" + module_, SecretBytes("9876")).has_value());
 }
 
 TEST_F(Pkcs11Test, ManyThreadsSignAtOnce) {

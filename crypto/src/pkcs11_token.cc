@@ -7,6 +7,9 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <tuple>
+
+#include "stella/crypto/digest.h"
 
 namespace stella::crypto {
 namespace {
@@ -95,7 +98,17 @@ bool matches(const CK_UTF8CHAR (&field)[N], const std::string& wanted) {
   return text == wanted;
 }
 
-Result<CK_SLOT_ID> find_slot(CK_FUNCTION_LIST* module, const KeyUri& uri) {
+template <std::size_t N>
+void append(std::string& out, const CK_UTF8CHAR (&field)[N]) {
+  out.append(reinterpret_cast<const char*>(field), N);
+}
+
+struct Token {
+  CK_SLOT_ID slot;
+  std::string name;  // all that it calls itself: one token has many URIs
+};
+
+Result<Token> find_token(CK_FUNCTION_LIST* module, const KeyUri& uri) {
   CK_ULONG count = 0;
   std::vector<CK_SLOT_ID> slots;
   CK_RV rv = CKR_BUFFER_TOO_SMALL;
@@ -108,17 +121,62 @@ Result<CK_SLOT_ID> find_slot(CK_FUNCTION_LIST* module, const KeyUri& uri) {
   }
   if (rv != CKR_OK) return pkcs11_error("the PKCS#11 module lists no slots", uri, rv);
   slots.resize(count);
-  std::vector<CK_SLOT_ID> found;
+  std::vector<Token> found;
   for (const CK_SLOT_ID slot : slots) {
     CK_TOKEN_INFO info{};
     if (module->C_GetTokenInfo(slot, &info) != CKR_OK || (info.flags & CKF_TOKEN_INITIALIZED) == 0) continue;
-    if (matches(info.label, uri.token) && matches(info.serialNumber, uri.serial) && matches(info.manufacturerID, uri.manufacturer) && matches(info.model, uri.model))
-      found.push_back(slot);
+    if (!matches(info.label, uri.token) || !matches(info.serialNumber, uri.serial) || !matches(info.manufacturerID, uri.manufacturer) || !matches(info.model, uri.model)) continue;
+    Token& token = found.emplace_back(Token{slot, {}});
+    append(token.name, info.label);
+    append(token.name, info.manufacturerID);
+    append(token.name, info.model);
+    append(token.name, info.serialNumber);
   }
   if (found.empty()) return Error(base_errors::kNotFound, "no such token").with("token", uri.token).with("module", uri.module_path);
   if (found.size() > 1)
     return Error(base_errors::kInvalid, "several tokens match").with("token", uri.token).with("expected", "serial= in the URI");
-  return found.front();
+  return std::move(found.front());
+}
+
+// Where one PIN is offered to one token, by one caller at a time: a token counts the tries of all of them, and locks after few. Once it was
+// refused, nobody in this process offers it again.
+class LoginGate {
+ public:
+  CK_RV refused() const {
+    const Lock lock(mutex_);
+    return refused_;
+  }
+  CK_RV log_in(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, std::string_view pin) {
+    const Lock lock(mutex_);
+    if (refused_ != CKR_OK) return refused_;
+    auto* text = reinterpret_cast<CK_UTF8CHAR*>(const_cast<char*>(pin.data()));
+    const CK_RV rv = module->C_Login(session, CKU_USER, text, pin.size());
+    if (pin_is_refused(rv)) refused_ = rv;
+    return rv;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  CK_RV refused_ STELLA_GUARDED_BY(mutex_) = CKR_OK;
+};
+
+// They stay: there are as many as PINs were offered. A PIN is told from another by a digest that means nothing in another process.
+LoginGate& gate_of(const CK_FUNCTION_LIST* module, const Token& token, std::string_view pin) {
+  using Name = std::tuple<const CK_FUNCTION_LIST*, std::string, std::string>;
+  static Mutex mutex;
+  static auto& gates = *new std::map<Name, std::unique_ptr<LoginGate>>;
+  static const SecretBytes& salt = *new SecretBytes(SecretBytes::random(32));
+  std::string salted = std::string(salt.view()).append(pin);
+  std::string digest = sha256(salted).hex();
+  erase_secret(salted);
+  const Lock lock(mutex);
+  auto& gate = gates[Name(module, token.name, std::move(digest))];
+  if (!gate) gate = std::make_unique<LoginGate>();
+  return *gate;
+}
+
+Error refused_before(const KeyUri& uri, CK_RV rv) {
+  return Error(base_errors::kInvalid, "the token refused the PIN before; it is not offered again").with("token", uri.token).with("reason", ckr_name(rv)).with("remedy", "put the right PIN in its place and restart");
 }
 
 }  // namespace
@@ -146,14 +204,15 @@ Result<CK_FUNCTION_LIST*> pkcs11_module(const std::string& path) {
 }
 
 Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& uri, std::string_view pin, bool writable) {
-  const CK_SLOT_ID slot = STELLA_TRY(find_slot(module, uri));
+  const Token token = STELLA_TRY(find_token(module, uri));
+  LoginGate& gate = gate_of(module, token, pin);
+  if (const CK_RV before = gate.refused(); before != CKR_OK) return refused_before(uri, before);
   CK_SESSION_HANDLE session = 0;
   const CK_FLAGS flags = CKF_SERIAL_SESSION | (writable ? CKF_RW_SESSION : 0);
-  CK_RV rv = module->C_OpenSession(slot, flags, nullptr, nullptr, &session);
+  CK_RV rv = module->C_OpenSession(token.slot, flags, nullptr, nullptr, &session);
   if (rv != CKR_OK) return pkcs11_error("the token opens no session", uri, rv);
-  auto* text = reinterpret_cast<CK_UTF8CHAR*>(const_cast<char*>(pin.data()));
   // The login belongs to the token and the process, not to the session: whoever comes second finds it done.
-  rv = module->C_Login(session, CKU_USER, text, pin.size());
+  rv = gate.log_in(module, session, pin);
   if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN) return session;
   module->C_CloseSession(session);
   if (pin_is_refused(rv)) return pkcs11_error("the token refuses the PIN", uri, rv);
@@ -192,21 +251,10 @@ Result<std::shared_ptr<Pkcs11Object>> Pkcs11Object::open(const KeyUri& uri, Secr
 }
 
 Result<Pkcs11Session> Pkcs11Object::fresh_session() {
-  {
-    const Lock lock(mutex_);
-    if (pin_refused_) return Error(base_errors::kInvalid, "the token refused the PIN before; it is not offered again").with("token", uri_.token);
-  }
-  auto session = pkcs11_login(module_, uri_, pin_.view(), false);
-  if (!session) {
-    if (session.error().message() == "the token refuses the PIN") {
-      const Lock lock(mutex_);
-      pin_refused_ = true;
-    }
-    return std::move(session.error());
-  }
-  auto found = pkcs11_find(module_, *session, query_);
-  if (found && found->size() == 1) return Pkcs11Session{*session, found->front()};
-  module_->C_CloseSession(*session);
+  const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module_, uri_, pin_.view(), false));
+  auto found = pkcs11_find(module_, session, query_);
+  if (found && found->size() == 1) return Pkcs11Session{session, found->front()};
+  module_->C_CloseSession(session);
   if (!found) return std::move(found.error()).with("token", uri_.token);
   if (found->empty()) return Error(base_errors::kNotFound, kNoSuchKey).with("token", uri_.token).with("object", query_.label);
   return Error(base_errors::kInvalid, "several keys of the token match").with("token", uri_.token).with("expected", "object= and id= in the URI");

@@ -35,7 +35,8 @@ struct Pkcs11Session {
   CK_OBJECT_HANDLE object = 0;
 };
 
-// A session of the token that `uri` names, logged in. The caller closes it. `writable` for making objects.
+// A session of the token that `uri` names, logged in. The caller closes it. `writable` for making objects. A PIN that this token refused is never
+// offered to it again by this process, whoever asks: kInvalid.
 Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& uri, std::string_view pin, bool writable);
 // The handles that match; at most two are looked for.
 Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, const ObjectQuery& query);
@@ -70,7 +71,6 @@ class Pkcs11Object {
   CK_FUNCTION_LIST* const module_;
   Mutex mutex_;
   std::vector<Pkcs11Session> idle_ STELLA_GUARDED_BY(mutex_);
-  bool pin_refused_ STELLA_GUARDED_BY(mutex_) = false;
 };
 
 // The CKA_EC_POINT that belongs to a private key: from the public key object of the same label and id, else from the private key, where some tokens

@@ -3,7 +3,8 @@
 // A module is loaded once per process and stays; it must allow threads (CKF_OS_LOCKING_OK). A process that forks after that must exec.
 // Each key keeps a pool of logged-in sessions, one per thread that uses it at once. Where the token went away and came back, the next call
 // opens a session, logs in and finds the key again; where it is still away the call fails with kIo, `token` and the token's `reason`.
-// After a PIN was refused the key never offers it again: tokens lock after few tries.
+// A PIN that was refused is never offered again to that token, by no key of this process and no thread: tokens lock after few tries. A changed PIN
+// takes a restart.
 #pragma once
 
 #include <map>
