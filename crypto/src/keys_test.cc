@@ -98,6 +98,11 @@ TEST_F(KeysTest, FilesAreEncryptedAndNeedThePassphrase) {
   ASSERT_FALSE(wrong.has_value());
   EXPECT_EQ(wrong.error().code(), base_errors::kInvalid);
   EXPECT_FALSE(key->to_pem("").has_value());
+  // What is sealed opens: the longest passphrase does, a longer one is refused before it is too late.
+  const std::string longest(1024, 'p');
+  EXPECT_TRUE(KeyPair::from_pem(key->to_pem(longest, 1000).value(), longest).has_value());
+  EXPECT_EQ(key->save(path("long.pem"), longest + "p").error().field("field"), "passphrase");
+  EXPECT_NE(::access(path("long.pem").c_str(), F_OK), 0);
   // Iterations as written, seen by an independent reader of the file.
   EXPECT_NE(shell("openssl asn1parse -in k.pem").find("INTEGER           :0927C0"), std::string::npos) << shell("openssl asn1parse -in k.pem");
   // A private key that lies on disk in the clear is refused.

@@ -11,6 +11,8 @@ namespace stella::crypto {
 namespace {
 
 constexpr int kSaltBytes = 16;
+// OpenSSL asks for a passphrase with a buffer of this size: a longer one seals and never opens.
+constexpr std::size_t kPassphraseBytes = PEM_BUFSIZE;
 
 int give_passphrase(char* out, int size, int, void* passphrase) {
   const auto& text = *static_cast<std::string_view*>(passphrase);
@@ -35,6 +37,8 @@ Result<X509SigPtr> encrypt(PKCS8_PRIV_KEY_INFO* plain, std::string_view passphra
 Result<std::string> seal_private_key(EVP_PKEY* key, std::string_view passphrase, int iterations) {
   const ErrorQueueGuard guard;
   if (passphrase.empty()) return Error(base_errors::kInvalid, "a private key needs a passphrase").with("field", "passphrase");
+  if (passphrase.size() > kPassphraseBytes)
+    return Error(base_errors::kInvalid, "the passphrase of a private key is too long").with("field", "passphrase").with("limit", kPassphraseBytes).with("actual", passphrase.size());
   const Pkcs8Ptr plain(EVP_PKEY2PKCS8(key));
   if (!plain) return Error(base_errors::kInternal, "cannot encode a private key");
   const X509SigPtr sealed = STELLA_TRY(encrypt(plain.get(), passphrase, iterations));
