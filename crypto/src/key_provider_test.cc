@@ -7,7 +7,9 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "aes_gcm.h"
 #include "pkcs11_token.h"
@@ -328,6 +330,38 @@ TEST_F(Pkcs11Test, ManyThreadsSignAtOnce) {
   EXPECT_EQ(good, 8 * 40);
 }
 
+TEST_F(Pkcs11Test, IdleSessionsMakeRoomWhereTheTokenHasNoMore) {
+  static std::atomic<int> open, most;
+  static CK_C_OpenSession open_session;
+  static CK_C_CloseSession close_session;
+  CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+  open_session = module->C_OpenSession;
+  close_session = module->C_CloseSession;
+  open = 0;
+  most = 2;
+  const Instead opening(module->C_OpenSession, CK_C_OpenSession{[](CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY notify, CK_SESSION_HANDLE* session) {
+                          if (open >= most) return CK_RV{CKR_SESSION_COUNT};
+                          const CK_RV rv = open_session(slot, flags, application, notify, session);
+                          open += rv == CKR_OK ? 1 : 0;
+                          return rv;
+                        }});
+  const Instead closing(module->C_CloseSession, CK_C_CloseSession{[](CK_SESSION_HANDLE session) {
+                          --open;
+                          return close_session(session);
+                        }});
+  {
+    const auto first = open_signer(uri("token=main;object=sig")), second = open_signer(uri("token=main;object=two"));
+    ASSERT_TRUE(first && second);
+    const auto third = open_signer(uri("token=main;object=sig"));
+    ASSERT_TRUE(third.has_value()) << third.error().describe();
+    for (const auto* one : {&first, &second, &third}) EXPECT_TRUE((**one)->sign("m").has_value());
+    most = 0;
+    EXPECT_EQ(open_signer(uri("token=main;object=two")).error().field("reason"), "CKR_SESSION_COUNT") << "tried once more, and no oftener";
+    most = 2;
+  }
+  EXPECT_EQ(open, 0) << "none is lost";
+}
+
 TEST_F(Pkcs11Test, LogsInAgainWhenItsSessionsDied) {
   const auto signer = open_signer(uri("token=leaves;object=sig"));
   ASSERT_TRUE(signer.has_value()) << signer.error().describe();
@@ -389,6 +423,7 @@ TEST_F(Pkcs11Test, TheTokenWrapsDataKeys) {
   EXPECT_EQ(token->unwrap("gone/1", lost, "c").error().code(), base_errors::kNotFound);
   EXPECT_FALSE(beside->unwrap("gone/1", lost, "c").has_value());
   EXPECT_EQ(token->destroy_key("gone/1").error().code(), base_errors::kNotFound);
+  EXPECT_EQ(beside->unwrap("gone/1", lost, "c").error().field("reason"), "destroyed");
   // The key does not come out.
   CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
   const CK_SESSION_HANDLE session = pkcs11_login(module, KeyUri::parse(uri("token=main")).value(), "1234", false).value();
@@ -417,6 +452,91 @@ TEST_F(Pkcs11Test, ATokenThatDoesNotWorkSaysNothingAboutTheBytes) {
     EXPECT_EQ(error.code(), base_errors::kIo) << error.describe();
     EXPECT_EQ(error.field("token"), "changed");
   }
+}
+
+// Each looks, finds nothing and makes one: what either wraps is read by everybody, for ever.
+TEST_F(Pkcs11Test, TwoProcessesMakeOneKeyAtTheSameMoment) {
+  static CK_C_GenerateKey original;
+  static std::function<void()> meanwhile;
+  CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+  original = module->C_GenerateKey;
+  const Instead racing(module->C_GenerateKey, CK_C_GenerateKey{[](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_ATTRIBUTE* wanted, CK_ULONG count, CK_OBJECT_HANDLE* key) {
+                         if (const auto other = std::exchange(meanwhile, nullptr)) other();
+                         return original(session, mechanism, wanted, count, key);
+                       }});
+  const std::string data_key(32, 'k');
+  for (int n = 0; n < 8; ++n) {
+    const std::string id = "race/" + std::to_string(n);
+    const auto first = kms(), second = kms();
+    std::string early;
+    meanwhile = [&] {
+      EXPECT_TRUE(second->add_key(id).has_value());
+      early = second->wrap(id, data_key, "c").value();
+    };
+    ASSERT_TRUE(first->add_key(id).has_value());
+    const std::string late = first->wrap(id, data_key, "c").value();
+    const auto third = kms();
+    for (const auto* one : {&first, &second, &third}) {
+      for (const auto& wrapped : {early, late}) {
+        const auto opened = (*one)->unwrap(id, wrapped, "c");
+        ASSERT_TRUE(opened.has_value()) << n << ": " << opened.error().describe();
+        EXPECT_EQ(opened->view(), data_key);
+      }
+      EXPECT_EQ((*one)->unwrap(id, early, "d").error().message(), kDoesNotOpen.view());
+    }
+    EXPECT_EQ(third->add_key(id).error().message(), "the token has this key");
+    ASSERT_TRUE(third->destroy_key(id).has_value());
+    for (const auto* one : {&first, &second, &third}) {
+      for (const auto& wrapped : {early, late}) EXPECT_EQ((*one)->unwrap(id, wrapped, "c").error().field("reason"), "destroyed") << "all of that name go";
+    }
+  }
+}
+
+TEST_F(Pkcs11Test, ADestroyedKeyDoesNotComeBack) {
+  const auto token = kms(), beside = kms();
+  const std::string data_key(32, 'k');
+  for (const char* id : {"dead", "dead/2", "dead/3"}) ASSERT_TRUE(token->add_key(id).has_value());
+  const std::string wrapped = token->wrap("dead/3", data_key, "c").value();
+  // Broken off after the tombstone: the key is there still, and the next try ends it.
+  {
+    CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+    const Instead failing(module->C_DestroyObject, CK_C_DestroyObject{[](CK_SESSION_HANDLE, CK_OBJECT_HANDLE) { return CK_RV{CKR_DEVICE_ERROR}; }});
+    EXPECT_EQ(token->destroy_key("dead/3").error().code(), base_errors::kIo);
+  }
+  EXPECT_EQ(wrapping_key_versions(*token, "dead").value(), (std::vector<std::string>{"dead", "dead/2", "dead/3"}));
+  ASSERT_TRUE(token->destroy_key("dead/3").has_value());
+  ASSERT_TRUE(token->destroy_key("dead").has_value());
+  const auto fresh = kms();
+  for (const auto* one : {&token, &beside, &fresh}) {
+    EXPECT_EQ((*one)->unwrap("dead/3", wrapped, "c").error().code(), base_errors::kNotFound);
+    EXPECT_EQ((*one)->unwrap("dead/3", wrapped, "c").error().field("reason"), "destroyed");
+    EXPECT_EQ((*one)->wrap("dead/3", data_key, "c").error().field("reason"), "destroyed");
+    EXPECT_EQ((*one)->add_key("dead/3").error().code(), base_errors::kInvalid);
+    EXPECT_EQ((*one)->add_key("dead/3").error().field("reason"), "destroyed");
+    EXPECT_EQ((*one)->destroy_key("dead/3").error().code(), base_errors::kNotFound);
+    EXPECT_EQ((*one)->newest("dead").value(), "dead/3") << "what is destroyed is followed by nothing older";
+    EXPECT_EQ(wrapping_key_versions(**one, "dead").value(), std::vector<std::string>{"dead/2"});
+  }
+  EXPECT_NE(token->wrap("never", data_key, "c").error().field("reason"), "destroyed");
+}
+
+// One process makes a key while another makes and destroys one of that name: destroyed it is.
+TEST_F(Pkcs11Test, AKeyIsNotMadeBehindItsTombstone) {
+  static CK_C_GenerateKey original;
+  static std::function<void()> meanwhile;
+  CK_FUNCTION_LIST* module = pkcs11_module(module_).value();
+  original = module->C_GenerateKey;
+  const Instead racing(module->C_GenerateKey, CK_C_GenerateKey{[](CK_SESSION_HANDLE session, CK_MECHANISM* mechanism, CK_ATTRIBUTE* wanted, CK_ULONG count, CK_OBJECT_HANDLE* key) {
+                         if (const auto other = std::exchange(meanwhile, nullptr)) other();
+                         return original(session, mechanism, wanted, count, key);
+                       }});
+  const auto first = kms(), second = kms();
+  meanwhile = [&] {
+    EXPECT_TRUE(second->add_key("brief").has_value());
+    EXPECT_TRUE(second->destroy_key("brief").has_value());
+  };
+  EXPECT_EQ(first->add_key("brief").error().field("reason"), "destroyed");
+  EXPECT_EQ(first->wrap("brief", std::string(32, 'k'), "c").error().field("reason"), "destroyed");
 }
 
 TEST_F(Pkcs11Test, WrapsAsTheKeyringDoes) {

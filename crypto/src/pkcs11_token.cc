@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "stella/crypto/digest.h"
@@ -210,6 +211,11 @@ Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& u
   CK_SESSION_HANDLE session = 0;
   const CK_FLAGS flags = CKF_SERIAL_SESSION | (writable ? CKF_RW_SESSION : 0);
   CK_RV rv = module->C_OpenSession(token.slot, flags, nullptr, nullptr, &session);
+  if (rv == CKR_SESSION_COUNT) {
+    // The token has no more of them: those that wait here for work are not worth a refusal.
+    Pkcs11Object::drop_all_idle(module);
+    rv = module->C_OpenSession(token.slot, flags, nullptr, nullptr, &session);
+  }
   if (rv != CKR_OK) return pkcs11_error("the token opens no session", uri, rv);
   // The login belongs to the token and the process, not to the session: whoever comes second finds it done.
   rv = gate.log_in(module, session, pin);
@@ -221,39 +227,96 @@ Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& u
 
 Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, const ObjectQuery& query) {
   CK_OBJECT_CLASS object_class = query.object_class;
-  CK_KEY_TYPE key_type = query.key_type;
-  std::vector<CK_ATTRIBUTE> wanted{{CKA_CLASS, &object_class, sizeof object_class}, {CKA_KEY_TYPE, &key_type, sizeof key_type}};
+  CK_KEY_TYPE key_type = query.key_type.value_or(0);
+  std::vector<CK_ATTRIBUTE> wanted{{CKA_CLASS, &object_class, sizeof object_class}};
+  if (query.key_type) wanted.push_back({CKA_KEY_TYPE, &key_type, sizeof key_type});
   if (!query.label.empty()) wanted.push_back({CKA_LABEL, const_cast<char*>(query.label.data()), query.label.size()});
   if (!query.id.empty()) wanted.push_back({CKA_ID, const_cast<char*>(query.id.data()), query.id.size()});
-  std::vector<CK_OBJECT_HANDLE> found(2);
-  CK_ULONG count = 0;
+  constexpr std::size_t kAtOnce = 16;
+  std::vector<CK_OBJECT_HANDLE> found;
   CK_RV rv = module->C_FindObjectsInit(session, wanted.data(), wanted.size());
   if (rv == CKR_OK) {
-    rv = module->C_FindObjects(session, found.data(), found.size(), &count);
+    CK_ULONG count = 1;
+    while (rv == CKR_OK && count != 0 && (query.several || found.size() < 2)) {
+      const std::size_t before = found.size(), more = query.several ? kAtOnce : 2 - before;
+      found.resize(before + more);
+      count = 0;
+      rv = module->C_FindObjects(session, found.data() + before, more, &count);
+      found.resize(before + (rv == CKR_OK ? count : 0));
+    }
     module->C_FindObjectsFinal(session);
   }
   if (rv != CKR_OK) return Error(base_errors::kIo, "the token finds nothing").with("reason", ckr_name(rv));
-  found.resize(count);
   return found;
 }
 
-Pkcs11Object::Pkcs11Object(KeyUri uri, SecretBytes pin, ObjectQuery query, CK_FUNCTION_LIST* module)
-    : uri_(std::move(uri)), pin_(std::move(pin)), query_(std::move(query)), module_(module) {}
+namespace {
 
-Pkcs11Object::~Pkcs11Object() { drop_idle(); }
+// In the order of their ids, which is the same for everybody; handles are not.
+void sort_by_id(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, std::vector<CK_OBJECT_HANDLE>& objects) {
+  if (objects.size() < 2) return;
+  std::vector<std::pair<std::string, CK_OBJECT_HANDLE>> named;
+  for (const CK_OBJECT_HANDLE object : objects) {
+    std::array<char, 256> id{};
+    CK_ATTRIBUTE wanted{CKA_ID, id.data(), id.size()};
+    const bool read = module->C_GetAttributeValue(session, object, &wanted, 1) == CKR_OK && wanted.ulValueLen <= id.size();
+    named.emplace_back(std::string(id.data(), read ? wanted.ulValueLen : 0), object);
+  }
+  std::sort(named.begin(), named.end());
+  std::transform(named.begin(), named.end(), objects.begin(), [](const auto& one) { return one.second; });
+}
+
+}  // namespace
+
+// Those of this process, for one of them may keep the sessions that another needs. Locked before an object is, never after.
+struct Pkcs11Objects {
+  Mutex mutex;
+  std::set<Pkcs11Object*> all STELLA_GUARDED_BY(mutex);
+  static Pkcs11Objects& instance() {
+    static auto& objects = *new Pkcs11Objects;
+    return objects;
+  }
+};
+
+Pkcs11Object::Pkcs11Object(KeyUri uri, SecretBytes pin, ObjectQuery query, CK_FUNCTION_LIST* module)
+    : uri_(std::move(uri)), pin_(std::move(pin)), query_(std::move(query)), module_(module) {
+  Pkcs11Objects& objects = Pkcs11Objects::instance();
+  const Lock lock(objects.mutex);
+  objects.all.insert(this);
+}
+
+Pkcs11Object::~Pkcs11Object() {
+  {
+    Pkcs11Objects& objects = Pkcs11Objects::instance();
+    const Lock lock(objects.mutex);
+    objects.all.erase(this);
+  }
+  drop_idle();
+}
+
+void Pkcs11Object::drop_all_idle(const CK_FUNCTION_LIST* module) {
+  Pkcs11Objects& objects = Pkcs11Objects::instance();
+  const Lock lock(objects.mutex);
+  for (Pkcs11Object* object : objects.all)
+    if (object->module_ == module) object->drop_idle();
+}
 
 Result<std::shared_ptr<Pkcs11Object>> Pkcs11Object::open(const KeyUri& uri, SecretBytes pin, ObjectQuery query) {
   CK_FUNCTION_LIST* const module = STELLA_TRY(pkcs11_module(uri.module_path));
   std::shared_ptr<Pkcs11Object> out(new Pkcs11Object(uri, std::move(pin), std::move(query), module));
-  const Pkcs11Session session = STELLA_TRY(out->fresh_session());
-  out->give_back(session);
+  Pkcs11Session session = STELLA_TRY(out->fresh_session());
+  out->give_back(std::move(session));
   return out;
 }
 
 Result<Pkcs11Session> Pkcs11Object::fresh_session() {
   const CK_SESSION_HANDLE session = STELLA_TRY(pkcs11_login(module_, uri_, pin_.view(), false));
   auto found = pkcs11_find(module_, session, query_);
-  if (found && found->size() == 1) return Pkcs11Session{session, found->front()};
+  if (found && !found->empty() && (found->size() == 1 || query_.several)) {
+    sort_by_id(module_, session, *found);
+    const CK_OBJECT_HANDLE first = found->front();
+    return Pkcs11Session{session, first, std::move(*found)};
+  }
   module_->C_CloseSession(session);
   if (!found) return std::move(found.error()).with("token", uri_.token);
   if (found->empty()) return Error(base_errors::kNotFound, kNoSuchKey).with("token", uri_.token).with("object", query_.label);
@@ -264,7 +327,7 @@ Result<Pkcs11Session> Pkcs11Object::take() {
   {
     const Lock lock(mutex_);
     if (!idle_.empty()) {
-      const Pkcs11Session session = idle_.back();
+      Pkcs11Session session = std::move(idle_.back());
       idle_.pop_back();
       return session;
     }
@@ -272,11 +335,11 @@ Result<Pkcs11Session> Pkcs11Object::take() {
   return fresh_session();
 }
 
-void Pkcs11Object::give_back(const Pkcs11Session& session) {
+void Pkcs11Object::give_back(Pkcs11Session session) {
   {
     const Lock lock(mutex_);
     if (idle_.size() < kIdleSessions) {
-      idle_.push_back(session);
+      idle_.push_back(std::move(session));
       return;
     }
   }
@@ -302,7 +365,7 @@ Result<void> Pkcs11Object::run(Literal message, const std::function<CK_RV(CK_FUN
     rv = work(*module_, session);
   }
   if (rv == CKR_OK) {
-    give_back(session);
+    give_back(std::move(session));
     return {};
   }
   module_->C_CloseSession(session.handle);  // an operation may be left half done in it

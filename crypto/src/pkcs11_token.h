@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,23 +23,25 @@ std::string ckr_name(CK_RV rv);
 // The module at `path`, loaded and initialised; the same one for every caller. kIo.
 Result<CK_FUNCTION_LIST*> pkcs11_module(const std::string& path);
 
-// What to look for. Empty label or id = any.
+// What to look for. Empty label or id, no key type = any.
 struct ObjectQuery {
   CK_OBJECT_CLASS object_class;
-  CK_KEY_TYPE key_type;
+  std::optional<CK_KEY_TYPE> key_type{};
   std::string label{};
   std::string id{};
+  bool several = false;  // whether more than one may match
 };
 
 struct Pkcs11Session {
   CK_SESSION_HANDLE handle = 0;
   CK_OBJECT_HANDLE object = 0;
+  std::vector<CK_OBJECT_HANDLE> objects{};  // all that matched, by their ids; `object` is the first
 };
 
 // A session of the token that `uri` names, logged in. The caller closes it. `writable` for making objects. A PIN that this token refused is never
 // offered to it again by this process, whoever asks: kInvalid.
 Result<CK_SESSION_HANDLE> pkcs11_login(CK_FUNCTION_LIST* module, const KeyUri& uri, std::string_view pin, bool writable);
-// The handles that match; at most two are looked for.
+// The handles that match: all where the query takes several, else at most two.
 Result<std::vector<CK_OBJECT_HANDLE>> pkcs11_find(CK_FUNCTION_LIST* module, CK_SESSION_HANDLE session, const ObjectQuery& query);
 // kIo or kInvalid with token and reason.
 Error pkcs11_error(Literal message, const KeyUri& uri, CK_RV rv);
@@ -54,6 +57,10 @@ class Pkcs11Object {
 
   // Runs `work` with a session of its own; once more with a fresh one where the first was stale. `message` describes a failure. Thread-safe.
   Result<void> run(Literal message, const std::function<CK_RV(CK_FUNCTION_LIST&, const Pkcs11Session&)>& work);
+  // Sessions from here on look for the object anew.
+  void drop_idle();
+  // Of every object of a module in this process.
+  static void drop_all_idle(const CK_FUNCTION_LIST* module);
   // The value of an attribute; "" where the object has none.
   Result<std::string> attribute(CK_ATTRIBUTE_TYPE type);
   const KeyUri& uri() const { return uri_; }
@@ -62,8 +69,7 @@ class Pkcs11Object {
   Pkcs11Object(KeyUri uri, SecretBytes pin, ObjectQuery query, CK_FUNCTION_LIST* module);
   Result<Pkcs11Session> fresh_session();
   Result<Pkcs11Session> take();
-  void give_back(const Pkcs11Session& session);
-  void drop_idle();
+  void give_back(Pkcs11Session session);
 
   const KeyUri uri_;
   const SecretBytes pin_;
