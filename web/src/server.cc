@@ -212,9 +212,10 @@ void tell(telemetry::Span& span, const Context& ctx, const http::Response& respo
     span.set(f::action(made->action));
     if (!made->scope.empty()) span.set(f::scope(made->scope));
   }
-  if (failed != nullptr && response.status >= 500) span.fail(*failed);
-  // Semantic conventions: a mistake of the caller leaves the span's status unset.
+  // Semantic conventions: a mistake of the caller leaves the span's status unset; ours is an error, also where a handler says so by its status alone.
+  if (response.status >= 500) failed != nullptr ? span.fail(*failed) : span.fail();
   if (failed != nullptr) span.set(f::error_type(contracts::error_info(failed->code()).wire));
+  else if (response.status >= 500) span.set(f::error_type(std::to_string(response.status)));
   const auto level = response.status >= 500 ? telemetry::Level::kError : response.status >= 400 ? telemetry::Level::kWarn : telemetry::Level::kInfo;
   const auto line = [&](Literal message) {
     if (made == nullptr) kLog.log(level, message, {f::error(*failed), f::http_status(response.status), f::duration(took)});

@@ -303,6 +303,19 @@ class Spans final : public telemetry::Sink {
   std::shared_ptr<telemetry::Sink> before_;
 };
 
+// /readyz says by its status alone that it is not well.
+TEST_F(Api, AnAnswerOf5xxIsAnErrorOfItsSpanAlsoWithoutAnError) {
+  Spans spans;
+  EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 200);
+  EXPECT_NE(spans.last().status, "error");
+  parts_ = {{"postgresql", "not connected"}};
+  EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 503);
+  EXPECT_EQ(spans.last().status, "error");
+  EXPECT_NE(spans.last().attributes.find("\"error.type\":\"503\""), std::string::npos) << spans.last().attributes;
+  EXPECT_EQ(call("GET", "/no-such-route").status, 404);
+  EXPECT_NE(spans.last().status, "error") << "the caller's mistake";
+}
+
 TEST_F(Api, WhoseTraceIsContinued) {
   const struct {
     const char *method, *target;
