@@ -149,6 +149,30 @@ def jobs():
     return rows
 
 
+THREADS_FOR = ("background", "jobs", "requests", "caller", "telemetry", "control")
+
+
+def workers():
+    """(threads, work) of workers.json: every thread says whose work it does, and background work runs on one of them."""
+    doc = load("workers")
+    unique(doc["threads"], "name", "workers.json")
+    unique(doc["work"], "name", "workers.json")
+    known = {row["name"] for row in doc["work"]}
+    for row in doc["threads"]:
+        name = row["name"]
+        need(0 < len(name) <= 15, f"workers.json: {name}: a thread's name has 1 to 15 bytes")
+        need(row["for"] in THREADS_FOR, f"workers.json: {name}: for")
+        need((row["for"] == "background") == bool(row["work"]), f"workers.json: {name}: threads for background work, and they alone, say which")
+        need(set(row["work"]) <= known, f"workers.json: {name}: {sorted(set(row['work']) - known)} is no work")
+        need(row.get("program") and row.get("description", "").endswith("."), f"workers.json: {name}: program and description")
+    idle = known - {name for row in doc["threads"] for name in row["work"]}
+    need(not idle, f"workers.json: no thread does {sorted(idle)}")
+    for row in doc["work"]:
+        need(re.fullmatch(r"[a-z]+\.[a-z]+", row["name"]), f"workers.json: name {row['name']}")
+        need(row.get("description", "").endswith(".") and "rare" in row, f"workers.json: {row['name']}: description and rare")
+    return doc["threads"], doc["work"]
+
+
 FIELD_TYPES = {"string", "int", "bool", "duration_us", "uuid", "sha256", "timestamp", "trace_id", "span_id", "error", "pii", "path"}
 ID_TYPE = re.compile(r"(id|text_id):[A-Z][A-Za-z]+")
 
@@ -243,6 +267,15 @@ def cpp_jobs():
     return header("jobs.json", ["<array>", "<string_view>", "", CATALOGUE], body + ["}};", "}  // namespace stella::contracts"])
 
 
+def cpp_workers():
+    rows = workers()[1]
+    body = ["namespace stella::contracts::work {"]
+    body += [f"inline constexpr WorkRow k{camel(r['name'])}{{{q(r['name'])}, {q(r['description'])}}};" for r in rows]
+    body += ["}  // namespace stella::contracts::work", "", "namespace stella::contracts {", f"inline constexpr std::array<WorkRow, {len(rows)}> kWork{{{{"]
+    body += [f"    work::k{camel(r['name'])}," for r in rows]
+    return header("workers.json", ["<array>", "", CATALOGUE], body + ["}};", "}  // namespace stella::contracts"])
+
+
 def metric_constant(name):
     return "k" + camel(name.removeprefix("stella_"))
 
@@ -324,6 +357,7 @@ def cpp_tables():
 
 CPP = {"stella/contracts/errors.h": cpp_errors, "stella/contracts/events.h": cpp_events, "stella/contracts/scopes.h": cpp_scopes,
        "stella/contracts/settings.h": cpp_settings, "stella/contracts/job_kinds.h": cpp_jobs, "stella/contracts/metrics.h": cpp_metrics,
+       "stella/contracts/workers.h": cpp_workers,
        "contracts_tables.cc": cpp_tables}
 
 
@@ -592,6 +626,17 @@ def doc_jobs():
                 table(["kind", "does", "span", "parameters", "inputs", "outputs", "CPU / wall", "memory"], rows))
 
 
+def doc_workers():
+    threads, work = workers()
+    on = {name: row["name"] for row in threads for name in row["work"]}
+    return page("Background work", "contracts/workers.json",
+                ["What works without a request or a job: each time it really does something, it is a root span of this name (with the tenant where it",
+                 "has one, `count` of what it did, and its error), and is counted and timed as `worker` in `stella_background_*`. An idle look is none."],
+                table(["span and `worker`", "does", "thread"], [[code(r["name"]), cell(r["description"]), code(on[r["name"]])] for r in work])
+                + ["", "## Threads", "", "As `top -H` and a debugger name them."]
+                + table(["thread", "of", "works for", "does"], [[code(r["name"]), cell(r["program"]), r["for"], cell(r["description"])] for r in threads]))
+
+
 def doc_field_reviews():
     rows = [[code(r["key"]), r["pii"], cell(r["reviewed"])] for r in fields()]
     return page("Field reviews", "contracts/fields.json", ["Every telemetry field, its PII class, and who looked at it."],
@@ -616,7 +661,7 @@ def doc_api():
 
 DOCS = {"reference/errors.md": doc_errors, "reference/events.md": doc_events, "reference/scopes.md": doc_scopes,
         "reference/settings.md": doc_settings, "reference/metrics.md": doc_metrics, "reference/fields.md": doc_fields,
-        "reference/jobs.md": doc_jobs, "reference/log-line.schema.json": log_line_schema, "security/field-reviews.md": doc_field_reviews}
+        "reference/jobs.md": doc_jobs, "reference/workers.md": doc_workers, "reference/log-line.schema.json": log_line_schema, "security/field-reviews.md": doc_field_reviews}
 if (CONTRACTS / "openapi.yaml").exists():
     DOCS["reference/api.md"] = doc_api
     DOCS["reference/event-matrix.md"] = doc_event_matrix

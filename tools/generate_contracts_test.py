@@ -48,6 +48,24 @@ class Refused(unittest.TestCase):
         self.assertEqual(self.run_generator("cpp", str(self.root / "out")), (0, ""))
         self.assertEqual(self.run_generator("fields", str(self.root / "out")), (0, ""))
 
+    def spoil_workers(self, part, change, words):
+        path = self.root / "contracts" / "workers.json"
+        doc = json.loads(path.read_text(encoding="utf-8"))
+        change(doc[part])
+        path.write_text(json.dumps(doc), encoding="utf-8")
+        code, err = self.run_generator("cpp", str(self.root / "out"))
+        self.assertEqual(code, 1, err)
+        self.assertIn(words, err)
+
+    def test_a_thread_whose_name_the_kernel_would_cut(self):
+        self.spoil_workers("threads", lambda rows: rows[0].update(name="sixteen-letters-"), "1 to 15 bytes")
+
+    def test_a_thread_that_works_on_its_own_and_names_no_work(self):
+        self.spoil_workers("threads", lambda rows: rows[0].update(work=[]), "say which")
+
+    def test_work_that_no_thread_does(self):
+        self.spoil_workers("work", lambda rows: rows.append({"name": "store.sweep", "description": "Sweeps.", "rare": ""}), "no thread does ['store.sweep']")
+
     def test_field_without_review(self):
         self.refused("fields", lambda rows: rows[-1].update(reviewed=""), "reviewed", "fields")
 

@@ -27,6 +27,9 @@ CODE_DIRS = ("apps", "base", "cli", "contracts", "crypto", "db", "evidence", "pi
 IMPOSED_RULE = "> **Imposed rule:**"  # the banner of every documentation page
 DEFECTS = re.compile(r"<!-- defects -->\n(.*?)<!-- end of defects -->", re.S)  # a table whose last column names tests
 TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", re.M)
+# Threads without a name; tests and their helpers may.
+THREAD = re.compile(r"std::j?thread(?:\s+\w+)?\s*[({]|threads?_?\.emplace_back\(|pthread_setname_np|pthread_create")
+THREADS_ALLOWED = re.compile(r"^base/include/stella/base/thread\.h$|^(?:tests|bench)/|/test_\w+\.(?:h|cc)$|_?test_?(?:kit|_support)\.h$|_(?:test|bench|fuzz)\.cc$")
 TODO = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -68,6 +71,8 @@ class Lint:
         if name.endswith(".h") and "#pragma once" not in lines[:40]:
             self.report(name, 1, "guard", "headers begin with #pragma once")
         for number, line in enumerate(lines, 1):
+            if not THREADS_ALLOWED.search(name) and THREAD.search(line.split("//")[0]):
+                self.report(name, number, "thread", "start_thread() of base/thread.h, with a name that stands in contracts/workers.json")
             match = re.match(r"\s*#\s*include\s*[<\"]([^>\"]+)[>\"]", line)
             if not match:
                 continue

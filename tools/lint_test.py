@@ -43,6 +43,7 @@ class Rules(unittest.TestCase):
             "first line": {"base/src/good.cc": "#include <string>\n"},
             "guard": {"base/include/stella/base/good.h": "// Declares one thing, and says which.\nint x();\n"},
             "heavy header": {"base/src/good.cc": "// Does one thing, and says which.\n#include <regex>\n"},
+            "thread": {"base/src/good.cc": "// Does one thing, and says which.\nauto t = std::thread([] { work(); });\n"},
             "unfinished": {"base/src/good.cc": "// Does one thing, and says which.\n// TO" + "DO later\n"},
             "machine path": {"base/README.md": "# base\nsee /wo" + "rk/main\n"},
             "glob": {"base/CMakeLists.txt": "stella_module(base RANK 0)\nfile(GLOB x *.cc)\n"},

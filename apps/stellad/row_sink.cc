@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "stella/telemetry/work.h"
+
 namespace stella::stellad {
 namespace {
 
@@ -73,15 +75,17 @@ Result<void> PgRowSink::write(std::span<const telemetry::SpanRecord> spans, std:
 }
 
 Result<std::int64_t> PgRowSink::retain(std::int64_t days) {
-  std::int64_t gone = 0;
-  for (const std::string_view sql : {std::string_view("DELETE FROM telemetry_spans WHERE ctid IN (SELECT ctid FROM telemetry_spans WHERE start_ts < now() - make_interval(days => $1::int) LIMIT 10000)"),
-                                     std::string_view("DELETE FROM telemetry_logs WHERE ctid IN (SELECT ctid FROM telemetry_logs WHERE ts < now() - make_interval(days => $1::int) LIMIT 10000)")}) {
-    auto tx = STELLA_TRY(Tx::open(pool_));
-    const auto rows = STELLA_TRY(tx.query(sql, {days}));
-    STELLA_TRY_VOID(tx.commit());
-    gone += rows.affected();
-  }
-  return gone;
+  return telemetry::in_work(contracts::work::kTelemetryRetain, {}, [&](telemetry::Work&) -> Result<std::int64_t> {
+    std::int64_t gone = 0;
+    for (const std::string_view sql : {std::string_view("DELETE FROM telemetry_spans WHERE ctid IN (SELECT ctid FROM telemetry_spans WHERE start_ts < now() - make_interval(days => $1::int) LIMIT 10000)"),
+                                       std::string_view("DELETE FROM telemetry_logs WHERE ctid IN (SELECT ctid FROM telemetry_logs WHERE ts < now() - make_interval(days => $1::int) LIMIT 10000)")}) {
+      auto tx = STELLA_TRY(Tx::open(pool_));
+      const auto rows = STELLA_TRY(tx.query(sql, {days}));
+      STELLA_TRY_VOID(tx.commit());
+      gone += rows.affected();
+    }
+    return gone;
+  });
 }
 
 }  // namespace stella::stellad

@@ -11,6 +11,7 @@
 #include "row_sink.h"
 #include "stella/base/file.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/kdf.h"
 #include "stella/evidence/locker/keeper.h"
@@ -24,6 +25,7 @@
 #include "stella/services/parts_watch.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/timeline/checkpointer.h"
 #include "stella/timeline/cosigner.h"
 #include "stella/timeline/emit.h"
@@ -205,6 +207,8 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   const std::string secret = STELLA_TRY(read_secret(path_of(settings, "secrets.dir", "secrets") + "/salt_secret"));
   telemetry::set_fingerprint_secret(crypto::hkdf_sha256(secret, "stellad", "stella/telemetry-fingerprints/v1"));
   p.telemetry = STELLA_TRY(apps::Telemetry::start(settings, "stellad"));
+  telemetry::Work::announce();
+  for (const contracts::MetricSpec* spec : {contracts::metrics::kDispositions.spec, contracts::metrics::kEvidenceRenewals.spec, contracts::metrics::kTimelineCosignatures.spec}) telemetry::declare_series(*spec);
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
   p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
   p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);
@@ -317,7 +321,7 @@ Result<void> start_indexer(const config::Settings& settings, Process& p) {
     p.cosigner->start();
   }
   p.health.set_indexer(p.indexer.get(), p.checkpointer.get(), p.cosigner.get());
-  p.indexer_thread = std::jthread([indexer = p.indexer.get()](std::stop_token stop) { indexer->run(stop); });
+  p.indexer_thread = start_jthread("indexer", [indexer = p.indexer.get()](std::stop_token stop) { indexer->run(std::move(stop)); });
   return {};
 }
 
@@ -361,7 +365,7 @@ class TelemetryToken {
   explicit TelemetryToken(const config::Settings& settings) : settings_(settings), path_(settings.text("telemetry.token_file")) {}
   void renew() {
     if (path_.empty() || !due_.passed()) return;
-    const auto written = write_telemetry_token(settings_, path_);
+    const auto written = telemetry::in_work(contracts::work::kTelemetryToken, {}, [&](telemetry::Work&) { return write_telemetry_token(settings_, path_); });
     if (!written) kLog.warn("telemetry token could not be renewed, trying again", {f::error(written.error())});
     due_ = Deadline::after(written ? milliseconds(settings_.integer("auth.token_ttl") / 2) : milliseconds(5000));
   }

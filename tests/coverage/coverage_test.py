@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every route and every job kind, on success and on failure: a span with the common fields, a log line that fits the schema, a golden-signal
+"""Every route, every job kind and every kind of background work, on success and on failure: a span with the common fields, a log line that fits the schema, a golden-signal
 observation with an exemplar of that entry, an authorization decision record, and an event where state changed. All of them, or it fails."""
 import hashlib
 import json
@@ -15,6 +15,7 @@ sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "openapi"), os.path.join(ROOT,
 
 import line_schema  # noqa: E402
 import validate  # noqa: E402
+import workers  # noqa: E402
 from api_matrix import routes  # noqa: E402
 from client import Client  # noqa: E402
 from report import Report  # noqa: E402
@@ -24,6 +25,9 @@ from stella_platform import Platform, binary  # noqa: E402
 COMMON = ("service", "version", "env", "region", "instance_id", "tenant_id", "trace_id", "span_id")
 # Requests that change nothing although they are no GET: every other success must be on the timeline.
 NO_CHANGE = {"verify_evidence": "evidence.verified only of a stored bundle", "verify_attestation": "attestation.verified only of a stored statement"}
+# Background work that goes on in the trace of who asked for it, and work that is each of one tenant.
+CONTINUED = {"evidence.seal", "evidence.redact"}
+OF_TENANTS = {"timeline.checkpoint", "timeline.expire", "evidence.seal", "evidence.redact", "evidence.renew", "evidence.lock", "evidence.dispose", "controls.expire"}
 # The public routes with nothing to refuse: their failure is a request that the server does not take.
 GARBAGE = b"GARBAGE, which no job kind can read\n"
 
@@ -226,6 +230,45 @@ class Coverage:
             assert self.signals.total("stella_journey_duration_seconds_count", journey=kind["journey"]) > 0, "the journey was not measured"
             assert self.signals.exemplars("stella_journey_duration_seconds_bucket", journey=kind["journey"]), "the journey has no exemplar"
 
+    # ── work that nobody asked for ─────────────────────────────────────────────────────────────────────────────────
+    def work(self, row):
+        """Every span of it a root (or the child of the request that it continues), with its tenant, count and status; counted and timed."""
+        spans = [s for of_trace in self.signals.spans.values() for s in of_trace if s["name"] == row["name"]]
+        if not spans and row["rare"]:
+            return f"not seen: {row['rare']}"
+        assert spans, f"no span {row['name']}"
+        for span in spans:
+            missing = [f for f in (*COMMON, "count") if f not in span["attributes"]]
+            assert not missing, f"{missing} missing in {span}"
+            assert span["status"] == ("error" if "error_code" in span["attributes"] else "ok"), span
+            assert span["parent_span_id"] == "" or row["name"] in CONTINUED, f"not a root: {span}"
+            if row["name"] in OF_TENANTS:
+                assert span["attributes"]["tenant_id"] != "", span
+        done = [s for s in spans if s["status"] == "ok" and s["attributes"]["count"] > 0]
+        assert done, f"it never did anything: {spans[0]}"
+        assert self.signals.total("stella_background_runs_total", worker=row["name"], outcome="done") > 0, "not counted"
+        assert self.signals.total("stella_background_items_total", worker=row["name"]) > 0, "nothing dealt with"
+        found = self.signals.exemplars("stella_background_duration_seconds_bucket", worker=row["name"])
+        assert found, "no exemplar"
+        assert all(any(s["name"] == row["name"] for s in self.signals.spans.get(t, [])) for t in found), f"exemplars {found} are of other traces"
+        return f"{len(spans)} spans, {len(done)} of them did something"
+
+    def thread_names(self):
+        """Every thread of our programs has the name that workers.json gives it; those of libraries keep the one of who started them."""
+        known = {row["name"] for row in workers.declared(ROOT)["threads"]}
+        seen = {}
+        for part in ("stellad", "runner"):
+            tasks = f"/proc/{self.platform.procs[part].pid}/task"
+            for task in os.listdir(tasks):
+                with open(os.path.join(tasks, task, "comm"), encoding="utf-8") as f:
+                    name = f.read().strip()
+                seen[name] = seen.get(name, 0) + 1
+        strangers = set(seen) - known - {"stella-runner"}
+        assert not strangers, f"{strangers} are in no row of workers.json"
+        missing = {row["name"] for row in workers.declared(ROOT)["threads"] if row["program"].startswith("stella") and row["for"] == "background"} - set(seen) - {"cosigner"}
+        assert not missing, f"{missing} do not run"
+        return ", ".join(f"{n} {name}" for name, n in sorted(seen.items()))
+
     # ── all of it ──────────────────────────────────────────────────────────────────────────────────────────────────
     def policy(self):
         """Each decision of a policy: its version, its rules and its figures on a span and a line of the evaluation's trace."""
@@ -259,6 +302,9 @@ class Coverage:
         for kind in kinds:
             self.job(kind, [r for r in good if r["kind"] == kind["kind"]], True)
             self.job(kind, [r for r in bad if r["kind"] == kind["kind"]], False)
+        for row in workers.declared(ROOT)["work"]:
+            self.report.run(f"work {row['name']}: root span, count and exemplar", self.work, row)
+        self.report.run("every thread has its name", self.thread_names)
         self.report.run("policy decisions", self.policy)
         self.report.run("every line fits the schema", self.lines_fit)
         self.report.run("saturation is measured", self.saturation)
@@ -286,8 +332,18 @@ def failing_jobs(platform):
     return platform.sql(f"SELECT tenant_id, job_id, kind, state, trace_id, cached_from IS NOT NULL AS cached FROM jobs WHERE job_id IN ({listed}) AND state IN ('failed', 'dead')")
 
 
+OLD = "a" * 32
+
+
+def age(platform):
+    """A row of telemetry that is older than any retention: the first round of that is a minute after the start."""
+    platform.execute("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, name, kind, service, start_ts, end_ts, status, attributes) "
+                     f"VALUES ('platform', '{OLD}', '{OLD[:16]}', 'old', 'internal', 'stellad', now() - interval '3000 days', now() - interval '3000 days', 'ok', '{{}}')")
+
+
 def settle(platform, client):
-    """Until nothing waits: no job, no event, and the last request's own span is a row."""
+    """Until nothing waits: no old row, no job, no event, and the last request's own span is a row."""
+    validate.wait_for(lambda: not platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{OLD}'"), 120)
     validate.wait_for(lambda: platform.sql("SELECT (SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')) + (SELECT count(*) FROM timeline_outbox) AS n")[0]["n"] == 0)
     last = client.get("/me").trace
     validate.wait_for(lambda: platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{last}'"))
@@ -378,15 +434,16 @@ def main():
         report.end()
     with Platform(settings={"jobs.max_attempts": 2, "jobs.backoff": "10ms"}) as platform:
         admin = platform.client("admin")
+        age(platform)
         api = exercise(platform, admin)
         good = platform.sql("SELECT tenant_id, job_id, kind, state, trace_id, cached_from IS NOT NULL AS cached FROM jobs WHERE state = 'finished'")
         bad = failing_jobs(platform)
+        report.run("deep debug ends by itself, with its event", deep_debug_ends, platform, admin)
         settle(platform, admin)
         Coverage(platform, report, api, Signals(platform).read(admin)).run(good, bad)
         report.run("one trace from the header to the topic", propagation, platform, admin)
         report.run("SIGHUP opens the log file anew", hangup, platform, admin)
         report.run("a tenant's sampling, and what is kept all the same", sampling, platform, admin)
-        report.run("deep debug ends by itself, with its event", deep_debug_ends, platform, admin)
     report.end()
 
 

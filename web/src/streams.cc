@@ -1,6 +1,7 @@
 // A slot is taken when the answer is made and given back when its writer ends, or when the answer is dropped before it was sent.
 #include "stella/web/streams.h"
 
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::web {
@@ -38,7 +39,7 @@ void Streams::begin(std::shared_ptr<Slot> slot, std::shared_ptr<http::Stream> st
     if (stopping_) return;
     done = take_done();
     Running& self = running_.emplace_back();
-    self.thread = std::thread([this, &self, slot = std::move(slot), stream = std::move(stream), writer]() mutable {
+    self.thread = start_thread("event-stream", [this, &self, slot = std::move(slot), stream = std::move(stream), writer]() mutable {
       writer(*stream);
       stream->close();
       stream.reset();

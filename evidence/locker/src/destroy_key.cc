@@ -53,6 +53,7 @@ Result<Disposition> Keeper::refuse_key(Tx& tx, const TenantId& tenant, const std
   if (!id.empty()) details.set("disposition_id", id);
   STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionRefused, std::move(details))));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("key", "refused");
   return Disposition{Disposition::kRefused, std::move(reason)};
 }
 
@@ -65,6 +66,7 @@ Result<Disposition> Keeper::plan_key(const TenantId& tenant, std::string_view pu
   auto tx = STELLA_TRY(Tx::open(pool_));
   if (auto refused = STELLA_TRY(refuse_under_hold(tx, tenant, kWhat))) {
     STELLA_TRY_VOID(tx.commit());
+    count_disposition("key", "held");
     return Disposition{Disposition::kRefused, std::string(reason_of(Kept::kHeld)) + ": " + std::string(refused->field("held_by"))};
   }
   if (!STELLA_TRY(tx.query(kPendingKey, {tenant})).empty()) return Error(contracts::errors::kConflict, "the destruction of this key is planned already");
@@ -73,6 +75,7 @@ Result<Disposition> Keeper::plan_key(const TenantId& tenant, std::string_view pu
   const EventId event = STELLA_TRY(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionPlanned, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id.str()}}))));
   STELLA_TRY_VOID(tx.query("INSERT INTO key_dispositions (tenant_id, disposition_id, key_id, state, purpose, planned_at, planned_event) VALUES ($1, $2, $3, 'planned', $4, $5, $6)", {tenant, id.str(), key, purpose, options_.now(), event}));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("key", "planned");
   return Disposition{Disposition::kPlanned, ""};
 }
 
@@ -94,6 +97,7 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
       STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET state = 'refused', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now(), reason}));
       if (!held) return refuse_key(tx, tenant, id, std::move(reason));
       STELLA_TRY_VOID(tx.commit());
+      count_disposition("key", "held");
       return Disposition{Disposition::kRefused, std::move(reason)};
     }
     if (!begun) {
@@ -108,6 +112,7 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
   STELLA_TRY_VOID(tx.query("UPDATE tenant_keys SET state = 'destroyed', ended_at = $2 WHERE tenant_id = $1", {tenant, options_.now()}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionExecuted, json::Value::object({{"what", kWhat}, {"until", options_.now().rfc3339()}, {"disposition_id", id}}))));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("key", "executed");
   kLog.info("a tenant's key was destroyed: its documents and bundles cannot be read any more, seals and roots stay");
   return Disposition{Disposition::kExecuted, ""};
 }
@@ -115,9 +120,9 @@ Result<Disposition> Keeper::execute_key(const TenantId& tenant) {
 Result<int> Keeper::destroy_keys() {
   const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM key_dispositions WHERE state IN ('planned', 'destroying') ORDER BY planned_at LIMIT 16"));
   int done = 0;
-  for (int i = 0; i < rows.size() && !stopping_; ++i) {
+  for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
-    const Disposition one = STELLA_TRY(execute_key(tenant));
+    const Disposition one = STELLA_TRY(disposition_work(contracts::work::kEvidenceKeys, tenant, [&](telemetry::Work&) { return execute_key(tenant); }));
     done += one.state != Disposition::kWaiting ? 1 : 0;
   }
   return done;

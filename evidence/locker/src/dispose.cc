@@ -159,6 +159,7 @@ Result<Disposition> Keeper::plan_as(const TenantId& tenant, const BundleId& bund
   STELLA_TRY_VOID(tx.query("INSERT INTO dispositions (tenant_id, disposition_id, bundle_id, case_id, state, planned_at, planned_event, ended_at, reason) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
                            {tenant, id.str(), bundle, found->case_id.str(), reason.empty() ? "planned" : "refused", options_.now(), event, reason.empty() ? std::optional<Timestamp>() : options_.now(), reason}));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("bundle", reason.empty() ? "planned" : refusal(kept == Kept::kHeld));
   return Disposition{reason.empty() ? Disposition::kPlanned : Disposition::kRefused, reason};
 }
 
@@ -183,6 +184,7 @@ Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bund
     STELLA_TRY_VOID(tx.query("UPDATE dispositions SET state = 'refused', ended_at = $3, reason = $4 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now(), reason}));
     STELLA_TRY_VOID(timeline::emit(tx, tenant, found->event(contracts::events::kDispositionRefused, std::move(details))));
     STELLA_TRY_VOID(tx.commit());
+    count_disposition("bundle", refusal(reason == reason_of(Kept::kHeld)));
     return Disposition{Disposition::kRefused, reason};
   }
   if (!begun) {
@@ -198,6 +200,7 @@ Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bund
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'disposed' WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, found->event(contracts::events::kDispositionExecuted, std::move(details))));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("bundle", "executed");
   if (found->failed) kLog.info("what a failed snapshot left in the store was deleted", {f::bundle_id(bundle), f::case_id(found->case_id)});
   else kLog.info("a bundle was deleted, its seal and root stay", {f::bundle_id(bundle), f::case_id(found->case_id)});
   return Disposition{Disposition::kExecuted, ""};
@@ -219,10 +222,13 @@ Result<int> Keeper::dispose() {
   std::optional<Error> trouble;
   const auto each = [&](std::string_view sql, std::initializer_list<pg::Param> params, Result<Disposition> (Keeper::*step)(const TenantId&, const BundleId&)) -> Result<void> {
     const auto rows = STELLA_TRY(Tx::read(pool_, sql, params));
-    for (int i = 0; i < rows.size() && !stopping_; ++i) {
+    for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
       const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
-      auto one = (this->*step)(tenant, bundle);
+      auto one = disposition_work(contracts::work::kEvidenceDispose, tenant, [&](telemetry::Work& work) {
+        work.set(f::bundle_id(bundle));
+        return (this->*step)(tenant, bundle);
+      });
       if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
       else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
     }

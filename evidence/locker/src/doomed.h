@@ -2,12 +2,17 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "locker_event.h"
 #include "retention_rules.h"
 #include "stella/base/result.h"
+#include "stella/contracts/errors.h"
+#include "stella/contracts/metrics.h"
 #include "stella/evidence/locker/keeper.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::evidence {
@@ -40,5 +45,20 @@ struct Keeper::Doomed {
     return out;
   }
 };
+
+// One step of a deletion, done and committed (stella_dispositions). `what`: "bundle", "timeline" or "key".
+inline void count_disposition(std::string_view what, std::string_view step) { telemetry::Counter{contracts::metrics::kDispositions}.add(1, what, step); }
+// The name of a refusal's step.
+inline std::string_view refusal(bool held) { return held ? "held" : "refused"; }
+
+// Under a span of its own: one step of a deletion that a round takes. An error that only says that others were faster is none.
+template <class Step>
+Result<Disposition> disposition_work(const contracts::WorkRow& row, const TenantId& tenant, Step step) {
+  telemetry::Work work(row, telemetry::of_tenant(tenant));
+  Result<Disposition> one = step(work);
+  if (one) work.did(one->state != Disposition::kWaiting ? 1 : 0);
+  else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) work.fail(one.error());
+  return one;
+}
 
 }  // namespace stella::evidence

@@ -132,6 +132,7 @@ Result<Disposition> refuse(Tx& tx, const TenantId& tenant, std::string_view id, 
   STELLA_TRY_VOID(timeline::emit(tx, tenant, tenant_event(tenant, contracts::events::kDispositionRefused, json::Value::object({{"what", kWhat}, {"reason", reason}, {"disposition_id", id}}))));
   STELLA_TRY_VOID(tx.commit());
   kRefusals.add(1);
+  count_disposition("timeline", "refused");
   return Disposition{Disposition::kRefused, std::move(reason)};
 }
 
@@ -162,6 +163,7 @@ Result<Disposition> Keeper::plan_timeline(const TenantId& tenant) {
   STELLA_TRY_VOID(tx.query("INSERT INTO timeline_dispositions (tenant_id, disposition_id, from_index, below_index, state, planned_at, planned_event) VALUES ($1, $2, $3, $4, 'planned', $5, $6)",
                            {tenant, id, look.from, look.below, options_.now(), event}));
   STELLA_TRY_VOID(tx.commit());
+  count_disposition("timeline", "planned");
   return Disposition{Disposition::kPlanned, ""};
 }
 
@@ -184,6 +186,7 @@ Result<Disposition> Keeper::execute_timeline(const TenantId& tenant) {
     STELLA_TRY_VOID(end_as_refused(reason));
     STELLA_TRY_VOID(tx.commit());
     kRefusals.add(1);
+    count_disposition("timeline", "held");
     return Disposition{Disposition::kRefused, reason};
   }
   const Timestamp cutoff = expiry_cutoff(options_.now(), options_.timeline_keep);
@@ -206,6 +209,7 @@ Result<Disposition> Keeper::execute_timeline(const TenantId& tenant) {
   STELLA_TRY_VOID(timeline::want_checkpoint(tx, tenant, static_cast<std::uint64_t>(head.integer(0, 0)) + 1));
   STELLA_TRY_VOID(tx.commit());
   kExpired.add(look.entries);
+  count_disposition("timeline", "executed");
   return Disposition{Disposition::kExecuted, ""};
 }
 
@@ -214,13 +218,13 @@ Result<int> Keeper::expire_timelines() {
   int done = 0;
   std::optional<Error> trouble;
   const auto step = [&](const TenantId& tenant, Result<Disposition> (Keeper::*what)(const TenantId&)) {
-    auto one = (this->*what)(tenant);
+    auto one = disposition_work(contracts::work::kTimelineExpire, tenant, [&](telemetry::Work&) { return (this->*what)(tenant); });
     if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
     else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
     return one && one->state == Disposition::kWaiting && one->reason == kNothing;
   };
   const auto pending = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM timeline_dispositions WHERE state = 'planned' ORDER BY planned_at LIMIT 64"));
-  for (int i = 0; i < pending.size() && !stopping_; ++i) step(STELLA_TRY(TenantId::parse(pending.text(i, 0))), &Keeper::execute_timeline);
+  for (int i = 0; i < pending.size() && !rounds_.stopping(); ++i) step(STELLA_TRY(TenantId::parse(pending.text(i, 0))), &Keeper::execute_timeline);
   // A batch that was carried out may be followed by the next one at once.
   if (options_.timeline_keep.count() > 0 && (done > 0 || !expiry_after_.empty() || options_.elapsed() >= next_expiry_)) {
     next_expiry_ = options_.elapsed() + std::min<std::chrono::microseconds>(options_.look_again, kPlanEvery);
@@ -228,7 +232,7 @@ Result<int> Keeper::expire_timelines() {
     const auto due = STELLA_TRY(Tx::read(pool_, kDue, {cutoff, options_.now() - std::chrono::hours(24), expiry_after_}));
     // A part of the tenants in one round, the next part in the next.
     expiry_after_ = due.size() == kDueTenants ? std::string(due.text(due.size() - 1, 0)) : std::string();
-    for (int i = 0; i < due.size() && !stopping_; ++i) {
+    for (int i = 0; i < due.size() && !rounds_.stopping(); ++i) {
       const std::string name(due.text(i, 0));
       const Looked now{cutoff, due.integer(i, 1)};
       if (const auto before = nothing_expired_.find(name); before != nothing_expired_.end() && before->second == now) continue;
@@ -237,7 +241,7 @@ Result<int> Keeper::expire_timelines() {
     }
   }
   // One tenant's trouble is no reason to leave the months of all others.
-  const auto dropped = drop_partitions();
+  const auto dropped = telemetry::in_work(contracts::work::kTimelineDrop, {}, [&](telemetry::Work&) { return drop_partitions(); });
   if (trouble) return std::move(*trouble);
   return done + STELLA_TRY(dropped);
 }
@@ -247,7 +251,7 @@ Result<int> Keeper::drop_partitions() {
   if (options_.timeline_keep.count() == 0 || options_.elapsed() < next_drop_) return 0;
   next_drop_ = options_.elapsed() + std::chrono::duration_cast<std::chrono::microseconds>(options_.look_again);
   int dropped = 0;
-  for (bool more = true; more && !stopping_;) {
+  for (bool more = true; more && !rounds_.stopping();) {
     auto tx = STELLA_TRY(Tx::open(pool_));
     const auto rows = STELLA_TRY(tx.query("SELECT stella_drop_timeline_partitions($1)", {expiry_cutoff(options_.now(), options_.timeline_keep)}));
     more = rows.integer(0, 0) > 0;

@@ -10,6 +10,7 @@
 #include "stella/tenancy/paths.h"
 #include "stella/testing/postgres.h"
 #include "stella/testing/temp_dir.h"
+#include "stella/testing/work_seen.h"
 #include "stella/timeline/checkpointer.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
@@ -152,6 +153,9 @@ TEST_F(Expiring, EntriesGoInThreeStepsAndTheirHashesStay) {
 }
 
 TEST_F(Expiring, RoundsDoItByThemselvesAndComeToAnEnd) {
+  const testing::WorkSeen seen;
+  const auto counted = [](const char* step) { return testing::WorkSeen::counted("stella_dispositions", {"timeline", step}); };
+  const double planned = counted("planned"), executed = counted("executed");
   ASSERT_TRUE(keeper_->round().has_value());
   old_log();
   for (int i = 0; i < 4; ++i) {
@@ -160,6 +164,10 @@ TEST_F(Expiring, RoundsDoItByThemselvesAndComeToAnEnd) {
     sign();
   }
   EXPECT_EQ(kinds(), "disposition.planned disposition.executed");
+  EXPECT_EQ(counted("planned") - planned, 1);
+  EXPECT_EQ(counted("executed") - executed, 1);
+  ASSERT_EQ(seen.spans("timeline.expire").size(), 2u);
+  for (const auto& span : seen.spans("timeline.expire")) EXPECT_EQ(span.status + " " + span.tenant_id, "ok acme");
   // The records of the deletion get old themselves: nothing is said about them, ever again.
   for (int year = 0; year < 3; ++year) {
     pass(days(200));
@@ -324,7 +332,9 @@ TEST_F(Expiring, EmptyMonthsAreDroppedAndNoOthers) {
     const auto done = keeper()->round();
     ASSERT_TRUE(done.has_value()) << done.error().describe();
   };
+  const testing::WorkSeen seen;
   drop();
+  EXPECT_EQ(seen.spans("timeline.drop").size(), 1u);
   EXPECT_EQ(db_.sql("SELECT to_regclass('timeline_events_2025_03') IS NULL AND to_regclass('timeline_events_2025_04') IS NOT NULL"), "t");
   EXPECT_EQ(std::stoi(db_.sql(months)), before - 1);
   db_.sql("DELETE FROM timeline_events");

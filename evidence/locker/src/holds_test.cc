@@ -10,6 +10,7 @@
 
 #include "retention_rules.h"
 #include "s3_test_support.h"
+#include "stella/testing/work_seen.h"
 #include "test_holding.h"
 
 namespace stella::evidence {
@@ -179,6 +180,42 @@ TEST_F(Holding, ABundleIsDeletedInThreeSteps) {
   EXPECT_EQ(events("disposition.executed"), "1");
   EXPECT_EQ(state(other), "sealed");
   EXPECT_TRUE(store_->stat(key(other, "C-2")).has_value());
+}
+
+TEST_F(Holding, EachStepOfADeletionHasItsSpanAndIsCounted) {
+  const auto steps = [] {
+    std::vector<double> out;
+    for (const char* step : {"planned", "executed", "held"}) out.push_back(testing::WorkSeen::counted("stella_dispositions", {"bundle", step}));
+    return out;
+  };
+  const BundleId id = sealed("C-1");
+  (void)sealed("C-2", "other");
+  auto k = keeper({.dispose = true});
+  const testing::WorkSeen seen;
+  const auto before = steps();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seen.spans("evidence.adopt").size(), 1u);
+  EXPECT_FALSE(seen.spans("evidence.lock").empty());
+  EXPECT_EQ(seen.spans("evidence.dispose").size(), 0u);
+  step(place_hold, "C-2", kAnn);
+  pass(hours(25));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(k->round().has_value());
+    sign_log();
+  }
+  EXPECT_EQ(state(id), "disposed");
+  const auto after = steps();
+  for (std::size_t i = 0; i < after.size(); ++i) EXPECT_EQ(after[i] - before[i], 1) << i;
+  const auto spans = seen.spans("evidence.dispose");
+  ASSERT_EQ(spans.size(), 3u) << "planned, held, executed; waiting leaves none";
+  for (const auto& span : spans) {
+    EXPECT_EQ(span.tenant_id, "acme");
+    EXPECT_EQ(span.parent_span_id, "");
+    EXPECT_EQ(span.status, "ok");
+    EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_log WHERE position('" + span.trace_id + "' in convert_from(entry, 'UTF8')) > 0 AND convert_from(entry, 'UTF8')::json->>'kind' LIKE 'disposition.%'"), "1") << "its event names its trace";
+  }
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seen.spans("evidence.adopt").size(), 1u) << "nothing new";
 }
 
 TEST_F(Holding, WhatTheStoreKeepsALittleLongerIsNoRefusal) {
@@ -360,6 +397,8 @@ TEST_F(Holding, KeysAndTenantsAreNotDestroyedUnderAHold) {
 TEST_F(Holding, ATenantsKeyIsDestroyedWhenNothingNeedsIt) {
   keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
   auto k = keeper();
+  const testing::WorkSeen seen;
+  const double held = testing::WorkSeen::counted("stella_dispositions", {"key", "held"});
   EXPECT_EQ(k->plan_key(acme_, "off-boarding").error().code(), base_errors::kNotFound) << "there is no key";
   ASSERT_TRUE(keys_->add_key("tenant/acme"));
   ASSERT_TRUE(keys_->add_key("tenant/beta"));
@@ -392,6 +431,9 @@ TEST_F(Holding, ATenantsKeyIsDestroyedWhenNothingNeedsIt) {
   sign_log();
   ASSERT_TRUE(k->round());
   EXPECT_EQ(db_.sql("SELECT state || ' ' || reason FROM key_dispositions").substr(0, 8), "refused ");
+  EXPECT_EQ(testing::WorkSeen::counted("stella_dispositions", {"key", "held"}) - held, 2);
+  ASSERT_FALSE(seen.spans("evidence.keys").empty());
+  EXPECT_EQ(seen.spans("evidence.keys").back().tenant_id, "acme");
   EXPECT_EQ(keys_->key_ids().size(), 2u);
   step(request_release, "C-1", kAnn);
   step(confirm_release, "C-1", kBob);

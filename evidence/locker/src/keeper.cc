@@ -7,6 +7,7 @@
 #include "retention_rules.h"
 #include "stella/contracts/events.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/scope.h"
 #include "stella/timeline/emit.h"
 
@@ -68,41 +69,29 @@ Keeper::Keeper(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, Keep
 
 Keeper::~Keeper() { stop(); }
 
-void Keeper::start() { thread_ = std::thread([this] { loop(); }); }
-
-void Keeper::stop() {
-  stopping_ = true;
-  {
-    const Lock lock(mutex_);
-    changed_.notify_all();
-  }
-  if (thread_.joinable()) thread_.join();
+void Keeper::start() {
+  rounds_.start("keeper", [this] {
+    if (const auto done = round(); !done) kLog.warn("holds and retention did not reach the store, it will be tried again", {f::error(done.error())});
+    return options_.poll;
+  });
 }
+
+void Keeper::stop() { rounds_.stop(); }
 
 std::string Keeper::frozen() const {
   const Lock lock(mutex_);
   return frozen_;
 }
 
-void Keeper::loop() {
-  while (!stopping_) {
-    const auto done = round();
-    if (!done) kLog.warn("holds and retention did not reach the store, it will be tried again", {f::error(done.error())});
-    Lock lock(mutex_);
-    const Deadline deadline = Deadline::after(options_.poll);
-    while (!stopping_ && changed_.wait_until(mutex_, deadline)) {
-    }
-  }
-}
-
 Result<int> Keeper::round() {
   STELLA_TRY_VOID(believe_clock());
-  const int adopted = STELLA_TRY(adopt());
+  const int adopted = STELLA_TRY(telemetry::in_work(contracts::work::kEvidenceAdopt, {}, [&](telemetry::Work&) { return adopt(); }));
   // A store that refuses a lock is no reason to leave the rest undone.
   auto followed = reconcile();
   const auto moved = dispose();
   const auto expired = expire_timelines();
-  if (const auto recorded = record_keys(); !recorded) kLog.warn("the tenants' keys could not be looked at, it will be tried again", {f::error(recorded.error())});
+  const auto recorded = telemetry::in_work(contracts::work::kEvidenceKeys, {}, [&](telemetry::Work&) { return record_keys(); });
+  if (!recorded) kLog.warn("the tenants' keys could not be looked at, it will be tried again", {f::error(recorded.error())});
   if (!followed) return followed;
   if (!moved) return moved;
   if (!expired) return expired;

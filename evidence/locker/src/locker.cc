@@ -21,7 +21,7 @@
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
-#include "stella/telemetry/span.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 #include "worm_watch.h"
@@ -149,43 +149,30 @@ Locker::Locker(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store, std:
 
 Locker::~Locker() { stop(); }
 
-void Locker::start() { thread_ = std::thread([this] { loop(); }); }
-
-void Locker::stop() {
-  stopping_ = true;
-  wake();
-  if (thread_.joinable()) thread_.join();
+void Locker::start() {
+  rounds_.start("locker", [this] { return turn(); });
 }
 
-void Locker::wake() {
-  const Lock lock(mutex_);
-  woken_ = true;
-  changed_.notify_all();
-}
+void Locker::stop() { rounds_.stop(); }
+
+void Locker::wake() { rounds_.wake(); }
 
 void Locker::use(std::shared_ptr<const crypto::Signer> signer) {
   const Lock lock(mutex_);
   signer_ = std::move(signer);
 }
 
-void Locker::loop() {
-  Deadline renewal = Deadline::after(std::chrono::milliseconds(0));
-  while (!stopping_) {
-    auto sealed = round();
-    if (renewal.passed()) {
-      // A few at a time, between the seals that people wait for.
-      const auto looked = renew_round();
-      if (!looked) kLog.warn("timestamps were not renewed, it will be tried again", {f::error(looked.error())});
-      if (!looked || *looked == 0) renewal = Deadline::after(options_.renew_every);
-    }
-    if (!sealed) kLog.warn("sealing made no progress", {f::error(sealed.error())});
-    if (sealed && *sealed > 0) continue;
-    Lock lock(mutex_);
-    const Deadline deadline = Deadline::after(sealed ? options_.poll : std::chrono::milliseconds(1000));
-    while (!woken_ && !stopping_ && changed_.wait_until(mutex_, deadline)) {
-    }
-    woken_ = false;
+std::chrono::milliseconds Locker::turn() {
+  const auto sealed = round();
+  if (renewal_due_.passed()) {
+    // A few at a time, between the seals that people wait for.
+    const auto looked = renew_round();
+    if (!looked) kLog.warn("timestamps were not renewed, it will be tried again", {f::error(looked.error())});
+    if (!looked || *looked == 0) renewal_due_ = Deadline::after(options_.renew_every);
   }
+  if (!sealed) kLog.warn("sealing made no progress", {f::error(sealed.error())});
+  if (!sealed) return std::chrono::milliseconds(1000);
+  return *sealed > 0 ? std::chrono::milliseconds(0) : options_.poll;
 }
 
 Result<int> Locker::round() {
@@ -207,10 +194,11 @@ Result<int> Locker::round() {
     }
     STELLA_TRY_VOID(tx.commit());
   }
+  telemetry::Work::waiting(contracts::work::kEvidenceSeal, static_cast<std::int64_t>(built.size()));
   int sealed = 0;
   std::optional<Error> trouble;
   for (const auto& [tenant, bundle, derived] : built) {
-    if (stopping_) break;
+    if (rounds_.stopping()) break;
     auto done = derived ? redact_one(tenant, bundle) : seal_one(tenant, bundle);
     if (done) {
       sealed += *done ? 1 : 0;
@@ -242,128 +230,131 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   auto context = telemetry::Context::continue_from(row.traceparent, row.tracestate);
   context.tenant_id = row.tenant;
   context.actor = row.requested_by;
-  const telemetry::ContextScope scope(std::move(context));
-  telemetry::Span span("evidence.seal", telemetry::SpanKind::kInternal, {f::bundle_id(row.bundle), f::case_id(row.case_id)});
-
-  STELLA_TRY_VOID(expect_long_read(tx));
-  const Timestamp sealed_at = Timestamp::now();
-  const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
-  const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
-  const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
-  std::optional<TimeEvidence> time;  // of a bundle that is made now
-  std::vector<std::string> left_out, reasons;
-  Result<void> before_crash;
-  if (store_.stat(bundle_key_path)) {
-    before_crash = expect_whole(store_, bundle_key_path, STELLA_TRY(evidence_keys(tx)));
-    if (before_crash) left_out = STELLA_TRY(left_out_of(store_, bundle_key_path));
-  } else {
-    const auto payload = store_.open(object_key::object(row.tenant, row.payload));
-    const auto items = store_.get(object_key::object(row.tenant, row.items), kItemsBytes);
-    if (!payload || !items) {
-      const Error& lost = payload ? items.error() : payload.error();
-      span.fail(lost);
-      return give_up(tx, row, lost);
-    }
-    auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
-    const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
-    const std::string key = bundle_key(secret, row.request);
-    const auto signer = [&] {
-      const Lock hold(mutex_);
-      return signer_;
-    }();
-    const crypto::Signer* signers[] = {signer.get()};
-    SealInput input;
-    input.payload_fd = payload->get();
-    input.items_ndjson = *items;
-    input.bundle_key = key;
-    input.signers = signers;
-    if (row.kind == "eval") {
-      const auto trusted = STELLA_TRY(evidence_keys(tx));
-      auto enclosed = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
-      input.extra_files = std::move(enclosed.files);
-      for (auto& statement : enclosed.left_out) {
-        left_out.push_back(std::move(statement.file));
-        reasons.push_back(std::move(statement.reason));
-      }
-    }
-    const auto attested = STELLA_TRY(attested_in(input.extra_files));
-    // Where something was stated since, the seal that was signed names other statements: then it is signed anew.
-    if (before && before->facts.attestations && *before->facts.attestations != attested) before.reset();
-    if (before) {
-      input.facts = before->facts;
-      input.signed_seal = before->envelope;
-      input.signed_by = before->signed_by;
+  return telemetry::in_work(contracts::work::kEvidenceSeal, std::move(context), [&](telemetry::Work& work) -> Result<bool> {
+    work.set(f::bundle_id(row.bundle));
+    work.set(f::case_id(row.case_id));
+    STELLA_TRY_VOID(expect_long_read(tx));
+    const Timestamp sealed_at = Timestamp::now();
+    const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
+    const objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), sealed_at);
+    const std::string bundle_key_path = object_key::evidence(row.tenant, row.case_id, row.bundle, "bundle.tgz");
+    std::optional<TimeEvidence> time;  // of a bundle that is made now
+    std::vector<std::string> left_out, reasons;
+    Result<void> before_crash;
+    if (store_.stat(bundle_key_path)) {
+      before_crash = expect_whole(store_, bundle_key_path, STELLA_TRY(evidence_keys(tx)));
+      if (before_crash) left_out = STELLA_TRY(left_out_of(store_, bundle_key_path));
     } else {
-      input.facts = facts_of(row, sealed_at);
-      input.facts.retain_until = terms.retain_until;
-      input.facts.parents = STELLA_TRY(parents_in(row.request));
-      input.facts.attestations = attested;
-      if (const auto& worm = worm_->seen()) {
-        input.facts.worm_level = objects::to_string(worm->level);
-        input.facts.worm_probe_sha256 = worm->digest.hex();
+      work.tried();
+      const auto payload = store_.open(object_key::object(row.tenant, row.payload));
+      const auto items = store_.get(object_key::object(row.tenant, row.items), kItemsBytes);
+      if (!payload || !items) {
+        const Error& lost = payload ? items.error() : payload.error();
+        work.fail(lost);
+        return give_up(tx, row, lost);
       }
-      if (STELLA_TRY(keeps_key_history(tx))) {
-        // The log takes the signature in first; the bundle that encloses the proof is written in one of the next rounds.
-        const TraceId trace = STELLA_TRY(TraceId::parse(row.trace));
-        const auto signed_now = sign_first(tx, {row.tenant, row.bundle, trace, row.traceparent, row.project}, input);
-        if (!signed_now) {
-          span.fail(signed_now.error());
-          return give_up(tx, row, signed_now.error());
+      auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
+      const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
+      const std::string key = bundle_key(secret, row.request);
+      const auto signer = [&] {
+        const Lock hold(mutex_);
+        return signer_;
+      }();
+      const crypto::Signer* signers[] = {signer.get()};
+      SealInput input;
+      input.payload_fd = payload->get();
+      input.items_ndjson = *items;
+      input.bundle_key = key;
+      input.signers = signers;
+      if (row.kind == "eval") {
+        const auto trusted = STELLA_TRY(evidence_keys(tx));
+        auto enclosed = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
+        input.extra_files = std::move(enclosed.files);
+        for (auto& statement : enclosed.left_out) {
+          left_out.push_back(std::move(statement.file));
+          reasons.push_back(std::move(statement.reason));
         }
+      }
+      const auto attested = STELLA_TRY(attested_in(input.extra_files));
+      // Where something was stated since, the seal that was signed names other statements: then it is signed anew.
+      if (before && before->facts.attestations && *before->facts.attestations != attested) before.reset();
+      if (before) {
+        input.facts = before->facts;
+        input.signed_seal = before->envelope;
+        input.signed_by = before->signed_by;
+      } else {
+        input.facts = facts_of(row, sealed_at);
+        input.facts.retain_until = terms.retain_until;
+        input.facts.parents = STELLA_TRY(parents_in(row.request));
+        input.facts.attestations = attested;
+        if (const auto& worm = worm_->seen()) {
+          input.facts.worm_level = objects::to_string(worm->level);
+          input.facts.worm_probe_sha256 = worm->digest.hex();
+        }
+        if (STELLA_TRY(keeps_key_history(tx))) {
+          // The log takes the signature in first; the bundle that encloses the proof is written in one of the next rounds.
+          const TraceId trace = STELLA_TRY(TraceId::parse(row.trace));
+          const auto signed_now = sign_first(tx, {row.tenant, row.bundle, trace, row.traceparent, row.project}, input);
+          if (!signed_now) {
+            work.fail(signed_now.error());
+            return give_up(tx, row, signed_now.error());
+          }
+          STELLA_TRY_VOID(tx.commit());
+          work.did(*signed_now ? 1 : 0);
+          if (*signed_now) wake();
+          return false;
+        }
+      }
+      CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
+      if (!custody.covered()) {
+        // The proofs need checkpoints that cover the events: they are asked for.
+        STELLA_TRY_VOID(custody.want_checkpoints(tx));
         STELLA_TRY_VOID(tx.commit());
-        if (*signed_now) wake();
         return false;
       }
+      STELLA_TRY_VOID(custody.enclose(tx, store_, input));
+      const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
+      input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
+      if (options_.stamper) input.stamp = [&](std::span<const std::string_view> signatures) { return stamped(*options_.stamper, signatures, time); };
+      const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
+      FdSink sink(temp.fd());
+      auto made = seal_bundle(input, sink);
+      if (!made) {
+        work.fail(made.error());
+        return give_up(tx, row, made.error());
+      }
+      if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
+      STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
     }
-    CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
-    if (!custody.covered()) {
-      // The proofs need checkpoints that cover the events: they are asked for.
-      STELLA_TRY_VOID(custody.want_checkpoints(tx));
-      STELLA_TRY_VOID(tx.commit());
-      return false;
+    const Publication what{row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt};
+    const auto published = before_crash ? publish_bundle(tx, store_, what) : Result<Published>(before_crash.error());
+    if (!published) {
+      work.fail(published.error());
+      if (published.error().code() == contracts::errors::kIntegrity) STELLA_TRY_VOID(tell_refused(tx, row.tenant, row.bundle, row.case_id, published.error()));
+      return give_up(tx, row, published.error());
     }
-    STELLA_TRY_VOID(custody.enclose(tx, store_, input));
-    const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
-    input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
-    if (options_.stamper) input.stamp = [&](std::span<const std::string_view> signatures) { return stamped(*options_.stamper, signatures, time); };
-    const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
-    FdSink sink(temp.fd());
-    auto made = seal_bundle(input, sink);
-    if (!made) {
-      span.fail(made.error());
-      return give_up(tx, row, made.error());
-    }
-    if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
-  }
-  const Publication what{row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt};
-  const auto published = before_crash ? publish_bundle(tx, store_, what) : Result<Published>(before_crash.error());
-  if (!published) {
-    span.fail(published.error());
-    if (published.error().code() == contracts::errors::kIntegrity) STELLA_TRY_VOID(tell_refused(tx, row.tenant, row.bundle, row.case_id, published.error()));
-    return give_up(tx, row, published.error());
-  }
-  const Published& done = *published;
-  if (time) STELLA_TRY_VOID(note_time(tx, row.tenant, row.bundle, *time, *options_.stamper));
-  json::Value details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
-                                             {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
-                                             {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
-                                             {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
-  if (!left_out.empty()) details.set("left_out", names_in(left_out));
-  timeline::Event event = locker_event(contracts::events::kEvidenceSealed, "bundle", row.bundle.str(), std::move(details));
-  event.project = row.project;
-  event.trace = STELLA_TRY(TraceId::parse(row.trace));
-  event.traceparent = row.traceparent;
-  event.resources.emplace_back(row.kind == "eval" ? "evaluation" : row.kind, row.resource_id);
-  event.resources.emplace_back("case", row.case_id.str());
-  STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));
-  STELLA_TRY_VOID(tx.commit());
-  kSealed.add(1, row.kind);
-  // Once, when it is done: the bundle is begun again each time that it waits for something.
-  for (std::size_t i = 0; i < left_out.size(); ++i)
-    kLog.warn("a statement did not come into the bundle, which names it", {f::bundle_id(row.bundle), f::path(left_out[i]), f::reason(i < reasons.size() ? reasons[i] : "it is in the bundle: attest/left-out.sigstore.json")});
-  kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(done.size)});
-  return true;
+    const Published& done = *published;
+    if (time) STELLA_TRY_VOID(note_time(tx, row.tenant, row.bundle, *time, *options_.stamper));
+    json::Value details = json::Value::object({{"bundle_id", row.bundle.str()}, {"case_id", row.case_id.str()}, {"kind", row.kind}, {"resource_id", row.resource_id}, {"root_hash", done.seal.head.root.hex()},
+                                               {"seal_sha256", done.seal_sha256.hex()}, {"payload_sha256", row.payload.hex()}, {"item_count", done.seal.head.size}, {"bytes", done.size}, {"signer_key_id", done.signer},
+                                               {"inputs", json::Value::array({json::Value::object({{"name", "payload.tar"}, {"sha256", row.payload.hex()}})})},
+                                               {"outputs", json::Value::array({json::Value::object({{"name", "bundle.tgz"}, {"sha256", done.sha256.hex()}})})}});
+    if (!left_out.empty()) details.set("left_out", names_in(left_out));
+    timeline::Event event = locker_event(contracts::events::kEvidenceSealed, "bundle", row.bundle.str(), std::move(details));
+    event.project = row.project;
+    event.trace = STELLA_TRY(TraceId::parse(row.trace));
+    event.traceparent = row.traceparent;
+    event.resources.emplace_back(row.kind == "eval" ? "evaluation" : row.kind, row.resource_id);
+    event.resources.emplace_back("case", row.case_id.str());
+    STELLA_TRY_VOID(timeline::emit(tx, row.tenant, std::move(event)));
+    STELLA_TRY_VOID(tx.commit());
+    kSealed.add(1, row.kind);
+    // Once, when it is done: the bundle is begun again each time that it waits for something.
+    for (std::size_t i = 0; i < left_out.size(); ++i)
+      kLog.warn("a statement did not come into the bundle, which names it", {f::bundle_id(row.bundle), f::path(left_out[i]), f::reason(i < reasons.size() ? reasons[i] : "it is in the bundle: attest/left-out.sigstore.json")});
+    kLog.info("bundle sealed", {f::bundle_id(row.bundle), f::case_id(row.case_id), f::bytes(done.size)});
+    return true;
+  });
 }
 
 }  // namespace stella::evidence

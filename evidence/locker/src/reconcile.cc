@@ -5,6 +5,7 @@
 #include "retention_rules.h"
 #include "stella/evidence/locker/keeper.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/work.h"
 
 namespace stella::evidence {
 namespace {
@@ -59,11 +60,15 @@ Result<int> Keeper::reconcile() {
   std::vector<std::pair<TenantId, BundleId>> due;
   const auto rows = STELLA_TRY(Tx::read(pool_, kDue, {options_.now() - options_.look_again, options_.now()}));
   for (int i = 0; i < rows.size() && i < kBundlesPerRound; ++i) due.emplace_back(STELLA_TRY(TenantId::parse(rows.text(i, 0))), STELLA_TRY(BundleId::parse(rows.text(i, 1))));
+  telemetry::Work::waiting(contracts::work::kEvidenceLock, static_cast<std::int64_t>(due.size()));
   int done = 0;
   std::optional<Error> trouble;
   for (const auto& [tenant, bundle] : due) {
-    if (stopping_) break;
-    auto one = reconcile_one(tenant, bundle);
+    if (rounds_.stopping()) break;
+    auto one = telemetry::in_work(contracts::work::kEvidenceLock, telemetry::of_tenant(tenant), [&](telemetry::Work& work) {
+      work.set(f::bundle_id(bundle));
+      return reconcile_one(tenant, bundle);
+    });
     if (one) {
       done += *one ? 1 : 0;
       continue;

@@ -14,7 +14,7 @@
 #include "stella/evidence/format/redact.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
-#include "stella/telemetry/span.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 #include "stored_bundle.h"
@@ -172,55 +172,56 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
   auto context = telemetry::Context::continue_from(copy.traceparent, copy.tracestate);
   context.tenant_id = tenant;
   context.actor = copy.requested_by;
-  const telemetry::ContextScope scope(std::move(context));
-  telemetry::Span span("evidence.redact", telemetry::SpanKind::kInternal, {f::bundle_id(bundle), f::case_id(copy.case_id)});
+  return telemetry::in_work(contracts::work::kEvidenceRedact, std::move(context), [&](telemetry::Work& work) -> Result<bool> {
+    work.set(f::bundle_id(bundle));
+    work.set(f::case_id(copy.case_id));
+    STELLA_TRY_VOID(expect_long_read(tx));
+    const Timestamp now = Timestamp::now();
+    copy.redaction.at = now;
+    const auto signer = [&] {
+      const Lock hold(mutex_);
+      return signer_;
+    }();
+    Terms terms = STELLA_TRY(terms_of(tx, tenant, copy.case_id, options_, now));
+    objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), now);
 
-  STELLA_TRY_VOID(expect_long_read(tx));
-  const Timestamp now = Timestamp::now();
-  copy.redaction.at = now;
-  const auto signer = [&] {
-    const Lock hold(mutex_);
-    return signer_;
-  }();
-  Terms terms = STELLA_TRY(terms_of(tx, tenant, copy.case_id, options_, now));
-  objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), now);
-
-  const auto make = [&]() -> Result<void> {
-    if (copy.original_state != "sealed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted before the copy was made");
-    const Fd original = STELLA_TRY(store_.open(copy.key(copy.from)));
-    // No statement of ours for a bundle that somebody put in place of the sealed one.
-    if (STELLA_TRY(digest_of(original.get())).sha256 != copy.original) return changed("its digest is not the one of its row");
-    STELLA_TRY_VOID(check_signs(tx, signer->public_key().id().str()));
-    const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
-    FdSink sink(temp.fd());
-    const RedactedBundle made = STELLA_TRY(redact_bundle(original.get(), copy.redaction, signer.get(), sink));
-    // What the seal promises holds for the copy: a reader compares the store with it.
-    terms.retain_until = std::max(terms.retain_until, made.retain_until);
-    lock = lock_for(terms, options_, worm_->seen(), now);
-    if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the redacted copy", options_.temp_dir);
-    STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
-    return {};
-  };
-  // One that is there was made before a crash: it is the copy.
-  const auto made = store_.stat(copy.key(bundle)) ? Result<void>() : make();
-  const auto trust = STELLA_TRY(evidence_keys(tx));
-  const auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
-  const auto published = withheld ? publish_bundle(tx, store_, {tenant, bundle, copy.case_id, copy.kind, json::Value::object({{"resource_id", copy.resource_id}, {"derived_from", copy.from.str()}}), lock, now}) : Result<Published>(withheld.error());
-  if (!published) {
-    span.fail(published.error());
-    if (!final_failure(published.error())) return Error(published.error());
-    if (withheld) STELLA_TRY_VOID(tell_refused(tx, tenant, bundle, copy.case_id, published.error()));
-    STELLA_TRY_VOID(fail(tx, copy, published.error()));
+    const auto make = [&]() -> Result<void> {
+      if (copy.original_state != "sealed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted before the copy was made");
+      const Fd original = STELLA_TRY(store_.open(copy.key(copy.from)));
+      // No statement of ours for a bundle that somebody put in place of the sealed one.
+      if (STELLA_TRY(digest_of(original.get())).sha256 != copy.original) return changed("its digest is not the one of its row");
+      STELLA_TRY_VOID(check_signs(tx, signer->public_key().id().str()));
+      const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
+      FdSink sink(temp.fd());
+      const RedactedBundle made = STELLA_TRY(redact_bundle(original.get(), copy.redaction, signer.get(), sink));
+      // What the seal promises holds for the copy: a reader compares the store with it.
+      terms.retain_until = std::max(terms.retain_until, made.retain_until);
+      lock = lock_for(terms, options_, worm_->seen(), now);
+      if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the redacted copy", options_.temp_dir);
+      STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
+      return {};
+    };
+    // One that is there was made before a crash: it is the copy.
+    const auto made = store_.stat(copy.key(bundle)) ? Result<void>() : make();
+    const auto trust = STELLA_TRY(evidence_keys(tx));
+    const auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
+    const auto published = withheld ? publish_bundle(tx, store_, {tenant, bundle, copy.case_id, copy.kind, json::Value::object({{"resource_id", copy.resource_id}, {"derived_from", copy.from.str()}}), lock, now}) : Result<Published>(withheld.error());
+    if (!published) {
+      work.fail(published.error());
+      if (!final_failure(published.error())) return Error(published.error());
+      if (withheld) STELLA_TRY_VOID(tell_refused(tx, tenant, bundle, copy.case_id, published.error()));
+      STELLA_TRY_VOID(fail(tx, copy, published.error()));
+      STELLA_TRY_VOID(tx.commit());
+      kLog.error("a redacted copy has failed", {f::bundle_id(bundle), f::error(published.error())});
+      return true;
+    }
+    const Published& done = *published;
+    timeline::Event event = STELLA_TRY(redacted_event(copy, done, *withheld));
+    STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
     STELLA_TRY_VOID(tx.commit());
-    kLog.error("a redacted copy has failed", {f::bundle_id(bundle), f::error(published.error())});
+    kLog.info("redacted copy made", {f::bundle_id(bundle), f::case_id(copy.case_id), f::bytes(done.size)});
     return true;
-  }
-  const Published& done = *published;
-  timeline::Event event = STELLA_TRY(redacted_event(copy, done, *withheld));
-  STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
-  STELLA_TRY_VOID(tx.commit());
-  kLog.info("redacted copy made", {f::bundle_id(bundle), f::case_id(copy.case_id), f::bytes(done.size)});
-  return true;
+  });
 }
 
 }  // namespace stella::evidence

@@ -13,7 +13,10 @@
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/stream.h"
 #include "stella/evidence/locker/locker.h"
+#include "stella/contracts/metrics.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -21,6 +24,7 @@ namespace stella::evidence {
 namespace {
 
 constexpr telemetry::Logger kLog{"evidence.locker"};
+constexpr telemetry::Counter kRenewals{contracts::metrics::kEvidenceRenewals};
 
 using Tx = pg::SystemTx<pg::LockerRole>;
 
@@ -235,6 +239,7 @@ Result<int> Locker::renew_round() {
     if (!renewal_.nobody_offers) due = STELLA_TRY(targets(STELLA_TRY(tx.query(kDue, {renewal_.due_at, renewal_.due, now, now + options_.renew_before}))));
     STELLA_TRY_VOID(tx.commit());
   }
+  telemetry::Work::waiting(contracts::work::kEvidenceRenew, static_cast<std::int64_t>(unseen.size() + due.size()));
   if (unseen.empty() && due.empty()) {
     renewal_ = {};
     return 0;
@@ -242,18 +247,19 @@ Result<int> Locker::renew_round() {
   int looked = 0;
   const auto look = [&](const Target& target) {
     ++looked;
-    const auto renewed = renew_one(target.tenant, target.bundle, now);
+    const auto renewed = telemetry::in_work(contracts::work::kEvidenceRenew, telemetry::of_tenant(target.tenant), [&](telemetry::Work& work) { return renew_one(target.tenant, target.bundle, now, work); });
+    if (!renewed) kRenewals.add(1, "failed");
     if (!renewed) kLog.warn("timestamps were not renewed, it will be tried again", {f::bundle_id(target.bundle), f::error(renewed.error())});
     return !renewed || *renewed;
   };
   for (const Target& target : unseen) {
-    if (stopping_) return looked;
+    if (rounds_.stopping()) return looked;
     (void)look(target);
     renewal_.unseen_at = target.at;
     renewal_.unseen = target.bundle;
   }
   for (const Target& target : due) {
-    if (stopping_) return looked;
+    if (rounds_.stopping()) return looked;
     if (target.renewed && STELLA_TRY(renewals_are_there(target.tenant, target.bundle))) {
       ++looked;
       renewal_.due_at = target.at;
@@ -281,12 +287,16 @@ Result<bool> Locker::renewals_are_there(const TenantId& tenant, const BundleId& 
   return stored.problem.empty();
 }
 
-Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now) {
+Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now, telemetry::Work& work) {
+  work.did(0);  // until something was
   auto tx = STELLA_TRY(Tx::open(pool_));
   STELLA_TRY_VOID(expect_long_read(tx));
   auto found = STELLA_TRY(find_target(tx, tenant, bundle));
   if (!found) return true;
   Bundle& b = *found;
+  work.set(f::bundle_id(bundle));
+  work.link(b.traceparent);
+  work.tried();
   STELLA_TRY_VOID(read_evidence(store_, b));
   const auto lock = [&]() -> Result<objects::ObjectLock> {
     STELLA_TRY_VOID(tx.query(kLockStoreLocks, {tenant, bundle.str()}));
@@ -298,6 +308,7 @@ Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, T
     const objects::ObjectLock held = STELLA_TRY(lock());
     STELLA_TRY_VOID(first_look(tx, store_, b, *options_.stamper, held, now));
     STELLA_TRY_VOID(tx.commit());
+    work.did();
     return true;  // where it is due, this pass or the next one finds it in its order
   }
   const StoredRenewals stored = STELLA_TRY(stored_renewals(tx, store_, tenant, b.case_id, bundle));
@@ -315,12 +326,15 @@ Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, T
   const TimeChain chain = read_time_chain(b.evidence, made.all, trust);
   const auto later = time_stands_until(chain, threshold);
   if (!later || *later <= *until) {
+    kRenewals.add(1, "no_offer");
     kLog.warn("no time authority offers a stamp that lasts longer than those of a bundle, it will be tried again", {f::bundle_id(bundle)});
     return false;
   }
   const objects::ObjectLock held = STELLA_TRY(lock());
   STELLA_TRY_VOID(keep_renewals(tx, store_, b, made, chain, {.before = *until, .until = *later, .lock = held, .now = now}));
   STELLA_TRY_VOID(tx.commit());
+  work.did();
+  kRenewals.add(1, "renewed");
   kLog.info("timestamps of a bundle renewed", {f::bundle_id(bundle), f::case_id(b.case_id)});
   return true;
 }

@@ -6,6 +6,7 @@
 #include "stella/base/encoding.h"
 #include "stella/crypto/digest.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/testing/work_seen.h"
 #include "test_time_authority.h"
 
 namespace stella::evidence {
@@ -74,6 +75,9 @@ class Renewing : public Locking {
 TEST_F(Renewing, TimestampsAreRenewedBeforeTheyEnd) {
   const BundleId id = sealed();
   const std::string before = read_file(path(id), 1 << 28).value();
+  const testing::WorkSeen seen;
+  const auto counted = [](const char* outcome) { return testing::WorkSeen::counted("stella_evidence_renewals", {outcome}); };
+  const double renewed = counted("renewed"), vain = counted("no_offer");
   // The seal wrote down until when it stands; nobody offers more than it has.
   EXPECT_EQ(db_.sql("SELECT stands_until BETWEEN now() + interval '29 days' AND now() + interval '31 days' FROM evidence_time WHERE n = 0"), "t");
   EXPECT_EQ(pass(), 1);
@@ -85,6 +89,12 @@ TEST_F(Renewing, TimestampsAreRenewedBeforeTheyEnd) {
   EXPECT_EQ(rows(id), "1");
   EXPECT_EQ(events("evidence.renewed"), "1");
   EXPECT_EQ(db_.sql("SELECT stands_until > now() + interval '2900 days' AND authority LIKE '%Authority%' FROM evidence_time WHERE n = 1"), "t");
+  EXPECT_EQ(counted("renewed") - renewed, 1);
+  EXPECT_EQ(counted("no_offer") - vain, 1);
+  ASSERT_EQ(seen.spans("evidence.renew").size(), 2u) << "who asked in vain has one, too";
+  EXPECT_EQ(seen.spans("evidence.renew")[1].status, "ok");
+  EXPECT_EQ(seen.spans("evidence.renew")[1].tenant_id, "acme");
+  EXPECT_NE(seen.spans("evidence.renew")[1].links.find(db_.sql("SELECT substr(traceparent, 4, 32) FROM evidence_snapshots LIMIT 1")), std::string::npos) << "it links to its snapshot's trace";
   const int asked = lasting_.asked;
   EXPECT_EQ(pass(), 1);  // whether the renewal is there
   EXPECT_EQ(lasting_.asked, asked);

@@ -59,7 +59,7 @@ Result<int> Keeper::record_keys() {
   if (!options_.tenant_keys || (keys_recorded_until_ && !keys_recorded_until_->passed())) return 0;
   const auto tenants = STELLA_TRY(Tx::read(pool_, "SELECT t.tenant_id, coalesce(max(k.version), 0) FROM tenants t LEFT JOIN tenant_keys k USING (tenant_id) GROUP BY t.tenant_id HAVING NOT coalesce(bool_or(k.state = 'destroyed'), false) ORDER BY t.tenant_id"));
   int found = 0;
-  for (int i = 0; i < tenants.size() && !stopping_; ++i) {
+  for (int i = 0; i < tenants.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(tenants.text(i, 0)));
     const std::string base = object_key::wrapping_key_id(tenant);
     const std::string newest = STELLA_TRY(options_.tenant_keys->newest(base));

@@ -4,6 +4,7 @@
 #include "locker_event.h"
 #include "stella/contracts/events.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/tenancy/scope.h"
 #include "stella/timeline/emit.h"
@@ -17,7 +18,7 @@ constexpr telemetry::Logger kLog{"evidence.locker"};
 
 Result<void> WormWatch::look(pg::SystemPool<pg::LockerRole>& pool, objects::Store& store) {
   if (!due_.passed()) return {};
-  auto done = probe(pool, store);
+  auto done = telemetry::in_work(contracts::work::kEvidenceProbe, {}, [&](telemetry::Work&) { return probe(pool, store); });
   due_ = Deadline::after(done ? std::chrono::duration_cast<std::chrono::milliseconds>(every_) : std::chrono::milliseconds(60'000));
   return done;
 }

@@ -2,7 +2,6 @@
 #include "stella/platform/http_server.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/sendfile.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +27,7 @@
 #include "body_sink.h"
 #include "messages.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/telemetry/metrics.h"
 #include "worker_pool.h"
 
@@ -644,7 +644,7 @@ Result<void> Server::Impl::listen() {
   port = acceptor.local_endpoint(ec).port();
   net::post(acceptor_strand, [this] { accept(); });
   for (int i = 0; i < std::max(1, options.io_threads); ++i) {
-    threads.emplace_back([this, guard = net::make_work_guard(ioc)] {
+    threads.push_back(start_thread("http-io", [this, guard = net::make_work_guard(ioc)] {
       for (;;) {
         try {
           ioc.run();
@@ -652,8 +652,7 @@ Result<void> Server::Impl::listen() {
         } catch (...) {  // out of memory in one connection: that connection is gone, the others go on
         }
       }
-    });
-    ::pthread_setname_np(threads.back().native_handle(), "http-io");
+    }));
   }
   return {};
 }

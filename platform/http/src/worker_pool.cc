@@ -1,8 +1,7 @@
 // The worker loop.
 #include "worker_pool.h"
 
-#include <pthread.h>
-
+#include "stella/base/thread.h"
 #include "stella/telemetry/metrics.h"
 
 namespace stella::http {
@@ -17,8 +16,7 @@ const telemetry::BoundGauge& waiting() {
 
 WorkerPool::WorkerPool(int workers, std::size_t queue) : capacity_(queue) {
   for (int i = 0; i < (workers < 1 ? 1 : workers); ++i) {
-    threads_.emplace_back([this] { run(); });
-    ::pthread_setname_np(threads_.back().native_handle(), "http-worker");
+    threads_.push_back(start_thread("http-worker", [this] { run(); }));
   }
 }
 

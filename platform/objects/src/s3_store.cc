@@ -18,6 +18,7 @@
 #include "s3_versions.h"
 #include "s3_worm.h"
 #include "spool.h"
+#include "stella/base/thread.h"
 #include "stella/crypto/digest.h"
 #include "stella/telemetry/context.h"
 
@@ -106,7 +107,7 @@ class S3Store final : public Store {
     {
       std::vector<std::jthread> threads;
       const auto count = std::min<std::size_t>(static_cast<std::size_t>(options_.concurrency), work.size());
-      for (std::size_t i = 1; i < count; ++i) threads.emplace_back(run);
+      for (std::size_t i = 1; i < count; ++i) threads.push_back(start_jthread("object-put", run));
       run();
     }
     if (problem) return std::move(*problem);

@@ -2,7 +2,6 @@
 // parent-death signal follows the thread, not the process.
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include <thread>
 
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 #include "stella/platform/process.h"
 
@@ -71,9 +71,7 @@ std::string log_tail(const std::string& path, off_t from) {
 }  // namespace
 
 struct Supervisor::Impl {
-  Impl() : wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread([this] { run(); }) {
-    ::pthread_setname_np(thread.native_handle(), "supervisor");
-  }
+  Impl() : wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), thread(start_thread("supervisor", [this] { run(); })) {}
   ~Impl() {
     stop_all();
     {

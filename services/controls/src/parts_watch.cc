@@ -5,6 +5,7 @@
 
 #include "stella/base/encoding.h"
 #include "stella/contracts/events.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/scope.h"
 #include "stella/timeline/emit.h"
 
@@ -45,22 +46,25 @@ Result<void> PartsWatch::tell(pg::SystemPool<pg::TelemetryRole>& pool) {
     changes = changes_;
   }
   if (changes.empty()) return {};
-  std::vector<timeline::Event> events;
-  for (const Change& change : changes) {
-    timeline::Event event;
-    event.kind = change.reason.empty() ? contracts::events::kServiceRestored : contracts::events::kServiceDegraded;
-    event.actor = "system:stellad";
-    event.resource_type = "service";
-    event.resource_id = kService;
-    event.details = json::Value::object({{"service", kService}, {"part", change.part}});
-    if (change.reason.empty()) event.details.set("duration_ms", change.lasted.count());
-    else event.details.set("reason", change.reason);
-    events.push_back(std::move(event));
-  }
-  const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
-  auto tx = STELLA_TRY(pg::SystemTx<pg::TelemetryRole>::open(pool));
-  STELLA_TRY_VOID(timeline::emit_many(tx, platform, std::move(events)));
-  STELLA_TRY_VOID(tx.commit());
+  STELLA_TRY_VOID(telemetry::in_work(contracts::work::kPlatformParts, {}, [&](telemetry::Work& work) -> Result<void> {
+    work.did(static_cast<std::int64_t>(changes.size()));
+    std::vector<timeline::Event> events;
+    for (const Change& change : changes) {
+      timeline::Event event;
+      event.kind = change.reason.empty() ? contracts::events::kServiceRestored : contracts::events::kServiceDegraded;
+      event.actor = "system:stellad";
+      event.resource_type = "service";
+      event.resource_id = kService;
+      event.details = json::Value::object({{"service", kService}, {"part", change.part}});
+      if (change.reason.empty()) event.details.set("duration_ms", change.lasted.count());
+      else event.details.set("reason", change.reason);
+      events.push_back(std::move(event));
+    }
+    const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
+    auto tx = STELLA_TRY(pg::SystemTx<pg::TelemetryRole>::open(pool));
+    STELLA_TRY_VOID(timeline::emit_many(tx, platform, std::move(events)));
+    return tx.commit();
+  }));
   // By number, not by count: note() may have given up some of these meanwhile, and what came after them is not told yet.
   const Lock lock(mutex_);
   std::erase_if(changes_, [told = changes.back().number](const Change& change) { return change.number <= told; });

@@ -7,6 +7,7 @@
 #include <future>
 
 #include "stella/testing/postgres.h"
+#include "stella/testing/work_seen.h"
 
 namespace stella::controls {
 namespace {
@@ -29,6 +30,7 @@ class Watch : public ::testing::Test {
 };
 
 TEST_F(Watch, TellsWhatWentAndWhatCameBack) {
+  const testing::WorkSeen seen;
   look("not connected");  // not there yet: the start of a process is no event
   look("");
   look("");
@@ -38,6 +40,8 @@ TEST_F(Watch, TellsWhatWentAndWhatCameBack) {
   look("not connected");
   ASSERT_TRUE(watch_.tell(pool_).has_value());
   EXPECT_EQ(events(), "platform service.degraded stellad nats not connected");
+  ASSERT_EQ(seen.spans("platform.parts").size(), 1u);
+  EXPECT_EQ(seen.spans("platform.parts")[0].status, "ok");
   look("", "no space");
   look("", "");
   ASSERT_TRUE(watch_.tell(pool_).has_value());

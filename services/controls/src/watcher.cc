@@ -1,6 +1,7 @@
 // From rows to this process, again and again.
 #include "stella/contracts/events.h"
 #include "stella/services/controls.h"
+#include "stella/telemetry/work.h"
 #include "stella/timeline/emit.h"
 
 namespace stella::controls {
@@ -12,27 +13,12 @@ using Tx = pg::SystemTx<pg::TelemetryRole>;
 }  // namespace
 
 Watcher::Watcher(pg::SystemPool<pg::TelemetryRole>& pool, std::chrono::milliseconds interval, bool expires) : pool_(pool), expires_(expires) {
-  thread_ = std::thread([this, interval] {
-    bool told = false;
-    for (;;) {
-      auto looked = look();
-      if (!looked && !told) kLog.warn("telemetry settings cannot be read, what was read before holds", {f::error(looked.error())});
-      told = !looked;
-      const Deadline deadline = Deadline::after(interval);
-      const Lock lock(mutex_);
-      while (!stopping_ && !deadline.passed()) changed_.wait_until(mutex_, deadline);
-      if (stopping_) return;
-    }
+  rounds_.start("controls", [this, interval] {
+    const auto looked = look();
+    if (!looked && !told_) kLog.warn("telemetry settings cannot be read, what was read before holds", {f::error(looked.error())});
+    told_ = !looked;
+    return interval;
   });
-}
-
-Watcher::~Watcher() {
-  {
-    const Lock lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
-  }
-  thread_.join();
 }
 
 Result<void> Watcher::look() {
@@ -60,19 +46,22 @@ Result<void> Watcher::expire() {
   const auto due = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM telemetry_settings WHERE deep_debug_until <= now()"));
   for (int i = 0; i < due.size(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(due.text(i, 0)));
-    auto tx = STELLA_TRY(Tx::open(pool_));
-    const auto row = STELLA_TRY(tx.query("SELECT to_json(deep_debug)::text FROM telemetry_settings WHERE tenant_id = $1 AND deep_debug_until <= now() FOR UPDATE SKIP LOCKED", {tenant}));
-    if (row.empty()) continue;
-    const json::Value classes = STELLA_TRY(json::parse(row.text(0, 0)));
-    STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET deep_debug = '{}', deep_debug_until = NULL WHERE tenant_id = $1", {tenant}));
-    timeline::Event event;
-    event.kind = contracts::events::kDeepDebugExpired;
-    event.actor = "system:telemetry";
-    event.resource_type = "tenant";
-    event.resource_id = tenant.str();
-    event.details = json::Value::object({{"classes", classes}});
-    STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
-    STELLA_TRY_VOID(tx.commit());
+    STELLA_TRY_VOID(telemetry::in_work(contracts::work::kControlsExpire, telemetry::of_tenant(tenant), [&](telemetry::Work&) -> Result<bool> {
+      auto tx = STELLA_TRY(Tx::open(pool_));
+      const auto row = STELLA_TRY(tx.query("SELECT to_json(deep_debug)::text FROM telemetry_settings WHERE tenant_id = $1 AND deep_debug_until <= now() FOR UPDATE SKIP LOCKED", {tenant}));
+      if (row.empty()) return false;
+      const json::Value classes = STELLA_TRY(json::parse(row.text(0, 0)));
+      STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET deep_debug = '{}', deep_debug_until = NULL WHERE tenant_id = $1", {tenant}));
+      timeline::Event event;
+      event.kind = contracts::events::kDeepDebugExpired;
+      event.actor = "system:telemetry";
+      event.resource_type = "tenant";
+      event.resource_id = tenant.str();
+      event.details = json::Value::object({{"classes", classes}});
+      STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+      STELLA_TRY_VOID(tx.commit());
+      return true;
+    }));
   }
   return {};
 }
@@ -83,26 +72,29 @@ Result<void> Watcher::expire_levels() {
   const auto due = STELLA_TRY(Tx::read(pool_, kDue));
   for (int i = 0; i < due.size(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(due.text(i, 0)));
-    auto tx = STELLA_TRY(Tx::open(pool_));
-    const auto row = STELLA_TRY(tx.query("SELECT temporary_levels::text FROM telemetry_settings WHERE tenant_id = $1 FOR UPDATE SKIP LOCKED", {tenant}));
-    if (row.empty()) continue;
-    json::Value was = STELLA_TRY(json::parse(row.text(0, 0)));
-    const json::Value from = json::Value::object({{"temporary_levels", std::move(was)}});
-    Controls left = from_json(from);
-    const std::size_t before = left.temporary_levels.size();
-    std::erase_if(left.temporary_levels, [now = Timestamp::now()](const auto& one) { return one.second.until <= now; });
-    if (left.temporary_levels.size() == before) continue;  // somebody else was faster, or gave them more time
-    const std::string is = json::dump(temporary_json(left));
-    STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET temporary_levels = $2 WHERE tenant_id = $1", {tenant, pg::Param::json(is)}));
-    timeline::Event event;
-    event.kind = contracts::events::kConfigChanged;
-    event.actor = "system:telemetry";
-    event.resource_type = "setting";
-    event.resource_id = "telemetry.temporary_levels";
-    event.details = json::Value::object({{"name", "telemetry.temporary_levels"}, {"from_value", json::dump(*from.find("temporary_levels")).substr(0, 1000)}, {"to_value", is.substr(0, 1000)}});
-    STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
-    STELLA_TRY_VOID(tx.commit());
-    kLog.info("log levels that held for a time are over", {f::count(static_cast<std::int64_t>(before - left.temporary_levels.size()))});
+    STELLA_TRY_VOID(telemetry::in_work(contracts::work::kControlsExpire, telemetry::of_tenant(tenant), [&](telemetry::Work&) -> Result<bool> {
+      auto tx = STELLA_TRY(Tx::open(pool_));
+      const auto row = STELLA_TRY(tx.query("SELECT temporary_levels::text FROM telemetry_settings WHERE tenant_id = $1 FOR UPDATE SKIP LOCKED", {tenant}));
+      if (row.empty()) return false;
+      json::Value was = STELLA_TRY(json::parse(row.text(0, 0)));
+      const json::Value from = json::Value::object({{"temporary_levels", std::move(was)}});
+      Controls left = from_json(from);
+      const std::size_t before = left.temporary_levels.size();
+      std::erase_if(left.temporary_levels, [now = Timestamp::now()](const auto& one) { return one.second.until <= now; });
+      if (left.temporary_levels.size() == before) return false;  // somebody else was faster, or gave them more time
+      const std::string is = json::dump(temporary_json(left));
+      STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET temporary_levels = $2 WHERE tenant_id = $1", {tenant, pg::Param::json(is)}));
+      timeline::Event event;
+      event.kind = contracts::events::kConfigChanged;
+      event.actor = "system:telemetry";
+      event.resource_type = "setting";
+      event.resource_id = "telemetry.temporary_levels";
+      event.details = json::Value::object({{"name", "telemetry.temporary_levels"}, {"from_value", json::dump(*from.find("temporary_levels")).substr(0, 1000)}, {"to_value", is.substr(0, 1000)}});
+      STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+      STELLA_TRY_VOID(tx.commit());
+      kLog.info("log levels that held for a time are over", {f::count(static_cast<std::int64_t>(before - left.temporary_levels.size()))});
+      return true;
+    }));
   }
   return {};
 }

@@ -19,6 +19,7 @@
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/propagation.h"
 #include "stella/telemetry/span.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -329,11 +330,15 @@ void Orchestrator::Impl::sweep() {
   if (!rows) return;
   std::map<std::string, std::int64_t, std::less<>> alive;
   for (int i = 0; i < rows->size(); ++i) alive.emplace(rows->text(i, 0), rows->integer(i, 1));
+  telemetry::Work work(contracts::work::kOrchestratorSweep);
   for (const auto& [job, attempt] : found) {
     const auto it = alive.find(job.str());
     if (it != alive.end() && attempt >= it->second) continue;
     std::filesystem::remove_all(directory(job, attempt), error);
-    if (error) kLog.warn("a job directory could not be removed", {f::detail(job.str())});
+    work.did(error ? 0 : 1);
+    if (!error) continue;
+    work.fail(Error(base_errors::kIo, "a job directory could not be removed").with("cause", error.message()));
+    kLog.warn("a job directory could not be removed", {f::detail(job.str())});
   }
 }
 
@@ -364,7 +369,7 @@ void Orchestrator::Impl::watch_bus(int waiting) {
     const auto answers = [&] { return bus.probe(topology.stream, "", Deadline::after(std::chrono::seconds(2))).has_value(); };
     if (answers() || answers()) continue;
     kLog.warn("a stream of the job bus does not answer, rebuilding it");
-    if (auto rebuilt = bus.rebuild(topology.stream, topology.consumers); !rebuilt) {
+    if (auto rebuilt = telemetry::in_work(contracts::work::kOrchestratorRebuild, {}, [&](telemetry::Work&) { return bus.rebuild(topology.stream, topology.consumers); }); !rebuilt) {
       kLog.warn("rebuilding a stream failed", {f::error(rebuilt.error())});
       return;
     }

@@ -2,6 +2,7 @@
 #include "stella/services/orchestrator.h"
 
 #include "state.h"
+#include "stella/base/thread.h"
 #include "stella/platform/bus_topology.h"
 
 namespace stella::orchestrator {
@@ -36,8 +37,8 @@ Result<void> Orchestrator::start() {
   }
   if (rebuilt) impl_->tell_again();
   impl_->last_message_micros = Timestamp::now().micros();
-  impl_->dispatcher = std::thread([this] { impl_->dispatch_loop(); });
-  impl_->receiver = std::thread([this] { impl_->receive_loop(); });
+  impl_->dispatcher = start_thread("dispatcher", [this] { impl_->dispatch_loop(); });
+  impl_->receiver = start_thread("job-results", [this] { impl_->receive_loop(); });
   return {};
 }
 

@@ -20,6 +20,7 @@
 #include "stella/telemetry/metric_snapshot.h"
 #include "stella/testing/nats_server.h"
 #include "stella/testing/postgres.h"
+#include "stella/testing/work_seen.h"
 
 namespace stella::orchestrator {
 namespace {
@@ -461,10 +462,12 @@ TEST_F(Orchestration, DirectoriesOfEndedAttemptsAreSwept) {
   ASSERT_TRUE(make_dirs(orphan + "/out"));
   ASSERT_TRUE(make_dirs(foreign));
   options_.sweep = milliseconds(20);
+  const testing::WorkSeen seen;
   start();
   const JobId job = schedule();
   const json::Value message = take();
   EXPECT_TRUE(eventually([&] { return ::access(orphan.c_str(), F_OK) != 0; }));
+  EXPECT_TRUE(eventually([&] { return seen.spans("orchestrator.sweep").size() == 1; })) << seen.spans("orchestrator.sweep").size();
   EXPECT_EQ(::access(foreign.c_str(), F_OK), 0);
   EXPECT_EQ(::access(std::string(message.str("dir")).c_str(), F_OK), 0);
   tell("result", finished(message));
@@ -473,6 +476,7 @@ TEST_F(Orchestration, DirectoriesOfEndedAttemptsAreSwept) {
 
 TEST_F(Orchestration, ADeletedStoreOfTheBusHeals) {
   options_.dispatch_timeout = milliseconds(1000);
+  const testing::WorkSeen seen;
   start();
   const JobId before = schedule("before");
   tell("result", finished(take()));
@@ -493,6 +497,7 @@ TEST_F(Orchestration, ADeletedStoreOfTheBusHeals) {
   });
   EXPECT_TRUE(done) << state(job);
   EXPECT_GE(bus::rebuilt_total(), 1u);
+  EXPECT_FALSE(seen.spans("orchestrator.rebuild").empty());
   EXPECT_EQ(events("job.finished", job), 1);
 }
 

@@ -14,6 +14,7 @@
 #include "execute.h"
 #include "sandbox.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
@@ -364,8 +365,8 @@ Result<std::unique_ptr<Runner>> Runner::create(bus::Connection& bus, Options opt
 
 Result<void> Runner::start() {
   if (!impl_->threads.empty()) return Error(base_errors::kInternal, "runner was started already");
-  for (int i = 0; i < impl_->options.concurrency; ++i) impl_->threads.emplace_back([this] { impl_->work(); });
-  impl_->threads.emplace_back([this] { impl_->beat(); });
+  for (int i = 0; i < impl_->options.concurrency; ++i) impl_->threads.push_back(start_thread("runner", [this] { impl_->work(); }));
+  impl_->threads.push_back(start_thread("heartbeat", [this] { impl_->beat(); }));
   kLog.info("runner takes jobs", {f::runner_id(impl_->options.runner_id), f::count(impl_->options.concurrency)});
   return {};
 }

@@ -213,4 +213,19 @@ void renew_exemplars() { g_epoch.fetch_add(1, std::memory_order_relaxed); }
 
 namespace stella::telemetry {
 void set_metrics_enabled(bool on) { detail::g_metrics_on.store(on, std::memory_order_relaxed); }
+
+void declare_series(const contracts::MetricSpec& spec) {
+  std::vector<std::vector<std::string_view>> rows(1);
+  for (const contracts::MetricLabel& label : spec.labels) {
+    std::vector<std::vector<std::string_view>> longer;
+    for (const auto& row : rows)
+      for (const std::string_view value : label.values) {
+        longer.push_back(row);
+        longer.back().push_back(value);
+      }
+    rows = std::move(longer);
+  }
+  for (const auto& row : rows) (void)detail::series(spec, row.data(), row.size());
+}
+
 }  // namespace stella::telemetry

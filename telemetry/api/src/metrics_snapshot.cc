@@ -115,9 +115,10 @@ MetricSnapshot DeltaReader::collect() {
   return out;
 }
 
-// False where nothing came. Sums only grow here (cells are never reset); a difference below 0 cannot be.
+// False where nothing came; but a counter's series is told of once before that, so that its first change is seen as one. Sums only grow here (cells are never reset); a difference below 0 cannot be.
 bool DeltaReader::subtract(MetricPoint& point) {
-  Last& last = last_[point.series];
+  const auto [known, fresh] = last_.try_emplace(point.series);
+  Last& last = known->second;
   const Last now{point.whole, point.value, point.sum, point.counts};
   point.whole -= last.whole;
   point.value -= last.value;
@@ -128,7 +129,7 @@ bool DeltaReader::subtract(MetricPoint& point) {
   std::erase_if(point.exemplars, [this](const auto& exemplar) { return exemplar.second.ns <= begin_ns_; });
   if (begin_ns_ != 0) point.start_ns = begin_ns_;
   last = now;
-  return point.count != 0 || point.whole != 0 || point.value != 0;
+  return point.count != 0 || point.whole != 0 || point.value != 0 || (fresh && point.counts.empty());
 }
 
 void on_collect(std::function<void()> callback) {

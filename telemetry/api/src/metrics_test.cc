@@ -246,6 +246,24 @@ TEST(Metrics, AReaderOfTheProcessTellsWhatCameBeforeIt) {
   EXPECT_EQ(point(again, *contracts::metrics::kHttpRequests.spec, {"GET", "/before", "2xx"}), nullptr);
 }
 
+TEST(Metrics, ACounterAtZeroIsToldOfOnce) {
+  DeltaReader reader;
+  declare_series(*contracts::metrics::kTelemetryMasked.spec);
+  const auto& spec = *contracts::metrics::kTelemetryMasked.spec;
+  const MetricSnapshot first = reader.collect();
+  for (const char* kind : {"secret", "pii"}) {
+    const MetricPoint* zero = point(first, spec, {kind});
+    ASSERT_NE(zero, nullptr) << kind;
+    EXPECT_EQ(zero->value, 0);
+  }
+  EXPECT_EQ(point(reader.collect(), spec, {"secret"}), nullptr) << "once is enough";
+  Counter{contracts::metrics::kTelemetryMasked}.add(1, "secret");
+  const MetricSnapshot moved = reader.collect();
+  ASSERT_NE(point(moved, spec, {"secret"}), nullptr);
+  EXPECT_EQ(point(moved, spec, {"secret"})->whole, 1);
+  EXPECT_EQ(point(moved, spec, {"pii"}), nullptr);
+}
+
 TEST(Metrics, DeltasLeaveOutWhatDidNotMoveAndStartWhereTheLastOneEnded) {
   DeltaReader reader;
   kRequests.add(3, "GET", "/delta", "2xx");

@@ -193,6 +193,7 @@ void SpanCore::started_at(Timestamp start) {
 void SpanCore::forget(Producer& p) { p.give_buffer(std::exchange(buffer_, nullptr)); }
 
 void SpanCore::finish(Producer& p, const Context& context, bool ambient) {
+  if (dropped_) [[unlikely]] return forget(p);
   SpanBuffer& b = *buffer_;
   const Instant now = instant();
   const bool sampled = (context.flags & TraceParent::kSampled) != 0;

@@ -1,7 +1,6 @@
 // The backend thread: rings and spill in, lines, rows and exports out.
 #include "stella/telemetry/backend.h"
 
-#include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@
 #include "rate_limit.h"
 #include "rows.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/clock.h"
 #include "stella/telemetry/context.h"
@@ -97,7 +97,7 @@ class Backend::Impl {
   void start() {
     install_crash_handler_if_wanted();
     install_outlet(outlet_);
-    thread_ = std::thread([this] { run(); });
+    thread_ = start_thread("telemetry", [this] { run(); });
   }
 
   void set_row_sink(std::shared_ptr<RowSink> sink) { rows_->set_sink(std::move(sink)); }
@@ -182,7 +182,6 @@ class Backend::Impl {
   }
 
   void run() {
-    pthread_setname_np(pthread_self(), "telemetry");
     RingOutlet::set_internal_thread();
     recover();
     std::chrono::milliseconds pause = kSoon;

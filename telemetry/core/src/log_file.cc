@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "stella/base/thread.h"
+
 namespace stella::telemetry {
 namespace {
 
@@ -44,7 +46,7 @@ Result<std::unique_ptr<LogFile>> LogFile::open(std::string path, RotationOptions
   std::unique_ptr<LogFile> log(new LogFile(std::move(path), rotation));
   if (log->path_.empty()) return log;
   if (!log->open_file()) return io_error("cannot open the log file", log->path_);
-  log->syncer_ = std::thread([raw = log.get()] { raw->run_sync(); });
+  log->syncer_ = start_thread("log-sync", [raw = log.get()] { raw->run_sync(); });
   return log;
 }
 

@@ -132,28 +132,13 @@ void read_process() {
   kMasked.add(totals->pii.since_last(masked.pii), "pii");
 }
 
-// Every series that the enums of `spec` allow, at 0: an alert sees no increase where a series begins with its first loss.
-void declare(const contracts::MetricSpec& spec) {
-  std::vector<std::vector<std::string_view>> rows(1);
-  for (const contracts::MetricLabel& label : spec.labels) {
-    std::vector<std::vector<std::string_view>> longer;
-    for (const auto& row : rows)
-      for (const std::string_view value : label.values) {
-        longer.push_back(row);
-        longer.back().push_back(value);
-      }
-    rows = std::move(longer);
-  }
-  for (const auto& row : rows) (void)detail::series(spec, row.data(), row.size());
-}
-
 }  // namespace
 
 void watch_process() {
   static std::once_flag once;
   std::call_once(once, [] {
-    declare(*contracts::metrics::kTelemetryDropped.spec);
-    declare(*contracts::metrics::kMetricOverflow.spec);
+    declare_series(*contracts::metrics::kTelemetryDropped.spec);
+    declare_series(*contracts::metrics::kMetricOverflow.spec);
     on_collect(read_process);
   });
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "outlet.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/metrics.h"
 
@@ -25,7 +26,7 @@ bool RowFeed::on_row_thread() { return t_row_thread; }
 
 RowFeed::RowFeed(std::size_t queue, std::size_t per_trace, double per_second, std::shared_ptr<RowSink> sink)
     : queue_(queue), per_trace_(per_trace), per_second_(per_second), wanted_(sink != nullptr), tokens_(kBurst * per_second), sink_(std::move(sink)) {
-  thread_ = std::thread([this] { run(); });
+  thread_ = start_thread("telemetry-rows", [this] { run(); });
 }
 
 RowFeed::~RowFeed() {

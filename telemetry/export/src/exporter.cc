@@ -12,6 +12,7 @@
 
 #include "client.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 #include "stella/telemetry/log.h"
 #include "stream.h"
@@ -31,6 +32,14 @@ constexpr std::size_t kStreams = 4, kErrorLogs = 3;
 constexpr std::array<std::string_view, kStreams> kStreamNames{"traces", "metrics", "logs", "errors"};
 std::size_t stream_of(const Batch& batch) {
   return batch.signal == Signal::kLogs && batch.errors > 0 ? kErrorLogs : static_cast<std::size_t>(batch.signal);
+}
+ThreadName name_of(Signal lane) {
+  switch (lane) {
+    case Signal::kTraces: return "otlp-traces";
+    case Signal::kMetrics: return "otlp-metrics";
+    case Signal::kLogs: break;
+  }
+  return "otlp-logs";
 }
 std::size_t lane_of(std::size_t stream) { return std::min(stream, static_cast<std::size_t>(Signal::kLogs)); }
 
@@ -67,7 +76,7 @@ class OtlpExporter final : public Exporter {
       changed_.notify_all();
     });
     for (Lane& lane : lanes_) {
-      if (lane.client) lane.thread = std::thread([this, &lane] { run(lane); });
+      if (lane.client) lane.thread = start_thread(name_of(lane.signal), [this, &lane] { run(lane); });
     }
     return {};
   }

@@ -8,6 +8,7 @@
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/log/checkpoint.h"
 #include "stella/timeline/log/merkle.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr telemetry::Logger kLog{"timeline.checkpoint"};
 constexpr telemetry::Counter kSigned{contracts::metrics::kTimelineCheckpoints};
+constexpr telemetry::Counter kDeploymentSigned{contracts::metrics::kTimelineDeploymentCheckpoints};
 
 constexpr std::string_view kDue =
     "SELECT h.tenant_id FROM timeline_heads h LEFT JOIN timeline_logs l USING (tenant_id) WHERE h.size > coalesce(l.size, 0) AND"
@@ -69,48 +71,39 @@ Checkpointer::Checkpointer(pg::SystemPool<pg::IndexerRole>& pool, objects::Store
 
 Checkpointer::~Checkpointer() { stop(); }
 
-void Checkpointer::start() { thread_ = std::thread([this] { loop(); }); }
-
-void Checkpointer::stop() {
-  {
+void Checkpointer::start() {
+  rounds_.start("checkpointer", [this] {
+    auto done = round();
     const Lock lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
-  }
-  if (thread_.joinable()) thread_.join();
+    // Said once, not at every poll.
+    if (!done && (!trouble_ || trouble_->code() != done.error().code())) kLog.error("checkpoints cannot be signed", {f::error(done.error())});
+    trouble_ = done ? std::optional<Error>() : std::move(done.error());
+    return trouble_ ? std::chrono::milliseconds(2000) : options_.poll;
+  });
 }
+
+void Checkpointer::stop() { rounds_.stop(); }
 
 std::optional<Error> Checkpointer::trouble() const {
   const Lock lock(mutex_);
   return trouble_;
 }
 
-void Checkpointer::loop() {
-  while (!stopping_) {
-    auto done = round();
-    Lock lock(mutex_);
-    // Said once, not at every poll.
-    if (!done && (!trouble_ || trouble_->code() != done.error().code())) kLog.error("checkpoints cannot be signed", {f::error(done.error())});
-    trouble_ = done ? std::optional<Error>() : std::move(done.error());
-    const Deadline deadline = Deadline::after(trouble_ ? std::chrono::milliseconds(2000) : options_.poll);
-    while (!stopping_ && changed_.wait_until(mutex_, deadline)) {
-    }
-  }
-}
-
 Result<int> Checkpointer::round() {
   const auto rows = STELLA_TRY(pg::SystemTx<pg::IndexerRole>::read(pool_, kDue, {options_.events, static_cast<double>(options_.every.count())}));
+  telemetry::Work::waiting(contracts::work::kTimelineCheckpoint, rows.size());
   int done = 0;
   std::optional<Error> first;
-  for (int i = 0; i < rows.size() && !stopping_; ++i) {
+  for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
-    auto made = sign_one(tenant);
+    auto made = telemetry::in_work(contracts::work::kTimelineCheckpoint, telemetry::of_tenant(tenant), [&](telemetry::Work&) { return sign_one(tenant); });
     if (made) done += *made ? 1 : 0;
     else if (!first) first = std::move(made.error());
   }
-  if (!stopping_) {
+  if (!rounds_.stopping()) {
     // Also where one of them failed: it must not hold up the heads of the others.
-    auto placed = sign_deployment(pool_, store_, *signer_, options_.former);
+    auto placed = telemetry::in_work(contracts::work::kTimelineDeployment, {}, [&](telemetry::Work&) { return sign_deployment(pool_, store_, *signer_, options_.former); });
+    if (placed && *placed) kDeploymentSigned.add(1);
     if (!placed && !first) first = std::move(placed.error());
   }
   if (first) return std::move(*first);

@@ -5,7 +5,10 @@
 #include <vector>
 
 #include "stella/contracts/errors.h"
+#include "stella/contracts/metrics.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/deployment.h"
 #include "stella/timeline/witness_client.h"
@@ -15,6 +18,7 @@ namespace {
 
 namespace errors = contracts::errors;
 constexpr telemetry::Logger kLog{"timeline.witness"};
+constexpr telemetry::Counter kCosignatures{contracts::metrics::kTimelineCosignatures};
 
 constexpr std::string_view kNewest = "SELECT origin, size, root, note FROM deployment_log WHERE size > 0";
 // A quorum that was reached once stays as it is: what was given out with it is given out again.
@@ -32,30 +36,18 @@ Cosigner::Cosigner(pg::SystemPool<pg::IndexerRole>& pool, objects::Store& store,
 
 Cosigner::~Cosigner() { stop(); }
 
-void Cosigner::start() { thread_ = std::thread([this] { loop(); }); }
-
-void Cosigner::stop() {
-  {
-    const Lock lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
-  }
-  if (thread_.joinable()) thread_.join();
+void Cosigner::start() {
+  rounds_.start("cosigner", [this] {
+    const auto done = round();
+    return done || done.error().code() == errors::kIntegrity ? options_.poll : std::chrono::milliseconds(2000);
+  });
 }
+
+void Cosigner::stop() { rounds_.stop(); }
 
 std::optional<Error> Cosigner::trouble() const {
   const Lock lock(mutex_);
   return trouble_;
-}
-
-void Cosigner::loop() {
-  while (!stopping_) {
-    const auto done = round();
-    Lock lock(mutex_);
-    const Deadline deadline = Deadline::after(done || done.error().code() == errors::kIntegrity ? options_.poll : std::chrono::milliseconds(2000));
-    while (!stopping_ && changed_.wait_until(mutex_, deadline)) {
-    }
-  }
 }
 
 Result<int> Cosigner::round() {
@@ -65,7 +57,8 @@ Result<int> Cosigner::round() {
   if (asked_ == size) return 0;
   asked_ = size;  // whatever comes of it: the next checkpoint is the next chance
   const Head head{.checkpoint = {.origin = std::string(rows.text(0, 0)), .size = size, .root = STELLA_TRY(rows.sha256(0, 2)), .extensions = {}}, .note = std::string(rows.text(0, 3))};
-  auto made = cosign(head);
+  auto made = telemetry::in_work(contracts::work::kTimelineCosign, {}, [&](telemetry::Work&) { return cosign(head); });
+  kCosignatures.add(1, made ? "cosigned" : made.error().code() == errors::kIntegrity ? "conflict" : "short");
   const Lock lock(mutex_);
   const bool grave = trouble_ && trouble_->code() == errors::kIntegrity;
   if (made) {
@@ -117,7 +110,7 @@ Result<void> Cosigner::cosign(const Head& head) {
   };
   std::vector<std::size_t> reached;
   std::optional<Error> refusal, away;
-  for (std::size_t i = 0; i < policy_.witnesses().size() && !stopping_; ++i) {
+  for (std::size_t i = 0; i < policy_.witnesses().size() && !rounds_.stopping(); ++i) {
     if (policy_.witnesses()[i].url.empty()) continue;
     std::uint64_t& known = cosigned_[i];
     question.known_size = known;

@@ -16,6 +16,7 @@
 #include "stella/timeline/log/tlog_proof.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/witness_service.h"
+#include "stella/testing/work_seen.h"
 
 namespace stella::timeline {
 namespace {
@@ -150,6 +151,28 @@ TEST_F(CosignerTest, WhoeverIsOvertakenAsksAgain) {
   EXPECT_EQ(overtaken.error().code(), contracts::errors::kUnavailable) << overtaken.error().describe();
   EXPECT_EQ(slow.round().value(), 1);
   EXPECT_FALSE(slow.trouble().has_value());
+}
+
+TEST_F(CosignerTest, EachQuestionHasItsSpanAndIsCounted) {
+  const auto counted = [](const char* outcome) { return testing::WorkSeen::counted("stella_timeline_cosignatures", {outcome}); };
+  grow(5);
+  const LogPolicy policy = start_witnesses(2, 2);
+  Cosigner cosigner(pool, *store, policy);
+  const testing::WorkSeen seen;
+  const double cosigned = counted("cosigned"), shortfall = counted("short");
+  ASSERT_EQ(cosigner.round().value(), 1);
+  ASSERT_EQ(cosigner.round().value(), 0);
+  ASSERT_EQ(seen.spans("timeline.cosign").size(), 1u) << "an idle look has none";
+  EXPECT_EQ(seen.spans("timeline.cosign")[0].status, "ok");
+  EXPECT_EQ(seen.spans("timeline.cosign")[0].parent_span_id, "");
+  EXPECT_FALSE(seen.spans("http.request").empty());
+  for (const auto& call : seen.spans("http.request")) EXPECT_EQ(call.trace_id, seen.spans("timeline.cosign")[0].trace_id);
+  witnesses.back().server.reset();
+  grow(1);
+  ASSERT_FALSE(cosigner.round().has_value());
+  EXPECT_EQ(seen.spans("timeline.cosign").back().status, "error");
+  EXPECT_EQ(counted("cosigned") - cosigned, 1);
+  EXPECT_EQ(counted("short") - shortfall, 1);
 }
 
 TEST_F(CosignerTest, ARewrittenLogIsRefusedAndSaid) {

@@ -72,7 +72,12 @@ std::string resources_json(const Event& event) {
 
 void complete(Event& event) {
   if (event.trace.empty()) {
-    if (const auto parent = telemetry::parse_traceparent(event.traceparent)) event.trace = parent->trace_id;
+    if (const auto parent = telemetry::parse_traceparent(event.traceparent)) {
+      event.trace = parent->trace_id;
+    } else if (const auto& work = telemetry::Context::current(); !work.span_id.empty()) {
+      event.trace = work.trace_id;
+      event.traceparent = work.traceparent();
+    }
   }
   if (event.details.is_null()) event.details = json::Value::object();
 }

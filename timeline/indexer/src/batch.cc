@@ -159,4 +159,13 @@ std::string_view entry_member(std::string_view entry, std::string_view name) {
   return entry.substr(0, entry.find('"'));
 }
 
+void link_origins(telemetry::Work& work, std::span<const Logged> events) {
+  constexpr std::size_t kLinks = 32;  // as many as a span takes; a batch of thousands names its first traces
+  std::set<std::string_view> linked;
+  for (const Logged& event : events) {
+    if (linked.size() == kLinks) break;
+    if (linked.insert(event.traceparent).second) work.link(event.traceparent);
+  }
+}
+
 }  // namespace stella::timeline

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "stella/platform/pg.h"
+#include "stella/telemetry/work.h"
 
 namespace stella::timeline {
 
@@ -24,6 +25,9 @@ struct Logged {
   std::string traceparent;
   std::string tracestate;
 };
+
+// A batch belongs to many traces: links to the first of them.
+void link_origins(telemetry::Work& work, std::span<const Logged> events);
 
 struct BatchResult {
   bool lease_lost = false;

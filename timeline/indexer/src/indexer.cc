@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <span>
 #include <thread>
 
@@ -12,10 +11,11 @@
 #include "queries.h"
 #include "stella/base/ids.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/contracts/errors.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
-#include "stella/telemetry/span.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
 
@@ -170,19 +170,19 @@ Result<void> Indexer::Impl::keep_leases() {
 
 namespace {
 
-constexpr std::size_t kLinks = 32;  // as many as a span takes; a batch of thousands names its first traces
-
 // A batch belongs to many traces: a span of its own that links to them.
 void tell_indexed(int shard, const BatchResult& done, Timestamp began) {
-  telemetry::Span span("timeline.index", telemetry::SpanKind::kConsumer, {f::shard(shard), f::count(static_cast<std::int64_t>(done.logged.size()))});
-  span.started_at(began);
-  std::set<std::string_view> linked;
-  for (const Logged& event : done.logged) {
-    if (linked.size() == kLinks) break;
-    if (!linked.insert(event.traceparent).second) continue;
-    if (const auto parent = telemetry::parse_traceparent(event.traceparent)) span.link(*parent);
-  }
-  span.ok();
+  telemetry::Work work(contracts::work::kTimelineIndex, {}, telemetry::SpanKind::kConsumer);
+  work.set(f::shard(shard));
+  work.started_at(began);
+  work.did(static_cast<std::int64_t>(done.logged.size()));
+  link_origins(work, done.logged);
+}
+
+void tell_failed(int shard, const Error& error) {
+  telemetry::Work work(contracts::work::kTimelineIndex, {}, telemetry::SpanKind::kConsumer);
+  work.set(f::shard(shard));
+  work.fail(error);
 }
 
 }  // namespace
@@ -263,7 +263,10 @@ Result<void> Indexer::Impl::work(const Lease& lease) {
   for (;;) {
     auto done = batch(lease);
     if (!done && about_the_row(done.error())) done = difficult_batch(lease);
-    if (!done) return std::move(done.error());
+    if (!done) {
+      tell_failed(lease.shard, done.error());
+      return std::move(done.error());
+    }
     if (*done < options.batch) return {};
     STELLA_TRY_VOID(keep_leases());
   }
@@ -272,9 +275,11 @@ Result<void> Indexer::Impl::work(const Lease& lease) {
 Result<void> Indexer::Impl::round() {
   STELLA_TRY_VOID(keep_leases());
   if (Clock::now() >= next_partitions) {
-    Tx tx = STELLA_TRY(Tx::open(pool));
-    STELLA_TRY_VOID(tx.query(sql::kEnsurePartitions));
-    STELLA_TRY_VOID(tx.commit());
+    STELLA_TRY_VOID(telemetry::in_work(contracts::work::kTimelinePartitions, {}, [&](telemetry::Work&) -> Result<void> {
+      Tx tx = STELLA_TRY(Tx::open(pool));
+      STELLA_TRY_VOID(tx.query(sql::kEnsurePartitions));
+      return tx.commit();
+    }));
     next_partitions = Clock::now() + kPartitionsEvery;
   }
   const auto mine = shards();
@@ -329,7 +334,7 @@ void Indexer::run(std::stop_token stop) {
   std::jthread publishing;
   if (impl.publisher) {
     if (auto heard = impl.bus->listen("stellawake.*", [this] { wake(0); })) hints = std::move(*heard);
-    publishing = std::jthread([&impl, stop](std::stop_token) { impl.publish_loop(stop); });
+    publishing = start_jthread("publisher", [&impl, stop] { impl.publish_loop(stop); });
   }
   while (!stop.stop_requested()) {
     impl.note(impl.round(), impl.index_trouble);

@@ -10,6 +10,7 @@
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
+#include "stella/telemetry/work.h"
 #include "stella/tenancy/paths.h"
 #include "stella/tenancy/scope.h"
 
@@ -191,29 +192,36 @@ Result<void> Publisher::catch_up(std::span<const int> shards) {
 // Publishes and then moves the positions; a crash in between repeats, never skips.
 Result<void> Publisher::send(std::span<const Logged> events) {
   if (events.empty()) return {};
-  std::vector<bus::Message> messages;
-  messages.reserve(events.size());
-  std::map<std::string, std::int64_t> next;
-  for (const auto& event : events) {
-    append_messages(event, messages);
-    next[event.tenant] = event.log_index + 1;
-  }
-  STELLA_TRY_VOID(bus_.publish_batch(messages, Deadline::after(options_.publish_timeout)));
-  unconfirmed_ = true;
-  published_ += events.size();
-  kPublishedEvents.add(static_cast<double>(events.size()));
-  std::vector<std::string> tenants;
-  std::string positions = "{";
-  for (const auto& [tenant, position] : next) {
-    tenants.push_back(tenant);
-    if (positions.size() > 1) positions += ',';
-    positions += std::to_string(position);
-  }
-  Tx tx = STELLA_TRY(Tx::open(pool_));
-  tx.defer(sql::kPublished, {pg::Param::text_array(tenants), positions + "}"});
-  STELLA_TRY_VOID(tx.commit());
-  for (const auto& [tenant, position] : next) position_[tenant] = position;
-  return {};
+  return telemetry::in_work(
+      contracts::work::kTimelinePublish, {},
+      [&](telemetry::Work& work) -> Result<void> {
+        link_origins(work, events);
+        std::vector<bus::Message> messages;
+        messages.reserve(events.size());
+        std::map<std::string, std::int64_t> next;
+        for (const auto& event : events) {
+          append_messages(event, messages);
+          next[event.tenant] = event.log_index + 1;
+        }
+        STELLA_TRY_VOID(bus_.publish_batch(messages, Deadline::after(options_.publish_timeout)));
+        unconfirmed_ = true;
+        published_ += events.size();
+        kPublishedEvents.add(static_cast<double>(events.size()));
+        std::vector<std::string> tenants;
+        std::string positions = "{";
+        for (const auto& [tenant, position] : next) {
+          tenants.push_back(tenant);
+          if (positions.size() > 1) positions += ',';
+          positions += std::to_string(position);
+        }
+        Tx tx = STELLA_TRY(Tx::open(pool_));
+        tx.defer(sql::kPublished, {pg::Param::text_array(tenants), positions + "}"});
+        STELLA_TRY_VOID(tx.commit());
+        for (const auto& [tenant, position] : next) position_[tenant] = position;
+        work.did(static_cast<std::int64_t>(events.size()));
+        return {};
+      },
+      telemetry::SpanKind::kProducer);
 }
 
 Result<void> Publisher::probe(std::span<const int> shards) {
@@ -240,8 +248,10 @@ Result<void> Publisher::probe(std::span<const int> shards) {
 }
 
 Result<void> Publisher::rebuild(std::span<const int> shards) {
-  STELLA_TRY_VOID(bus_.rebuild(bus::timeline_topology().stream, {}));
-  STELLA_TRY_VOID(bus_.rebuild(bus::kb_topology().stream, {}));
+  STELLA_TRY_VOID(telemetry::in_work(contracts::work::kTimelineRebuild, {}, [&](telemetry::Work&) -> Result<void> {
+    STELLA_TRY_VOID(bus_.rebuild(bus::timeline_topology().stream, {}));
+    return bus_.rebuild(bus::kb_topology().stream, {});
+  }));
   failed_probes_ = 0;
   refusals_ = 0;
   ++rebuilt_;

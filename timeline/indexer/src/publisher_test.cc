@@ -2,6 +2,7 @@
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/context.h"
 #include "stella/testing/nats_server.h"
+#include "stella/testing/work_seen.h"
 #include "testkit.h"
 
 namespace stella::timeline {
@@ -57,6 +58,7 @@ struct Publication : ::testing::Test {
 };
 
 TEST_F(Publication, InLogOrderWithIndexAndTraceAfterTheCommit) {
+  const testing::WorkSeen seen;
   for (int i = 0; i < 30; ++i) t.emit_one(i % 3 == 0 ? "rival" : "acme", Timeline::event(i));
   Running running(t, bus.get(), quick());
   set_wake_hook(wake_hook(&running.indexer, nullptr));
@@ -82,6 +84,14 @@ TEST_F(Publication, InLogOrderWithIndexAndTraceAfterTheCommit) {
   }
   EXPECT_TRUE(eventually([&] { return position("confirmed") == "60"; }));
   EXPECT_EQ(running.indexer.stats().rebuilt, 0u);
+  EXPECT_TRUE(eventually([&] { return !seen.spans("timeline.publish").empty(); }));
+  const auto index = seen.spans("timeline.index"), publish = seen.spans("timeline.publish");
+  ASSERT_FALSE(index.empty());
+  EXPECT_EQ(index[0].kind + " " + index[0].status, "consumer ok");
+  EXPECT_EQ(publish[0].kind + " " + publish[0].status, "producer ok");
+  EXPECT_NE(index[0].links, "[]") << "to the traces that the events come from";
+  EXPECT_NE(publish[0].links, "[]");
+  EXPECT_EQ(seen.spans("timeline.partitions").size(), 1u);
 }
 
 TEST_F(Publication, KnowledgeBaseNewsCarryNoTenantData) {
@@ -118,6 +128,7 @@ TEST_F(Publication, NatsAwayDelaysPublicationOnly) {
 }
 
 TEST_F(Publication, StoreDeletedWhileRunningIsRebuiltAndFilled) {
+  const testing::WorkSeen seen;
   IndexerOptions options = quick();
   // While messages flow the server goes on from its open files; it loses itself once it has closed them for want of work.
   options.probe_idle = std::chrono::seconds(14);
@@ -126,6 +137,7 @@ TEST_F(Publication, StoreDeletedWhileRunningIsRebuiltAndFilled) {
   ASSERT_TRUE(eventually([&] { return position("confirmed") == "10"; }));
   nats.delete_store();
   EXPECT_TRUE(eventually([&] { return running.indexer.stats().rebuilt > 0; }));
+  EXPECT_FALSE(seen.spans("timeline.rebuild").empty());
   int emitted = 10;
   while (emitted < 30) t.emit_one("acme", Timeline::event(emitted++));
   EXPECT_TRUE(eventually([&] { return position() == std::to_string(emitted) && position("confirmed") == std::to_string(emitted); }));

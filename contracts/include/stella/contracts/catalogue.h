@@ -84,6 +84,12 @@ struct JobKindRow {
   std::span<const std::string_view> outputs;
 };
 
+// Work that no request asked for: its name is that of its root span, too.
+struct WorkRow {
+  std::string_view name;
+  std::string_view description;
+};
+
 enum class MetricType : std::uint8_t { kCounter, kGauge, kHistogram, kUpDownCounter };
 
 struct MetricLabel {

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -14,6 +13,7 @@
 #include "stella/base/json.h"
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/base/time.h"
 #include "stella/platform/pg.h"
 #include "stella/telemetry/controls.h"
@@ -35,7 +35,7 @@ class Watcher {
  public:
   // Reads at once, then every `interval`. `expires`: also ends, with their events, deep debug and log levels whose time is over.
   Watcher(pg::SystemPool<pg::TelemetryRole>& pool, std::chrono::milliseconds interval, bool expires);
-  ~Watcher();
+  ~Watcher() { rounds_.stop(); }
   Watcher(const Watcher&) = delete;
   // One look; for tests.
   Result<void> look();
@@ -46,10 +46,8 @@ class Watcher {
   pg::SystemPool<pg::TelemetryRole>& pool_;
   const bool expires_;
   std::map<std::string, Controls, std::less<>> applied_;  // the thread's
-  Mutex mutex_;
-  CondVar changed_;
-  bool stopping_ STELLA_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  bool told_ = false;                                     // likewise; of trouble
+  Rounds rounds_;
 };
 
 // SQL of a tenant's row as text for from_json; `tenant` is the SQL of its id.

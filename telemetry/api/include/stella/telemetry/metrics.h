@@ -61,6 +61,10 @@ void add_number(Series& series, V value) {
 }
 }  // namespace detail
 
+// Makes every series that the enums of `spec` allow, at 0: an alert sees no increase where a series begins with its first loss. OTLP tells of
+// each once, with 0.
+void declare_series(const contracts::MetricSpec& spec);
+
 // Bound handles stay valid until the process ends.
 class BoundCounter {
  public:

@@ -25,13 +25,14 @@ namespace stella::telemetry {
 enum class SpanKind : std::uint8_t { kInternal, kServer, kClient, kProducer, kConsumer };
 std::string_view to_string(SpanKind kind);
 
-// A literal, `api.<route template>`, or the work span of a job kind: never made from run-time data.
+// A literal, `api.<route template>`, or the name of a job kind's or of background work: never made from run-time data.
 class SpanName {
  public:
   template <std::size_t N>
   consteval SpanName(const char (&text)[N]) : prefix_(""), text_(text, N - 1) {}  // NOLINT(google-explicit-constructor)
   static SpanName api(std::string_view route_template) { return SpanName("api.", route_template); }
   static SpanName job(const contracts::JobKindRow& row) { return SpanName("", row.span); }
+  static SpanName work(const contracts::WorkRow& row) { return SpanName("", row.name); }
   std::string str() const { return std::string(prefix_).append(text_); }
   std::string_view prefix() const { return prefix_; }
   std::string_view text() const { return text_; }
@@ -64,6 +65,10 @@ class SpanCore {
     if (buffer_ != nullptr) add_event(name.view(), fields);
   }
   void fail(const Error& error);
+  // Failed without an Error that says why.
+  void fail() { status_ = 2; }
+  // Nothing came of it after all: it is not recorded. Meant for what has no children.
+  void drop() { dropped_ = true; }
   void ok() {
     if (status_ == 0) status_ = 1;
   }
@@ -84,6 +89,7 @@ class SpanCore {
   SpanKind kind_;
   std::uint8_t status_ = 0;  // SpanStatus
   bool keep_ = false;
+  bool dropped_ = false;
   bool local_root_ = false, remote_parent_ = false, new_trace_ = false;
 
  private:
@@ -110,6 +116,7 @@ class ManualSpan : private detail::SpanCore {
   using SpanCore::set;
   using SpanCore::link;   // at most 32
   using SpanCore::event;  // at most 32
+  using SpanCore::drop;
   using SpanCore::fail;
   using SpanCore::ok;     // after fail() it stays failed
   // Moves the beginning back, for work that began before its context was known.
@@ -155,6 +162,7 @@ class Span : private detail::SpanCore {
   using SpanCore::set;
   using SpanCore::link;
   using SpanCore::event;
+  using SpanCore::drop;
   using SpanCore::fail;
   using SpanCore::ok;
   using SpanCore::started_at;

@@ -1,16 +1,15 @@
 // Signs the tenants' logs: a checkpoint at the latest some seconds or events after the last one, and at once where one is waited for.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/crypto/ed25519.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
@@ -38,18 +37,15 @@ class Checkpointer {
   std::optional<Error> trouble() const;
 
  private:
-  void loop();
   Result<bool> sign_one(const TenantId& tenant);
 
   pg::SystemPool<pg::IndexerRole>& pool_;
   objects::Store& store_;
   std::shared_ptr<const crypto::Ed25519Signer> signer_;
   CheckpointerOptions options_;
-  std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
-  CondVar changed_;
   std::optional<Error> trouble_ STELLA_GUARDED_BY(mutex_);
-  std::thread thread_;
+  Rounds rounds_;
 };
 
 }  // namespace stella::timeline

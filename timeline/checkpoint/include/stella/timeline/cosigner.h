@@ -1,16 +1,15 @@
 // Has the newest checkpoint of the deployment log cosigned by witnesses, so that heads which are taken back are seen by others than their operator.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 #include "stella/timeline/log/policy.h"
@@ -39,7 +38,6 @@ class Cosigner {
 
  private:
   struct Head;
-  void loop();
   Result<bool> overtaken(const Error& error, const Head& head);
   Result<void> cosign(const Head& head);
   Result<void> keep(const Head& head, std::string text, bool quorum);
@@ -50,11 +48,9 @@ class Cosigner {
   const CosignerOptions options_;
   std::uint64_t asked_ = 0;                           // size asked for last; the loop's thread alone
   std::map<std::size_t, std::uint64_t> cosigned_;     // size that a witness cosigned last, by witness
-  std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
-  CondVar changed_;
   std::optional<Error> trouble_ STELLA_GUARDED_BY(mutex_);
-  std::thread thread_;
+  Rounds rounds_;
 };
 
 }  // namespace stella::timeline

@@ -30,7 +30,7 @@ struct Event {
   std::string actor = {};             // "": the transaction's actor; background roles: "service:<role>"
   std::string resource_type = {};
   std::string resource_id = {};
-  TraceId trace = {};                 // empty: taken from traceparent
+  TraceId trace = {};                 // empty: taken from traceparent, or where that is empty too, both from the span that is open
   json::Value details = json::Value::object();
   std::vector<std::pair<std::string, std::string>> resources = {};  // other resources, as (type, id); at most kMaxResources
   std::string traceparent = {};       // W3C form; travels as header of the published message, with the ambient trace state

@@ -8,18 +8,17 @@
 //   dispose    disposition.planned, a checkpoint that covers it, the deletion, disposition.executed; seal, root and events stay
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "stella/base/ids.h"
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/base/time.h"
 #include "stella/crypto/kms.h"
 #include "stella/platform/objects.h"
@@ -81,7 +80,6 @@ class Keeper {
 
  private:
   using Tx = pg::SystemTx<pg::LockerRole>;
-  void loop();
   Result<void> believe_clock();
   Result<int> adopt();
   Result<int> reconcile();
@@ -119,11 +117,9 @@ class Keeper {
     bool operator==(const Looked&) const = default;
   };
   std::map<std::string, Looked> nothing_expired_;  // old logs of which all stays for good: nothing new to see while these are the same
-  std::atomic<bool> stopping_{false};
   mutable Mutex mutex_;
-  CondVar changed_;
   std::string frozen_ STELLA_GUARDED_BY(mutex_);
-  std::thread thread_;
+  Rounds rounds_;
 };
 
 }  // namespace stella::evidence

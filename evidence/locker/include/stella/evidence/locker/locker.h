@@ -5,14 +5,12 @@
 //   sealed         role `locker`: hashes the payload itself, builds the tree, signs, stores; the only holder of the evidence key
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +18,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/base/sync.h"
+#include "stella/base/thread.h"
 #include "stella/crypto/ed25519.h"
 #include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
@@ -29,6 +28,10 @@
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
 #include "stella/services/jobs.h"
+
+namespace stella::telemetry {
+class Work;
+}
 
 namespace stella::evidence {
 
@@ -136,9 +139,9 @@ class Locker {
   Result<int> renew_round();
 
  private:
-  void loop();
+  std::chrono::milliseconds turn();
   Result<bool> seal_one(const TenantId& tenant, const BundleId& bundle);
-  Result<bool> renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now);  // renew.cc; false: no authority offers more time
+  Result<bool> renew_one(const TenantId& tenant, const BundleId& bundle, Timestamp now, telemetry::Work& work);  // renew.cc; false: no authority offers more time
   Result<bool> renewals_are_there(const TenantId& tenant, const BundleId& bundle);
   Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
   Result<bool> redact_one(const TenantId& tenant, const BundleId& copy);  // redactions.cc
@@ -155,12 +158,10 @@ class Locker {
   LockerOptions options_;
   std::unique_ptr<WormWatch> worm_;
   RenewalPass renewal_;
-  std::atomic<bool> stopping_{false};
+  Deadline renewal_due_ = Deadline::after(std::chrono::milliseconds(0));  // the thread's
   Mutex mutex_;
-  CondVar changed_;
   std::shared_ptr<const crypto::Signer> signer_ STELLA_GUARDED_BY(mutex_);
-  bool woken_ STELLA_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
+  Rounds rounds_;
 };
 
 }  // namespace stella::evidence
