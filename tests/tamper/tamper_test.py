@@ -538,6 +538,18 @@ def garbage_among_the_redactions(files, **_):
     return mend_lists(files)
 
 
+def omissions_of_two_copies_added_up(files, other, **_):
+    """Two copies of one bundle, each with its own files withheld and authorised, made into one without either's files."""
+    kept = {i["i"]: i for i in items_of(other)}
+    items = items_of(files)
+    for item in items:
+        if "item" in item and "item" not in kept[item["i"]]:
+            del files[item["item"]["path"]], item["item"], item["salt"]
+    set_items(files, items)
+    files["redaction/2.dsse.json"] = other["redaction/1.dsse.json"]
+    return mend_lists(files)
+
+
 # What was done, and the dimension of the verdict that says so ("" where it is no bundle any more).
 TAMPERINGS = {
     changed_file: "INTEGRITY", changed_file_and_lists: "INTEGRITY", changed_file_and_item: "INTEGRITY", changed_file_up_to_the_seal: "AUTHENTICITY", foreign_signature: "AUTHENTICITY",
@@ -566,12 +578,16 @@ KEY_TAMPERINGS = {
     no_event_of_the_signature: "KEY-STATUS", backdated_with_a_stolen_key: "KEY-STATUS", omission_authorised_with_a_stolen_key: "COMPLETENESS", attestation_of_a_stolen_key: "KEY-STATUS"}
 
 
+# With a redacted copy and another one of the same bundle; no key is needed.
+COPY_TAMPERINGS = {omissions_of_two_copies_added_up: "COMPLETENESS"}
+
+
 def table():
     """The rows of docs/guarantees.md."""
     name = lambda f: f.__name__.replace("_", " ")
     rows = [f"| {name(f)} | {d} | refused | refused | refused |" for f, d in TAMPERINGS.items()]
     rows += [f"| {name(f)} | {d} | not checked there | refused | refused |" for f, d in ATTEST_TAMPERINGS.items()]
-    rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in {**LOG_TAMPERINGS, **KEY_TAMPERINGS}.items()]
+    rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in {**LOG_TAMPERINGS, **KEY_TAMPERINGS, **COPY_TAMPERINGS}.items()]
     return "\n".join(["| what was done to a bundle | the verdict's dimension | `verify.sh` | API | `stella` |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
 
 
@@ -668,6 +684,7 @@ def other_bundles(client, evaluation):
     take("of another evaluation", snapshot(kind="eval", resource_id=second))
     again = take("of the same evaluation once more", snapshot(kind="eval", resource_id=evaluation, case_id="CASE-2"))
     take("a copy with files withheld", client.post(f"/evidence/{again}/redact?wait=60", {"withhold": ["role:trace", "data/outputs/findings.ndjson"], "reason": "privacy"}))
+    take("a copy with others withheld", client.post(f"/evidence/{again}/redact?wait=60", {"withhold": ["data/outputs/components.ndjson", "data/inputs/sbom/sbom.json"], "reason": "trade secret"}))
     job = client.get(f"/evaluations/{second}")["jobs"]["evaluate"]
     take("of a job", snapshot(kind="job", resource_id=job))
     export = client.post("/exports?wait=60", {"evaluation_id": evaluation, "format": "json"})["export_id"]
@@ -779,6 +796,17 @@ def main():
                 assert files != before, name
                 failing = v.dimensions(pack(files), both)
                 report.check(f"{name}: {dimension} says so", dimension in failing and "AUTHENTICITY" not in failing, failing)
+
+            for tamper, dimension in COPY_TAMPERINGS.items():
+                name = tamper.__name__.replace("_", " ")
+                before = unpack(others["a copy with files withheld"])
+                files = tamper(dict(before), other=unpack(others["a copy with others withheld"]))
+                assert files != before, name
+                bundle = pack(files)
+                failing = v.dimensions(bundle)
+                report.check(f"{name}: {dimension} says so", set(failing) == {dimension}, failing)
+                said = {d["name"]: d["outcome"] for d in json.loads(v.api(bundle)[1])["dimensions"]}
+                report.check(f"{name}: the API's verdict says so", said[dimension] == "FAIL", said)
 
         for tamper, dimension in TAMPERINGS.items():
             name = tamper.__name__.replace("_", " ")

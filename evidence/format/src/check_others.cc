@@ -121,10 +121,17 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
 
 namespace {
 
-// Indices whose withholding a trusted key has signed for this very root; `doubts` names the statements whose key does not count. Nobody can have
-// authorised anything before the bundle was sealed.
-std::set<std::uint64_t> authorised_indices(const StatementKeys& keys, Timestamp sealed_at, std::string& doubts) {
-  std::set<std::uint64_t> out;
+// What the statements that count say of what is withheld.
+struct Authorised {
+  std::size_t most = 0;        // of the withheld, by the one that covers most
+  std::set<std::uint64_t> by_any;
+  std::string doubts;          // names the statements whose key does not count
+};
+
+// A statement counts that a trusted key has signed for this very root; nobody can have authorised anything before the bundle was sealed. Each speaks for
+// the copy that it was made with and for no more, so one must cover all: else two copies could be made into a third from which more is gone.
+Authorised authorised(const StatementKeys& keys, Timestamp sealed_at, const std::set<std::uint64_t>& withheld) {
+  Authorised out;
   const Contents& contents = keys.contents;
   const Sha256 subject = crypto::sha256(contents.bytes("evidence/root.merkle"));
   const auto trust = keys_of(keys.options);
@@ -133,11 +140,14 @@ std::set<std::uint64_t> authorised_indices(const StatementKeys& keys, Timestamp 
     const auto verified = verify_statement(bytes, {.trust = trust, .subject = &subject, .predicate_type = kRedactionPredicate});
     if (!verified) continue;
     if (const std::string doubt = doubt_about(keys, *verified, bytes, sealed_at); !doubt.empty()) {
-      doubts.append("; ").append(path).append(" does not count: ").append(doubt);
+      out.doubts.append("; ").append(path).append(" does not count: ").append(doubt);
       continue;
     }
+    std::set<std::uint64_t> covered;
     for (const auto& index : verified->statement.predicate.items("withheld"))
-      if (index.is_int() && index.as_int() >= 0) out.insert(static_cast<std::uint64_t>(index.as_int()));
+      if (index.is_int() && index.as_int() >= 0 && withheld.contains(static_cast<std::uint64_t>(index.as_int()))) covered.insert(static_cast<std::uint64_t>(index.as_int()));
+    out.most = std::max(out.most, covered.size());
+    out.by_any.merge(covered);
   }
   return out;
 }
@@ -154,17 +164,17 @@ void check_completeness(const Contents& contents, const VerifyOptions& options, 
   StatementKeys keys{contents, options, log, {}};
   if (options.key_history != nullptr) keys.histories.push_back(options.key_history);
   if (enclosed) keys.histories.push_back(&*enclosed);
-  std::string doubts;
-  const auto authorised = d.withheld > 0 ? authorised_indices(keys, verdict.seal->facts.sealed_at, doubts) : std::set<std::uint64_t>();
-  std::string_view text = contents.bytes("evidence/items.jsonl");
-  for (std::size_t end; !authorised.empty() && (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
-    const auto line = parse_item_line(text.substr(0, end));
-    if (line && !line->item && authorised.contains(line->index)) ++d.authorised;
-  }
+  Authorised found;
+  // Lines that cannot be read are INTEGRITY's, and nothing is authorised.
+  if (const auto withheld = withheld_indices(contents.bytes("evidence/items.jsonl")); withheld && d.withheld > 0)
+    found = authorised(keys, verdict.seal->facts.sealed_at, {withheld->begin(), withheld->end()});
+  d.authorised = found.most;
   const std::string counts = "disclosed " + std::to_string(d.disclosed) + ", withheld " + std::to_string(d.withheld) + " (authorised " +
                              std::to_string(d.authorised) + "), unaccounted " + std::to_string(d.unaccounted);
   if (d.unaccounted > 0 || d.authorised < d.withheld) {
-    out = {.outcome = Outcome::kFail, .reason = counts + doubts, .trust_input = {}};
+    const bool parts = found.by_any.size() > found.most;
+    const std::string_view why = parts ? "; no one statement covers all of it, and they do not add up: make the copy again from its original" : "";
+    out = {.outcome = Outcome::kFail, .reason = counts + std::string(why) + found.doubts, .trust_input = {}};
   } else if (verdict.of(Dimension::kIntegrity).outcome == Outcome::kFail) {
     out.reason = counts + "; says little while INTEGRITY fails";
   } else {

@@ -29,7 +29,7 @@ Error refused(std::string field, std::string expected) {
 
 // What the copy will be.
 struct Plan {
-  std::vector<std::uint64_t> indices;  // withheld now
+  std::vector<std::uint64_t> indices;  // of everything that the copy withholds, now and before
   std::string items_jsonl;
   DigestByPath leaves;                 // that stay
   std::uint64_t payload_bytes = 0, payload_files = 0;
@@ -47,6 +47,7 @@ Result<void> withhold(const Contents& contents, const Redaction& redaction, Plan
       if (matches(redaction.withhold[i], *line.item)) used[i] = goes = true;
     if (!line.item) {
       ++out.withheld_before;
+      plan.indices.push_back(line.index);
     } else if (goes) {
       plan.indices.push_back(line.index);
       out.withheld.push_back(line.item->path);
@@ -72,6 +73,7 @@ std::string redaction_path(const Contents& contents) {
   }
 }
 
+// Names all that the copy lacks, so that it stands alone: statements of several copies must not add up to one that nobody authorised.
 Result<std::string> authorisation(const Contents& contents, const Plan& plan, const Redaction& redaction, const RedactedBundle& out, const crypto::Signer& signer) {
   json::Array indices;
   for (const std::uint64_t i : plan.indices) indices.push_back(json::Value(i));
@@ -156,6 +158,17 @@ Result<RedactedBundle> redact_bundle(int fd, const Redaction& redaction, const c
   done.tgz_sha256 = sink.digest();
   done.tgz_size = sink.size();
   return done;
+}
+
+Result<std::vector<std::uint64_t>> withheld_indices(std::string_view items_jsonl, std::span<const std::string> withhold) {
+  std::vector<std::uint64_t> out;
+  while (!items_jsonl.empty()) {
+    const std::size_t end = std::min(items_jsonl.find('\n'), items_jsonl.size());
+    const ItemLine line = STELLA_TRY(parse_item_line(items_jsonl.substr(0, end)));
+    if (!line.item || std::any_of(withhold.begin(), withhold.end(), [&](const std::string& w) { return matches(w, *line.item); })) out.push_back(line.index);
+    items_jsonl.remove_prefix(std::min(end + 1, items_jsonl.size()));
+  }
+  return out;
 }
 
 }  // namespace stella::evidence

@@ -77,6 +77,46 @@ TEST_F(RedactTest, CanBeDoneAgain) {
   EXPECT_TRUE(members(second).contains("redaction/2.dsse.json"));
 }
 
+// Two copies, each with its own statement: whoever has both must not get a third of them, from which all is gone that is gone from either.
+TEST_F(RedactTest, StatementsOfTwoCopiesDoNotAddUp) {
+  seal(evaluation_files());
+  std::string a, b, forged;
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &key_, a).has_value());
+  ASSERT_TRUE(redact("bundle.tgz", of({"data/empty.ndjson", "data/inputs/vex/*"}), &key_, b).has_value());
+  write("a.tgz", a);
+  ASSERT_TRUE(redact("a.tgz", of({"data/empty.ndjson", "data/inputs/vex/*"}), nullptr, forged).has_value());
+  Members m = members(forged);
+  m["redaction/2.dsse.json"] = members(b).at("redaction/1.dsse.json");
+  fix_manifests(m);
+  const Verdict verdict = this->verify(pack(m));
+  const auto& found = verdict.of(Dimension::kCompleteness);
+  EXPECT_EQ(found.outcome, Outcome::kFail) << verdict_text(verdict);
+  EXPECT_EQ(verdict.disclosure.withheld, 3u);
+  EXPECT_EQ(verdict.disclosure.authorised, 2u) << "by the one that covers most";
+  EXPECT_NE(found.reason.find("no one statement covers all of it"), std::string::npos) << found.reason;
+  EXPECT_NE(found.reason.find("do not add up"), std::string::npos) << found.reason;
+  // Made from what is left of A by somebody whose signature counts, it is authorised as a whole.
+  write("forged.tgz", pack(m));
+  std::string mended;
+  ASSERT_TRUE(redact("forged.tgz", of({"report.html"}), &key_, mended).has_value());
+  EXPECT_EQ(this->verify(mended).of(Dimension::kCompleteness).outcome, Outcome::kPass);
+  EXPECT_EQ(this->verify(mended).disclosure.authorised, 4u);
+}
+
+TEST_F(RedactTest, SaysWhatACopyWithholdsBeforeItIsMade) {
+  seal(evaluation_files());
+  const std::string items = members(testing::slurp(path("bundle.tgz"))).at("evidence/items.jsonl");
+  EXPECT_TRUE(withheld_indices(items).value().empty());
+  std::string tgz;
+  const Redaction first = of({"data/inputs/vex/*", "role:trace"});
+  ASSERT_TRUE(redact("bundle.tgz", first, &key_, tgz).has_value());
+  const std::string copied = members(tgz).at("evidence/items.jsonl");
+  EXPECT_EQ(withheld_indices(items, first.withhold).value().size(), 2u);
+  EXPECT_EQ(withheld_indices(items, first.withhold).value(), withheld_indices(copied).value());
+  EXPECT_EQ(withheld_indices(copied, of({"report.html"}).withhold).value().size(), 3u);
+  EXPECT_FALSE(withheld_indices("junk\n").has_value());
+}
+
 TEST_F(RedactTest, WithoutTheRightSignatureTheOmissionIsSeenAndNotAuthorised) {
   seal(evaluation_files());
   std::string tgz;

@@ -2,6 +2,7 @@
 // proofs of the original hold for the copy, and the verdict counts what is missing and who authorised it.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,8 @@
 
 namespace stella::evidence {
 
-// Predicate of the statement that authorises: subject evidence/root.merkle, {authority, bundle_id, reason, redacted_at, withheld: [index…]}.
+// Predicate of the statement that authorises: subject evidence/root.merkle, {authority, bundle_id, reason, redacted_at, withheld: [index…]}. `withheld`
+// names everything that the copy lacks, also what it lacked before: one statement that counts has to cover all of it, they do not add up.
 inline constexpr std::string_view kRedactionPredicate = "https://stellaops.dev/evidence-redaction/v1";
 
 struct Redaction {
@@ -35,9 +37,12 @@ struct RedactedBundle {
 };
 
 // Reads the bundle in `fd` (a regular file, read twice, its offset stays) and writes the copy to `out`. Memory does not grow with the size of
-// the files. `signer` signs the statement that authorises the omission; without one the copy is valid, but its verdict says COMPLETENESS FAIL.
+// the files. `signer` signs the statement that authorises the omission, also of what was withheld before; without one the copy is valid, but its verdict says COMPLETENESS FAIL.
 // kInvalid: nothing matches a pattern, everything would go, no reason; kMalformed, kLimit: no bundle; kInvalid with `reason`: the bundle is
 // not whole. On an error what was written to `out` is worthless.
 Result<RedactedBundle> redact_bundle(int fd, const Redaction& redaction, const crypto::Signer* signer, ByteSink& out);
+
+// From the text of evidence/items.jsonl: the indices that are withheld there, and those that `withhold` (as in Redaction) matches; ascending. kMalformed.
+Result<std::vector<std::uint64_t>> withheld_indices(std::string_view items_jsonl, std::span<const std::string> withhold = {});
 
 }  // namespace stella::evidence
