@@ -139,7 +139,9 @@ Authorised authorised(const StatementKeys& keys, Timestamp sealed_at, const std:
     if (!path.starts_with("redaction/")) continue;
     const auto verified = verify_statement(bytes, {.trust = trust, .subject = &subject, .predicate_type = kRedactionPredicate});
     if (!verified) continue;
-    if (const std::string doubt = doubt_about(keys, *verified, bytes, sealed_at); !doubt.empty()) {
+    MadeBetween made{sealed_at, {}};
+    if (const auto claimed = Timestamp::parse(verified->statement.predicate.str("redacted_at"))) made.claimed = *claimed;
+    if (const std::string doubt = doubt_about(keys, *verified, bytes, made); !doubt.empty()) {
       out.doubts.append("; ").append(path).append(" does not count: ").append(doubt);
       continue;
     }

@@ -182,6 +182,18 @@ TEST_F(RedactTest, AKeyThatWasRetiredBeforeTheSealAuthorisesNothing) {
   EXPECT_EQ(before.outcome, Outcome::kFail);
   EXPECT_NE(before.reason.find("was retired"), std::string::npos) << before.reason;
   EXPECT_EQ(completeness(Timestamp::from_micros(facts().sealed_at.micros() + 1)).outcome, Outcome::kPass) << "it may have signed in between";
+
+  // Retired after the seal: what it says itself to have made later does not count.
+  const auto minutes = [&](int n) { return Timestamp::from_micros(facts().sealed_at.micros() + n * 60'000'000ll); };
+  Redaction late = of({"data/trace.ndjson"});
+  late.at = minutes(10);
+  ASSERT_TRUE(redact("bundle.tgz", late, &old, tgz).has_value());
+  EXPECT_EQ(completeness(minutes(11)).outcome, Outcome::kPass);
+  for (const int n : {5, 10}) {
+    const auto after = completeness(minutes(n));
+    EXPECT_EQ(after.outcome, Outcome::kFail) << n;
+    EXPECT_NE(after.reason.find("was retired by the time at which it says to have signed this"), std::string::npos) << after.reason;
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "statement_keys.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "stella/base/json.h"
 #include "stella/base/limits.h"
@@ -41,6 +42,17 @@ std::optional<Timestamp> logged(const StatementKeys& keys, const VerifiedStateme
   return std::nullopt;
 }
 
+// Of a key that nobody calls compromised.
+std::string retired_doubt(const StatementKeys& keys, const crypto::PublicKey& key, std::string_view attestation, const MadeBetween& made) {
+  const auto retired_at = [&, id = key.id()](Timestamp at) { return any_says(keys.histories, id, at, crypto::KeyState::kRetired); };
+  if (!retired_at(Timestamp::from_micros(std::numeric_limits<std::int64_t>::max()))) return {};
+  if (retired_at(made.not_before)) return " was retired before there was anything to sign";
+  if (const auto at = stamped(keys, key, attestation); at && !retired_at(*at)) return {};
+  if (!made.claimed) return " was retired, and nobody says that it signed this before";
+  if (retired_at(*made.claimed)) return " was retired by the time at which it says to have signed this";
+  return {};
+}
+
 }  // namespace
 
 std::vector<crypto::PublicKey> keys_of(const VerifyOptions& options) {
@@ -53,7 +65,7 @@ bool ever_compromised(const KeyHistories& histories, const KeyId& key) {
   return std::any_of(histories.begin(), histories.end(), [&](const auto* history) { return history->ever_compromised(key); });
 }
 
-std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, std::optional<Timestamp> not_before) {
+std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, const std::optional<MadeBetween>& made) {
   std::string problem;
   for (const crypto::PublicKey& key : statement.signers) {
     const KeyId id = key.id();
@@ -65,8 +77,9 @@ std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& stat
       if (!at) at = logged(keys, statement);
       if (!at || !dated) found = " was compromised, and nobody trusted says that it signed this before";
       else if (any_says(keys.histories, id, *at, crypto::KeyState::kCompromised)) found = " was compromised by the time at which it is known to have signed this";
-    } else if (not_before && any_says(keys.histories, id, *not_before, crypto::KeyState::kRetired)) {
-      found = " was retired before there was anything to sign";
+      else if (made && any_says(keys.histories, id, *at, crypto::KeyState::kRetired)) found = " was retired by the time at which it is known to have signed this";
+    } else if (made) {
+      found = retired_doubt(keys, key, attestation, *made);
     }
     if (found.empty()) return {};
     problem.append(problem.empty() ? "" : "; ").append(id.str()).append(found);

@@ -28,8 +28,15 @@ struct StatementKeys {
   KeyHistories histories;  // the caller's; the enclosed one, where a log proves it
 };
 
+// When a statement was made that authorises something.
+struct MadeBetween {
+  Timestamp not_before;              // there was nothing to sign
+  std::optional<Timestamp> claimed;  // as it says itself
+};
+
 // "" where one of the statement's signers counts; else why none does. A key that some history calls compromised counts where an authority stamped its
-// signature before, or a log took in before what the statement says. One that was retired by `not_before` cannot have signed since.
-std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, std::optional<Timestamp> not_before);
+// signature before, or a log took in before what the statement says. With `made`, one that some history calls retired counts where an authority stamped
+// its signature before; without a stamp, where the statement says itself that it is older. Nobody stole that key: whoever goes on with it has to lie.
+std::string doubt_about(const StatementKeys& keys, const VerifiedStatement& statement, std::string_view attestation, const std::optional<MadeBetween>& made);
 
 }  // namespace stella::evidence
