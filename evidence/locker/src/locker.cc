@@ -255,7 +255,9 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       }
       auto before = STELLA_TRY(first_signature(tx, row.tenant, row.bundle));
       const std::string secret = crypto::hkdf_sha256(options_.tenant_secret, row.tenant.str(), "stella/evidence-salts/v1");
-      const std::string key = bundle_key(secret, row.request);
+      // The items count: another snapshot of the same request (`again`) has other files, and a salt that one copy discloses must not help to guess
+      // what another one withholds at that place. The same inputs still give the same root.
+      const std::string key = bundle_key(secret, row.request + "\n" + crypto::sha256(*items).hex());
       const auto signer = [&] {
         const Lock hold(mutex_);
         return signer_;

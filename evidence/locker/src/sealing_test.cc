@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "locking_fixture.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/item.h"
 #include "stella/evidence/format/predicates.h"
 #include "stella/evidence/format/seal.h"
 #include "stella/provenance/attest.h"
@@ -263,6 +265,23 @@ TEST_F(Sealing, ABundleThatWasPutThereIsNotPublished) {
   again(crypto::dsse_sign(envelope.payload_type, envelope.payload, *key_).value().json());
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(state(fifth), "failed");
+}
+
+// The same request over other files has other salts: what one copy discloses must not help to guess what another withholds in the same place.
+TEST_F(Sealing, SaltsOfTwoSnapshotsAreTheSameOnlyWhereTheFilesAre) {
+  const auto salts = [&](const BundleId& id) {
+    std::set<std::string> out;
+    const std::string items = member(id, "evidence/items.jsonl");
+    for (std::string_view text = items; !text.empty(); text.remove_prefix(text.find('\n') + 1)) out.insert(parse_item_line(text.substr(0, text.find('\n'))).value().salt.hex());
+    return out;
+  };
+  const BundleId first = sealed(), same = sealed("CASE-1", true);
+  EXPECT_EQ(salts(first), salts(same));
+  db_.sql("UPDATE evaluations SET decision_reason = decision_reason || ' (told again)' WHERE evaluation_id = '" + evaluation_.str() + "'");
+  const BundleId other = sealed("CASE-1", true);
+  ASSERT_NE(member(first, "report.html"), member(other, "report.html"));
+  const auto before = salts(first);
+  for (const std::string& salt : salts(other)) EXPECT_FALSE(before.contains(salt));
 }
 
 TEST_F(Sealing, ACopyOfAnotherBundleIsNotACopyOfThisOne) {
