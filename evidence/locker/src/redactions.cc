@@ -23,6 +23,7 @@ namespace stella::evidence {
 namespace {
 
 constexpr telemetry::Logger kLog{"evidence.locker"};
+constexpr std::uint64_t kItemsBytes = 512u << 20;
 constexpr std::size_t kPatterns = 1000;
 constexpr std::size_t kPatternBytes = 1024;
 
@@ -107,16 +108,37 @@ Error changed(std::string reason) {
   return Error(contracts::errors::kIntegrity, "the stored bundle is not what was sealed: it was changed in the store, so nothing was redacted").with("reason", std::move(reason));
 }
 
-// The copy that lies in the store, judged as a reader would: how many files are withheld from it, every one of them authorised.
-Result<std::uint64_t> withheld_from(objects::Store& store, const std::string& key, const std::vector<crypto::PublicKey>& trust) {
+// Whoever may have signed the seal before its key was compromised: what the key authorises of omissions does not count any more.
+Result<std::vector<crypto::PublicKey>> compromised_keys(Tx& tx) {
+  const auto rows = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE purpose = 'evidence' AND state = 'compromised'", {}));
+  std::vector<crypto::PublicKey> out;
+  for (int i = 0; i < rows.size(); ++i) out.push_back(STELLA_TRY(crypto::PublicKey::from_pem(rows.text(i, 0))));
+  return out;
+}
+
+struct TrustedKeys {
+  std::vector<crypto::PublicKey> trust, former;
+};
+
+Result<std::string> items_of(int fd) {
+  FileSource source(fd);
+  return read_bundle_member(source, "evidence/items.jsonl", kItemsBytes);
+}
+
+// The copy that lies in the store, judged as a reader would: sealed by us, whole, every omission authorised; and from the original in `original` it
+// withholds what was asked for, no less (that would leak) and no more. How many files that are.
+Result<std::uint64_t> withheld_from(objects::Store& store, const std::string& key, const TrustedKeys& keys, int original, const Redaction& asked) {
   const Fd file = STELLA_TRY(store.open(key));
   FileSource source(file.get());
   VerifyOptions options;
-  options.trust = trust;
+  options.trust = keys.trust;
+  options.former = keys.former;
   options.trust_source = "evidence keys of this deployment";
   const Verdict verdict = STELLA_TRY(verify_bundle(source, options));
-  for (const Dimension d : {Dimension::kIntegrity, Dimension::kCompleteness})
+  for (const Dimension d : {Dimension::kIntegrity, Dimension::kAuthenticity, Dimension::kCompleteness})
     if (verdict.of(d).outcome != Outcome::kPass) return changed(verdict.of(d).reason);
+  const std::string before = STELLA_TRY(items_of(original)), after = STELLA_TRY(items_of(file.get()));
+  if (STELLA_TRY(withheld_indices(before, asked.withhold)) != STELLA_TRY(withheld_indices(after))) return changed("the copy does not withhold what was asked for");
   return verdict.disclosure.withheld;
 }
 
@@ -185,15 +207,18 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
     Terms terms = STELLA_TRY(terms_of(tx, tenant, copy.case_id, options_, now));
     objects::ObjectLock lock = lock_for(terms, options_, worm_->seen(), now);
 
-    const auto make = [&]() -> Result<void> {
+    const auto open_original = [&]() -> Result<Fd> {
       if (copy.original_state != "sealed") return Error(base_errors::kNotFound, "the bundle was lawfully deleted before the copy was made");
-      const Fd original = STELLA_TRY(store_.open(copy.key(copy.from)));
+      Fd original = STELLA_TRY(store_.open(copy.key(copy.from)));
       // No statement of ours for a bundle that somebody put in place of the sealed one.
       if (STELLA_TRY(digest_of(original.get())).sha256 != copy.original) return changed("its digest is not the one of its row");
+      return original;
+    };
+    const auto make = [&](int original) -> Result<void> {
       STELLA_TRY_VOID(check_signs(tx, signer->public_key().id().str()));
       const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
       FdSink sink(temp.fd());
-      const RedactedBundle made = STELLA_TRY(redact_bundle(original.get(), copy.redaction, signer.get(), sink));
+      const RedactedBundle made = STELLA_TRY(redact_bundle(original, copy.redaction, signer.get(), sink));
       // What the seal promises holds for the copy: a reader compares the store with it.
       terms.retain_until = std::max(terms.retain_until, made.retain_until);
       lock = lock_for(terms, options_, worm_->seen(), now);
@@ -201,10 +226,11 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
       STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
       return {};
     };
-    // One that is there was made before a crash: it is the copy.
-    const auto made = store_.stat(copy.key(bundle)) ? Result<void>() : make();
-    const auto trust = STELLA_TRY(evidence_keys(tx));
-    const auto withheld = made ? withheld_from(store_, copy.key(bundle), trust) : Result<std::uint64_t>(made.error());
+    const auto original = open_original();
+    // One that is there was made before a crash: it is the copy, if it is what was asked for.
+    const auto made = !original ? Result<void>(Error(original.error())) : store_.stat(copy.key(bundle)) ? Result<void>() : make(original->get());
+    const TrustedKeys keys{STELLA_TRY(evidence_keys(tx)), STELLA_TRY(compromised_keys(tx))};
+    const auto withheld = made ? withheld_from(store_, copy.key(bundle), keys, original->get(), copy.redaction) : Result<std::uint64_t>(made.error());
     const auto published = withheld ? publish_bundle(tx, store_, {tenant, bundle, copy.case_id, copy.kind, json::Value::object({{"resource_id", copy.resource_id}, {"derived_from", copy.from.str()}}), lock, now}) : Result<Published>(withheld.error());
     if (!published) {
       work.fail(published.error());

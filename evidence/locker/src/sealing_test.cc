@@ -286,10 +286,10 @@ TEST_F(Sealing, SaltsOfTwoSnapshotsAreTheSameOnlyWhereTheFilesAre) {
 
 TEST_F(Sealing, ACopyOfAnotherBundleIsNotACopyOfThisOne) {
   const BundleId first = sealed(), second = sealed("CASE-2");
-  const auto redact = [&](const BundleId& id) {
+  const auto redact = [&](const BundleId& id, std::string withhold = "data/trace.ndjson") {
     auto t = tx();
     const auto tr = trace();
-    const BundleId copy = request_redaction(t, {id, {"data/trace.ndjson"}, "a reason", tr.id, tr.traceparent}).value().bundle_id;
+    const BundleId copy = request_redaction(t, {id, {std::move(withhold)}, "a reason", tr.id, tr.traceparent}).value().bundle_id;
     EXPECT_TRUE(t.commit().has_value());
     return copy;
   };
@@ -301,6 +301,16 @@ TEST_F(Sealing, ACopyOfAnotherBundleIsNotACopyOfThisOne) {
   EXPECT_EQ(state(copy), "failed");
   EXPECT_TRUE(message(copy).starts_with("integrity something else than this bundle")) << message(copy);
   EXPECT_EQ(events("evidence.redacted"), "1");
+  // Nor is a copy of this very bundle that withholds something else: the file that nobody may see is in it.
+  const BundleId other = redact(first, "data/logs.ndjson");
+  ASSERT_EQ(locker_->round().value(), 1);
+  ASSERT_EQ(state(other), "sealed");
+  const BundleId again = redact(first);
+  plant(again, read_file(path(other), 1 << 28).value());
+  EXPECT_EQ(locker_->round().value(), 1);
+  EXPECT_EQ(state(again), "failed");
+  EXPECT_TRUE(message(again).starts_with("integrity")) << message(again);
+  EXPECT_EQ(events("evidence.redacted"), "2");
 }
 
 }  // namespace
