@@ -1,13 +1,38 @@
 // stella forensic replay: offline; and the list of this module's commands.
+#include <fcntl.h>
+
+#include <optional>
+
 #include "register.h"
+#include "stella/base/file.h"
 #include "stella/cli/errors.h"
+#include "stella/cli/format.h"
 #include "stella/cli/forensics/commands.h"
 #include "stella/cli/forensics/replay.h"
 #include "stella/contracts/errors.h"
 #include "stella/evidence/format/bundle_verify.h"
+#include "stella/evidence/format/redact.h"
 
 namespace stella::cli {
 namespace {
+
+constexpr std::uint64_t kItemsBytes = 512u << 20;
+constexpr std::size_t kPlaces = 20;
+
+// Where an input is withheld the outputs cannot be made again; that they come out otherwise says nothing. What is withheld has no name left.
+std::optional<Error> lacks_inputs(const evidence::Verdict& verdict, const std::string& file) {
+  if (verdict.disclosure.withheld == 0 || !verdict.seal || evidence::role_digest(verdict.items, "input") == verdict.seal->replay_inputs) return std::nullopt;
+  std::string places;
+  const Fd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  evidence::FileSource source(fd.get());
+  const auto items = evidence::read_bundle_member(source, "evidence/items.jsonl", kItemsBytes);
+  const auto indices = items ? evidence::withheld_indices(*items) : Result<std::vector<std::uint64_t>>(Error(items.error()));
+  for (std::size_t i = 0; indices && i < indices->size() && i < kPlaces; ++i) places.append(i == 0 ? "" : ", ").append(std::to_string((*indices)[i]));
+  if (indices && indices->size() > kPlaces) places.append(" and ").append(std::to_string(indices->size() - kPlaces)).append(" more");
+  return Error(base_errors::kNotFound, "the bundle cannot be replayed: inputs are withheld from it")
+      .with("reason", counted(static_cast<std::int64_t>(verdict.disclosure.withheld), "item") + " withheld, at index " + places + " of evidence/items.jsonl")
+      .with("remedy", "Replay the original, from which this copy was made.");
+}
 
 Result<int> run(Session& session, const std::string& file) {
   // A bundle that is not whole proves nothing by being replayed.
@@ -23,6 +48,7 @@ Result<int> run(Session& session, const std::string& file) {
   const auto& integrity = verdict->of(evidence::Dimension::kIntegrity);
   if (integrity.outcome != evidence::Outcome::kPass)
     return Error(contracts::errors::kIntegrity, "the bundle is not whole, so nothing was replayed").with("document", file).with("reason", integrity.reason).with("remedy", "stella forensic verify " + file);
+  if (auto lack = lacks_inputs(*verdict, file)) return stopped(std::move(*lack), kExitNotChecked);
   auto replay = replay_bundle(file);
   if (!replay) {
     const bool cannot = replay.error().code() == contracts::errors::kUnsupported || replay.error().code() == base_errors::kNotFound;

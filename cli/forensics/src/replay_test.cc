@@ -284,6 +284,25 @@ TEST_F(ReplayTest, TheSampleIsMadeAgain) {
   EXPECT_NE(replay->text(Palette(false)).find("identical: every output was made again"), std::string::npos);
 }
 
+// A copy without some of the inputs says nothing about the outputs: not that they differ.
+TEST_F(ReplayTest, ACopyWithoutItsInputsCannotBeReplayed) {
+  const std::string bundle = seal(samples());
+  const auto copy = [&](const std::string& withhold) {
+    const std::string out = directory_ + "/copy.tgz";
+    std::filesystem::remove(out);
+    EXPECT_EQ(stella({"forensic", "redact", bundle, "--withhold", withhold, "--reason", "r", "--out", out}).first, 0);
+    return stella({"forensic", "replay", out});
+  };
+  for (const std::string withheld : {"data/inputs/vex/*", "data/inputs/advisories/*"}) {
+    const auto lacking = copy(withheld);
+    EXPECT_EQ(lacking.first, 2) << lacking.second;
+    EXPECT_NE(lacking.second.find("cannot be replayed: inputs are withheld"), std::string::npos) << lacking.second;
+    EXPECT_NE(lacking.second.find("withheld, at index "), std::string::npos) << lacking.second;
+    EXPECT_EQ(lacking.second.find("different"), std::string::npos) << lacking.second;
+  }
+  EXPECT_EQ(copy("data/outputs/decision.json").first, 2) << "an output is missing";
+}
+
 TEST_F(ReplayTest, AnInventedOutputIsFound) {
   auto files = samples();
   evidence::LeafFile& decision = file(files, "data/outputs/decision.json");
