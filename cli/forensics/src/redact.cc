@@ -67,7 +67,7 @@ Result<int> run_on_server(Session& session, const Args& args) {
     const json::Value* error = copy.find("error");
     return recorded_error(error != nullptr && error->is_object() ? *error : json::Value::object());
   }
-  if (!session.machine()) session.console().note("next: stella forensic get " + std::string(copy.str("bundle_id")) + " --out redacted.tgz --recipient NAME; report.html and data/record/ may quote what you withheld\n");
+  if (!session.machine()) session.console().note("next: stella forensic get " + std::string(copy.str("bundle_id")) + " --out redacted.tgz --recipient NAME; report.html, data/record/ and the statements in attest/ may quote what you withheld\n");
   return kExitDone;
 }
 
@@ -84,11 +84,12 @@ Result<int> run(Session& session, const Args& args) {
     ::unlink(args.out.c_str());
     return about_document(std::move(error), args.file);
   }
-  json::Array paths;
+  json::Array paths, telling;
   for (const std::string& path : done->withheld) paths.push_back(json::Value(path));
+  for (const std::string& path : done->telling) telling.push_back(json::Value(path));
   const std::string signer = key ? key->public_key().id().str() : "";
   session.show(json::Value::object({{"bundle_id", done->bundle_id.str()}, {"path", args.out}, {"sha256", done->tgz_sha256.hex()}, {"size", done->tgz_size}, {"withheld", std::move(paths)},
-                                    {"withheld_before", done->withheld_before}, {"root", done->head.root.hex()}, {"signer_key_id", signer}}),
+                                    {"withheld_before", done->withheld_before}, {"telling_statements", std::move(telling)}, {"root", done->head.root.hex()}, {"signer_key_id", signer}}),
                [&] {
                  Facts facts;
                  facts.add("withheld", std::to_string(done->withheld.size()) + " now, " + std::to_string(done->withheld_before) + " before");
@@ -96,6 +97,9 @@ Result<int> run(Session& session, const Args& args) {
                  facts.add("root", done->head.root.hex() + " (as sealed)").add("sha256", done->tgz_sha256.hex()).add("authorised by", signer.empty() ? "nobody: COMPLETENESS will fail" : signer);
                  return session.console().out_palette()(Style::kBold, args.out) + "  " + human_bytes(done->tgz_size) + "\n" + facts.render(session.console().out_palette(), 2);
                });
+  // To stderr, also for machines: it leaks.
+  for (const std::string& path : done->telling) session.console().note("warning: " + path + " stays, and names what you withheld by its digest or repeats what it says\n");
+  if (key && done->withheld_before > 0) session.console().note("your signature also authorises the " + std::to_string(done->withheld_before) + " withheld before: one statement must cover all that is missing\n");
   if (!session.machine()) session.console().note("next: stella forensic verify " + args.out + "; report.html and data/record/ may quote what you withheld: look\n");
   return kExitDone;
 }

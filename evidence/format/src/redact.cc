@@ -29,6 +29,7 @@ Error refused(std::string field, std::string expected) {
 
 // What the copy will be.
 struct Plan {
+  std::vector<Item> gone;              // withheld now
   std::vector<std::uint64_t> indices;  // of everything that the copy withholds, now and before
   std::string items_jsonl;
   DigestByPath leaves;                 // that stay
@@ -51,6 +52,7 @@ Result<void> withhold(const Contents& contents, const Redaction& redaction, Plan
     } else if (goes) {
       plan.indices.push_back(line.index);
       out.withheld.push_back(line.item->path);
+      plan.gone.push_back(*line.item);
     } else {
       plan.leaves.emplace(line.item->path, line.item->sha256);
       if (is_bag_payload(line.item->path)) {
@@ -63,6 +65,28 @@ Result<void> withhold(const Contents& contents, const Redaction& redaction, Plan
   const auto unused = std::find(used.begin(), used.end(), false);
   if (unused != used.end()) return refused(redaction.withhold[static_cast<std::size_t>(unused - used.begin())], "the path of a disclosed file, its beginning and *, or role: and its role");
   if (plan.leaves.empty()) return refused("withhold", "at least one file that stays");
+  return {};
+}
+
+// Files whose content a statement repeats, by the name of the statement.
+struct Repeats {
+  std::string_view name, folder;
+};
+constexpr Repeats kRepeats[] = {{"vulns", "data/outputs/findings.ndjson"}, {"vulns", "data/outputs/exposures.ndjson"}, {"vulns", "data/outputs/components.ndjson"}, {"vulns", "data/outputs/vex.ndjson"},
+                                {"vulns", "data/inputs/"}, {"vsa", "data/outputs/decision.json"}, {"svr", "data/outputs/decision.json"}};
+
+// The seal names these statements, so they cannot go with the files; whoever makes the copy is to know.
+Result<void> find_telling(const Contents& contents, std::span<const Item> gone, std::vector<std::string>& telling) {
+  for (const auto& [path, bytes] : contents.kept) {
+    if (!path.starts_with("attest/") || path.starts_with("attest/seal.")) continue;
+    const std::string payload = STELLA_TRY(parse_attestation(bytes)).payload;
+    const std::string_view name = std::string_view(path).substr(7, path.find('.') - 7);
+    const bool tells = std::any_of(gone.begin(), gone.end(), [&](const Item& item) {
+      const bool repeats = std::any_of(std::begin(kRepeats), std::end(kRepeats), [&](const Repeats& r) { return r.name == name && item.path.starts_with(r.folder); });
+      return repeats || payload.find(item.sha256.hex()) != std::string::npos;
+    });
+    if (tells) telling.push_back(path);
+  }
   return {};
 }
 
@@ -145,6 +169,7 @@ Result<RedactedBundle> redact_bundle(int fd, const Redaction& redaction, const c
   done.retain_until = verdict.seal->facts.retain_until;
   Plan plan;
   STELLA_TRY_VOID(withhold(contents, redaction, plan, done));
+  STELLA_TRY_VOID(find_telling(contents, plan.gone, done.telling));
   plan.files = contents.kept;
   if (signer != nullptr) plan.files[redaction_path(contents)] = STELLA_TRY(authorisation(contents, plan, redaction, done, *signer));
   plan.files["evidence/items.jsonl"] = plan.items_jsonl;

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 
 #include "bundle_fixture.h"
+#include "stella/crypto/digest.h"
 #include "stella/crypto/key_history.h"
+#include "stella/evidence/format/predicates.h"
+#include "stella/evidence/format/statement.h"
 #include "stella/base/file.h"
 #include "stella/testing/shared_data.h"
 
@@ -115,6 +118,21 @@ TEST_F(RedactTest, SaysWhatACopyWithholdsBeforeItIsMade) {
   EXPECT_EQ(withheld_indices(items, first.withhold).value(), withheld_indices(copied).value());
   EXPECT_EQ(withheld_indices(copied, of({"report.html"}).withhold).value().size(), 3u);
   EXPECT_FALSE(withheld_indices("junk\n").has_value());
+}
+
+// Statements beside the seal stay: whoever withholds a file hears which of them still tell of it.
+TEST_F(RedactTest, NamesTheStatementsThatStillTell) {
+  const auto sealed = seal(evaluation_files());
+  Members m = members(testing::slurp(path("bundle.tgz")));
+  const Subject sbom{.name = "sbom", .sha256 = crypto::sha256(evaluation_files()[1].bytes)};
+  m["attest/vulns.sigstore.json"] = sign_statement(key_, make_statement(std::span(&sbom, 1), kVulnsPredicate, json::Value::object({{"result", "CVE-2021-23337"}})).value()).value();
+  fix_manifests(m);
+  write("bundle.tgz", pack(m));
+  std::string tgz;
+  const std::vector<std::string> telling = {"attest/vulns.sigstore.json"};
+  EXPECT_EQ(redact("bundle.tgz", of({"data/inputs/sbom/*"}), &key_, tgz).value().telling, telling) << "its subject";
+  EXPECT_EQ(redact("bundle.tgz", of({"data/outputs/findings.ndjson"}), &key_, tgz).value().telling, telling) << "repeats it";
+  EXPECT_TRUE(redact("bundle.tgz", of({"data/trace.ndjson"}), &key_, tgz).value().telling.empty());
 }
 
 TEST_F(RedactTest, WithoutTheRightSignatureTheOmissionIsSeenAndNotAuthorised) {

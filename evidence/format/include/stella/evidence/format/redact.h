@@ -32,6 +32,7 @@ struct RedactedBundle {
   Timestamp retain_until;             // as the seal promises it; zero where it does not
   std::vector<std::string> withheld;  // paths that went now, in order
   std::size_t withheld_before = 0;    // by earlier redactions
+  std::vector<std::string> telling;   // statements in attest/ that stay and name what went now by its digest, or repeat what it says
   Sha256 tgz_sha256;
   std::uint64_t tgz_size = 0;
 };
