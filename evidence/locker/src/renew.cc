@@ -318,7 +318,7 @@ Result<bool> Locker::renew_one(const TenantId& tenant, const BundleId& bundle, T
   const auto until = time_stands_until(read_time_chain(b.evidence, made.all, trust), threshold);
   if (!stored.problem.empty()) {
     STELLA_TRY_VOID(tell_lost(tx, b, stored, until, now));
-    return renew_one(tenant, bundle, now);
+    return renew_one(tenant, bundle, now, work);
   }
   // The roots are others than when its row was written: nothing to do for it now.
   if (!until || *until <= now || *until > now + options_.renew_before) return true;
