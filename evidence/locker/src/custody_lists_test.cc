@@ -50,6 +50,7 @@ class CustodyLists : public ::testing::Test {
     for (auto& h : exports::handlers()) all.push_back(h);
     for (auto& h : handlers([] {})) all.push_back(h);
     runner_ = std::make_unique<testing::JobRunner>(pool_, *store_, all);
+    runner_->tells_of_jobs = true;
     db_.sql("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ('acme', '00000000-0000-7000-8000-0000000000aa', 'default', 'Default')");
   }
   pg::TenantTx tx(std::string_view tenant = "acme") { return std::move(pg::TenantTx::open(web_, testing::TestScope::make(tenant)).value()); }
