@@ -11,6 +11,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/kdf.h"
 #include "stella/provenance/attest.h"
+#include "stella/services/job_event.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 #include "stella/tenancy/paths.h"
@@ -37,20 +38,6 @@ void count_end(Tx& tx, const JobRow& job, std::string_view outcome, const std::s
     else if (outcome == "cancelled") kLog.warn("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
     else kLog.error("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
   });
-}
-
-timeline::Event job_event(std::string_view kind, const JobRow& job, json::Value details) {
-  timeline::Event event;
-  event.kind = kind;
-  event.project = job.project;
-  event.actor = "system:orchestrator";
-  event.resource_type = "job";
-  event.resource_id = job.job_id.str();
-  event.trace = job.trace;
-  event.traceparent = job.traceparent;
-  event.details = std::move(details);
-  if (!job.resource_type.empty()) event.resources.emplace_back(job.resource_type, job.resource_id);
-  return event;
 }
 
 json::Value failure_details(const JobRow& job, const json::Value& error, const std::string& root_cause) {
@@ -138,7 +125,7 @@ Result<void> Orchestrator::Impl::begin_run(Tx& tx, const JobRow& job, const Repo
   STELLA_TRY_VOID(tx.query("INSERT INTO runs (tenant_id, run_id, job_id, attempt, runner_id, state, image_sha256, sandbox, started_at) "
                            "VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, now())",
                            {job.tenant, report.run_id, job.job_id, job.attempt, report.runner_id, report.image, pg::Param::json(report.sandbox)}));
-  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobStarted, job,
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobStarted, job,
                                                            json::Value::object({{"job_id", job.job_id.str()}, {"run_id", report.run_id.str()}, {"job_kind", job.kind},
                                                                                 {"attempt", job.attempt}, {"runner_id", report.runner_id},
                                                                                 {"inputs", jobs::digest_list(job.inputs)}}))));
@@ -183,7 +170,7 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
     details.set("cpu_ms", usage(report, "cpu_ms"));
     details.set("max_rss_bytes", usage(report, "max_rss_kb") * 1024);
   }
-  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFinished, job, std::move(details))));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobFinished, job, std::move(details))));
   jobs::KindHandler* h = handler(job.kind);
   std::vector<evidence::Stated> stated;
   if (h != nullptr) stated = STELLA_TRY(h->statements(tx, done));
@@ -205,9 +192,9 @@ Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Val
   if (!cancelled) {  // a cancellation was announced by whoever asked for it
     json::Value details = failure_details(job, error, root_cause);
     details.set("inputs", jobs::digest_list(job.inputs));
-    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobFailed, job, std::move(details))));
+    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobFailed, job, std::move(details))));
   }
-  if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
+  if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
   if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_failed(tx, failed));
   count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed", root_cause);
   return {};
@@ -225,7 +212,7 @@ Result<void> Orchestrator::Impl::retry_or_bury(Tx& tx, const JobRow& job, const 
                            {job.tenant, job.job_id, delay_ms / 1000.0, root_cause}));
   json::Value details = failure_details(job, error, root_cause);
   details.set("delay_ms", static_cast<std::int64_t>(delay_ms));
-  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, job_event(contracts::events::kJobRetried, job, std::move(details))));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobRetried, job, std::move(details))));
   tx.on_commit([kind = job.kind, attempt = job.attempt, reason, root_cause] {
     kRetries.add(1, kind, reason);
     kLog.warn("job is tried again", {f::job_kind(kind), f::attempt(attempt), f::reason(reason), f::root_cause(root_cause), f::retry(true)});

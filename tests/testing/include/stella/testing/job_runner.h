@@ -16,6 +16,7 @@
 #include "stella/pipeline/jobs/jobs.h"
 #include "stella/platform/objects.h"
 #include "stella/platform/pg.h"
+#include "stella/services/job_event.h"
 #include "stella/services/jobs.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/emit.h"
@@ -79,20 +80,11 @@ class JobRunner {
 
   Result<void> tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job, std::string_view kind, json::Value details) {
     if (!tells_of_jobs) return {};
-    timeline::Event event;
-    event.kind = kind;
-    event.project = job.project;
-    event.actor = "system:orchestrator";
-    event.resource_type = "job";
-    event.resource_id = job.job_id.str();
-    event.trace = job.trace;
-    event.traceparent = job.traceparent;
-    event.details = std::move(details);
-    event.details.set("job_id", job.job_id.str());
-    event.details.set("job_kind", job.kind);
-    event.details.set("attempt", job.attempt);
-    event.details.set("inputs", jobs::digest_list(job.inputs));
-    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, std::move(event)));
+    details.set("job_id", job.job_id.str());
+    details.set("job_kind", job.kind);
+    details.set("attempt", job.attempt);
+    details.set("inputs", jobs::digest_list(job.inputs));
+    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(kind, job, std::move(details))));
     return {};
   }
 
