@@ -230,7 +230,7 @@ Result<int> Keeper::dispose() {
         return (this->*step)(tenant, bundle);
       });
       if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-      else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
+      else if (!others_were_faster(one.error())) trouble = std::move(one.error());
     }
     return {};
   };

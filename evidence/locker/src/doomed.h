@@ -51,13 +51,16 @@ inline void count_disposition(std::string_view what, std::string_view step) { te
 // The name of a refusal's step.
 inline std::string_view refusal(bool held) { return held ? "held" : "refused"; }
 
-// Under a span of its own: one step of a deletion that a round takes. An error that only says that others were faster is none.
+// What a step that somebody else took meanwhile answers: for a round that is no error.
+inline bool others_were_faster(const Error& error) { return error.code() == base_errors::kNotFound || error.code() == contracts::errors::kConflict; }
+
+// Under a span of its own: one step of a deletion that a round takes.
 template <class Step>
 Result<Disposition> disposition_work(const contracts::WorkRow& row, const TenantId& tenant, Step step) {
   telemetry::Work work(row, telemetry::of_tenant(tenant));
   Result<Disposition> one = step(work);
   if (one) work.did(one->state != Disposition::kWaiting ? 1 : 0);
-  else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) work.fail(one.error());
+  else if (!others_were_faster(one.error())) work.fail(one.error());
   return one;
 }
 

@@ -220,7 +220,7 @@ Result<int> Keeper::expire_timelines() {
   const auto step = [&](const TenantId& tenant, Result<Disposition> (Keeper::*what)(const TenantId&)) {
     auto one = disposition_work(contracts::work::kTimelineExpire, tenant, [&](telemetry::Work&) { return (this->*what)(tenant); });
     if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-    else if (one.error().code() != base_errors::kNotFound && one.error().code() != contracts::errors::kConflict) trouble = std::move(one.error());
+    else if (!others_were_faster(one.error())) trouble = std::move(one.error());
     return one && one->state == Disposition::kWaiting && one->reason == kNothing;
   };
   const auto pending = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM timeline_dispositions WHERE state = 'planned' ORDER BY planned_at LIMIT 64"));
