@@ -2,7 +2,6 @@
 #include "row_sink.h"
 
 #include <algorithm>
-#include <iterator>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -25,7 +24,7 @@ constexpr std::string_view kLogs =
     "INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line)"
     " SELECT n.tenant_id, n.trace_id, n.ts, n.level, n.service, n.span_id, n.line"
     " FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])"
-    " WITH ORDINALITY AS n(tenant_id, trace_id, ts, level, service, span_id, line, nth) ORDER BY n.nth";
+    " WITH ORDINALITY AS n(tenant_id, trace_id, ts, level, service, span_id, line, nth) WHERE n.trace_id <> '' ORDER BY n.nth";
 
 // A column of all rows: get(row) for each.
 template <class Row, class Get>
@@ -65,12 +64,11 @@ std::vector<pg::Param> columns(std::span<const telemetry::LogRecord> rows) {
 }  // namespace
 
 Result<void> PgRowSink::write(std::span<const telemetry::SpanRecord> spans, std::span<const telemetry::LogRecord> logs) {
-  std::vector<telemetry::LogRecord> of_traces;
-  std::copy_if(logs.begin(), logs.end(), std::back_inserter(of_traces), [](const telemetry::LogRecord& l) { return !l.trace_id.empty(); });
-  if (spans.empty() && of_traces.empty()) return {};
+  const bool of_traces = std::any_of(logs.begin(), logs.end(), [](const telemetry::LogRecord& l) { return !l.trace_id.empty(); });
+  if (spans.empty() && !of_traces) return {};
   auto tx = STELLA_TRY(Tx::open(pool_));
   if (!spans.empty()) tx.defer(kSpans, columns(spans));
-  if (!of_traces.empty()) tx.defer(kLogs, columns(std::span<const telemetry::LogRecord>(of_traces)));
+  if (of_traces) tx.defer(kLogs, columns(logs));
   return tx.commit();
 }
 
