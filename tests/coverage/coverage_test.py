@@ -19,7 +19,7 @@ import workers  # noqa: E402
 from api_matrix import routes  # noqa: E402
 from client import Client  # noqa: E402
 from report import Report  # noqa: E402
-from signals import Signals  # noqa: E402
+from signals import Signals, wait_for_rows  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
 
 COMMON = ("service", "version", "env", "region", "instance_id", "tenant_id", "trace_id", "span_id")
@@ -345,8 +345,7 @@ def settle(platform, client):
     """Until nothing waits: no old row, no job, no event, and the last request's own span is a row."""
     validate.wait_for(lambda: not platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{OLD}'"), 120)
     validate.wait_for(lambda: platform.sql("SELECT (SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')) + (SELECT count(*) FROM timeline_outbox) AS n")[0]["n"] == 0)
-    last = client.get("/me").trace
-    validate.wait_for(lambda: platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{last}'"))
+    wait_for_rows(platform, client)
 
 
 def hangup(platform, client):

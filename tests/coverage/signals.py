@@ -2,8 +2,16 @@
 import json
 import re
 
+from validate import wait_for
+
 SAMPLE = re.compile(r'^(\w+)(?:\{(.*?)\})? (\S+)(?: # \{(.*)\} (\S+).*)?$')
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+def wait_for_rows(platform, client):
+    """Until a request's own span is a row, and with it whatever ended before it."""
+    last = client.get("/me").trace
+    wait_for(lambda: platform.sql(f"SELECT 1 FROM telemetry_spans WHERE trace_id = '{last}'"))
 
 
 class Signals:
@@ -14,6 +22,9 @@ class Signals:
         self.samples = []
 
     def read(self, client):
+        # Metrics first, then whatever they name as an exemplar: a run that ends between the two would be an exemplar without its row.
+        self.read_metrics(client)
+        wait_for_rows(self.platform, client)
         for name in ("stellad.log", "runner.log"):
             with open(self.platform.path("log", name), encoding="utf-8") as f:
                 for text in f:
@@ -31,12 +42,14 @@ class Signals:
             self.decisions.setdefault(row["trace_id"], []).append(row)
         for row in self.platform.sql("SELECT trace_id, kind, tenant_id FROM timeline_events UNION ALL SELECT convert_from(entry, 'UTF8')::json->>'trace_id', convert_from(entry, 'UTF8')::json->>'kind', tenant_id FROM timeline_outbox"):
             self.events.setdefault(row["trace_id"], []).append(row["kind"])
+        return self
+
+    def read_metrics(self, client):
         for text in client.get("/metrics").text.splitlines():
             match = None if text.startswith("#") else SAMPLE.match(text)
             if match:
                 exemplar = dict(LABEL.findall(match[4])) if match[4] else {}
                 self.samples.append((match[1], dict(LABEL.findall(match[2] or "")), float(match[3]), exemplar))
-        return self
 
     def series(self, name, **labels):
         return [s for s in self.samples if s[0] == name and all(s[1].get(k) == v for k, v in labels.items())]
