@@ -41,7 +41,7 @@ class BinaryArray {
   std::string out_;
 };
 
-constexpr std::uint32_t kByteaOid = 17, kTextOid = 25, kTimestamptzOid = 1184, kUuidOid = 2950;
+constexpr std::uint32_t kByteaOid = 17, kTextOid = 25, kTimestamptzOid = 1184, kUuidOid = 2950, kJsonbOid = 3802;
 constexpr std::int64_t kPostgresEpoch = 946'684'800'000'000;  // 2000-01-01 in microseconds since 1970
 
 std::size_t total_bytes(std::span<const std::string> items) {
@@ -80,10 +80,10 @@ Param Param::bytes(std::string_view raw) {
   return p;
 }
 
-Param Param::json(std::string_view text) {
-  Param p{nullptr};
-  std::string& out = p.text_.emplace();
-  out.reserve(text.size());
+namespace {
+
+// Appends JSON text, with U+FFFD for NUL's escape.
+void append_json(std::string& out, std::string_view text) {
   while (!text.empty()) {
     const std::size_t plain = std::min(text.find('\\'), text.size());
     out += text.substr(0, plain);
@@ -93,7 +93,27 @@ Param Param::json(std::string_view text) {
     out += nul ? std::string_view("\\ufffd") : text.substr(0, 2);  // an escaped backslash takes its partner along
     text.remove_prefix(std::min(text.size(), nul ? std::size_t{6} : std::size_t{2}));
   }
+}
+
+}  // namespace
+
+Param Param::json(std::string_view text) {
+  Param p{nullptr};
+  std::string& out = p.text_.emplace();
+  out.reserve(text.size());
+  append_json(out, text);
   return p;
+}
+
+Param Param::json_array(std::span<const std::string> items) {
+  BinaryArray out(kJsonbOid, items.size(), items.size() + total_bytes(items));
+  std::string item;
+  for (const auto& text : items) {
+    item = "\1";  // the version of jsonb's binary form
+    append_json(item, text);
+    out.add(item);
+  }
+  return out.take();
 }
 
 Param Param::text_array(std::span<const std::string> items) {

@@ -68,10 +68,14 @@ TEST_F(Values, ArraysOfIdsAndTimes) {
 TEST_F(Values, NulBecomesTheReplacementCharacter) {
   const std::string name("a\0b\0", 4);
   const std::vector<std::string> names = {name};
-  const Rows rows = read("SELECT $1::text, ($2::text[])[1], $3::jsonb->>'k'", {name, Param::text_array(names), Param::json(R"({"k":"x\u0000y\\u0000z\\\u0000\"\n"})")});
+  const std::string document = R"({"k":"x\u0000y\\u0000z\\\u0000\"\n"})";
+  const Rows rows = read("SELECT $1::text, ($2::text[])[1], $3::jsonb->>'k', ($4::jsonb[])[2]->>'k', cardinality($5::jsonb[])",
+                         {name, Param::text_array(names), Param::json(document), Param::json_array(std::vector<std::string>{"[]", document}), Param::json_array({})});
   EXPECT_EQ(rows.text(0, 0), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
   EXPECT_EQ(rows.text(0, 1), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
   EXPECT_EQ(rows.text(0, 2), "x\xef\xbf\xbdy\\u0000z\\\xef\xbf\xbd\"\n");
+  EXPECT_EQ(rows.text(0, 3), rows.text(0, 2));
+  EXPECT_EQ(rows.integer(0, 4), 0);
 }
 
 TEST_F(Values, TimestampsWithoutFractionAndNull) {

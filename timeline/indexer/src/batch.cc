@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "entry.h"
 #include "queries.h"
 #include "stella/base/encoding.h"
 #include "stella/timeline/log/merkle.h"
@@ -69,10 +70,32 @@ Result<std::map<std::string, CompactTree>> read_heads(Tx& tx, const std::vector<
   return trees;
 }
 
+// The columns of a batch, one array each.
+struct Columns {
+  std::vector<std::string> project_ids, kinds, actors, resource_types, resource_ids, trace_ids, details;
+
+  void add(EntryColumns entry) {
+    project_ids.push_back(std::move(entry.project_id));
+    kinds.push_back(std::move(entry.kind));
+    actors.push_back(std::move(entry.actor));
+    resource_types.push_back(std::move(entry.resource_type));
+    resource_ids.push_back(std::move(entry.resource_id));
+    trace_ids.push_back(std::move(entry.trace_id));
+    details.push_back(std::move(entry.details));
+  }
+  // As $5 … of sql::kMove.
+  void append_to(std::vector<pg::Param>& params) const {
+    for (const auto* column : {&project_ids, &kinds, &actors, &resource_types, &resource_ids, &trace_ids}) params.push_back(pg::Param::text_array(*column));
+    params.push_back(pg::Param::json_array(details));
+  }
+};
+
 // Gives each event its index and leaf; moves the rows.
 Result<void> move_rows(Tx& tx, int shard, std::vector<Taken>& taken, std::map<std::string, CompactTree>& trees) {
   std::vector<std::string> seqs, indexes, digests;
+  Columns columns;
   for (auto& row : taken) {
+    columns.add(STELLA_TRY(read_entry(row.logged.entry)));
     CompactTree& tree = trees[row.logged.tenant];
     const Sha256 leaf = leaf_hash(row.logged.entry);
     row.logged.log_index = static_cast<std::int64_t>(tree.size());
@@ -81,7 +104,9 @@ Result<void> move_rows(Tx& tx, int shard, std::vector<Taken>& taken, std::map<st
     indexes.push_back(std::to_string(row.logged.log_index));
     digests.emplace_back(leaf.view());
   }
-  const pg::Rows moved = STELLA_TRY(tx.query(sql::kMove, {int_array(seqs), int_array(indexes), pg::Param::bytes_array(digests), shard}));
+  std::vector<pg::Param> params = {int_array(seqs), int_array(indexes), pg::Param::bytes_array(digests), shard};
+  columns.append_to(params);
+  const pg::Rows moved = STELLA_TRY(tx.query(sql::kMove, params));
   if (moved.affected() != static_cast<std::int64_t>(taken.size()))
     return Error(base_errors::kInternal, "outbox rows vanished under the lease").with("expected", taken.size());
   return {};
@@ -145,18 +170,6 @@ Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lea
 
 Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, std::span<const std::string> seqs) {
   return index(pool, lease, {std::string(sql::kTakeThese), {lease.shard, int_array(seqs)}}, true);
-}
-
-// Canonical members are sorted and their names quoted, and inside a string every quote is escaped: the last `,"name":"` is ours
-// for all members after `details`.
-std::string_view entry_member(std::string_view entry, std::string_view name) {
-  std::string pattern = ",\"";
-  pattern += name;
-  pattern += "\":\"";
-  const auto at = entry.rfind(pattern);
-  if (at == entry.npos) return {};
-  entry.remove_prefix(at + pattern.size());
-  return entry.substr(0, entry.find('"'));
 }
 
 void link_origins(telemetry::Work& work, std::span<const Logged> events) {

@@ -43,7 +43,4 @@ Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Leas
 // As a bind parameter: {1,2,3}.
 std::string int_array(std::span<const std::string> items);
 
-// The top-level member `name` ("kind", "event_id", "tenant_id" …) of an entry, whose bytes are canonical. "" where absent.
-std::string_view entry_member(std::string_view entry, std::string_view name);
-
 }  // namespace stella::timeline

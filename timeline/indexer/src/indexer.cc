@@ -5,6 +5,7 @@
 #include <map>
 #include <span>
 #include <thread>
+#include <utility>
 
 #include "batch.h"
 #include "publisher.h"
@@ -65,6 +66,9 @@ struct Indexer::Impl {
   }
 
   Result<void> round();
+  void share(std::vector<Lease> busy);
+  void help(std::stop_token stop);
+  bool take_one() STELLA_REQUIRES(mutex);
   Result<void> keep_leases();
   void measure();
   Result<void> work(const Lease& lease);
@@ -88,10 +92,15 @@ struct Indexer::Impl {
   CondVar cv;
   bool awake STELLA_GUARDED_BY(mutex) = false;
   std::map<int, Lease> leases STELLA_GUARDED_BY(mutex);
+  // Shards with rows, which two threads share: the database's time is most of a batch, and it has a process for each.
+  std::vector<Lease> todo STELLA_GUARDED_BY(mutex);
+  int at_work STELLA_GUARDED_BY(mutex) = 0;
+  std::optional<Error> shard_trouble STELLA_GUARDED_BY(mutex);
   std::optional<Error> index_trouble STELLA_GUARDED_BY(mutex);
   std::optional<Error> publish_trouble STELLA_GUARDED_BY(mutex);
 
-  Clock::time_point next_lease{};
+  Mutex leasing;  // before `mutex`
+  Clock::time_point next_lease STELLA_GUARDED_BY(leasing){};
   Clock::time_point next_partitions{};
   std::atomic<std::uint64_t> indexed = 0;
   std::atomic<std::uint64_t> repeats = 0;
@@ -131,6 +140,7 @@ void Indexer::Impl::measure() {
 
 // Renews what we have, asks for what is free.
 Result<void> Indexer::Impl::keep_leases() {
+  Lock one_at_a_time(leasing);
   const auto now = Clock::now();
   if (now < next_lease) return {};
   std::vector<int> mine = shards(), wanted;
@@ -285,19 +295,47 @@ Result<void> Indexer::Impl::round() {
   const auto mine = shards();
   if (mine.empty()) return {};
   const pg::Rows busy = STELLA_TRY(Tx::read(pool, sql::kNonEmpty, {number_array(mine)}));
-  std::optional<Error> first;  // one shard's trouble is not that of the others
-  for (int i = 0; i < busy.size(); ++i) {
-    std::optional<Lease> lease;
-    {
-      Lock lock(mutex);
-      if (auto it = leases.find(static_cast<int>(busy.integer(i, 0))); it != leases.end()) lease = it->second;
-    }
-    if (!lease) continue;
-    auto done = work(*lease);
-    if (!done && !first) first.emplace(std::move(done.error()));
+  std::vector<Lease> held;
+  {
+    Lock lock(mutex);
+    for (int i = busy.size() - 1; i >= 0; --i)  // taken from the end
+      if (auto it = leases.find(static_cast<int>(busy.integer(i, 0))); it != leases.end()) held.push_back(it->second);
   }
-  if (first) return std::move(*first);
+  share(std::move(held));
+  Lock lock(mutex);
+  if (shard_trouble) return std::move(*std::exchange(shard_trouble, std::nullopt));  // one shard's trouble is not that of the others
   return {};
+}
+
+// One shard of those that wait; false where there is none.
+bool Indexer::Impl::take_one() {
+  if (todo.empty()) return false;
+  const Lease lease = std::move(todo.back());
+  todo.pop_back();
+  ++at_work;
+  mutex.unlock();
+  auto done = work(lease);
+  mutex.lock();
+  --at_work;
+  if (!done && !shard_trouble) shard_trouble.emplace(std::move(done.error()));
+  return true;
+}
+
+// Until all of them are done, with the other thread's help.
+void Indexer::Impl::share(std::vector<Lease> busy) {
+  Lock lock(mutex);
+  todo = std::move(busy);
+  if (todo.size() > 1) cv.notify_all();
+  while (take_one()) {}
+  while (at_work > 0) cv.wait_until(mutex, Deadline::after(std::chrono::seconds(1)));
+}
+
+void Indexer::Impl::help(std::stop_token stop) {
+  Lock lock(mutex);
+  while (!stop.stop_requested()) {
+    if (take_one()) cv.notify_all();
+    else cv.wait_until(mutex, Deadline::after(std::chrono::seconds(1)));
+  }
 }
 
 void Indexer::Impl::publish_loop(std::stop_token stop) {
@@ -336,6 +374,7 @@ void Indexer::run(std::stop_token stop) {
     if (auto heard = impl.bus->listen("stellawake.*", [this] { wake(0); })) hints = std::move(*heard);
     publishing = start_jthread("publisher", [&impl, stop] { impl.publish_loop(stop); });
   }
+  std::jthread helping = start_jthread("indexer", [&impl, stop] { impl.help(stop); });
   while (!stop.stop_requested()) {
     impl.note(impl.round(), impl.index_trouble);
     const Deadline deadline = Deadline::after(impl.options.poll);
@@ -343,6 +382,7 @@ void Indexer::run(std::stop_token stop) {
     while (!impl.awake && !stop.stop_requested() && !deadline.passed()) impl.cv.wait_until(impl.mutex, deadline);
     impl.awake = false;
   }
+  helping.join();
   if (publishing.joinable()) publishing.join();
   if (auto tx = Tx::open(impl.pool)) {
     tx->defer(sql::kRelease, {impl.options.instance});

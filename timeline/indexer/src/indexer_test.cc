@@ -341,18 +341,5 @@ TEST(Indexer, TamperingShowsInDigestOrRoot) {
   EXPECT_NE(head->bytes(0, 0), tree.root().view());
 }
 
-TEST(EntryMember, IsNotMisledByDetails) {
-  const TenantId tenant = *TenantId::parse("acme");
-  Event e = Timeline::event(1);
-  e.details.set("reason", "x\",\"kind\":\"evil.kind\",\"event_id\":\"evil\"");
-  e.resource_id = ",\"kind\":\"worse.kind\"";
-  const EventId id = EventId::generate();
-  const std::string entry = *encode_entry(id, Timestamp::now(), tenant, e);
-  EXPECT_EQ(entry_member(entry, "kind"), "service.degraded");
-  EXPECT_EQ(entry_member(entry, "event_id"), id.str());
-  EXPECT_EQ(entry_member(entry, "tenant_id"), "acme");
-  EXPECT_EQ(entry_member(entry, "nothing"), "");
-}
-
 }  // namespace
 }  // namespace stella::timeline

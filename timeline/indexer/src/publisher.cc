@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "entry.h"
 #include "queries.h"
 #include "stella/base/json.h"
 #include "stella/platform/bus_topology.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr telemetry::Logger kLog{"timeline.indexer"};
 constexpr telemetry::Counter kPublishedEvents{contracts::metrics::kTimelinePublished};
 
-constexpr std::size_t kMaxOffered = 20'000;  // events in memory; beyond it the log is read again
+constexpr std::size_t kMaxOffered = 32u << 20;  // bytes of entries in memory; beyond it the log is read again
 constexpr int kCatchUp = 1000;
 constexpr int kRefusals = 3;  // rounds in a row that the stream refuses before it is made again
 
@@ -76,6 +77,12 @@ void append_messages(const Logged& event, std::vector<bus::Message>& out) {
   out.push_back(std::move(message));
 }
 
+std::size_t bytes_of(std::span<const Logged> events) {
+  std::size_t total = 0;
+  for (const Logged& event : events) total += event.entry.size();
+  return total;
+}
+
 bool stream_is_gone(const Error& error) { return error.field("reason") == "no_stream"; }
 
 }  // namespace
@@ -85,8 +92,9 @@ void Publisher::offer(std::vector<Logged> logged) {
   Lock lock(mutex_);
   nudged_ = true;
   offered_cv_.notify_one();
-  if (offered_events_ + logged.size() > kMaxOffered) return;  // the rows are there
-  offered_events_ += logged.size();
+  const std::size_t bytes = bytes_of(logged);
+  if (offered_bytes_ + bytes > kMaxOffered) return;  // the rows are there
+  offered_bytes_ += bytes;
   offered_.push_back(std::move(logged));
 }
 
@@ -108,7 +116,7 @@ Result<void> Publisher::round(std::span<const int> shards, std::chrono::millisec
     position_.clear();
     Lock lock(mutex_);
     offered_.clear();
-    offered_events_ = 0;
+    offered_bytes_ = 0;
     return {};
   }
   auto done = [&]() -> Result<void> {
@@ -154,7 +162,7 @@ Result<void> Publisher::publish_offered() {
       if (offered_.empty()) return {};
       batch = std::move(offered_.front());
       offered_.pop_front();
-      offered_events_ -= batch.size();
+      offered_bytes_ -= bytes_of(batch);
     }
     // Only what continues a position we know; the rest is found by catch_up().
     std::vector<Logged> fits;

@@ -54,7 +54,7 @@ class Publisher {
   Mutex mutex_;
   CondVar offered_cv_;
   std::deque<std::vector<Logged>> offered_ STELLA_GUARDED_BY(mutex_);
-  std::size_t offered_events_ STELLA_GUARDED_BY(mutex_) = 0;
+  std::size_t offered_bytes_ STELLA_GUARDED_BY(mutex_) = 0;
   bool nudged_ STELLA_GUARDED_BY(mutex_) = false;
 };
 

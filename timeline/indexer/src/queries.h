@@ -43,18 +43,17 @@ inline constexpr std::string_view kKnown =
 inline constexpr std::string_view kDrop = "DELETE FROM timeline_outbox WHERE shard = $2 AND seq = ANY($1::bigint[])";
 
 // One statement moves a batch: out of the outbox, into the three tables. The entry's bytes never leave the server a second time.
-// $1 seqs, $2 log indexes, $3 leaf hashes, $4 shard. jsonb refuses NUL: the search copy has U+FFFD instead.
+// $1 seqs, $2 log indexes, $3 leaf hashes, $4 shard, $5 … the columns of each entry.
 inline constexpr std::string_view kMove =
-    "WITH gone AS (DELETE FROM timeline_outbox o USING unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS n(seq, log_index, digest)"
-    "  WHERE o.shard = $4 AND o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, o.tracestate, n.log_index, n.digest),"
+    "WITH gone AS (DELETE FROM timeline_outbox o USING unnest($1::bigint[], $2::bigint[], $3::bytea[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],"
+    "   $10::text[], $11::jsonb[]) AS n(seq, log_index, digest, project_id, kind, actor, resource_type, resource_id, trace_id, details)"
+    "  WHERE o.shard = $4 AND o.seq = n.seq RETURNING o.tenant_id, o.event_id, o.ts, o.entry, o.resources, o.traceparent, o.tracestate, n.*),"
     " logged AS (INSERT INTO timeline_log (tenant_id, log_index, event_id, entry, traceparent, tracestate)"
     "  SELECT tenant_id, log_index, event_id, entry, traceparent, tracestate FROM gone),"
     " related AS (INSERT INTO timeline_event_resources (tenant_id, resource_type, resource_id, ts, event_id)"
     "  SELECT DISTINCT tenant_id, r->>0, r->>1, ts, event_id FROM gone, jsonb_array_elements(resources) AS r)"
     " INSERT INTO timeline_events (event_id, ts, tenant_id, project_id, kind, actor, resource_type, resource_id, trace_id, digest, details_jsonb)"
-    " SELECT event_id, ts, tenant_id, (e->>'project_id')::uuid, e->>'kind', e->>'actor', e->>'resource_type', e->>'resource_id',"
-    "  e->>'trace_id', digest, e->'details'"
-    " FROM (SELECT g.*, replace(convert_from(entry, 'UTF8'), '\\u0000', '\\ufffd')::jsonb AS e FROM gone g) AS x";
+    " SELECT event_id, ts, tenant_id, nullif(project_id, '')::uuid, kind, actor, resource_type, resource_id, trace_id, digest, details FROM gone";
 
 inline constexpr std::string_view kSaveHeads =
     "INSERT INTO timeline_heads AS h (tenant_id, shard, size, tree, root)"

@@ -1,6 +1,6 @@
 // G15 (insert), G16 (outbox to log and topic) and G17 (page) against servers that this program starts.
 //
-//   stella_timeline_query_bench [rows of G17, default 5000000]
+//   stella_timeline_query_bench [rows of G17, default 5000000] [G15|G16|G17: only that one]
 //
 // Peers work as a role that bypasses row-level security, in the same run, on the same tables. Ratios count; absolute times are noise.
 #include <algorithm>
@@ -258,9 +258,14 @@ static void encoding() {
 
 int main(int argc, char** argv) {
   const long rows = argc > 1 ? std::atol(argv[1]) : 5'000'000;
-  stella::timeline::encoding();
-  stella::timeline::Insert().run();
-  stella::timeline::outbox_to_log(true);
-  stella::timeline::outbox_to_log(false);
-  stella::timeline::page(rows);
+  const std::string only = argc > 2 ? argv[2] : "";
+  if (only.empty() || only == "G15") {
+    stella::timeline::encoding();
+    stella::timeline::Insert().run();
+  }
+  if (only.empty() || only == "G16") {
+    stella::timeline::outbox_to_log(true);
+    stella::timeline::outbox_to_log(false);
+  }
+  if (only.empty() || only == "G17") stella::timeline::page(rows);
 }

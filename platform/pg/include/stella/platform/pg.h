@@ -48,8 +48,9 @@ class Param {
   static Param bytes(std::string_view raw);
   // JSON text for jsonb, which refuses NUL: its escape becomes U+FFFD.
   static Param json(std::string_view text);
-  // Arrays travel in binary form, so the parameter's type must be exactly text[], uuid[], timestamptz[] or bytea[]: write the cast.
+  // Arrays travel in binary form, so the parameter's type must be exactly text[], jsonb[], uuid[], timestamptz[] or bytea[]: write the cast.
   static Param text_array(std::span<const std::string> items);
+  static Param json_array(std::span<const std::string> items);
   static Param uuid_array(std::span<const Uuid> items);
   static Param uuid_array(std::span<const std::string> items);  // of their canonical texts; the server refuses what is none
   static Param timestamp_array(std::span<const Timestamp> items);
