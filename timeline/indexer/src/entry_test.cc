@@ -1,3 +1,4 @@
+// An entry read from its bytes, against what a JSON parser finds.
 #include "entry.h"
 
 #include <gtest/gtest.h>
