@@ -2,6 +2,7 @@
 // compile our recursive types, so libFuzzer itself is out of reach.)
 //
 //   PROGRAM SECONDS CORPUS_DIR FINDINGS_DIR [SEED]     inputs that reach new code are kept in CORPUS_DIR; what crashed or hung, in FINDINGS_DIR
+//   PROGRAM RUNSx   CORPUS_DIR FINDINGS_DIR [SEED]     so many mutations, and CORPUS_DIR is only read: what `make test` does, without sanitizers
 #include <dirent.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,12 +14,13 @@
 #include <ctime>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "stella/base/file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
-extern "C" void __sanitizer_set_death_callback(void (*callback)());
+extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
 
 namespace {
 
@@ -123,7 +125,7 @@ extern "C" __attribute__((no_sanitize("address", "undefined"))) void __sanitizer
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fputs("usage: PROGRAM SECONDS CORPUS_DIR FINDINGS_DIR [SEED]\n", stderr);
+    std::fputs("usage: PROGRAM SECONDS|RUNSx CORPUS_DIR FINDINGS_DIR [SEED]\n", stderr);
     return 64;
   }
   const std::string corpus_dir = argv[2];
@@ -131,12 +133,20 @@ int main(int argc, char** argv) {
   const std::uint64_t seed = argc > 4 ? std::strtoull(argv[4], nullptr, 10) : std::random_device{}();
   std::mt19937_64 random(seed);
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
-  __sanitizer_set_death_callback(keep_finding);
+  if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(keep_finding);
   ::signal(SIGABRT, on_signal);
+  if (__sanitizer_set_death_callback == nullptr)  // else these are the sanitizers' own
+    for (const int number : {SIGSEGV, SIGBUS, SIGFPE}) ::signal(number, on_signal);
   ::signal(SIGALRM, on_signal);
   std::vector<std::string> corpus = load(corpus_dir);
   for (const std::string& input : corpus) run(input);
   if (corpus.empty()) corpus.push_back("{}");
+  const std::string_view wanted = argv[1];
+  if (wanted.ends_with('x')) {
+    for (long i = std::atol(argv[1]); i > 0; --i) run(mutate(corpus, random));
+    std::printf("%ld runs, %zu inputs\n", g_runs, corpus.size());
+    return 0;
+  }
   const std::time_t end = std::time(nullptr) + std::atol(argv[1]);
   while (std::time(nullptr) < end)
     for (int i = 0; i < 100; ++i) {

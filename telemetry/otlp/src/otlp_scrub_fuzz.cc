@@ -19,7 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (signal == Signal::kLogs && decode_logs(*clean)->records.size() != decode_logs(bytes)->records.size()) std::abort();
     }
     std::size_t at = 0;
-    const auto next = [&](std::uint64_t n) { return (bytes.empty() ? at++ : at++ * 31 + data[at % size]) % n; };
+    const auto next = [&](std::uint64_t n) {
+      ++at;
+      return (at * 31 + (bytes.empty() ? 0 : data[at % size])) % n;
+    };
     const auto text = [&] {
       const std::string piece(bytes.substr(next(size + 1), next(12)));
       return piece + " " + std::string(kSecret) + " " + piece;
