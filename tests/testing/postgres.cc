@@ -229,7 +229,7 @@ std::string Postgres::create_database() {
   const std::string name = "t" + std::to_string(getpid()) + "_" + std::to_string(++databases_);
   sql("CREATE DATABASE " + name + " TEMPLATE " + template_ + " OWNER stella_owner", "postgres");
   std::string grants = "REVOKE ALL ON DATABASE " + name + " FROM PUBLIC;";
-  for (auto login : pg::logins()) grants += "GRANT CONNECT, TEMPORARY ON DATABASE " + name + " TO " + std::string(login) + ";";
+  for (auto login : pg::logins()) grants += "GRANT CONNECT ON DATABASE " + name + " TO " + std::string(login) + ";";
   sql(grants, "postgres");
   return name;
 }

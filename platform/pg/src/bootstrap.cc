@@ -42,7 +42,10 @@ Result<void> make_database(Connection& connection, const std::string& database) 
         "CREATE DATABASE " + database + " OWNER stella_owner ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0", soon()));
   STELLA_TRY_VOID(connection.script("REVOKE ALL ON DATABASE " + database + " FROM PUBLIC", soon()));
   for (auto login : kLogins)
-    STELLA_TRY_VOID(connection.script("GRANT CONNECT, TEMPORARY ON DATABASE " + database + " TO " + std::string(login), soon()));
+    STELLA_TRY_VOID(connection.script("GRANT CONNECT ON DATABASE " + database + " TO " + std::string(login), soon()));
+  // A temporary object takes the place of another by its name: the owner alone may make them. Granted once, so taken from databases that have it.
+  for (auto login : kLogins)
+    if (login != "stella_owner") STELLA_TRY_VOID(connection.script("REVOKE TEMPORARY ON DATABASE " + database + " FROM " + std::string(login), soon()));
   return {};
 }
 

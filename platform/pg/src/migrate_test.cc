@@ -49,15 +49,26 @@ TEST(Migrate, RefusesAChangedOrUnknownOne) {
   EXPECT_EQ(unknown.error().field("migration"), "9999_future");
 }
 
+TEST(Migrate, ADatabaseOfBeforeLosesTemporaryObjects) {
+  testing::TestDatabase db;
+  db.sql("GRANT TEMPORARY ON DATABASE " + db.name + " TO PUBLIC, stella_web, stella_locker; DELETE FROM schema_migrations WHERE name = '0048_definer_paths'");
+  auto made = migrate(db.options("stella_owner"));
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  EXPECT_EQ(made->applied, 1);
+  for (auto login : logins())
+    EXPECT_EQ(db.sql("SELECT has_database_privilege('" + std::string(login) + "', current_database(), 'TEMPORARY')"), login == "stella_owner" ? "t" : "f") << login;
+}
+
 TEST(Bootstrap, TakesAwayRightsThatALoginMustNotHave) {
   Postgres& cluster = Postgres::shared();
-  cluster.sql("ALTER ROLE stella_web BYPASSRLS CREATEROLE", "postgres");
+  cluster.sql("ALTER ROLE stella_web BYPASSRLS CREATEROLE; GRANT TEMPORARY ON DATABASE stella TO stella_web", "postgres");
   std::vector<std::pair<std::string, std::string>> passwords;
   for (auto login : logins()) passwords.emplace_back(login, cluster.password(login));
   auto made = bootstrap(cluster.options(Postgres::superuser(), "postgres"), passwords);
   ASSERT_TRUE(made.has_value()) << made.error().describe();
   EXPECT_EQ(cluster.sql("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'stella\\_%' AND rolname <> 'stella_super'"
                         " AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)", "postgres"), "0");
+  EXPECT_EQ(cluster.sql("SELECT has_database_privilege('stella_web', 'stella', 'TEMPORARY') OR NOT has_database_privilege('stella_web', 'stella', 'CONNECT')", "postgres"), "f");
   // Verifiers only: the server never saw a password.
   EXPECT_EQ(cluster.sql("SELECT count(*) FROM pg_authid WHERE rolname LIKE 'stella\\_%' AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'", "postgres"), "0");
   passwords.pop_back();

@@ -159,6 +159,7 @@ TEST_F(Transactions, ManyRowsInOnePipeline) {
 }
 
 TEST_F(Transactions, CopyIntoATemporaryTableThenInsertUnderTheRole) {
+  db.sql("GRANT TEMPORARY ON DATABASE " + db.name + " TO stella_web");  // of this test: no login has it
   auto tx = TenantTx::open(web, scope);
   ASSERT_TRUE(tx->query("CREATE TEMPORARY TABLE staged (slug text) ON COMMIT DROP").has_value());
   std::string data;

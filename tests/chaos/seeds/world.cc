@@ -106,7 +106,7 @@ void Start::old_entries(const std::string& tenant, int count, int first_seq) {
 Copy::Copy(const Start& start, std::string name) : name_(std::move(name)), superuser_(testing::Postgres::shared().options("stella_super", name_)) {
   admin("CREATE DATABASE " + name_ + " TEMPLATE " + start.database + " OWNER stella_owner");
   std::string grants = "REVOKE ALL ON DATABASE " + name_ + " FROM PUBLIC;";
-  for (const auto login : pg::logins()) grants += "GRANT CONNECT, TEMPORARY ON DATABASE " + name_ + " TO " + std::string(login) + ";";
+  for (const auto login : pg::logins()) grants += "GRANT CONNECT ON DATABASE " + name_ + " TO " + std::string(login) + ";";
   admin(grants);
 }
 
