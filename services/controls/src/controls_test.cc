@@ -87,6 +87,59 @@ TEST_F(Rows, WhatIsOverEndsWithItsEvent) {
   EXPECT_EQ(events("acme"), "deep_debug.enabled:acme deep_debug.expired:acme") << "once";
 }
 
+// A change between the end of deep debug and the watcher's next round writes the row anew: the end is told by the change.
+TEST_F(Rows, WhatIsOverEndsWithItsEventWhereAChangeComesFirst) {
+  const std::string debug = R"({"deep_debug":{"classes":["email"],"ttl_seconds":3600,"reason":"support"}})", over = "UPDATE telemetry_settings SET deep_debug_until = now() - interval '1 second'";
+  make("acme", debug);
+  db.sql(over);
+  make("acme", R"({"sampling":0.5})");
+  Watcher watcher(telemetry, std::chrono::hours(1), true);
+  ASSERT_TRUE(watcher.look().has_value());
+  std::string expected = "deep_debug.enabled:acme deep_debug.expired:acme config.changed:telemetry.sampling";
+  EXPECT_EQ(events("acme"), expected);
+  EXPECT_EQ(db.sql("SELECT (convert_from(entry, 'UTF8')::json->>'actor') || (convert_from(entry, 'UTF8')::json->'details'->>'classes') FROM timeline_outbox ORDER BY seq LIMIT 1 OFFSET 1"), R"(system:telemetry["email"])");
+  for (const std::string& next : {debug, std::string(R"({"deep_debug":null})")}) {  // enabled again, and ended again
+    make("acme", debug);
+    db.sql(over);
+    make("acme", next);
+    expected += " deep_debug.enabled:acme deep_debug.expired:acme";
+    if (next == debug) expected += " deep_debug.enabled:acme";
+    EXPECT_EQ(events("acme"), expected);
+  }
+}
+
+TEST_F(Rows, EveryModuleThatDiffersIsOnTheTimeline) {
+  const auto all = [](std::string_view level) {
+    json::Value levels = json::Value::object();
+    for (int i = 0; i < 64; ++i) levels.set("m" + std::to_string(100 + i) + std::string(60, 'x'), level);
+    return levels;
+  };
+  const auto to_values = [&](std::string_view name) {
+    json::Value seen = json::Value::object();
+    const json::Value rows = *json::parse(db.sql("SELECT json_agg(convert_from(entry, 'UTF8')::json->'details' ORDER BY seq) FROM timeline_outbox WHERE convert_from(entry, 'UTF8')::json->>'resource_id' = '" + std::string(name) + "'"));
+    for (const json::Value& details : rows.as_array()) {
+      const auto was = json::parse(details.str("from_value")), is = json::parse(details.str("to_value"));
+      EXPECT_TRUE(was && is) << "no value is cut";
+      if (is)
+        for (const auto& [module, level] : is->as_object()) seen.set(module, level);
+    }
+    return seen;
+  };
+  make("acme", json::dump(json::Value::object({{"levels", all("debug")}})));
+  EXPECT_EQ(to_values("telemetry.levels"), all("debug"));
+  json::Value but_one = all("debug");
+  but_one.set("m150" + std::string(60, 'x'), "warn");
+  db.sql("DELETE FROM timeline_outbox");
+  make("acme", json::dump(json::Value::object({{"levels", but_one}})));
+  EXPECT_EQ(to_values("telemetry.levels"), json::Value::object({{"m150" + std::string(60, 'x'), "warn"}})) << "and no other";
+  make("acme", json::dump(json::Value::object({{"temporary_levels", json::Value::object({{"levels", all("trace")}, {"ttl_seconds", 60}})}})));
+  EXPECT_EQ(to_values("telemetry.temporary_levels").as_object().size(), 64u);
+  db.sql("DELETE FROM timeline_outbox; UPDATE telemetry_settings SET temporary_levels = (SELECT jsonb_object_agg(key, jsonb_set(value, '{until}', '\"2026-01-01T00:00:00Z\"')) FROM jsonb_each(temporary_levels))");
+  Watcher watcher(telemetry, std::chrono::hours(1), true);
+  ASSERT_TRUE(watcher.look().has_value());
+  EXPECT_EQ(db.sql("SELECT count(DISTINCT k) FROM timeline_outbox, json_object_keys((convert_from(entry, 'UTF8')::json->'details'->>'from_value')::json) k"), "64");
+}
+
 TEST_F(Rows, LevelsForATimeEndWithTheirEvent) {
   Stored s = make("acme", R"({"levels":{"web":"warn"},"temporary_levels":{"levels":{"web":"trace","bus":"debug"},"ttl_seconds":3600}})");
   ASSERT_EQ(s.controls.temporary_levels.size(), 2u);

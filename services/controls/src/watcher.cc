@@ -1,4 +1,5 @@
 // From rows to this process, again and again.
+#include "config_events.h"
 #include "stella/contracts/events.h"
 #include "stella/services/controls.h"
 #include "stella/telemetry/work.h"
@@ -79,20 +80,18 @@ Result<void> Watcher::expire_levels() {
       json::Value was = STELLA_TRY(json::parse(row.text(0, 0)));
       const json::Value from = json::Value::object({{"temporary_levels", std::move(was)}});
       Controls left = from_json(from);
-      const std::size_t before = left.temporary_levels.size();
+      const std::size_t all = left.temporary_levels.size();
       std::erase_if(left.temporary_levels, [now = Timestamp::now()](const auto& one) { return one.second.until <= now; });
-      if (left.temporary_levels.size() == before) return false;  // somebody else was faster, or gave them more time
-      const std::string is = json::dump(temporary_json(left));
-      STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET temporary_levels = $2 WHERE tenant_id = $1", {tenant, pg::Param::json(is)}));
-      timeline::Event event;
-      event.kind = contracts::events::kConfigChanged;
-      event.actor = "system:telemetry";
-      event.resource_type = "setting";
-      event.resource_id = "telemetry.temporary_levels";
-      event.details = json::Value::object({{"name", "telemetry.temporary_levels"}, {"from_value", json::dump(*from.find("temporary_levels")).substr(0, 1000)}, {"to_value", is.substr(0, 1000)}});
-      STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+      if (left.temporary_levels.size() == all) return false;  // somebody else was faster, or gave them more time
+      const json::Value left_json = temporary_json(left);
+      STELLA_TRY_VOID(tx.query("UPDATE telemetry_settings SET temporary_levels = $2 WHERE tenant_id = $1", {tenant, pg::Param::json(json::dump(left_json))}));
+      for (auto& [before, after] : detail::differing(*from.find("temporary_levels"), left_json)) {
+        timeline::Event event = detail::config_event("telemetry.temporary_levels", std::move(before), std::move(after), {});
+        event.actor = "system:telemetry";
+        STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+      }
       STELLA_TRY_VOID(tx.commit());
-      kLog.info("log levels that held for a time are over", {f::count(static_cast<std::int64_t>(before - left.temporary_levels.size()))});
+      kLog.info("log levels that held for a time are over", {f::count(static_cast<std::int64_t>(all - left.temporary_levels.size()))});
       return true;
     }));
   }
