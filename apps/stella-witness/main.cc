@@ -6,28 +6,43 @@
 // The ready file holds the port once it listens. Exit: 0 after SIGTERM or SIGINT, 1 where it could not start, 2 for bad arguments.
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "stella/base/file.h"
+#include "stella/contracts/settings.h"
 #include "stella/platform/config.h"
 #include "stella/platform/process.h"
 #include "stella/timeline/witness_service.h"
+#include "telemetry.h"
 
 namespace stella {
 namespace {
 
-constexpr config::SettingSpec kSettings[] = {
+constexpr config::SettingSpec kOwn[] = {
     {"witness.name", "string", "", "The name that it signs under: a host name and path of yours without scheme.", 0, 0, true, "witness.example/w1"},
     {"witness.logs", "path", "", "A tlog-policy file; its log lines are the logs that are cosigned.", 0, 0, true, "logs.policy"},
     {"witness.state_dir", "path", "", "Where the last checkpoint of each log is kept. A witness that forgets is none: keep it on a durable disk.", 0, 0, true, "state"},
     {"witness.key_file", "path", "", "The Ed25519 key, encrypted PKCS#8.", 0, 0, true, "witness.pem"},
     {"witness.passphrase_file", "secret_file", "", "Its passphrase.", 0, 0, true, "passphrase"},
     {"witness.address", "string", "127.0.0.1", "IP address to listen on. TLS is the business of a proxy in front.", 0, 0, true, "0.0.0.0"},
+    {"data_dir", "path", ".", "Reports of crashes and telemetry that waits for its receiver lie below it.", 0, 0, true, "/var/lib/stella-witness"},
     {"witness.port", "int", "8460", "Port; 0 takes any free one.", 0, 65535, true, "8460"},
 };
+
+// Its own, and those by which every program of ours says what it does.
+std::vector<config::SettingSpec> known_settings() {
+  std::vector<config::SettingSpec> out(std::begin(kOwn), std::end(kOwn));
+  constexpr std::string_view kShared[] = {"env", "region", "instance_id"};
+  for (const config::SettingSpec& row : contracts::kSettings)
+    if (row.name.starts_with("log.") || row.name.starts_with("telemetry.") || std::find(std::begin(kShared), std::end(kShared), row.name) != std::end(kShared)) out.push_back(row);
+  return out;
+}
 
 struct Arguments {
   std::string config;
@@ -68,12 +83,13 @@ Result<void> init(const config::Settings& settings, const timeline::LogPolicy& l
 }
 
 Result<void> run(const Arguments& arguments) {
-  const auto settings = STELLA_TRY(config::Settings::load(arguments.config, {}, kSettings));
+  const auto settings = STELLA_TRY(config::Settings::load(arguments.config, {}, known_settings()));
   for (const char* needed : {"witness.name", "witness.logs", "witness.state_dir", "witness.key_file", "witness.passphrase_file"})
     if (settings.text(needed).empty()) return Error(base_errors::kInvalid, "a setting is missing").with("field", std::string(needed)).with("path", arguments.config);
   const std::string policy = STELLA_TRY(read_file(settings.text("witness.logs"), timeline::kPolicyFileBytes));
   const auto logs = STELLA_TRY(timeline::LogPolicy::parse(policy));
   if (arguments.init) return init(settings, logs);
+  const auto telemetry = STELLA_TRY(apps::Telemetry::start(settings, "stella-witness"));
   const auto key = STELLA_TRY(load_key(settings));
   const auto store = STELLA_TRY(timeline::WitnessStore::open(settings.text("witness.state_dir"), logs, settings.text("witness.name"), key));
   http::ServerOptions http;

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """A running platform and three witnesses, programs of their own: the deployment log's checkpoint carries a quorum with one witness down, a tenant's entries and
 a bundle are verified up to the witnesses, and a history that the platform itself rewrote is refused by them and said by the platform."""
+import json
 import os
 import subprocess
 import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "platform")]
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "platform"), os.path.join(ROOT, "tests", "coverage")]
 
+import line_schema  # noqa: E402
 from client import Unreachable  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
@@ -24,7 +27,8 @@ class Witness:
         os.mkdir(self.directory)
         for file, text in (("logs", f"log {log_vkey}\nquorum none\n"), ("pass", "of the witness\n"),
                            ("w.yaml", f"witness.name: {self.name}\nwitness.logs: {self.directory}/logs\nwitness.state_dir: {self.directory}/state\n"
-                            f"witness.key_file: {self.directory}/key.pem\nwitness.passphrase_file: {self.directory}/pass\nwitness.port: 0\n")):
+                            f"witness.key_file: {self.directory}/key.pem\nwitness.passphrase_file: {self.directory}/pass\nwitness.port: 0\n"
+                            f"data_dir: {self.directory}\nlog.path: {self.directory}/witness.log\n")):
             with open(os.path.join(self.directory, file), "w") as f:
                 f.write(text)
         self.vkey = subprocess.run([binary("stella-witness"), "--init", "--config", self.directory + "/w.yaml"], capture_output=True, text=True, check=True).stdout.strip()
@@ -36,6 +40,10 @@ class Witness:
     def stop(self):
         self.process.terminate()
         self.process.wait()
+
+    def lines(self):
+        with open(self.directory + "/witness.log", encoding="utf-8") as f:
+            return [json.loads(line) for line in f]
 
 
 def wait(condition, seconds=60):
@@ -93,6 +101,11 @@ def main():
             log.emit(20)
             size = log.signed()
             there = wait(lambda: cosigners(log.client)[1][1:])
+            wait(lambda: any(line["message"] == "a checkpoint is cosigned" for line in witnesses[0].lines()))
+            line = next(line for line in witnesses[0].lines() if line["message"] == "a checkpoint is cosigned")
+            problems = line_schema.errors(line_schema.load(os.path.join(ROOT, "docs", "reference", "log-line.schema.json")), line)
+            report.check("a witness says what it did, in our form and in a trace of its own",
+                         not problems and line["service"] == "stella-witness" and line["route"] == "/add-checkpoint" and len(line["trace_id"]) == 32 and line["http.response.status_code"] == 200, f"{problems} {line}")
             report.check("two of three witnesses cosigned, one is down", sorted(there) == [witnesses[0].name, witnesses[2].name], str(there))
             code, text = log.stella("timeline", "verify", "--trust", log.trust, "--witness", policy)
             report.check("verify leads from the entries to the witnesses", code == 0 and f"{witnesses[0].name} cosigned" in text and f"{witnesses[1].name} cosigned" not in text, text)

@@ -1,13 +1,23 @@
 // One route. A witness knows no callers: what it cosigns is decided by the log's signature and by what it remembers.
 #include "stella/timeline/witness_service.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include "stella/base/time.h"
+#include "stella/contracts/metrics.h"
+#include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/metrics.h"
+#include "stella/telemetry/span.h"
 
 namespace stella::timeline {
 namespace {
 
 constexpr telemetry::Logger kLog{"timeline.witness"};
+constexpr telemetry::Counter kRequests{contracts::metrics::kHttpRequests};
+constexpr telemetry::Histogram kLatency{contracts::metrics::kHttpRequestDurationSeconds};
+constexpr std::string_view kRoute = "/add-checkpoint";
 constexpr std::uint64_t kBodyBytes = kNoteBytes + (8u << 10);
 
 http::Response text(int status, std::string body) {
@@ -19,7 +29,7 @@ http::Response text(int status, std::string body) {
 }
 
 http::Response answer(WitnessStore& store, http::Request& request) {
-  if (request.path != "/add-checkpoint") return text(404, "no such route\n");
+  if (request.path != kRoute) return text(404, "no such route\n");
   if (request.method != "POST") {
     http::Response response = text(405, "POST only\n");
     response.header("Allow", "POST");
@@ -30,12 +40,37 @@ http::Response answer(WitnessStore& store, http::Request& request) {
   const auto now = static_cast<std::uint64_t>(Timestamp::now().micros() / 1'000'000);
   auto decided = store.add_checkpoint(*body, now);
   if (!decided) {
-    kLog.error("a checkpoint cannot be cosigned", {f::error(decided.error())});
+    kLog.error("the state of a log cannot be kept", {f::error(decided.error())});
     return text(500, "the state cannot be kept\n");
   }
-  if (decided->status != 200) kLog.warn("a checkpoint is refused", {f::http_status(decided->status)});
   http::Response response = text(decided->status, std::move(decided->body));
   response.content_type = decided->content_type;
+  return response;
+}
+
+// A request's span, line and figures. Its caller is nobody we know: his trace is linked, never continued.
+http::Response observed(WitnessStore& store, http::Request& request) {
+  const auto began = std::chrono::steady_clock::now();
+  telemetry::Context context;
+  context.request_id = RequestId::generate();
+  context.route = std::string(request.path == kRoute ? kRoute : "/");
+  context.method = request.method;
+  const std::string route = context.route;
+  const telemetry::ContextScope scope(std::move(context));
+  telemetry::Span span(telemetry::SpanName::api(route), telemetry::SpanKind::kServer);
+  if (const auto origin = telemetry::parse_traceparent(request.header("traceparent"))) span.link(*origin);
+  http::Response response = answer(store, request);
+  const int status = response.status;
+  span.set(f::http_status(status));
+  if (status >= 500) span.fail();
+  const auto took = std::chrono::steady_clock::now() - began;
+  static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+  kRequests.add(1, request.method, route, kClasses[std::clamp(status / 100, 1, 5) - 1]);
+  kLatency.record(std::chrono::duration<double>(took).count(), request.method, route);
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
+  if (status >= 500) kLog.error("request failed", {f::http_status(status), f::duration(micros)});
+  else if (status >= 400) kLog.warn("request refused", {f::http_status(status), f::duration(micros)});
+  else kLog.info("a checkpoint is cosigned", {f::http_status(status), f::duration(micros)});
   return response;
 }
 
@@ -43,7 +78,7 @@ http::Response answer(WitnessStore& store, http::Request& request) {
 
 Result<std::unique_ptr<http::Server>> serve_witness(http::ServerOptions options, WitnessStore& store) {
   return http::Server::start(
-      std::move(options), [&store](http::Request& request) { return answer(store, request); }, [](const http::Request&) { return kBodyBytes; },
+      std::move(options), [&store](http::Request& request) { return observed(store, request); }, [](const http::Request&) { return kBodyBytes; },
       [](int status, Literal detail, const http::Request*) { return text(status, std::string(detail.view()) + "\n"); });
 }
 
