@@ -352,6 +352,9 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   http.workers = static_cast<int>(settings.integer("http.workers"));
   http.temp_dir = settings.text("data_dir") + "/tmp";
   http.limits.connections = static_cast<std::size_t>(settings.integer("http.max_connections"));
+  http.limits.connections_per_peer = static_cast<std::size_t>(settings.integer("http.max_connections_per_peer"));
+  http.limits.temp_bytes = static_cast<std::uint64_t>(settings.integer("http.temp_bytes"));
+  http.limits.temp_free_bytes = static_cast<std::uint64_t>(settings.integer("http.temp_free"));
   http.limits.queue = static_cast<std::size_t>(settings.integer("http.queue"));
   http.limits.request_timeout = std::chrono::seconds(150);  // ?wait= is at most 120 s
   p.server = STELLA_TRY(web::start(http, *p.services));

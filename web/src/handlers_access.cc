@@ -3,6 +3,7 @@
 #include "page.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
+#include "stella/web/router.h"
 
 // What the provisioner makes is committed by the authority's own transaction: the decision is written before it (nothing happens without
 // its record), ctx.commit() after it keeps the Idempotency-Key.
@@ -26,7 +27,7 @@ std::vector<std::string> take_strings(const json::Value& body, std::string_view 
 // RFC 6749 sends forms; JSON is accepted as well.
 Result<json::Value> form_or_json(Context& ctx) {
   if (ctx.request.header("content-type").rfind("application/x-www-form-urlencoded", 0) != 0) return ctx.json_body();
-  const std::string text = STELLA_TRY(ctx.request.body_text(64u << 10));
+  const std::string text = STELLA_TRY(ctx.request.body_text(kAnonymousBodyBytes));
   json::Value out = json::Value::object();
   for (std::string_view rest = text; !rest.empty();) {
     const std::size_t end = std::min(rest.find('&'), rest.size());

@@ -25,7 +25,7 @@ constexpr std::array kRoutes{
     Route{"GET", "/keys/tenants", kPlatform, "keys:read", 0, h::list_tenant_keys},
     Route{"POST", "/keys", kPlatform, "keys:write", kJson, h::change_key},
 
-    Route{"POST", "/tokens", kPublic, "", kJson, h::create_token},
+    Route{"POST", "/tokens", kPublic, "", kAnonymousBodyBytes, h::create_token},
     Route{"DELETE", "/tokens/:token_id", kToken, "", 0, h::revoke_token},
     Route{"GET", "/me", kToken, "", 0, h::me},
     Route{"GET", "/tenants", kPlatform, "tenant:admin", 0, h::list_tenants},

@@ -200,6 +200,12 @@ void add_timing(http::Response& response, const telemetry::Context& context, std
   response.header("X-Trace-Id", context.trace_id.hex());
 }
 
+// Whatever the answer holds is a tenant's and is what its type says.
+void add_safety(http::Response& response) {
+  response.header("X-Content-Type-Options", "nosniff");
+  response.header("Cache-Control", "no-store");
+}
+
 // The span's and the line's share of an answer: one place, so that both say the same.
 void tell(telemetry::Span& span, const Context& ctx, const http::Response& response, const Decided* made, const Error* failed, std::chrono::microseconds took) {
   span.set(f::http_status(response.status));
@@ -277,8 +283,7 @@ http::Response answer(Services& services, http::Request& request) {
   const auto took = Clock::now() - started;
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
   add_timing(response, telemetry::Context::current(), micros);
-  response.header("X-Content-Type-Options", "nosniff");
-  response.header("Cache-Control", "no-store");
+  add_safety(response);
   if (!request.claim.take()) {  // its caller was told 504, which is counted: one request is one answer
     span.fail(Error(errors::kTimeout, "the handler took too long"));
     kLog.warn("request finished after its caller was answered", {f::http_status(response.status), f::duration(micros)});
@@ -290,8 +295,37 @@ http::Response answer(Services& services, http::Request& request) {
   return response;
 }
 
+// How much is read of a request's body, before anybody has authenticated: the whole that its route takes only of who has a token for it.
+struct Taken {
+  std::uint64_t bytes = kAnonymousBodyBytes;
+  bool stranger = false;        // no good token
+  std::string missing_scope;    // of a good one
+};
+
+// A body that says of itself that it is small needs no check here.
+bool says_it_is_small(const http::Request& head) {
+  const std::string_view length = head.header("content-length");
+  std::uint64_t bytes = 0;
+  const auto r = std::from_chars(length.data(), length.data() + length.size(), bytes);
+  return !length.empty() && r.ec == std::errc() && r.ptr == length.data() + length.size() && bytes <= kAnonymousBodyBytes && head.header("content-encoding").empty();
+}
+
+// On an I/O thread: nothing here waits.
+Taken taken_of(Services& services, const http::Request& head) {
+  const Route* route = match(head.method, head.path).route;
+  if (route == nullptr) return {};
+  if (route->access == Access::kPublic || route->body_bytes <= kAnonymousBodyBytes || says_it_is_small(head)) return {route->body_bytes};
+  const auto token = bearer_token(head);
+  const auto caller = token ? services.authority.recognise(*token) : Result<authority::Principal>(token.error());
+  if (!caller) return {kAnonymousBodyBytes, true};
+  const std::string wanted = route->access == Access::kPlatform ? authority::platform_scope_text(route->scope) : authority::tenant_scope_text(route->scope, caller->tenant);
+  const bool may = route->scope.empty() || caller->has(wanted) || (route->access == Access::kTenantOrGlobal && caller->has(authority::platform_scope_text("kb:write")));
+  if (!may) return {kAnonymousBodyBytes, false, wanted};
+  return {route->body_bytes};
+}
+
 std::string_view rejection_of(int status, std::string_view detail) {
-  if (status == 413 || status == 431) return "too_large";
+  if (status == 413 || status == 431 || status == 401) return "too_large";
   if (status == 408) return "timeout";
   if (status == 503) return detail.find("connections") != detail.npos ? "connections" : "queue_full";
   return "malformed";
@@ -299,12 +333,13 @@ std::string_view rejection_of(int status, std::string_view detail) {
 
 // What the server refused before a handler saw it: it has its span, its line and its place in the figures like any other request.
 // Nobody was authenticated, so the caller's trace is linked, never continued.
-http::Response refuse(Services& services, int status, Literal detail, http::Request* head, std::uint64_t body_limit) {
+http::Response refuse(Services& services, int status, Literal detail, http::Request* head, const Taken& taken) {
   // From the arrival of its head: what waited in the queue or was abandoned by its handler took that long for its caller.
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(head == nullptr ? Clock::duration(0) : Clock::now() - head->arrived);
   const Timestamp began = Timestamp::now() - took;
   const ErrorCode code = status == 413   ? errors::kTooLarge
                          : status == 415 ? errors::kUnsupportedMediaType
+                         : status == 401 ? errors::kUnauthenticated
                          : status == 503 ? errors::kUnavailable
                          : status == 408 || status == 504 ? errors::kTimeout
                          : status >= 500 ? base_errors::kInternal
@@ -321,10 +356,12 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   span.started_at(began);
   admission.mark(span);
   Error error(code, detail);
-  if (status == 413) error.add("limit", std::to_string(body_limit));
+  if (status == 413) error.add("limit", std::to_string(taken.bytes));
+  if (status == 413 && !taken.missing_scope.empty()) error.add("missing_scope", taken.missing_scope);
   http::Response response = problem(error, telemetry::Context::current().trace_id);
   response.status = status;
   add_timing(response, telemetry::Context::current(), took);
+  add_safety(response);
   if (status < 500 || status == 503) kRejected.add(1, rejection_of(status, detail.view()));
   kRequests.add(1, request.method, ctx.route, status_class(status));
   if (head != nullptr) kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);  // where no head came there is no duration
@@ -382,19 +419,19 @@ http::Response problem(const Error& error, const TraceId& trace) {
 
 Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, Services& services) {
   const auto handler = [&services](http::Request& request) { return answer(services, request); };
-  const auto body_limit = [](const http::Request& head) -> std::uint64_t {
-    const Match found = match(head.method, head.path);
-    return found.route == nullptr ? limits::kJsonBodyBytes : found.route->body_bytes;
-  };
-  const auto refusal = [&services, body_limit](int status, Literal detail, const http::Request* head) {
-    if (head == nullptr) return refuse(services, status, detail, nullptr, 0);
+  const auto body_limit = [&services](const http::Request& head) { return taken_of(services, head).bytes; };
+  const auto refusal = [&services](int status, Literal detail, const http::Request* head) {
+    if (head == nullptr) return refuse(services, status, detail, nullptr, {});
     http::Request copy;  // the connection still owns the head
     copy.method = head->method;
     copy.target = head->target;
     copy.path = head->path;
     copy.headers = head->headers;
     copy.arrived = head->arrived;
-    return refuse(services, status, detail, &copy, body_limit(copy));
+    const Taken taken = status == 413 ? taken_of(services, copy) : Taken();
+    // Too large for a stranger: who it is comes first.
+    if (taken.stranger) return refuse(services, 401, "a body of this size needs a valid token", &copy, taken);
+    return refuse(services, status, detail, &copy, taken);
   };
   return http::Server::start(options, handler, body_limit, refusal);
 }

@@ -14,6 +14,7 @@
 #include "stella/crypto/digest.h"
 #include "stella/crypto/keys.h"
 #include "stella/evidence/format/batch.h"
+#include "stella/evidence/format/gzip.h"
 #include "stella/evidence/format/predicates.h"
 #include "stella/platform/http_client.h"
 #include "stella/telemetry/metrics.h"
@@ -236,6 +237,46 @@ TEST_F(Api, ASetOfAliasesIsFoundByEachOfItsIdsAndItsPastByItsName) {
   EXPECT_EQ(answer("P-1/linkset?global=1"), "CVE-2 1 2");
   for (const char* id : {"CVE-4", "B-1", "CVE-5"}) EXPECT_EQ(answer(std::string(id) + "/linkset"), "404") << id;
   for (const char* revision : {"0", "-1", "x", "1000000000"}) EXPECT_EQ(answer("CVE-1/linkset?revision=" + std::string(revision)), "422") << revision;
+}
+
+// The body is read before anybody is asked who it is, so what is read of a stranger's is little. Nothing can be written where this server's
+// files would lie: whoever gets that far is told so.
+TEST_F(Api, StrangersBodiesAreNotTaken) {
+  server_.reset();
+  http::ServerOptions options;
+  options.temp_dir = root_ + "/missing";
+  server_ = std::move(start(options, *services_).value());
+  const auto gzip_of_zeros = [](std::size_t members) {
+    // One MiB of zeros as a gzip member, again and again.
+    static const std::string member = [] {
+      evidence::StringSink sink;
+      evidence::GzipSink gzip(sink);
+      EXPECT_TRUE(gzip.write(std::string(1 << 20, '\0')) && gzip.finish());
+      return sink.text;
+    }();
+    std::string out;
+    for (std::size_t i = 0; i < members; ++i) out += member;
+    return out;
+  };
+  const std::string bomb = gzip_of_zeros(1024);
+  const std::vector<std::pair<std::string, std::string>> gzip{{"content-encoding", "gzip"}, {"content-type", "application/gzip"}};
+  const std::string reader = sign_in("beta", "reader", {"sbom:read"});
+  for (const char* path : {"/evidence/verify", "/sboms", "/advisories", "/vex"}) {
+    const Reply stranger = call("POST", path, bomb, gzip, "");
+    EXPECT_EQ(stranger.status, 401) << path;
+    EXPECT_EQ(stranger.raw.header("www-authenticate"), "Bearer") << path;
+    EXPECT_EQ(stranger.raw.header("x-content-type-options"), "nosniff") << path;
+    EXPECT_EQ(stranger.raw.header("cache-control"), "no-store") << path;
+    EXPECT_EQ(call("POST", path, bomb, gzip, token_ + "x").status, 401) << path;
+    const Reply weak = call("POST", path, bomb, gzip, reader);
+    EXPECT_EQ(weak.status, 413) << path;
+    EXPECT_NE(weak.body.str("missing_scope"), "") << path;
+    EXPECT_EQ(call("POST", path, gzip_of_zeros(4), gzip).status, 503) << path << ": taken, and written";
+    EXPECT_EQ(call("POST", path, std::string(65 << 10, 'x'), {}, "").status, 401) << path;
+    EXPECT_EQ(call("POST", path, "x", {}, "").status, 401) << path;
+    EXPECT_EQ(call("POST", path, "x", {}, reader).status, 403) << path << ": small enough to be told so on the record";
+  }
+  EXPECT_EQ(call("POST", "/tokens", std::string(65 << 10, 'x'), {}, "").status, 413);
 }
 
 TEST_F(Api, HealthTellsTheTruth) {

@@ -1,6 +1,7 @@
 // zlib and temporary files behind BodySink.
 #include "body_sink.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -12,6 +13,8 @@ namespace stella::http {
 namespace {
 
 constexpr std::size_t kStepBytes = 128 << 10;  // output per step: about 0.3 ms of an I/O thread
+constexpr std::uint64_t kUncountedBytes = 64 << 10;  // what a request may have in memory whatever the others have
+constexpr std::uint64_t kFileStepBytes = 8 << 20;    // and how often the room on the disk is looked at
 
 }  // namespace
 
@@ -28,7 +31,12 @@ struct BodySink::Inflater {
   char out[kStepBytes];
 };
 
-BodySink::BodySink(BodySinkOptions options) : options_(std::move(options)) {
+bool has_room(const std::string& dir, std::uint64_t bytes) {
+  struct statvfs fs {};
+  return ::statvfs(dir.c_str(), &fs) == 0 && fs.f_bavail * fs.f_frsize > bytes;
+}
+
+BodySink::BodySink(BodySinkOptions options) : options_(std::move(options)), text_share_(options_.memory), file_share_(options_.disk) {
   if (options_.compressed) inflater_ = std::make_unique<Inflater>();
 }
 
@@ -73,16 +81,27 @@ Result<void> BodySink::store(std::string_view bytes) {
     return Error(base_errors::kLimit, "the body is too large").with("limit", options_.max_bytes);
   }
   size_ += bytes.size();
-  if (!file_ && size_ <= options_.memory_bytes) {
+  // Where the memory of all is used up, the disk takes it.
+  if (!file_ && size_ <= options_.memory_bytes && (size_ <= kUncountedBytes || text_share_.cover(size_, kUncountedBytes))) {
     text_.append(bytes);
     return {};
   }
+  if (!room_on_disk()) return Error(base_errors::kIo, "there is no room for the body");
   if (!file_) {
     file_ = STELLA_TRY(unnamed_file(options_.temp_dir));
     STELLA_TRY_VOID(write_all(file_.get(), text_));
     std::string().swap(text_);
+    text_share_.reset();
   }
   return write_all(file_.get(), bytes);
+}
+
+// A full disk stops every tenant, also those who send nothing: the file grows only while enough is left.
+bool BodySink::room_on_disk() {
+  if (size_ <= covered_) return true;
+  if (!file_share_.cover(size_, kFileStepBytes)) return false;
+  covered_ = (size_ + kFileStepBytes - 1) / kFileStepBytes * kFileStepBytes;
+  return options_.keep_free == 0 || has_room(options_.temp_dir, options_.keep_free);
 }
 
 Result<void> BodySink::finish() {

@@ -1,6 +1,7 @@
 // What hostile and broken clients get: limits at N and N+1, slow senders, garbage, smuggling, compression bombs.
 #include <gtest/gtest.h>
 
+#include <latch>
 #include <random>
 
 #include "test_support.h"
@@ -148,6 +149,135 @@ TEST(Limits, DrippingBodiesDoNotHoldAConnectionForEver) {
   EXPECT_EQ(status_of(client.read_response()), 408);
   answered = true;
   drip.join();
+}
+
+TEST(Limits, SteadyBodiesHaveAnEnd) {
+  Limits limits;
+  limits.body_min_bytes_per_second = 1;
+  limits.body_timeout = std::chrono::milliseconds(500);
+  const auto server = serve(echo, limits);
+  RawClient client(server->port());
+  client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+  std::atomic<bool> answered{false};
+  std::thread drip([&] {
+    while (!answered && client.send(std::string(1000, 'x'))) ::poll(nullptr, 0, 20);
+  });
+  EXPECT_EQ(status_of(client.read_response()), 408);
+  answered = true;
+  drip.join();
+}
+
+TEST(Limits, BodiesShareMemoryAndDisk) {
+  Limits limits;
+  limits.body_bytes = 32 << 20;
+  limits.memory_bytes = 128 << 10;
+  limits.temp_bytes = 16 << 20;
+  std::atomic<int> in_files{0};
+  std::latch both(2), go(1);
+  const auto server = serve([&](Request& request) {
+    if (request.body_file) ++in_files;
+    if (request.path == "/hold") {
+      both.count_down();
+      go.wait();
+    }
+    return Response::json(200, "{}");
+  }, limits);
+  const auto sent = [&](std::string_view path, std::size_t bytes) {
+    RawClient client(server->port());
+    client.send("POST " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nContent-Length: " + std::to_string(bytes) + "\r\n\r\n" + std::string(bytes, 'x'));
+    return status_of(client.read_response());
+  };
+  EXPECT_EQ(sent("/", 20 << 20), 503) << "more than all may have";
+  EXPECT_EQ(in_files, 0);
+  EXPECT_EQ(sent("/", 100 << 10), 200);
+  EXPECT_EQ(in_files, 0);
+  std::jthread first([&] { EXPECT_EQ(sent("/hold", 100 << 10), 200); });
+  std::jthread second([&] { EXPECT_EQ(sent("/hold", 9 << 20), 200); });
+  both.wait();
+  EXPECT_EQ(in_files, 1);
+  EXPECT_EQ(sent("/", 9 << 20), 503) << "the disk is the other one's";
+  EXPECT_EQ(sent("/", 60 << 10), 200) << "small ones are not counted";
+  go.count_down();
+  first.join();
+  second.join();
+  EXPECT_EQ(sent("/", 9 << 20), 200) << "what was held is free again";
+}
+
+TEST(Limits, TheDiskIsNeverFilled) {
+  Limits limits;
+  limits.body_bytes = 8 << 20;
+  limits.temp_free_bytes = 1ull << 62;
+  const auto server = serve(echo, limits);
+  EXPECT_EQ(answer(*server, post(std::string(2 << 20, 'x'))), 503);
+  EXPECT_EQ(answer(*server, post(std::string(1 << 20, 'x'))), 200) << "which stays in memory";
+}
+
+TEST(Limits, OneAddressHasItsShareOfTheConnections) {
+  Limits limits;
+  limits.connections_per_peer = 2;
+  const auto server = serve(echo, limits);
+  {
+    RawClient first(server->port()), second(server->port());
+    for (RawClient* one : {&first, &second}) {
+      one->send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+      EXPECT_EQ(status_of(one->read_response()), 200);
+    }
+    RawClient third(server->port());
+    const auto refused = third.read_response();
+    EXPECT_EQ(status_of(refused), 503);
+    EXPECT_NE(refused.find("one address"), std::string::npos) << refused;
+  }
+  int status = 0;
+  for (const Deadline patience = Deadline::after(std::chrono::seconds(20)); status != 200 && !patience.passed();) status = answer(*server, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status, 200) << "who left is not counted";
+}
+
+TEST(Limits, SlowReadersAreClosed) {
+  Limits limits;
+  limits.body_idle_timeout = std::chrono::milliseconds(1000);
+  limits.body_min_bytes_per_second = 64 << 20;
+  const Fd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_EQ(::ftruncate(file.get(), 32 << 20), 0);
+  const auto server = serve([&](Request& request) {
+    Response response;
+    if (request.path == "/memory") response.body.assign(32 << 20, 'x');
+    if (request.path == "/file") {
+      response.body_file = Fd(::dup(file.get()));
+      response.body_file_size = 32 << 20;
+    }
+    return response;
+  }, limits);
+  for (const char* path : {"/memory", "/file"}) {
+    RawClient client(server->port());
+    client.send("GET " + std::string(path) + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    std::size_t got = 0;
+    const Deadline deadline = Deadline::after(std::chrono::seconds(20));
+    for (std::string some; !deadline.passed(); got += some.size()) {
+      some = client.read_some(256 << 10);
+      if (some.size() < 256 << 10) break;
+      ::poll(nullptr, 0, 25);
+    }
+    EXPECT_FALSE(deadline.passed()) << path;
+    EXPECT_LT(got, 31u << 20) << path;
+  }
+}
+
+TEST(Limits, AnswersThatWaitForReadersShareMemory) {
+  Limits limits;
+  limits.answer_bytes = 20 << 20;
+  const auto server = serve([](Request& request) {
+    Response response;
+    response.body.assign(request.path == "/large" ? 16 << 20 : 60 << 10, 'x');
+    return response;
+  }, limits);
+  const std::string large = "GET /large HTTP/1.1\r\nHost: x\r\n\r\n";
+  RawClient lazy(server->port());
+  lazy.send(large);
+  EXPECT_EQ(status_of(lazy.read_some(100)), 200);
+  EXPECT_EQ(answer(*server, large), 503);
+  EXPECT_EQ(answer(*server, "GET /small HTTP/1.1\r\nHost: x\r\n\r\n"), 200);
+  lazy.read_some(16 << 20);
+  EXPECT_EQ(answer(*server, large), 200);
 }
 
 TEST(Limits, IdleKeepAliveIsClosedQuietly) {

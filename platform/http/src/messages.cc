@@ -23,6 +23,12 @@ bool has_dot_segment(std::string_view path) {
   return false;
 }
 
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return (x >= 'A' && x <= 'Z' ? x + 32 : x) == (y >= 'A' && y <= 'Z' ? y + 32 : y);
+         });
+}
+
 bool clean_text(std::string_view text) { return text.find('\0') == std::string_view::npos && is_utf8(text); }
 
 // Calls fn(name, value), both decoded, until it returns false.
@@ -55,6 +61,31 @@ std::string lower(std::string_view text) {
 }
 
 }  // namespace
+
+Coding content_coding(std::string_view value) {
+  if (value.empty() || equals_ignoring_case(value, "identity")) return Coding::kIdentity;
+  for (const std::string_view known : {"gzip", "x-gzip", "deflate"}) {
+    if (equals_ignoring_case(value, known)) return Coding::kCompressed;
+  }
+  return Coding::kUnknown;
+}
+
+std::size_t count_headers(const Request& request, std::string_view lower_name) {
+  return static_cast<std::size_t>(std::count_if(request.headers.begin(), request.headers.end(), [&](const auto& h) { return h.first == lower_name; }));
+}
+
+std::optional<HeadFault> framing_fault(const Request& request, bool http11) {
+  const auto hosts = count_headers(request, "host");
+  if (hosts > 1 || (hosts == 0 && http11)) return HeadFault{400, "exactly one Host header is needed"};
+  const auto transfer = request.header("transfer-encoding");
+  const auto lengths = count_headers(request, "content-length");
+  if (count_headers(request, "transfer-encoding") > 1 || lengths > 1 || (!transfer.empty() && (!equals_ignoring_case(transfer, "chunked") || lengths > 0))) {
+    return HeadFault{400, "the length of the body is ambiguous"};
+  }
+  const auto expect = request.header("expect");
+  if (!expect.empty() && !equals_ignoring_case(expect, "100-continue")) return HeadFault{417, "the expectation is not supported"};
+  return std::nullopt;
+}
 
 Result<void> parse_target(Request& request) {
   std::string_view target = request.target;

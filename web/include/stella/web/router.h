@@ -23,12 +23,15 @@ enum class Access : std::uint8_t {
   kTenantOrGlobal,  // `scope` of the tenant; with ?global=1 the platform scope kb:write and the tenant `global`
 };
 
+// What anybody may send: it is read before we know who it is.
+inline constexpr std::uint64_t kAnonymousBodyBytes = 64u << 10;
+
 struct Route {
   std::string_view method;
   std::string_view path;     // "/sboms/:sbom_id"
   Access access = Access::kTenant;
   std::string_view scope;    // name in contracts/scopes.json
-  std::uint64_t body_bytes = 1 << 20;
+  std::uint64_t body_bytes = 1 << 20;  // of who has a token with the scope; kAnonymousBodyBytes of everybody else
   HandlerFn handler = nullptr;
   bool starts_job = false;   // 503 with part=nats while the bus is away
 };

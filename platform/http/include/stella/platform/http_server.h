@@ -110,10 +110,16 @@ struct Limits {
   std::size_t memory_body_bytes = 1 << 20;                   // beyond it the body goes to a temporary file
   std::chrono::milliseconds header_timeout{10000};                 // slow clients
   std::chrono::milliseconds body_idle_timeout{30000};
-  std::uint64_t body_min_bytes_per_second = 512;             // average over a body that takes longer than body_idle_timeout; below it: 408
+  std::uint64_t body_min_bytes_per_second = 4096;            // average over a body that takes longer than body_idle_timeout; below it: 408. Of an answer: closed
+  std::chrono::milliseconds body_timeout{6 * 3600 * 1000};   // for a whole body, however steadily it comes: 408
+  std::uint64_t memory_bytes = 256 << 20;                    // of all bodies in memory that are over 64 KiB; beyond it they go to files
+  std::uint64_t temp_bytes = 128ull << 30;                   // of all bodies in files; beyond it: 503
+  std::uint64_t temp_free_bytes = 0;                         // what bodies leave free on the file system of temp_dir: 503
   std::chrono::milliseconds keep_alive{60000};
   std::chrono::milliseconds request_timeout{30000};                // Request::deadline, from when the request is complete; 504 a second later, unless the handler asked for patience
+  std::uint64_t answer_bytes = 256 << 20;                    // of all answers in memory that are over 64 KiB and not taken yet; beyond it: 503
   std::size_t connections = 1024;                            // beyond it: 503 with Retry-After and close
+  std::size_t connections_per_peer = 0;                      // of them by one IPv4 address or IPv6 /64; 0: all of them
   std::size_t queue = 512;                                   // requests waiting for a worker; beyond it: 503 with Retry-After
 };
 
