@@ -146,6 +146,7 @@ def jobs():
     for row in rows:
         for key in ("description", "span", "resource", "cpu_ms", "wall_ms", "memory_bytes", "output_bytes"):
             need(row.get(key), f"jobs.json: {row['kind']}: {key}")
+        need(isinstance(row.get("revision", 1), int) and row.get("revision", 1) > 0, f"jobs.json: {row['kind']}: revision")
     return rows
 
 
@@ -255,6 +256,10 @@ def cpp_jobs():
     rows = jobs()
     body = ["namespace stella::contracts::job_kinds {"]
     body += [f"inline constexpr std::string_view k{camel(r['kind'])} = {q(r['kind'])};" for r in rows]
+    body += ["// Of what the kind's function makes of the same inputs; 1 for a kind that is not here.",
+             "constexpr std::uint32_t revision(std::string_view kind) {"]
+    body += [f"  if (kind == k{camel(r['kind'])}) return {r['revision']};" for r in rows if r.get("revision", 1) != 1]
+    body += ["  return 1;", "}"]
     body += ["}  // namespace stella::contracts::job_kinds", "", "namespace stella::contracts {", "namespace detail {"]
     for r in rows:
         for key in ("params", "inputs", "outputs"):
@@ -264,7 +269,7 @@ def cpp_jobs():
         c = camel(r["kind"])
         body.append(f"    {{{q(r['kind'])}, {q(r['description'])}, {q(r['span'])}, {q(r['journey'])}, {q(r['resource'])}, {r['cpu_ms']}, "
                     f"{r['wall_ms']}, {r['memory_bytes']}, {r['output_bytes']}, detail::k{c}Params, detail::k{c}Inputs, detail::k{c}Outputs}},")
-    return header("jobs.json", ["<array>", "<string_view>", "", CATALOGUE], body + ["}};", "}  // namespace stella::contracts"])
+    return header("jobs.json", ["<array>", "<cstdint>", "<string_view>", "", CATALOGUE], body + ["}};", "}  // namespace stella::contracts"])
 
 
 def cpp_workers():
@@ -618,12 +623,13 @@ def doc_fields():
 
 
 def doc_jobs():
-    rows = [[code(r["kind"]), cell(r["description"]), code(r["span"]), " ".join(code(x) for x in r["params"]), " ".join(code(x) for x in r["inputs"]),
+    rows = [[code(r["kind"]), str(r.get("revision", 1)), cell(r["description"]), code(r["span"]), " ".join(code(x) for x in r["params"]), " ".join(code(x) for x in r["inputs"]),
              " ".join(code(x) for x in r["outputs"]), f"{r['cpu_ms'] // 1000} s / {r['wall_ms'] // 1000} s", f"{r['memory_bytes'] >> 20} MiB"]
             for r in jobs()]
     return page("Job kinds", "contracts/jobs.json",
-                ["Every job is a pure function over content-addressed objects, run in a sandboxed child with these limits."],
-                table(["kind", "does", "span", "parameters", "inputs", "outputs", "CPU / wall", "memory"], rows))
+                ["Every job is a pure function over content-addressed objects, run in a sandboxed child with these limits. The revision counts the changes",
+                 "of what that function makes of the same inputs: only a result of the same revision is given again without a run."],
+                table(["kind", "revision", "does", "span", "parameters", "inputs", "outputs", "CPU / wall", "memory"], rows))
 
 
 def doc_workers():

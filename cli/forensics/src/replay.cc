@@ -147,7 +147,16 @@ class Chain {
       if (!path.starts_with(kVex)) continue;
       inputs.push_back({"vex-" + padded(replay_.vex_documents++) + ".json", file->bytes});
     }
-    return job("vex.reconcile", "{}", inputs, "vex.ndjson");
+    return job("vex.reconcile", json::dump(STELLA_TRY(sealed_rule())), inputs, "vex.ndjson");
+  }
+
+  // The precedence rule that the sealed result names; one that this engine does not know fails the job and says so.
+  Result<json::Value> sealed_rule() {
+    const std::string_view sealed = STELLA_TRY(input("data/outputs/vex.ndjson"));
+    json::Value params = json::Value::object();
+    if (const auto header = json::parse(sealed.substr(0, sealed.find('\n'))); header && header->is_object() && !header->str("rule").empty())
+      params.set("rule", header->str("rule"));
+    return params;
   }
 
   std::map<std::string, const evidence::BundleFile*> files_;  // by path: documents are named by digest, so this is the order of the original

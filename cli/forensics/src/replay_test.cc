@@ -46,7 +46,7 @@ const std::string& bytes_of(const Outputs& outputs, std::string_view name) {
 }
 
 // What the platform does with these documents: an index over all of them, a bundle with the candidates alone.
-std::vector<evidence::LeafFile> evaluation(const std::string& sbom, const std::vector<std::string>& advisories, const std::vector<std::string>& vex, const std::string& policy_text) {
+std::vector<evidence::LeafFile> evaluation(const std::string& sbom, const std::vector<std::string>& advisories, const std::vector<std::string>& vex, const std::string& policy_text, std::string_view reconcile_params = "{}") {
   const auto policy = pipeline::parse_policy_set(policy_text);
   EXPECT_TRUE(policy);
   const Outputs components = run("sbom.compute", "{}", {{"sbom", sbom}});
@@ -72,7 +72,7 @@ std::vector<evidence::LeafFile> evaluation(const std::string& sbom, const std::v
   std::vector<pipeline::MemoryInput> reconcile_inputs{{"components.ndjson", bytes_of(components, "components.ndjson")}, {"exposures.ndjson", bytes_of(linked, "exposures.ndjson")}};
   n = 1000;
   for (const auto& [digest, text] : vex_by_digest) reconcile_inputs.push_back({"vex-" + std::to_string(n++) + ".json", *text});
-  const Outputs reconciled = run("vex.reconcile", "{}", reconcile_inputs);
+  const Outputs reconciled = run("vex.reconcile", reconcile_params, reconcile_inputs);
   const Outputs decided = run("policy.evaluate", json::dump(json::Value::object({{"as_of", kAsOf}})),
                               {{"components.ndjson", bytes_of(components, "components.ndjson")}, {"exposures.ndjson", bytes_of(linked, "exposures.ndjson")}, {"vex.ndjson", bytes_of(reconciled, "vex.ndjson")}, {"policy", policy->canonical}});
 
@@ -132,10 +132,10 @@ class ReplayTest : public ::testing::Test {
     return bundle;
   }
 
-  static std::vector<evidence::LeafFile> samples() {
+  static std::vector<evidence::LeafFile> samples(std::string_view reconcile_params = "{}") {
     std::vector<std::string> advisories;
     for (const auto& path : testing::files_below(testing::source_path("samples/advisories"), ".json")) advisories.push_back(testing::slurp(path));
-    return evaluation(testing::slurp(testing::source_path("samples/sbom.cdx.json")), advisories, {testing::slurp(testing::source_path("samples/vex.openvex.json"))}, testing::slurp(testing::source_path("samples/policy.yaml")));
+    return evaluation(testing::slurp(testing::source_path("samples/sbom.cdx.json")), advisories, {testing::slurp(testing::source_path("samples/vex.openvex.json"))}, testing::slurp(testing::source_path("samples/policy.yaml")), reconcile_params);
   }
   static evidence::LeafFile& file(std::vector<evidence::LeafFile>& files, std::string_view path) {
     return *std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.path == path; });
@@ -182,6 +182,20 @@ TEST_F(ReplayTest, ExitCodesOfTheCommands) {
   ASSERT_TRUE(make_dirs(directory_ + "/config/trust", 0700));
   ASSERT_TRUE(write_file_durable(directory_ + "/config/trust/" + key_.public_key().keyid8() + ".pub", key_.public_key().pem()));
   EXPECT_EQ(stella({"forensic", "verify", bundle}).first, 0);
+}
+
+// A bundle names the precedence rule that decided; it is replayed under that one.
+TEST_F(ReplayTest, UnderTheRuleThatWasSealed) {
+  auto files = samples(R"({"rule":"stella.vex-precedence/1"})");
+  const std::string sealed = file(files, "data/outputs/vex.ndjson").bytes;
+  ASSERT_NE(sealed.find("stella.vex-precedence/1"), std::string::npos);
+  const auto older = replay_bundle(seal(files));
+  ASSERT_TRUE(older) << older.error().describe();
+  EXPECT_TRUE(older->identical()) << older->text(Palette(false));
+  // A rule that this engine does not know is no difference: it cannot be replayed.
+  std::string& text = file(files, "data/outputs/vex.ndjson").bytes;
+  text.replace(text.find("precedence/1"), 12, "precedence/9");
+  EXPECT_FALSE(replay_bundle(seal(std::move(files))));
 }
 
 // How far it is: only where somebody asked for it, as there is no terminal here.

@@ -1,4 +1,4 @@
-// Containment: reachability below a product, parts of one static binary, and the check that nothing outside holds the component too.
+// Containment: reachability below a product, parts of one static binary, and the check that nothing outside leads to the component too.
 #include "product_scope.h"
 
 #include <algorithm>
@@ -23,9 +23,13 @@ EdgeIndex::EdgeIndex(const contracts::ComponentTable& table) : table_(table) {
   }
 }
 
-ProductScope::ProductScope(const EdgeIndex& edges, std::vector<std::uint32_t> products) : edges_(edges), products_(std::move(products)) {
+ProductScope::ProductScope(const EdgeIndex& edges, std::vector<std::uint32_t> products, OutsideReach reach_of_outside)
+    : edges_(edges), products_(std::move(products)), is_product_(edges.table().components.size(), false) {
+  for (const std::uint32_t product : products_) is_product_[product] = true;
   inside_ = reach(products_, false);
   ancestors_ = reach(products_, true);
+  find_static_containers();
+  if (reach_of_outside == OutsideReach::kPaths) follow_outside();
 }
 
 // Downwards along all edges; upwards along contains edges only, because using something is not holding it.
@@ -48,37 +52,71 @@ std::vector<bool> ProductScope::reach(std::span<const std::uint32_t> from, bool 
 // Scanners list the modules of a Go or Rust binary flat: the binary (an entry without purl, held by something) contains its main
 // module and all others side by side. There, and only there, side by side with the product means built into it. An operating system
 // or a directory of jars is listed just as flat, but its packages are not parts of each other.
-bool ProductScope::is_static_container(std::uint32_t container, std::uint32_t component) const {
+void ProductScope::find_static_containers() {
   const auto& components = edges_.table().components;
-  const std::string& type = components[component].type;
-  if ((type != "golang" && type != "cargo") || !components[container].purl.empty() || edges_.holders(container).empty()) return false;
-  return std::any_of(products_.begin(), products_.end(), [&](std::uint32_t product) {
-    if (components[product].type != type) return false;
-    const auto holders = edges_.holders(product);
-    return std::any_of(holders.begin(), holders.end(), [&](const auto& link) { return link.other == container && link.kind == EdgeKind::kContains; });
-  });
+  for (const std::uint32_t product : products_) {
+    const std::string& type = components[product].type;
+    if (type != "golang" && type != "cargo") continue;
+    for (const auto& link : edges_.holders(product))
+      if (link.kind == EdgeKind::kContains && components[link.other].purl.empty() && !edges_.holders(link.other).empty()) static_containers_.emplace_back(link.other, type);
+  }
+  std::sort(static_containers_.begin(), static_containers_.end());
 }
 
-Containment ProductScope::contains(std::uint32_t component, std::uint32_t* elsewhere) const {
-  bool inside = inside_[component];
+bool ProductScope::is_static_container(std::uint32_t container, std::uint32_t component) const {
+  const std::string& type = edges_.table().components[component].type;
+  const auto found = std::lower_bound(static_containers_.begin(), static_containers_.end(), container, [&](const auto& known, std::uint32_t c) {
+    return known.first != c ? known.first < c : known.second < type;
+  });
+  return found != static_containers_.end() && found->first == container && found->second == type;
+}
+
+ProductScope::Place ProductScope::place_of(std::uint32_t component) const {
+  Place place;
   // Several entries joined into one: a holder may hold another copy than the product's.
   const bool one_place = edges_.table().components[component].refs.size() <= 1;
-  bool also_outside = false;
   for (const auto& link : edges_.holders(component)) {
     const bool contains = link.kind == EdgeKind::kContains;
     if (inside_[link.other]) continue;
     if (contains && is_static_container(link.other, component)) {
-      inside = true;
+      place.built_in = true;
       continue;
     }
     // What holds the product holds its parts too, and says nothing about where in it they lie.
     if (contains && one_place && ancestors_[link.other]) continue;
-    also_outside = true;
-    *elsewhere = link.other;
+    place.outside = link.other;
   }
-  if (!inside) return Containment::kOutside;
-  const bool is_product = std::find(products_.begin(), products_.end(), component) != products_.end();
-  return also_outside && !is_product ? Containment::kAlsoOutside : Containment::kInside;
+  return place;
+}
+
+// What lies in the product and is used outside of it takes its own parts along. A path into the product itself is no way around it.
+void ProductScope::follow_outside() {
+  outside_.assign(inside_.size(), kNowhere);
+  std::vector<std::uint32_t> todo;
+  for (std::uint32_t i = 0; i < inside_.size(); ++i) {
+    if (!inside_[i] || is_product_[i]) continue;
+    outside_[i] = place_of(i).outside;
+    if (outside_[i] != kNowhere) todo.push_back(i);
+  }
+  while (!todo.empty()) {
+    const std::uint32_t at = todo.back();
+    todo.pop_back();
+    for (const auto& link : edges_.parts(at)) {
+      if (is_product_[link.other] || outside_[link.other] != kNowhere) continue;
+      outside_[link.other] = outside_[at];
+      todo.push_back(link.other);
+    }
+  }
+}
+
+Containment ProductScope::contains(std::uint32_t component, std::uint32_t* elsewhere) const {
+  Place place = place_of(component);
+  if (!inside_[component] && !place.built_in) return Containment::kOutside;
+  if (is_product_[component]) return Containment::kInside;
+  if (place.outside == kNowhere && !outside_.empty()) place.outside = outside_[component];
+  if (place.outside == kNowhere) return Containment::kInside;
+  *elsewhere = place.outside;
+  return Containment::kAlsoOutside;
 }
 
 }  // namespace stella::pipeline::vex

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "stella/contracts/components.h"
@@ -33,23 +34,38 @@ class EdgeIndex {
 
 enum class Containment { kInside, kOutside, kAlsoOutside };
 
-// A product: all components of the table that a statement's product names (versions of it, identities of it).
+// Where "used outside" is looked for: only at the component's own holders (precedence rule 1), or along every path that leads to it.
+enum class OutsideReach { kHolders, kPaths };
+
+// A product: all components of the table that a statement's product names (versions of it, identities of it). Linear in the table.
 class ProductScope {
  public:
   // `products` must not be empty.
-  ProductScope(const EdgeIndex& edges, std::vector<std::uint32_t> products);
+  ProductScope(const EdgeIndex& edges, std::vector<std::uint32_t> products, OutsideReach reach = OutsideReach::kPaths);
 
   // `elsewhere` receives a holder outside of the product where the result is kAlsoOutside.
   Containment contains(std::uint32_t component, std::uint32_t* elsewhere) const;
 
  private:
+  static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
+  // What holds one component, seen from the product.
+  struct Place {
+    bool built_in = false;             // side by side with the product in one static binary
+    std::uint32_t outside = kNowhere;  // a holder outside of the product
+  };
   std::vector<bool> reach(std::span<const std::uint32_t> from, bool upwards) const;
+  void find_static_containers();
   bool is_static_container(std::uint32_t container, std::uint32_t component) const;
+  Place place_of(std::uint32_t component) const;
+  void follow_outside();
 
   const EdgeIndex& edges_;
   std::vector<std::uint32_t> products_;
+  std::vector<bool> is_product_;
   std::vector<bool> inside_;     // the products and everything below them
   std::vector<bool> ancestors_;  // what contains a product
+  std::vector<std::pair<std::uint32_t, std::string>> static_containers_;  // (container, type of the product in it), sorted
+  std::vector<std::uint32_t> outside_;  // of what is inside: the holder outside of the product from which a path leads to it; kNowhere
 };
 
 }  // namespace stella::pipeline::vex

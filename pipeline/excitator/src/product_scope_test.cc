@@ -27,10 +27,10 @@ contracts::ComponentTable table(std::vector<std::string> types, std::vector<cont
   return t;
 }
 
-Containment where(const contracts::ComponentTable& t, std::vector<std::uint32_t> products, std::uint32_t component) {
+Containment where(const contracts::ComponentTable& t, std::vector<std::uint32_t> products, std::uint32_t component, OutsideReach reach = OutsideReach::kPaths) {
   const EdgeIndex edges(t);
   std::uint32_t elsewhere = 0;
-  return ProductScope(edges, std::move(products)).contains(component, &elsewhere);
+  return ProductScope(edges, std::move(products), reach).contains(component, &elsewhere);
 }
 
 TEST(ProductScope, FollowsContainsAndDependsOnTransitively) {
@@ -82,6 +82,30 @@ TEST(ProductScope, PackagesOfOneSystemAreNotPartsOfEachOther) {
   EXPECT_EQ(where(jars, {2}, 3), Containment::kOutside);
   const auto root = table({"", "golang", "golang"}, {{0, 1, kC}, {0, 2, kC}});  // the document's root is no binary
   EXPECT_EQ(where(root, {1}, 2), Containment::kOutside);
+}
+
+// 0 depends on the product 1 and on 2; both depend on 3, and that on 4: 2 -> 3 -> 4 passes the product by.
+TEST(ProductScope, WhatIsSharedTakesItsPartsAlong) {
+  const auto t = table({"npm", "npm", "npm", "npm", "npm", "npm"}, {{0, 1, kD}, {0, 2, kD}, {1, 3, kD}, {2, 3, kD}, {3, 4, kD}, {4, 5, kC}, {5, 3, kD}});
+  EXPECT_EQ(where(t, {1}, 3), Containment::kAlsoOutside);
+  EXPECT_EQ(where(t, {1}, 4), Containment::kAlsoOutside);
+  EXPECT_EQ(where(t, {1}, 5), Containment::kAlsoOutside);
+  EXPECT_EQ(where(t, {1}, 4, OutsideReach::kHolders), Containment::kInside);  // as version 1 of the rule had it
+  const EdgeIndex edges(t);
+  std::uint32_t elsewhere = 0;
+  EXPECT_EQ(ProductScope(edges, {1}).contains(5, &elsewhere), Containment::kAlsoOutside);
+  EXPECT_EQ(elsewhere, 2u);  // the user outside, not the shared part between
+}
+
+TEST(ProductScope, APathThroughTheProductDoesNotPassItBy) {
+  // 2 uses the product 1 and what holds it contains all: 3 and 4 are only in the product.
+  const auto t = table({"npm", "npm", "npm", "npm", "npm"}, {{0, 1, kC}, {0, 2, kC}, {0, 3, kC}, {0, 4, kC}, {2, 1, kD}, {1, 3, kD}, {3, 4, kD}});
+  EXPECT_EQ(where(t, {1}, 3), Containment::kInside);
+  EXPECT_EQ(where(t, {1}, 4), Containment::kInside);
+  // 3 uses the product and is used by it; 2 uses 3: what else lies in the product stays in it.
+  const auto cycle = table({"npm", "npm", "npm", "npm", "npm"}, {{0, 1, kD}, {0, 2, kD}, {1, 3, kD}, {2, 3, kD}, {3, 1, kD}, {1, 4, kD}});
+  EXPECT_EQ(where(cycle, {1}, 3), Containment::kAlsoOutside);
+  EXPECT_EQ(where(cycle, {1}, 4), Containment::kInside);
 }
 
 TEST(ProductScope, CyclesEnd) {

@@ -1,4 +1,4 @@
-// The precedence rule stella.vex-precedence/1 (reconcile.h states it).
+// The precedence rule stella.vex-precedence/2 (reconcile.h states it), and version 1 for what was sealed under it.
 #include "stella/pipeline/excitator/reconcile.h"
 
 #include <algorithm>
@@ -38,6 +38,7 @@ struct ParsedProduct {
 
 // How a statement fits a component: the best of its products and subcomponents.
 struct Fit {
+  bool harms = false;  // the statement's status opens a finding rather than closing it
   bool considered = false;
   int rank = 0;
   std::string why;
@@ -99,7 +100,8 @@ class Repetitions {
 
 class Reconciler {
  public:
-  Reconciler(const contracts::ComponentTable& table, std::span<const VexSource> sources) : table_(table), sources_(sources.begin(), sources.end()) {
+  Reconciler(const contracts::ComponentTable& table, std::span<const VexSource> sources, bool first_rule)
+      : table_(table), first_rule_(first_rule), sources_(sources.begin(), sources.end()) {
     std::sort(sources_.begin(), sources_.end(), [](const VexSource& a, const VexSource& b) { return a.document->sha256 < b.document->sha256; });
     const auto same = [](const VexSource& a, const VexSource& b) { return a.document->sha256 == b.document->sha256; };
     sources_.erase(std::unique(sources_.begin(), sources_.end(), same), sources_.end());
@@ -110,7 +112,7 @@ class Reconciler {
 
   contracts::VexResultSet run(const contracts::ExposureSet& exposures) {
     contracts::VexResultSet set;
-    set.rule = kVexPrecedenceRule;
+    set.rule = first_rule_ ? kVexPrecedenceRule1 : kVexPrecedenceRule;
     // Exposures of several revisions of one advisory are one pair: what names any of them names the pair.
     std::map<std::pair<std::uint32_t, std::string_view>, std::vector<const Exposure*>> pairs;
     for (const Exposure& e : exposures.exposures)
@@ -156,7 +158,7 @@ class Reconciler {
     for (const StatementRef ref : statements) {
       const VexSource& source = sources_[ref.source];
       const VexStatement& statement = source.document->statements[ref.statement];
-      Fit fit = fit_of(ref, outcome.component);
+      Fit fit = fit_of(ref, statement.status, outcome.component);
       if (!fit.considered) continue;
       const bool refused = fit.rank > 0 && (statement.status == VexStatus::kNone || !statement.complete);
       if (refused) {
@@ -220,9 +222,11 @@ class Reconciler {
   }
 
   // Every product of the statement is looked at; the best fit counts.
-  Fit fit_of(StatementRef ref, std::uint32_t component) {
+  Fit fit_of(StatementRef ref, VexStatus status, std::uint32_t component) {
     index_table();
     Fit fit;
+    // A part of the component is in the product: that is enough to be harmed, not enough to be cleared.
+    fit.harms = !first_rule_ && (status == VexStatus::kAffected || status == VexStatus::kUnderInvestigation);
     if (!purls_[component]) return fit;  // nothing names a component without a purl
     for (const ParsedProduct& product : products_of(ref)) {
       if (!product.parts.empty()) {
@@ -278,20 +282,21 @@ class Reconciler {
     members.erase(std::unique(members.begin(), members.end()), members.end());
     std::uint32_t elsewhere = 0;
     const std::string name = table_.components[members.front()].purl;
-    switch (scope_of(members).contains(component, &elsewhere)) {
-      case Containment::kOutside: return fit.offer(0, "component is not inside the product " + name);
-      case Containment::kAlsoOutside: {
-        const auto& holder = table_.components[elsewhere];
-        return fit.offer(0, "component also lies outside of the product, in " + (holder.refs.empty() ? holder.label : holder.refs.front()));
-      }
-      case Containment::kInside: break;
+    const Containment where = scope_of(members).contains(component, &elsewhere);
+    if (where == Containment::kOutside) return fit.offer(0, "component is not inside the product " + name);
+    what += ", inside the product " + name;
+    if (where == Containment::kAlsoOutside) {
+      const auto& holder = table_.components[elsewhere];
+      const std::string other = "in " + (holder.refs.empty() ? holder.label : holder.refs.front());
+      if (!fit.harms) return fit.offer(0, "component also lies outside of the product, " + other);
+      what += " and outside of it too, " + other;
     }
-    fit.offer(std::min(part_rank, static_cast<int>(best)), std::move(what) + ", inside the product " + name);
+    fit.offer(std::min(part_rank, static_cast<int>(best)), std::move(what));
   }
 
   const vex::ProductScope& scope_of(const std::vector<std::uint32_t>& members) {
     auto& scope = scopes_[members];
-    if (!scope) scope = std::make_unique<vex::ProductScope>(*edges_, members);
+    if (!scope) scope = std::make_unique<vex::ProductScope>(*edges_, members, first_rule_ ? vex::OutsideReach::kHolders : vex::OutsideReach::kPaths);
     return *scope;
   }
 
@@ -313,6 +318,7 @@ class Reconciler {
   }
 
   const contracts::ComponentTable& table_;
+  const bool first_rule_;
   std::vector<VexSource> sources_;
   std::unordered_map<std::string, std::vector<StatementRef>> by_vulnerability_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::unique_ptr<std::vector<ParsedProduct>>> parsed_;
@@ -325,9 +331,11 @@ class Reconciler {
 
 }  // namespace
 
-contracts::VexResultSet reconcile(const contracts::ComponentTable& components, const contracts::ExposureSet& exposures,
-                                  std::span<const VexSource> sources) {
-  return Reconciler(components, sources).run(exposures);
+Result<contracts::VexResultSet> reconcile(const contracts::ComponentTable& components, const contracts::ExposureSet& exposures,
+                                          std::span<const VexSource> sources, std::string_view rule) {
+  if (rule != kVexPrecedenceRule && rule != kVexPrecedenceRule1)
+    return Error(base_errors::kInvalid, "not a precedence rule of this engine").with("field", "rule").with("expected", std::string(kVexPrecedenceRule1) + " or " + std::string(kVexPrecedenceRule));
+  return Reconciler(components, sources, rule == kVexPrecedenceRule1).run(exposures);
 }
 
 }  // namespace stella::pipeline

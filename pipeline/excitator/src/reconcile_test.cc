@@ -64,7 +64,7 @@ VexDocument document(std::vector<Say> says, std::string id = "d") {
 contracts::VexResultSet run(const std::vector<VexDocument>& documents, const contracts::ExposureSet& set = exposures(), std::vector<int> tiers = {}) {
   std::vector<VexSource> sources;
   for (std::size_t i = 0; i < documents.size(); ++i) sources.push_back({&documents[i], i < tiers.size() ? tiers[i] : 0});
-  return reconcile(table(), set, sources);
+  return reconcile(table(), set, sources).value();
 }
 
 // The one outcome; an empty one where nothing was considered.
@@ -84,7 +84,7 @@ TEST(Reconcile, AStatementAboutTheComponentItself) {
   EXPECT_EQ(o.considered[0].rank, 4);
   EXPECT_TRUE(o.considered[0].applies);
   EXPECT_EQ(o.considered[0].why, "names exactly this purl");
-  EXPECT_EQ(run({}).rule, "stella.vex-precedence/1");
+  EXPECT_EQ(run({}).rule, "stella.vex-precedence/2");
 }
 
 TEST(Reconcile, NamesTheVulnerabilityByIdAliasOrOnlyUpstream) {
@@ -185,6 +185,36 @@ TEST(Reconcile, AWholeProductCoversWhatLiesInside) {
   EXPECT_TRUE(outcome({document({{.product = "pkg:npm/unrelated@1"}})}).considered.empty());
 }
 
+// app@1 and other@1 both use lib@1: the statement about app's copy can harm it, but cannot clear the other use.
+TEST(Reconcile, APartThatAlsoLiesOutsideCanBeHarmedButNotCleared) {
+  auto t = table();
+  t.edges = {{0, 1, EdgeKind::kDependsOn}, {2, 1, EdgeKind::kDependsOn}};
+  const auto decided = [&](const std::vector<Say>& says, std::string_view rule = kVexPrecedenceRule) {
+    const auto d = document(says);
+    const std::vector<VexSource> sources = {{&d, 0}};
+    const auto result = reconcile(t, exposures(), sources, rule);
+    EXPECT_TRUE(result && result->outcomes.size() == 1u && result->rule == rule);
+    return result->outcomes.at(0);
+  };
+  const auto in_app = [](std::string status) { return Say{.product = "pkg:npm/app@1", .part = "pkg:npm/lib@1", .status = std::move(status), .time = "2026-01-01T00:00:00Z"}; };
+  const Say vague{.product = "pkg:npm/lib", .status = "not_affected", .time = "2020-01-01T00:00:00Z"};
+  for (const auto* harm : {"affected", "under_investigation"}) {
+    const auto o = decided({in_app(harm), vague});
+    EXPECT_EQ(contracts::to_string(o.status), harm);
+    EXPECT_EQ(o.considered[0].rank, 4);
+    EXPECT_EQ(o.considered[0].why, "names exactly this purl as a subcomponent, inside the product pkg:npm/app@1 and outside of it too, in pkg:npm/other@1");
+    EXPECT_EQ(decided({in_app(harm), vague}, kVexPrecedenceRule1).status, VexStatus::kNotAffected);  // what was sealed under version 1 comes out as it did
+  }
+  for (const auto* clear : {"fixed", "not_affected"}) {
+    const auto o = decided({in_app(clear)});
+    EXPECT_EQ(o.status, VexStatus::kNone);
+    EXPECT_EQ(o.considered[0].why, "component also lies outside of the product, in pkg:npm/other@1");
+  }
+  EXPECT_EQ(decided({{.product = "pkg:npm/app@1", .status = "affected"}}).status, VexStatus::kAffected);  // the product as a whole
+  const std::vector<VexSource> none;
+  EXPECT_EQ(reconcile(t, exposures(), none, "stella.vex-precedence/3").error().code(), base_errors::kInvalid);
+}
+
 TEST(Reconcile, EveryProductOfAStatementIsLookedAt) {
   auto d = parse_vex(R"({"@context":"https://openvex.dev/ns/v0.2.0","@id":"i","author":"a","timestamp":"2025-01-01T00:00:00Z","statements":[
     {"vulnerability":{"name":"CVE-1"},"status":"fixed","products":[{"@id":"pkg:npm/lib@7"},{"@id":"not a purl"},{"@id":"x","identifiers":{"purl":"pkg:npm/lib@1"}}]}]})");
@@ -237,8 +267,8 @@ TEST(Reconcile, ComponentsWithoutPurlOrOutOfRangeHarmNothing) {
   t.components[1].purl = "";
   const auto d = document({{}});
   const std::vector<VexSource> sources = {{&d, 0}};
-  EXPECT_TRUE(reconcile(t, exposures(), sources).outcomes.empty());
-  EXPECT_TRUE(reconcile(t, exposures(99), sources).outcomes.empty());
+  EXPECT_TRUE(reconcile(t, exposures(), sources).value().outcomes.empty());
+  EXPECT_TRUE(reconcile(t, exposures(99), sources).value().outcomes.empty());
 }
 
 }  // namespace

@@ -21,7 +21,9 @@ Result<void> vex_ingest(const json::Value&, JobIo& io) {
   return io.put("observations.ndjson", kNdjson, ingest_vex(files).observations);
 }
 
-Result<void> vex_reconcile(const json::Value&, JobIo& io) {
+// `rule`: a precedence rule other than today's, for replaying what was decided under it.
+Result<void> vex_reconcile(const json::Value& params, JobIo& io) {
+  const std::string rule(params.find("rule") == nullptr ? kVexPrecedenceRule : params.str("rule"));
   const auto table = STELLA_TRY(io.bytes("components.ndjson"));
   const auto components = STELLA_TRY(contracts::decode_components(table));
   const auto exposure_lines = STELLA_TRY(io.bytes("exposures.ndjson"));
@@ -39,7 +41,8 @@ Result<void> vex_reconcile(const json::Value&, JobIo& io) {
     documents.push_back(std::move(*document));
     sources.push_back({&documents.back(), 0});
   }
-  return io.put("vex.ndjson", kNdjson, contracts::encode(reconcile(components, exposures, sources)));
+  const auto result = STELLA_TRY(reconcile(components, exposures, sources, rule));
+  return io.put("vex.ndjson", kNdjson, contracts::encode(result));
 }
 
 }  // namespace stella::pipeline

@@ -33,7 +33,7 @@ struct Document {
 
 struct World {
   std::vector<Document> documents;
-  contracts::VexResultSet vex{.rule = "stella.vex-precedence/1"};
+  contracts::VexResultSet vex{.rule = "stella.vex-precedence/2"};
   std::string vex_bytes, policy_bytes;
   PolicySet policy;
   Timestamp as_of = *Timestamp::parse("2026-11-25T00:00:00Z");

@@ -24,7 +24,7 @@ constexpr std::string_view kMedium = "CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:L/I:L/A
 struct World {
   ComponentTable components;
   ExposureSet exposures;
-  VexResultSet vex{.rule = "stella.vex-precedence/1"};
+  VexResultSet vex{.rule = "stella.vex-precedence/2"};
 
   std::uint32_t component(std::string name, std::string version) {
     components.components.push_back({.purl = "pkg:npm/" + name + "@" + version, .type = "npm", .ecosystem = "npm", .name = name, .version = version, .label = name});

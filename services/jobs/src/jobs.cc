@@ -180,9 +180,9 @@ json::Value error_json(const FailedJob& job) {
 Result<Sha256> idempotency_digest(const Spec& spec) {
   json::Array inputs;
   for (const InputRef& i : spec.inputs) inputs.push_back(json::Value::object({{"name", i.name}, {"sha256", i.sha256.hex()}}));
-  const std::string text = STELLA_TRY(json::canonical(json::Value::object(
-      {{"kind", spec.kind}, {"engine_version", STELLA_VERSION}, {"params", spec.params}, {"inputs", std::move(inputs)}})));
-  return crypto::sha256(text);
+  json::Value call = json::Value::object({{"kind", spec.kind}, {"engine_version", STELLA_VERSION}, {"params", spec.params}, {"inputs", std::move(inputs)}});
+  if (const auto revision = contracts::job_kinds::revision(spec.kind); revision != 1) call.set("revision", std::int64_t{revision});
+  return crypto::sha256(STELLA_TRY(json::canonical(call)));
 }
 
 Result<Scheduled> schedule(pg::TenantTx& tx, const Spec& spec) { return schedule_in(tx, tx.tenant(), spec); }

@@ -74,6 +74,17 @@ TEST_F(Jobs, TheDigestIsOverWhatDecidesTheOutputs) {
   EXPECT_TRUE(differs([](Spec& s) { s.inputs.push_back(s.inputs[0]); }));
 }
 
+// What an older function made of the same inputs is no answer: its digest had no revision, and ours has one.
+TEST_F(Jobs, AnOlderRevisionOfTheFunctionIsNoAnswer) {
+  Spec s = spec();
+  s.kind = std::string(contracts::job_kinds::kAdvisoryLink);
+  ASSERT_GT(contracts::job_kinds::revision(s.kind), 1u);
+  json::Array inputs;
+  for (const auto& i : s.inputs) inputs.push_back(json::Value::object({{"name", i.name}, {"sha256", i.sha256.hex()}}));
+  const auto older = json::canonical(json::Value::object({{"kind", s.kind}, {"engine_version", STELLA_VERSION}, {"params", s.params}, {"inputs", std::move(inputs)}}));
+  EXPECT_NE(idempotency_digest(s).value(), crypto::sha256(older.value()));
+}
+
 TEST_F(Jobs, OnlyAFinishedJobOfTheSameTenantIsReused) {
   const Scheduled first = scheduled(spec());
   EXPECT_FALSE(first.cached);

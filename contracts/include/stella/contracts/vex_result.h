@@ -45,7 +45,7 @@ struct VexOutcome {
 };
 
 struct VexResultSet {
-  std::string rule;         // "stella.vex-precedence/1"
+  std::string rule;         // "stella.vex-precedence/2"
   std::vector<VexOutcome> outcomes;
 };
 
