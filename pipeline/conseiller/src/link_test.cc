@@ -44,6 +44,15 @@ TEST_F(RealLinks, TruePairs) {
   expect("pkg:pypi/django@4.2.14", "PYSEC-2024-102", Verdict::kAffected);
 }
 
+// Trivy writes Go purls in lower case; OSV keeps the module's case.
+TEST_F(RealLinks, GoModulesAreFoundInAnyCase) {
+  expect("pkg:golang/github.com/datadog/dd-trace-go@v1.0.0", "GO-2026-6000", Verdict::kAffected);
+  expect("pkg:golang/github.com/DataDog/dd-trace-go@v1.0.0", "GO-2026-6000", Verdict::kAffected);
+  const auto found = pair("pkg:golang/github.com/DataDog/dd-trace-go@v1.0.0", "GO-2026-6000");
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name, "github.com/DataDog/dd-trace-go");  // people read the name as it was written
+}
+
 TEST_F(RealLinks, LookAlikes) {
   expect("pkg:npm/minimatch@3.0.5", "GHSA-f8q6-p94x-37v3", Verdict::kNotAffected);
   expect("pkg:npm/minimatch@3.0.4", "GHSA-f8q6-p94x-37v3", Verdict::kAffected);
@@ -121,6 +130,17 @@ TEST(Link, VersionsThatDoNotParseAreUnknownOnlyWhereThereIsACandidate) {
   EXPECT_EQ(set.exposures[0].reason, "version not parsable");
   EXPECT_EQ(set.exposures[0].advisory.id, "A");
   EXPECT_EQ(set.exposures[1].verdict, Verdict::kAffected);
+}
+
+// A record of one Maven repository concerns the package wherever a component got it: no document says where.
+TEST(Link, AMavenRecordOfOneRepositoryIsAskedToo) {
+  test_data::Batch batch;
+  batch.texts.push_back(R"({"id":"A","modified":"2024-01-02T03:04:05Z","affected":[{"package":{"ecosystem":"Maven:https://maven.google.com","name":"androidx.a:b"},
+    "ranges":[{"type":"ECOSYSTEM","events":[{"introduced":"0"},{"fixed":"2.0.0"}]}]}]})");
+  const test_data::Index index(batch);
+  const auto set = index.link(test_data::table_of({"pkg:maven/androidx.a/b@1.0"}));
+  ASSERT_EQ(set.exposures.size(), 1u);
+  EXPECT_EQ(set.exposures[0].verdict, Verdict::kAffected);
 }
 
 TEST(ActiveSets, AreStrictlySorted) {

@@ -1,6 +1,8 @@
 // Reads a segment where it lies.
 #include "stella/pipeline/conseiller/segment.h"
 
+#include <algorithm>
+
 #include "segment_layout.h"
 #include "segment_records.h"
 
@@ -8,7 +10,8 @@ namespace stella::pipeline {
 
 Result<Segment> Segment::open(std::string_view bytes) {
   using namespace segment_layout;
-  if (bytes.size() < kHeaderSize || bytes.substr(0, kMagic.size()) != kMagic) return malformed_segment("the header of a segment");
+  const std::string_view magic = bytes.substr(0, kMagic.size());
+  if (bytes.size() < kHeaderSize || (magic != kMagic && magic != kFirstMagic)) return malformed_segment("the header of a segment");
   if (load_u32(bytes, kSizeAt) != bytes.size()) return malformed_segment("all bytes of the segment");
   Segment out;
   out.name_count_ = load_u32(bytes, kNamesAt);
@@ -27,7 +30,24 @@ Result<Segment> Segment::open(std::string_view bytes) {
   out.posting_table_ = bytes.substr(postings_from, records_from - postings_from);
   out.record_table_ = bytes.substr(records_from, heap_from - records_from);
   out.heap_ = bytes.substr(heap_from);
+  if (magic == kFirstMagic && (out.ecosystem_ == "Go" || out.ecosystem_ == "Maven")) STELLA_TRY_VOID(out.respell());
   return out;
+}
+
+// What layout 1 filed under another spelling than today's.
+Result<void> Segment::respell() {
+  constexpr std::size_t kLongest = 4096;  // names of garbage may overlap: what is read stays linear
+  Respelled found;
+  for (std::uint32_t i = 0; i < name_count_; ++i) {
+    const Name name = STELLA_TRY(name_at(i));
+    if (name.text.size() > kLongest) continue;
+    const std::size_t end = std::min(name.text.find('\0'), name.text.size());
+    std::string key = segment_layout::filed_key(name.text.substr(0, end), name.text.substr(std::min(end + 1, name.text.size())));
+    if (key != name.text) found.emplace_back(std::move(key), i);
+  }
+  std::sort(found.begin(), found.end());
+  if (!found.empty()) respelled_ = std::make_shared<const Respelled>(std::move(found));
+  return {};
 }
 
 Result<Segment::Name> Segment::name_at(std::uint32_t index) const {
@@ -55,20 +75,26 @@ Result<Candidate> Segment::candidate_at(std::uint32_t posting) const {
   return Candidate{record_table_.substr(record_at, 32), heap_.substr(offset, size), heap_.substr(entry)};
 }
 
+Result<void> Segment::append(const Name& name, std::vector<Candidate>& out) const {
+  for (std::uint32_t i = 0; i < name.count; ++i) {
+    const Candidate candidate = STELLA_TRY(candidate_at(name.first + i));
+    out.push_back(candidate);
+  }
+  return {};
+}
+
 Result<void> Segment::find(std::string_view ecosystem, std::string_view name, std::vector<Candidate>& out) const {
   const std::string key = segment_layout::key(ecosystem, name);
   std::uint32_t low = 0;
   std::uint32_t high = name_count_;
+  const std::size_t before = out.size();
   while (low < high) {
     const std::uint32_t middle = low + (high - low) / 2;
     const Name found = STELLA_TRY(name_at(middle));
     const int order = found.text.compare(key);
     if (order == 0) {
-      for (std::uint32_t i = 0; i < found.count; ++i) {
-        const Candidate candidate = STELLA_TRY(candidate_at(found.first + i));
-        out.push_back(candidate);
-      }
-      return {};
+      STELLA_TRY_VOID(append(found, out));
+      break;
     }
     if (order < 0) {
       low = middle + 1;
@@ -76,6 +102,13 @@ Result<void> Segment::find(std::string_view ecosystem, std::string_view name, st
       high = middle;
     }
   }
+  if (!respelled_) return {};
+  for (auto it = std::lower_bound(respelled_->begin(), respelled_->end(), std::pair(key, std::uint32_t{0})); it != respelled_->end() && it->first == key; ++it) {
+    const Name found = STELLA_TRY(name_at(it->second));
+    STELLA_TRY_VOID(append(found, out));
+  }
+  // Entries of one record lie in the heap one after the other: as one name would have them.
+  std::sort(out.begin() + static_cast<std::ptrdiff_t>(before), out.end(), [](const Candidate& a, const Candidate& b) { return a.affected.data() < b.affected.data(); });
   return {};
 }
 

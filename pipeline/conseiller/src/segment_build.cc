@@ -46,7 +46,7 @@ class Writer {
     append_u32(records_, heap_.size() - from);
     for (const auto& package : record.affected) {
       if (base_of(package.ecosystem) != ecosystem_) continue;
-      postings_[segment_layout::key(package.ecosystem, index_name(package.ecosystem, package.name))].push_back({index, heap_.size()});
+      postings_[segment_layout::filed_key(package.ecosystem, package.name)].push_back({index, heap_.size()});
       append_affected(heap_, package);
     }
   }

@@ -6,9 +6,12 @@
 #include <string>
 #include <string_view>
 
+#include "stella/pipeline/versions/ecosystem.h"
+
 namespace stella::pipeline::segment_layout {
 
-inline constexpr std::string_view kMagic{"STLIDX\x01\n", 8};  // the seventh byte is the version of the layout
+inline constexpr std::string_view kMagic{"STLIDX\x02\n", 8};        // the seventh byte is the version of the layout
+inline constexpr std::string_view kFirstMagic{"STLIDX\x01\n", 8};   // names of Go with their case, of Maven with the repository's address
 inline constexpr std::size_t kSizeAt = 8;
 inline constexpr std::size_t kNamesAt = 12;
 inline constexpr std::size_t kPostingsAt = 16;
@@ -28,5 +31,8 @@ inline std::string key(std::string_view ecosystem, std::string_view name) {
   out.append(ecosystem).append(1, '\0').append(name);
   return out;
 }
+
+// The key of a package as today's layout files it.
+inline std::string filed_key(std::string_view ecosystem, std::string_view name) { return key(index_ecosystem(ecosystem), index_name(ecosystem, name)); }
 
 }  // namespace stella::pipeline::segment_layout

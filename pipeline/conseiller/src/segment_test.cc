@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
+#include "segment_layout.h"
 #include "segment_records.h"
 #include "stella/crypto/digest.h"
 
@@ -36,6 +39,30 @@ std::vector<BuiltSegment> build(std::vector<AdvisoryRecord> records) {
   auto built = builder.finish();
   EXPECT_TRUE(built.has_value());
   return std::move(*built);
+}
+
+// The bytes with layout 1's magic and one key as it was spelled then, put at the end of the heap.
+std::string first_layout(std::string bytes, const std::string& today, const std::string& then) {
+  using namespace segment_layout;
+  bytes.replace(0, kFirstMagic.size(), kFirstMagic);
+  const auto put = [&](std::size_t at, std::uint64_t number) {
+    std::string raw;
+    append_u32(raw, number);
+    bytes.replace(at, 4, raw);
+  };
+  const std::size_t names_from = kHeaderSize + padded(load_u32(bytes, kEcosystemAt));
+  const std::size_t heap = load_u32(bytes, kHeapAt), heap_from = bytes.size() - heap;
+  for (std::uint32_t i = 0; i < load_u32(bytes, kNamesAt); ++i) {
+    const std::size_t at = names_from + i * kNameSize;
+    if (std::string_view(bytes).substr(heap_from + load_u32(bytes, at), load_u32(bytes, at + 4)) != today) continue;
+    put(at, heap);
+    put(at + 4, then.size());
+    bytes += then;
+    put(kHeapAt, heap + then.size());
+    put(kSizeAt, bytes.size());
+    break;
+  }
+  return bytes;
 }
 
 TEST(Segment, GivesBackWhatWasFiled) {
@@ -97,6 +124,36 @@ TEST(Segment, IsIndependentOfOrderAndRepetition) {
   const auto one = build({record_of("A", {{"npm", "x"}}), record_of("B", {{"npm", "y"}, {"npm", "x"}})});
   const auto two = build({record_of("B", {{"npm", "y"}, {"npm", "x"}}), record_of("A", {{"npm", "x"}}), record_of("A", {{"npm", "x"}})});
   EXPECT_EQ(one.at(0).bytes, two.at(0).bytes);
+}
+
+// What layout 1 filed as it was spelled is found as today's files are: nobody ingests anew to see it.
+TEST(Segment, NamesOfTheFirstLayoutAreFoundAsTodays) {
+  for (const auto& [ecosystem, name, asked] : {std::tuple("Go", "github.com/DataDog/dd-trace-go", "github.com/datadog/dd-trace-go"), std::tuple("Maven:https://maven.google.com", "a.b:C", "a.b:C")}) {
+    const std::string base = std::string(ecosystem).substr(0, std::string_view(ecosystem).find(':'));
+    const auto built = build({record_of("A", {{ecosystem, name}, {base, "other"}})});
+    std::vector<Candidate> today, first;
+    ASSERT_TRUE(Segment::open(built.at(0).bytes)->find(base, asked, today).has_value());
+    EXPECT_EQ(today.size(), 1u) << name;
+    // The same segment as layout 1 wrote it: the key has another spelling, of another length for Maven, in the heap's names.
+    const std::string older = first_layout(built[0].bytes, std::string(base) + std::string(1, '\0') + asked, std::string(ecosystem) + std::string(1, '\0') + name);
+    const auto segment = Segment::open(older);
+    ASSERT_TRUE(segment.has_value()) << name;
+    ASSERT_TRUE(segment->find(base, asked, first).has_value());
+    EXPECT_EQ(first.size(), 1u) << name;
+    EXPECT_EQ(first.at(0).record, today.at(0).record);
+  }
+}
+
+TEST(Segment, EntriesOfTwoSpellingsStayInTheirOrder) {
+  std::string bytes = build({record_of("A", {{"Go", "x/Y"}, {"Go", "x/y"}, {"Go", "x/Y"}})}).at(0).bytes;
+  std::vector<Candidate> found;
+  ASSERT_TRUE(Segment::open(bytes)->find("Go", "x/y", found).has_value());
+  ASSERT_EQ(found.size(), 3u);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    AffectedView entry;
+    ASSERT_TRUE(decode_affected(found[i].affected, entry).has_value());
+    EXPECT_EQ(entry.index, i);
+  }
 }
 
 TEST(Segment, RefusesOtherBytes) {

@@ -29,10 +29,11 @@ bool same_qualifier(std::string_view key, std::string_view a, std::string_view b
 
 }  // namespace
 
-std::string package_key(const Purl& purl) {
+std::string package_key(const Purl& purl, bool go_case) {
   std::string key = purl.package();
   // NuGet's registry knows no case.
-  if (purl.type == "nuget") std::transform(key.begin(), key.end(), key.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (purl.type == "nuget" || (purl.type == "golang" && !go_case))
+    std::transform(key.begin(), key.end(), key.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
   return key;
 }
 

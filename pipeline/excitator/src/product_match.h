@@ -17,8 +17,9 @@ enum class Match : int {
   kExact = 4,       // exact version and the same qualifiers
 };
 
-// The key by which statements and components find each other: type, namespace and name.
-std::string package_key(const Purl& purl);
+// The key by which statements and components find each other: type, namespace and name. `go_case`: as version 1 of the precedence rule
+// had it, which told Go modules apart that differ in case alone; tools that write purls drop it.
+std::string package_key(const Purl& purl, bool go_case = false);
 
 // Both must have the same package_key (else kOtherPackage).
 Match match(const Purl& statement, const Purl& component);

@@ -45,6 +45,13 @@ TEST(ProductMatch, GoVersionsWithAndWithoutV) {
   EXPECT_EQ(match_of("pkg:npm/m@v1", "pkg:npm/m@1"), Match::kOtherVersion);
 }
 
+// Trivy drops the case that OSV, syft and authors of statements keep.
+TEST(ProductMatch, GoModulesInAnyCase) {
+  EXPECT_EQ(match_of("pkg:golang/github.com/Masterminds/sprig/v3@v3.2.2", "pkg:golang/github.com/masterminds/sprig/v3@v3.2.2"), Match::kExact);
+  const auto purl = parse_purl("pkg:golang/github.com/Masterminds/sprig/v3@v3.2.2").value();
+  EXPECT_NE(package_key(purl, true), package_key(purl));
+}
+
 TEST(ProductMatch, NugetKnowsNoCase) { EXPECT_EQ(match_of("pkg:nuget/newtonsoft.json@13.0.1", "pkg:nuget/Newtonsoft.Json@13.0.1"), Match::kExact); }
 
 }  // namespace

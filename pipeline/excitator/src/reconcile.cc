@@ -62,11 +62,11 @@ std::string_view match_text(Match match) {
   }
 }
 
-std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids) {
+std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids, bool go_case) {
   std::vector<ParsedId> out;
   for (const auto& id : ids)
     if (auto purl = parse_purl(id)) {
-      std::string key = vex::package_key(*purl);
+      std::string key = vex::package_key(*purl, go_case);
       out.push_back({std::move(*purl), std::move(key)});
     }
   return out;
@@ -213,8 +213,8 @@ class Reconciler {
     if (!parsed) {
       parsed = std::make_unique<std::vector<ParsedProduct>>();
       for (const VexProduct& product : sources_[ref.source].document->statements[ref.statement].products) {
-        ParsedProduct out{parse_ids(product.ids), {}};
-        for (const auto& part : product.subcomponents) out.parts.push_back(parse_ids(part));
+        ParsedProduct out{parse_ids(product.ids, first_rule_), {}};
+        for (const auto& part : product.subcomponents) out.parts.push_back(parse_ids(part, first_rule_));
         parsed->push_back(std::move(out));
       }
     }
@@ -311,7 +311,7 @@ class Reconciler {
       auto purl = parse_purl(table_.components[i].purl);
       if (!purl) continue;
       if (purl->version.empty()) purl->version = table_.components[i].version;
-      keys_[i] = vex::package_key(*purl);
+      keys_[i] = vex::package_key(*purl, first_rule_);
       purls_[i] = std::move(*purl);
       by_package_[keys_[i]].push_back(i);
     }

@@ -12,7 +12,7 @@ constexpr bool kDistribution = true;
 
 constexpr std::array kTable{
     Ecosystem{"npm", VersionOrder::kSemver, NameRule::kExact},
-    Ecosystem{"Go", VersionOrder::kSemver, NameRule::kExact},
+    Ecosystem{"Go", VersionOrder::kSemver, NameRule::kLowerCase},
     Ecosystem{"crates.io", VersionOrder::kSemver, NameRule::kExact},
     Ecosystem{"PyPI", VersionOrder::kPep440, NameRule::kPep503},
     Ecosystem{"Maven", VersionOrder::kMaven, NameRule::kExact},
@@ -77,6 +77,11 @@ const Ecosystem* find_ecosystem(std::string_view ecosystem) {
   for (const auto& row : kTable)
     if (row.name == ecosystem) return &row;
   return nullptr;
+}
+
+std::string_view index_ecosystem(std::string_view ecosystem) {
+  const Ecosystem* row = find_ecosystem(ecosystem);
+  return row == nullptr || row->distribution ? ecosystem : row->name;
 }
 
 std::string index_name(std::string_view ecosystem, std::string_view name) {

@@ -17,7 +17,8 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
-// Types that need no release: (purl type, OSV ecosystem, what joins namespace and name, whether index_name may change a name).
+// Types that need no release: (purl type, OSV ecosystem, what joins namespace and name, whether a component is called as index_name spells
+// it). A Go module keeps its case for people; the index finds it in any.
 struct LanguageType {
   std::string_view type;
   std::string_view ecosystem;
@@ -60,7 +61,7 @@ OsvPackage language_package(const Purl& purl, const LanguageType& row, std::stri
     if (!purl.subpath.empty() && document_name == out.name + "/" + purl.subpath) out.name = document_name;
     out.version = std::string(go_version(out.name, out.version));
   }
-  out.name = index_name(row.ecosystem, out.name);
+  if (row.names_differ) out.name = index_name(row.ecosystem, out.name);
   return out;
 }
 

@@ -76,6 +76,10 @@ TEST(Ecosystems, SupportExactlyWhatHasAnOrder) {
   EXPECT_NE(find_ecosystem("Ubuntu:22.04:LTS"), nullptr);
   EXPECT_EQ(find_ecosystem("GIT"), nullptr);
   EXPECT_EQ(index_name("PyPI", "Zope.Interface"), "zope-interface");
+  EXPECT_EQ(index_name("Go", "github.com/Masterminds/sprig/v3"), "github.com/masterminds/sprig/v3");
+  EXPECT_EQ(index_ecosystem("Maven:https://maven.google.com"), "Maven");
+  EXPECT_EQ(index_ecosystem("Ubuntu:22.04:LTS"), "Ubuntu:22.04:LTS");
+  EXPECT_EQ(index_ecosystem("Homebrew:x"), "Homebrew:x");
 }
 
 }  // namespace

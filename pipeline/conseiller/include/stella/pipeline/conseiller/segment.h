@@ -7,12 +7,15 @@
 //   postings 8 bytes each: record, offset of its affected entry in the heap; per name ascending by (record, entry)
 //   records  40 bytes each: SHA-256 of the document, offset and length in the heap; ascending by digest
 //   heap     names, entries and records: unsigned LEB128 numbers, length-prefixed texts
-// A name is "<ecosystem with release>\0<name as index_name() spells it>".
+// A name is "<ecosystem as index_ecosystem() files it>\0<name as index_name() spells it>". Layout 1 spelled names of Go with their case and
+// names of Maven with the repository's address; such segments are still read, and asked for names as they are spelled today.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "stella/base/ids.h"
@@ -35,7 +38,7 @@ struct Candidate {
 // input: no byte of one is trusted.
 class Segment {
  public:
-  // kMalformed where header or sizes are wrong. Costs nothing per record.
+  // kMalformed where header or sizes are wrong. Costs nothing per record (layout 1 of Go and Maven: once over the names).
   static Result<Segment> open(std::string_view bytes);
 
   std::string_view ecosystem() const { return ecosystem_; }  // without release, or kOtherEcosystems
@@ -54,7 +57,10 @@ class Segment {
     std::uint32_t first = 0;
     std::uint32_t count = 0;
   };
+  using Respelled = std::vector<std::pair<std::string, std::uint32_t>>;  // (today's key, name), sorted
+  Result<void> respell();
   Result<Name> name_at(std::uint32_t index) const;
+  Result<void> append(const Name& name, std::vector<Candidate>& out) const;
   Result<Candidate> candidate_at(std::uint32_t posting) const;
   Result<void> verify_record(std::uint32_t index) const;
 
@@ -66,6 +72,7 @@ class Segment {
   std::uint32_t name_count_ = 0;
   std::uint32_t posting_count_ = 0;
   std::uint32_t record_count_ = 0;
+  std::shared_ptr<const Respelled> respelled_;  // names that layout 1 spelled otherwise; nullptr where none
 };
 
 struct BuiltSegment {

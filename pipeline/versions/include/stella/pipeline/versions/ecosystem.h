@@ -11,8 +11,8 @@ namespace stella::pipeline {
 
 // How two spellings of one package name are recognised as the same.
 enum class NameRule : unsigned char {
-  kExact,      // case matters: npm, Go, Maven, crates.io, distributions
-  kLowerCase,  // NuGet, Packagist, Hex, Pub
+  kExact,      // case matters: npm, Maven, crates.io, distributions
+  kLowerCase,  // NuGet, Packagist, Hex, Pub, and Go: its modules have case, but tools that write purls drop it
   kPep503,     // PyPI: lower case, runs of '-', '_' and '.' are one '-'
 };
 
@@ -27,6 +27,9 @@ struct Ecosystem {
 std::span<const Ecosystem> ecosystems();
 // The row of `ecosystem` (a release behind ':' does not matter), nullptr where there is none.
 const Ecosystem* find_ecosystem(std::string_view ecosystem);
+// What an index files the ecosystem under: a distribution's release stays, the address of a repository ("Maven:https://…") does not,
+// because no component says which one it came from.
+std::string_view index_ecosystem(std::string_view ecosystem);
 // The key under which an index files the package: equal for all spellings of one name.
 std::string index_name(std::string_view ecosystem, std::string_view name);
 
