@@ -18,7 +18,7 @@ Result<void> policy_evaluate(const json::Value& params, JobIo& io) {
   const auto vex_lines = STELLA_TRY(io.bytes("vex.ndjson"));
   const auto vex = STELLA_TRY(contracts::decode_vex_result(vex_lines));
   const auto document = STELLA_TRY(io.bytes("policy"));
-  const auto policy = STELLA_TRY(parse_policy_set(document));
+  const auto policy = STELLA_TRY(parse_policy_set(document, PolicyText::kStored));
   const auto evaluation = STELLA_TRY(evaluate(components, exposures, vex, policy, as_of));
   STELLA_TRY_VOID(io.put("decision.json", kJson, contracts::encode(evaluation.decision)));
   STELLA_TRY_VOID(io.put("findings.ndjson", kNdjson, contracts::encode(evaluation.findings)));

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "finding_values.h"
+#include "scope_match.h"
 #include "stella/base/json.h"
 
 namespace stella::pipeline {
@@ -21,19 +22,6 @@ using contracts::VexOutcome;
 
 constexpr std::string_view kDefaultRule = "default";
 
-bool covers(std::string_view pattern, std::string_view text) {
-  return pattern.ends_with('*') ? text.starts_with(pattern.substr(0, pattern.size() - 1)) : pattern == text;
-}
-
-bool in_scope(const RuleScope& scope, const Exposure& e, std::string_view ecosystem, std::string_view name) {
-  const auto any = [](const std::vector<std::string>& list, const auto& matches) { return list.empty() || std::any_of(list.begin(), list.end(), matches); };
-  return any(scope.ecosystems, [&](const std::string& x) { return ecosystem == x || (ecosystem.starts_with(x) && ecosystem.substr(x.size()).starts_with(":")); }) &&
-         any(scope.packages, [&](const std::string& x) { return covers(x, name); }) && any(scope.purls, [&](const std::string& x) { return covers(x, e.purl); }) &&
-         any(scope.advisories, [&](const std::string& x) {
-           return x == e.advisory.id || std::find(e.advisory.aliases.begin(), e.advisory.aliases.end(), x) != e.advisory.aliases.end();
-         });
-}
-
 // What the rules said of one finding.
 struct Ruling {
   Effect effect = Effect::kAllow;
@@ -45,7 +33,9 @@ class Run {
  public:
   Run(const contracts::ComponentTable& components, const contracts::ExposureSet& exposures, const contracts::VexResultSet& vex,
       const PolicySet& policy, Timestamp as_of, const EvaluateOptions& options)
-      : components_(components), exposures_(exposures), vex_(vex), policy_(policy), as_of_(as_of), as_of_text_(as_of.rfc3339()), options_(options) {}
+      : components_(components), exposures_(exposures), vex_(vex), policy_(policy), as_of_(as_of), as_of_text_(as_of.rfc3339()), options_(options) {
+    for (const Rule& r : policy_.rules) scopes_.emplace_back(r.scope);
+  }
 
   Result<Evaluation> run() {
     STELLA_TRY_VOID(check_inputs());
@@ -151,12 +141,13 @@ class Run {
     std::string_view failure;
     reads_ = 0;
     rules_trace_.clear();
-    for (const Rule& r : policy_.rules) {
+    for (std::size_t i = 0; i < policy_.rules.size(); ++i) {
+      const Rule& r = policy_.rules[i];
       if (r.expires && *r.expires <= as_of_) {
         trace_rule(r, "expired");
         continue;
       }
-      if (!r.scope.empty() && !in_scope(r.scope, e, component.ecosystem, component.name)) {
+      if (!r.scope.empty() && !scopes_[i].covers(e, component)) {
         trace_rule(r, "out_of_scope");
         continue;
       }
@@ -299,6 +290,7 @@ class Run {
   const Timestamp as_of_;
   const std::string as_of_text_;
   const EvaluateOptions& options_;
+  std::vector<ScopeMatch> scopes_;  // of the rules
   cel::Scratch scratch_;
   std::uint64_t reads_ = 0;     // of all rules of the current finding
   std::uint64_t steps_ = 0;     // of all findings so far

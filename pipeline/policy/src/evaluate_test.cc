@@ -161,6 +161,26 @@ TEST(Evaluate, WaiversEndAtTheirInstant) {
   EXPECT_EQ(trace_lines(before)[2].items("rules")[0].str("result"), "out_of_scope");
 }
 
+// Names and purls as people write them, against components as we spell them.
+TEST(Evaluate, ScopesKnowEverySpelling) {
+  const auto fires = [](std::string ecosystem, std::string name, std::string purl, std::string scope) {
+    World w;
+    w.components.components.push_back({.purl = purl, .type = "x", .ecosystem = std::move(ecosystem), .name = std::move(name), .version = "1", .label = "x"});
+    w.exposure(0, Verdict::kAffected, "GHSA-1").purl = purl;
+    return run(w, policy("  - {id: ban, priority: 1, when: 'true', effect: deny, reason: r, scope: {" + scope + "}}\n")).decision.effect == Effect::kDeny;
+  };
+  EXPECT_TRUE(fires("PyPI", "django", "pkg:pypi/django@4.2", "packages: [Django]"));
+  EXPECT_TRUE(fires("PyPI", "zope-interface", "pkg:pypi/zope-interface@5", "packages: ['zope.interface']"));
+  EXPECT_TRUE(fires("PyPI", "zope-interface", "pkg:pypi/zope-interface@5", "packages: ['Zope_*']"));
+  EXPECT_TRUE(fires("Go", "github.com/Masterminds/sprig", "pkg:golang/github.com/Masterminds/sprig@v3", "packages: ['github.com/masterminds/*']"));
+  EXPECT_FALSE(fires("npm", "django", "pkg:npm/django@1", "packages: [Django]"));  // npm tells them apart
+  EXPECT_FALSE(fires("PyPI", "django-cms", "pkg:pypi/django-cms@4", "packages: [Django]"));
+  EXPECT_TRUE(fires("npm", "@babel/core", "pkg:npm/%40babel/core@7.0.0", "purls: ['pkg:npm/@babel/core@7.0.0']"));
+  EXPECT_TRUE(fires("npm", "@babel/core", "pkg:npm/%40babel/core@7.0.0", "purls: ['pkg:npm/@babel/*']"));
+  EXPECT_TRUE(fires("PyPI", "django", "pkg:pypi/django@4.2", "purls: ['pkg:PyPI/Django@4.2']"));
+  EXPECT_FALSE(fires("npm", "@babel/core", "pkg:npm/%40babel/core@7.0.0", "purls: ['pkg:npm/@babel/core@7.0.1']"));
+}
+
 TEST(Evaluate, ScopeByEcosystemCoversItsReleases) {
   World w;
   const auto c = w.component("curl", "7.88");

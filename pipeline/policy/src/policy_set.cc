@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "policy_variables.h"
+#include "scope_match.h"
 #include "stella/base/json.h"
 #include "stella/base/limits.h"
 #include "stella/crypto/digest.h"
@@ -29,7 +30,7 @@ bool is_name(std::string_view text) {
 
 class Reader {
  public:
-  explicit Reader(std::string_view document) : document_(document) {}
+  Reader(std::string_view document, PolicyText from) : document_(document), from_(from) {}
 
   Result<PolicySet> read(const YamlNode& root) {
     PolicySet set;
@@ -110,7 +111,7 @@ class Reader {
     return out;
   }
 
-  static Result<RuleScope> scope(const YamlNode& rule, const std::string& path) {
+  Result<RuleScope> scope(const YamlNode& rule, const std::string& path) const {
     RuleScope out;
     const YamlNode* node = rule.find("scope");
     if (node == nullptr) return out;
@@ -118,6 +119,9 @@ class Reader {
     out.ecosystems = STELLA_TRY(list(*node, path + ".scope", "ecosystems"));
     out.packages = STELLA_TRY(list(*node, path + ".scope", "packages"));
     out.purls = STELLA_TRY(list(*node, path + ".scope", "purls"));
+    if (const YamlNode* purls = node->find("purls"); purls != nullptr && from_ == PolicyText::kWritten)
+      for (const YamlNode& item : purls->items)
+        if (canonical_purl_pattern(item.scalar).empty()) return wrong(item, path + ".scope.purls", "a package URL, or the beginning of one with * at its end");
     out.advisories = STELLA_TRY(list(*node, path + ".scope", "advisories"));
     if (out.empty()) return wrong(*node, path + ".scope", "at least one of ecosystems, packages, purls, advisories");
     return out;
@@ -179,6 +183,7 @@ class Reader {
   }
 
   std::string_view document_;
+  PolicyText from_;
 };
 
 void set_list(json::Value& object, std::string name, const std::vector<std::string>& list) {
@@ -235,11 +240,11 @@ const cel::Environment& policy_variables() {
   return kVariables;
 }
 
-Result<PolicySet> parse_policy_set(std::string_view text) {
+Result<PolicySet> parse_policy_set(std::string_view text, PolicyText from) {
   if (text.size() > limits::kPolicyBytes)
     return Error(base_errors::kLimit, "policy set is too large").with("limit", std::uint64_t{limits::kPolicyBytes}).with("actual", std::uint64_t{text.size()});
   const YamlNode root = STELLA_TRY(parse_yaml(text));
-  PolicySet set = STELLA_TRY(Reader(text).read(root));
+  PolicySet set = STELLA_TRY(Reader(text, from).read(root));
   STELLA_TRY_VOID(name_set(set));
   return set;
 }

@@ -97,6 +97,23 @@ TEST(PolicySet, ErrorsNamePlaceFieldAndExpectation) {
   EXPECT_EQ(error_with("when: severity == \"low\"", "when: severity"), "not an acceptable policy set (line=10, column=11, field=rules[0].when, expected=an expression of type bool, found string)");
 }
 
+// A waiver or a ban that can never match helps nobody; one that was published is still read.
+TEST(PolicySet, PurlsOfAScopeMustBePurls) {
+  const auto set_of = [](std::string_view purl, PolicyText from) {
+    return parse_policy_set("label: t\nrules:\n  - {id: a, priority: 1, when: 'true', effect: deny, reason: r, scope: {purls: ['" + std::string(purl) + "']}}\n", from);
+  };
+  for (const auto* good : {"pkg:npm/lodash@4.17.20", "pkg:npm/@babel/core@7.0.0", "pkg:npm/lodash*", "pkg:*", "*"}) EXPECT_TRUE(set_of(good, PolicyText::kWritten)) << good;
+  for (const auto* bad : {"lodash", "npm/lodash@4", "pkg:npm"}) {
+    const auto refused = set_of(bad, PolicyText::kWritten);
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_EQ(refused.error().field("field"), "rules[0].scope.purls");
+    EXPECT_EQ(refused.error().field("line"), "3");
+    const auto stored = set_of(bad, PolicyText::kStored);
+    ASSERT_TRUE(stored) << bad;
+    EXPECT_EQ(stored->rules[0].scope.purls.at(0), bad);  // its digest stays
+  }
+}
+
 TEST(PolicySet, ExpressionErrorsPointIntoTheDocument) {
   // plain: column 11 is the expression's first character
   EXPECT_EQ(error_with("severity == \"low\"", "severty == \"low\"").substr(0, 63), "faulty expression in a policy set (line=10, column=11, field=ru");

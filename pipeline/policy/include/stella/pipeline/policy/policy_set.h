@@ -1,6 +1,7 @@
 // Policy sets: YAML (or JSON) documents read strictly, compiled, brought into one canonical form and named by its digest.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,11 +18,12 @@ namespace stella::pipeline {
 inline constexpr std::string_view kPolicyFormat = "stella.policy/v1";
 inline constexpr std::size_t kPolicyRules = 500;
 
-// Where a rule applies; an empty list does not narrow. A trailing `*` in packages and purls stands for any rest.
+// Where a rule applies; an empty list does not narrow. A trailing `*` in packages and purls stands for any rest. Texts as they were
+// written: packages are compared as the component's ecosystem compares names (Django is django on PyPI, not on npm), purls canonically.
 struct RuleScope {
   std::vector<std::string> ecosystems;  // "npm", "Debian" (every release) or "Debian:12"
-  std::vector<std::string> packages;    // names as the ecosystem spells them
-  std::vector<std::string> purls;       // canonical purls
+  std::vector<std::string> packages;    // names, in any spelling of their ecosystem
+  std::vector<std::string> purls;       // purls, in any spelling
   std::vector<std::string> advisories;  // ids or aliases
   bool empty() const { return ecosystems.empty() && packages.empty() && purls.empty() && advisories.empty(); }
 };
@@ -54,7 +56,9 @@ const cel::Environment& policy_variables();
 
 // One document. kMalformed (not YAML) or kInvalid (unknown or doubled key, doubled rule id, wrong value, faulty expression) with line and
 // column of the document (1-based), `field` ("rules[2].when") and `expected`; kLimit beyond limits::kPolicyBytes, kPolicyRules or in
-// depth. Anchors and aliases are refused: a set says what it means where it says it.
-Result<PolicySet> parse_policy_set(std::string_view text);
+// depth. Anchors and aliases are refused: a set says what it means where it says it. A set that was published keeps its meaning and its
+// digest when rules for new ones become stricter: kStored takes what was once taken.
+enum class PolicyText : std::uint8_t { kWritten, kStored };
+Result<PolicySet> parse_policy_set(std::string_view text, PolicyText from = PolicyText::kWritten);
 
 }  // namespace stella::pipeline
