@@ -1,7 +1,9 @@
 // The SemVer-like order of npm, Go and crates.io: numbers, then a prerelease that sorts below, build metadata ignored.
 //
 // Looser than semver.org where real registries are: a leading 'v', one, two or more than three numbers (missing ones are zero),
-// leading zeros, numbers of any length, and a prerelease that hangs on without '-' (1.2.3rc1, 1.2.3.Final).
+// leading zeros, numbers of any length, and a prerelease that hangs on without '-' (1.2.3rc1, 1.2.3.Final). Commits are refused.
+#include <algorithm>
+
 #include "orders.h"
 
 namespace stella::pipeline::orders {
@@ -17,11 +19,18 @@ bool allowed(char c) { return is_digit(c) || is_alpha(c) || c == '.' || c == '-'
 // "1.x" and "1.*" are ranges, not versions.
 bool is_wildcard(std::string_view rest) { return rest == "x" || rest == "X" || rest.starts_with("x.") || rest.starts_with("X."); }
 
+// A commit ("6babd3aa3c6a") begins with a digit as often as not, and is no version.
+bool is_commit(std::string_view text) {
+  const auto hex = [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); };
+  return text.size() >= 7 && text.size() <= 64 && std::all_of(text.begin(), text.end(), hex) && !all_digits(text);
+}
+
 std::optional<Parts> split(std::string_view version) {
   for (char c : version)
     if (!allowed(c)) return std::nullopt;
   version = version.substr(0, version.find('+'));
   if (!version.empty() && (version.front() == 'v' || version.front() == 'V')) version.remove_prefix(1);
+  if (is_commit(version)) return std::nullopt;
   std::size_t end = 0;
   while (end < version.size()) {
     const std::size_t start = end;

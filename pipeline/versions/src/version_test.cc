@@ -74,6 +74,12 @@ TEST(Versions, SemverFixtures) {
   EXPECT_GE(check_file(VersionOrder::kSemver, "semver-versions.txt"), 80);
 }
 
+TEST(Versions, ACommitIsNoVersion) {
+  for (const auto* commit : {"6babd3aa3c6a", "v6babd3aa3c6a", "1234567890abcdef1234567890abcdef12345678", "6BABD3A"}) EXPECT_FALSE(parsable(VersionOrder::kSemver, commit)) << commit;
+  for (const auto* version : {"1.2.3rc1", "20200713", "20200713102358", "1e5", "1.0.0-6babd3aa3c6a", "0.0.0-20220722155237-a158d28d115b", "2023a+1"})
+    EXPECT_TRUE(parsable(VersionOrder::kSemver, version)) << version;
+}
+
 TEST(Versions, Pep440Fixtures) {
   (void)STELLA_SHARED_OR_SKIP("data/versions");
   EXPECT_GE(check_file(VersionOrder::kPep440, "pypi-versions.txt"), 30);
