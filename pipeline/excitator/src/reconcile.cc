@@ -241,9 +241,29 @@ class Reconciler {
   // The best match of any of the ids with the component.
   Match best_match(const std::vector<ParsedId>& ids, std::uint32_t component) const {
     Match best = Match::kOtherPackage;
-    for (const auto& id : ids)
-      if (id.key == keys_[component]) best = std::max(best, vex::match(id.purl, *purls_[component]));
+    for (const auto& id : ids) best = std::max(best, match_of(id, component));
     return best;
+  }
+
+  Match match_of(const ParsedId& id, std::uint32_t component) const {
+    Match best = id.key == keys_[component] ? vex::match(id.purl, *purls_[component]) : Match::kOtherPackage;
+    // One who spells the subpath as the document does means this component; one who names the module around it does not.
+    if (const auto spelled = spelled_.find(component); spelled != spelled_.end() && !id.purl.subpath.empty() && id.key == spelled->second.key)
+      best = std::max(best, vex::match(id.purl, spelled->second.purl));
+    return best;
+  }
+
+  bool is_named(const ParsedId& id) const {
+    return by_package_.contains(id.key) || (!id.purl.subpath.empty() && std::any_of(spelled_.begin(), spelled_.end(), [&](const auto& s) { return s.second.key == id.key; }));
+  }
+  // Components that the id may name.
+  std::vector<std::uint32_t> named_by(const ParsedId& id) const {
+    std::vector<std::uint32_t> out;
+    if (const auto it = by_package_.find(id.key); it != by_package_.end()) out = it->second;
+    if (id.purl.subpath.empty()) return out;
+    for (const auto& [component, spelled] : spelled_)
+      if (spelled.key == id.key) out.push_back(component);
+    return out;
   }
 
   // A statement about a subcomponent of a product.
@@ -260,7 +280,7 @@ class Reconciler {
     const Match own = best_match(product.ids, component);
     if (own != Match::kOtherPackage) return fit.offer(std::max(0, static_cast<int>(own)), std::string(match_text(own)));
     bool in_sbom = false;
-    for (const auto& id : product.ids) in_sbom |= by_package_.contains(id.key);
+    for (const auto& id : product.ids) in_sbom |= is_named(id);
     if (in_sbom) place(product, component, static_cast<int>(Match::kExact), "names a product as a whole", fit);
   }
 
@@ -269,10 +289,8 @@ class Reconciler {
     Match best = Match::kOtherPackage;
     std::vector<std::uint32_t> members;
     for (const auto& id : product.ids) {
-      const auto it = by_package_.find(id.key);
-      if (it == by_package_.end()) continue;
-      for (const std::uint32_t member : it->second) {
-        const Match m = vex::match(id.purl, *purls_[member]);
+      for (const std::uint32_t member : named_by(id)) {
+        const Match m = match_of(id, member);
         best = std::max(best, m);
         if (static_cast<int>(m) > 0) members.push_back(member);
       }
@@ -300,6 +318,18 @@ class Reconciler {
     return *scope;
   }
 
+  // syft spells the module "…/consul/api" as "…/consul#api": where the table calls the component by the joined path, that is its package.
+  void join_module(std::uint32_t component, Purl& purl) {
+    if (purl.type != "golang" || purl.subpath.empty()) return;
+    const std::string joined = (purl.namespace_.empty() ? "" : purl.namespace_ + "/") + purl.name + "/" + purl.subpath;
+    if (table_.components[component].name != joined) return;
+    spelled_.emplace(component, ParsedId{purl, vex::package_key(purl)});
+    const std::size_t slash = joined.rfind('/');
+    purl.namespace_ = joined.substr(0, slash);
+    purl.name = joined.substr(slash + 1);
+    purl.subpath.clear();
+  }
+
   // Purls of the table, parsed once and only where any statement is looked at.
   void index_table() {
     if (edges_) return;
@@ -311,6 +341,7 @@ class Reconciler {
       auto purl = parse_purl(table_.components[i].purl);
       if (!purl) continue;
       if (purl->version.empty()) purl->version = table_.components[i].version;
+      if (!first_rule_) join_module(i, *purl);
       keys_[i] = vex::package_key(*purl, first_rule_);
       purls_[i] = std::move(*purl);
       by_package_[keys_[i]].push_back(i);
@@ -326,6 +357,7 @@ class Reconciler {
   std::vector<std::optional<Purl>> purls_;
   std::vector<std::string> keys_;
   std::unordered_map<std::string, std::vector<std::uint32_t>> by_package_;
+  std::map<std::uint32_t, ParsedId> spelled_;  // purls of the document that join_module() wrote otherwise; few
   std::map<std::vector<std::uint32_t>, std::unique_ptr<vex::ProductScope>> scopes_;
 };
 

@@ -215,6 +215,34 @@ TEST(Reconcile, APartThatAlsoLiesOutsideCanBeHarmedButNotCleared) {
   EXPECT_EQ(reconcile(t, exposures(), none, "stella.vex-precedence/3").error().code(), base_errors::kInvalid);
 }
 
+// syft: the module github.com/hashicorp/consul/api stands in the document as github.com/hashicorp/consul#api.
+TEST(Reconcile, AGoSubpathThatIsPartOfTheModule) {
+  contracts::ComponentTable t;
+  t.components = {component("pkg:golang/github.com/hashicorp/consul@v1.12.0#api", "golang", "1.12.0"), component("pkg:golang/github.com/a/b@v1#cmd/x", "golang", "1")};
+  t.components[0].name = "github.com/hashicorp/consul/api";
+  t.components[1].name = "github.com/a/b";  // a package of the module
+  const auto status = [&](std::uint32_t c, std::string product, std::string part = {}, std::string_view rule = kVexPrecedenceRule) {
+    const auto d = document({{.product = std::move(product), .part = std::move(part)}});
+    const std::vector<VexSource> sources = {{&d, 0}};
+    const auto result = reconcile(t, exposures(c), sources, rule);
+    return result && !result->outcomes.empty() ? result->outcomes[0].status : VexStatus::kNone;
+  };
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul@v1.12.0"), VexStatus::kNone);
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul"), VexStatus::kNone);
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul/api@v1.12.0"), VexStatus::kNotAffected);
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul@v1.12.0#api"), VexStatus::kNotAffected);
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul@v1.12.0#sdk"), VexStatus::kNone);
+  EXPECT_EQ(status(1, "pkg:golang/github.com/a/b@v1"), VexStatus::kNotAffected);
+  EXPECT_EQ(status(1, "pkg:golang/github.com/a/b/cmd/x@v1"), VexStatus::kNone);
+  // As a product with a part in it.
+  t.edges = {{0, 1, EdgeKind::kDependsOn}};
+  EXPECT_EQ(status(1, "pkg:golang/github.com/hashicorp/consul/api@v1.12.0", "pkg:golang/github.com/a/b@v1"), VexStatus::kNotAffected);
+  EXPECT_EQ(status(1, "pkg:golang/github.com/hashicorp/consul@v1.12.0", "pkg:golang/github.com/a/b@v1"), VexStatus::kNone);
+  // As version 1 had it, for what was sealed under it.
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul@v1.12.0", {}, kVexPrecedenceRule1), VexStatus::kNotAffected);
+  EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul/api@v1.12.0", {}, kVexPrecedenceRule1), VexStatus::kNone);
+}
+
 TEST(Reconcile, EveryProductOfAStatementIsLookedAt) {
   auto d = parse_vex(R"({"@context":"https://openvex.dev/ns/v0.2.0","@id":"i","author":"a","timestamp":"2025-01-01T00:00:00Z","statements":[
     {"vulnerability":{"name":"CVE-1"},"status":"fixed","products":[{"@id":"pkg:npm/lib@7"},{"@id":"not a purl"},{"@id":"x","identifiers":{"purl":"pkg:npm/lib@1"}}]}]})");
