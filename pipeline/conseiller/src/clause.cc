@@ -103,11 +103,12 @@ void explain_gap(contracts::Clause& clause, const RangeView& range, const RangeS
 
 // "v1.2.3" and "1.2.3" are one literal in the SemVer-like ecosystems: tools write both.
 bool listed(const AffectedView& entry, VersionOrder order, std::string_view version) {
-  for (const auto literal : entry.versions)
-    if (literal == version) return true;
-  if (order != VersionOrder::kSemver || !version.starts_with('v')) return false;
-  version.remove_prefix(1);
-  return std::find(entry.versions.begin(), entry.versions.end(), version) != entry.versions.end();
+  const auto bare = [order](std::string_view text) {
+    if (order == VersionOrder::kSemver && text.starts_with('v')) text.remove_prefix(1);
+    return text;
+  };
+  const std::string_view wanted = bare(version);
+  return std::any_of(entry.versions.begin(), entry.versions.end(), [&](std::string_view literal) { return bare(literal) == wanted; });
 }
 
 }  // namespace

@@ -45,6 +45,14 @@ TEST(Clause, LastAffectedIsInclusive) {
   EXPECT_EQ(verdict(entry, "2.88.3"), Verdict::kNotAffected);
 }
 
+TEST(Clause, ListedVersionsWithAndWithoutV) {
+  AffectedView entry;
+  entry.has_clauses = true;
+  entry.versions = {"v1.2.3", "1.2.4"};
+  for (const auto* version : {"1.2.3", "v1.2.3", "1.2.4", "v1.2.4"}) EXPECT_EQ(verdict(entry, version), Verdict::kAffected) << version;
+  EXPECT_EQ(verdict(entry, "1.2.3", VersionOrder::kPep440), Verdict::kNotAffected);
+}
+
 TEST(Clause, LimitsBoundTheRange) {
   const auto entry = entry_of({{K::kIntroduced, "1.0"}, {K::kLimit, "2.0"}});
   EXPECT_EQ(verdict(entry, "1.5"), Verdict::kAffected);

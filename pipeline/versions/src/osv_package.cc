@@ -54,11 +54,15 @@ std::string_view go_version(std::string_view name, std::string_view version) {
   return version;
 }
 
+// What Go's own tools and some scanners call "std" is OSV's "stdlib".
+std::string_view go_module(std::string_view name) { return name == "std" ? "stdlib" : name; }
+
 OsvPackage language_package(const Purl& purl, const LanguageType& row, std::string_view document_name) {
   OsvPackage out{std::string(row.ecosystem), joined(purl, row.joiner), purl.version};
   if (purl.type == "golang") {
     // syft writes module "…/consul/api" as "…/consul#api": the document's own name tells it from a package inside "…/consul".
-    if (!purl.subpath.empty() && document_name == out.name + "/" + purl.subpath) out.name = document_name;
+    out.name = std::string(go_module(out.name));
+    if (!purl.subpath.empty() && out.name != "stdlib" && document_name == out.name + "/" + purl.subpath) out.name = document_name;
     out.version = std::string(go_version(out.name, out.version));
   }
   if (row.names_differ) out.name = index_name(row.ecosystem, out.name);
@@ -220,6 +224,7 @@ bool plain_osv_package(const PlainPurl& purl, std::string& ecosystem, std::strin
     if (row.type != purl.type) continue;
     ecosystem = row.ecosystem;
     write_joined(purl, row.joiner, name);
+    if (row.type == "golang") name = go_module(name);
     version = row.type == "golang" ? go_version(name, purl.version) : purl.version;
     if (row.names_differ) name = index_name(row.ecosystem, name);
     if (is_no_version(version)) version.clear();

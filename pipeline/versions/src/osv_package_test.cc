@@ -32,6 +32,10 @@ TEST(OsvPackage, MapsLanguages) {
 }
 
 TEST(OsvPackage, KnowsGoModules) {
+  expect(of("pkg:golang/std@go1.21.0"), "Go", "stdlib", "1.21.0");
+  expect(of("pkg:golang/std@1.21.0#net/http", "std/net/http"), "Go", "stdlib", "1.21.0");
+  expect(of("pkg:golang/stdlib@v1.21.0"), "Go", "stdlib", "1.21.0");
+  expect(of("pkg:golang/example.com/std@v1"), "Go", "example.com/std", "1");
   expect(of("pkg:golang/github.com/Masterminds/semver@v1.5.0"), "Go", "github.com/Masterminds/semver", "1.5.0");
   expect(of("pkg:golang/github.com/hashicorp/consul@v1.12.0#api", "github.com/hashicorp/consul/api"), "Go",
          "github.com/hashicorp/consul/api", "1.12.0");
