@@ -5,6 +5,7 @@
 #include <array>
 #include <vector>
 
+#include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 
 namespace stella::telemetry::detail {
@@ -30,7 +31,7 @@ bool let_through(std::string_view key, const ScrubPolicy& policy) {
 // which it is known.
 std::string_view redacted(std::string_view text, std::size_t most, const ScrubPolicy& policy, std::string& masked, bool& cut) {
   if (text.size() > kScrubBytes) {
-    text = cut_utf8(text, kScrubBytes);
+    text = clip_utf8(text, kScrubBytes);
     cut = true;
   }
   if (!certainly_clean(text)) {
@@ -39,7 +40,7 @@ std::string_view redacted(std::string_view text, std::size_t most, const ScrubPo
     text = masked;
   }
   if (text.size() > most) {
-    text = cut_utf8(text, most);
+    text = clip_utf8(text, most);
     cut = true;
   }
   return text;
@@ -74,7 +75,7 @@ void put_text(FieldArea& area, const Field& field, std::string_view text) {
   // What is left is shared: a text takes at most half of it, so that the ones behind it have a place, too.
   const std::size_t free = room > head + kErrorReserve ? room - head - kErrorReserve : 0;
   if (text.size() > 64 && text.size() > free / 2) {
-    text = cut_utf8(text, std::max<std::size_t>(free / 2, std::min<std::size_t>(64, free)));
+    text = clip_utf8(text, std::max<std::size_t>(free / 2, std::min<std::size_t>(64, free)));
     area.cut = true;
   }
   if (begin_field(area, field, text.size(), 0)) area.at = copy_text(area.at, text);
@@ -85,7 +86,7 @@ void put_error(FieldArea& area, const Field& field, const ScrubPolicy& policy, s
   area.last_text = KnownTexts::kUnknown;
   const Error& error = field.error();
   const std::string_view code = contracts::error_info(error.code()).wire;
-  const std::string_view message = cut_utf8(error.message(), kErrorTextBytes);
+  const std::string_view message = clip_utf8(error.message(), kErrorTextBytes);
   const std::size_t least = 1 + code.size() + 2 + message.size();
   char* const head = area.at;
   if (!begin_field(area, field, least, 0)) return;
@@ -100,7 +101,7 @@ void put_error(FieldArea& area, const Field& field, const ScrubPolicy& policy, s
     const std::string_view name = f.name.substr(0, 255);
     std::string path;
     std::string_view text = f.value;
-    if (f.name == "path") text = path = trim_path(cut_utf8(text, kScrubBytes));
+    if (f.name == "path") text = path = trim_path(clip_utf8(text, kScrubBytes));
     text = redacted(text, kErrorTextBytes, policy, masked, area.cut);
     const std::size_t more = 1 + name.size() + 2 + text.size();
     if (static_cast<std::size_t>(area.end - p) < more || static_cast<std::size_t>(p - value) + more > 0xffff) {
@@ -179,12 +180,6 @@ bool seams_are_clean(std::span<const std::string_view> texts, KnownTexts& known)
 
 }  // namespace
 
-std::string_view cut_utf8(std::string_view text, std::size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
-  return text.substr(0, most);
-}
-
 std::size_t field_at(const char* p, FieldView& view) {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(p);
   std::uint16_t size;
@@ -214,7 +209,7 @@ void put_field_slow(FieldArea& area, const Field& field, std::string_view tenant
       return;
     }
     case Field::Kind::kPath: {
-      const std::string path = trim_path(cut_utf8(field.text(), kScrubBytes));
+      const std::string path = trim_path(clip_utf8(field.text(), kScrubBytes));
       return put_text(area, field, redacted(path, 4096, ScrubPolicy::for_tenant(tenant), masked, area.cut));
     }
     case Field::Kind::kPii: {

@@ -26,9 +26,6 @@ inline constexpr std::array<std::size_t, 10> kValueSizes{0, 0, 0, 8, 8, 16, 32, 
 static_assert(static_cast<std::size_t>(Field::Kind::kError) + 1 == kValueSizes.size());
 constexpr std::size_t value_size(Field::Kind kind) { return kValueSizes[static_cast<std::size_t>(kind)]; }
 
-// The first bytes of `text` up to `most`, at a character boundary.
-std::string_view cut_utf8(std::string_view text, std::size_t most);
-
 // memcpy without the call for the sizes that fields have.
 inline char* copy_text(char* to, const char* from, std::size_t size) {
   if (size <= 16) {

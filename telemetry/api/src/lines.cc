@@ -6,6 +6,7 @@
 #include <atomic>
 
 #include "json_text.h"
+#include "stella/base/encoding.h"
 
 namespace stella::telemetry {
 namespace {
@@ -56,12 +57,6 @@ constexpr std::size_t order_of(std::string_view key) {
 }
 constexpr std::size_t kTraceOrder = order_of("trace_id"), kModuleOrder = order_of("module");
 constexpr std::uint8_t kStackOrder = order_of(kStackKey);
-
-std::string_view cut_utf8(std::string_view text, std::size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
-  return text.substr(0, most);
-}
 
 template <std::size_t N>
 bool nil(const std::array<std::uint8_t, N>& id) {
@@ -168,7 +163,7 @@ class Members {
   // `head` is `,"key":` or the like; the text is cut at `most`.
   void text(std::string_view head, std::string_view value, std::size_t most) {
     if (value.size() > most) {
-      value = cut_utf8(value, most);
+      value = clip_utf8(value, most);
       cut = true;
     }
     p = put_quoted(put(p, head), value, record_);
@@ -187,7 +182,7 @@ class Members {
         cut = true;
         break;
       }
-      std::string_view shown = cut_utf8(first_line(value), kErrorBytes);
+      std::string_view shown = clip_utf8(first_line(value), kErrorBytes);
       if (shown.size() < first_line(value).size()) cut = true;
       const std::size_t worst = detail::kEscape * (shown.size() + name.size()) + 8;
       if (worst > left() && detail::escaped_size(shown) + detail::kEscape * name.size() + 8 > left()) {
@@ -246,7 +241,7 @@ class Members {
   void text(const FieldView& f, std::size_t key) {
     std::string_view value = f.value;
     if (value.size() > kTextBytes) {
-      value = cut_utf8(value, kTextBytes);
+      value = clip_utf8(value, kTextBytes);
       cut = true;
     }
     if (fold) {
@@ -288,7 +283,7 @@ constinit std::atomic<const KnownResource*> g_resources{nullptr};
 std::string members_of(const Resource& r) {
   std::string text;
   const auto member = [&](std::string_view key, std::string_view value) {
-    value = cut_utf8(value, 512);
+    value = clip_utf8(value, 512);
     char buffer[512 * detail::kEscape + detail::kSlack];
     text.append(text.empty() ? "\"" : ",\"").append(key).append("\":");
     text.append(buffer, static_cast<std::size_t>(put_quoted(buffer, value) - buffer));
@@ -523,7 +518,7 @@ SpanRecord to_span_record(const RecordView& record, const Resource& resource) {
   span.trace_id = hex(h.trace_id);
   span.span_id = hex(h.span_id);
   if (!nil(h.parent_span_id)) span.parent_span_id = hex(h.parent_span_id);
-  span.name = cut_utf8(record.name(), 256);
+  span.name = clip_utf8(record.name(), 256);
   span.kind = to_string(h.span_kind);
   span.service = resource.service;
   span.start = timestamp(h.ns);

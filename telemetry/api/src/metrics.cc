@@ -193,7 +193,7 @@ void change(Series& series, double delta) {
 }
 
 void observe(Series& series, double value) {
-  if (std::isnan(value) || off()) return;
+  if (!std::isfinite(value) || off()) return;  // one infinity would make every later sum of it meaningless
   std::size_t slot = 0;  // without branches: bounds are few, values unforeseeable
   for (const double bound : series.spec.buckets) slot += value > bound ? 1 : 0;
   write_cell(series, [slot, value](Cell& cell) {

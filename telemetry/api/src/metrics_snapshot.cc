@@ -107,7 +107,7 @@ MetricSnapshot DeltaReader::collect() {
   MetricSnapshot out = snapshot();
   for (MetricFamily& family : out.families) {
     if (family.spec->type == contracts::MetricType::kGauge || family.spec->type == contracts::MetricType::kUpDownCounter) continue;
-    std::erase_if(family.points, [this](MetricPoint& point) { return !subtract(point); });
+    std::erase_if(family.points, [&](MetricPoint& point) { return !subtract(point, out.ns); });
   }
   std::erase_if(out.families, [](const MetricFamily& family) { return family.points.empty(); });
   out.temporality = Temporality::kDelta;
@@ -116,7 +116,7 @@ MetricSnapshot DeltaReader::collect() {
 }
 
 // False where nothing came; but a counter's series is told of once before that, so that its first change is seen as one. Sums only grow here (cells are never reset); a difference below 0 cannot be.
-bool DeltaReader::subtract(MetricPoint& point) {
+bool DeltaReader::subtract(MetricPoint& point, std::int64_t now_ns) {
   const auto [known, fresh] = last_.try_emplace(point.series);
   Last& last = known->second;
   const Last now{point.whole, point.value, point.sum, point.counts};
@@ -126,8 +126,8 @@ bool DeltaReader::subtract(MetricPoint& point) {
   last.counts.resize(point.counts.size());
   point.count = 0;
   for (std::size_t i = 0; i < point.counts.size(); ++i) point.count += point.counts[i] -= last.counts[i];
-  std::erase_if(point.exemplars, [this](const auto& exemplar) { return exemplar.second.ns <= begin_ns_; });
-  if (begin_ns_ != 0) point.start_ns = begin_ns_;
+  std::erase_if(point.exemplars, [&](const auto& exemplar) { return exemplar.second.ns <= begin_ns_ || exemplar.second.ns > now_ns; });
+  if (begin_ns_ != 0) point.start_ns = std::min(begin_ns_, now_ns);  // the clock may have been set back in between
   last = now;
   return point.count != 0 || point.whole != 0 || point.value != 0 || (fresh && point.counts.empty());
 }

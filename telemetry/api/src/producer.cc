@@ -6,6 +6,7 @@
 #include <mutex>
 #include <new>
 
+#include "stella/base/encoding.h"
 #include "stella/telemetry/scrub.h"
 
 namespace stella::telemetry::detail {
@@ -41,7 +42,7 @@ char* put_context_text(char* p, std::string_view text, std::size_t most, std::st
     scrub_append(scrubbing.masked, text, {.let_through = {}, .tenant = tenant});
     text = scrubbing.masked;
   }
-  text = cut_utf8(text, most);
+  text = clip_utf8(text, most);
   size = static_cast<std::uint16_t>(text.size());
   return copy_text(p, text);
 }

@@ -385,9 +385,8 @@ class Backend::Impl {
     static const BoundCounter logs = kTaken.bind("logs"), spans = kTaken.bind("spans");
     if (totals_.logs > logs_before) logs.add(static_cast<double>(totals_.logs - logs_before));
     if (totals_.spans > spans_before) spans.add(static_cast<double>(totals_.spans - spans_before));
-    const std::int64_t now = wall_ns();
-    if (now - housekeeping_ns_ < 1'000'000'000) return;
-    housekeeping_ns_ = now;
+    if (round_ns_ - housekeeping_ns_ < 1'000'000'000) return;  // not of the wall clock, which may be set back
+    housekeeping_ns_ = round_ns_;
     detail::recalibrate();
     detail::renew_exemplars();
     double depth = 0;
@@ -400,7 +399,7 @@ class Backend::Impl {
     count("spans", "tail_limit", t.dropped - tail_counted_.dropped);
     if (t.forgotten > tail_counted_.forgotten) kUnsampled.add(static_cast<double>(t.forgotten - tail_counted_.forgotten));
     tail_counted_ = t;
-    tell_limits(now, false);
+    tell_limits(wall_ns(), false);
   }
 
   void tell_limits(std::int64_t now, bool all) {
@@ -495,6 +494,7 @@ class Backend::Impl {
         tail_.add(*record, round_ns_);
         continue;
       }
+      if (!record) count("spans", "encode", 1);
       if (record && feed_.on()) feed_.add_span(*record, record->head().sampling, *resource_now_);
       if (rows_ && rows_->wanted() && rows_->admit(trace_bytes(span.trace_id), span.status == "error", false)) rows_->add(std::move(span));
     }
@@ -503,6 +503,7 @@ class Backend::Impl {
   void export_log(const LogRecord& log) {
     const std::string bytes = to_record(log);
     if (const auto record = RecordView::parse(bytes)) feed_.add_log(*record, *resource_now_);
+    else count("logs", "encode", 1);
   }
   // What cannot be written is counted; an error still goes to standard error.
   void write_chunk() {

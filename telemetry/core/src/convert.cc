@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "stella/base/encoding.h"
 #include "stella/base/json.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/record.h"
@@ -11,6 +12,7 @@ namespace stella::telemetry {
 namespace {
 
 constexpr std::size_t kTextBytes = 16 * 1024;
+constexpr std::size_t kListed = 32;  // links, and events, as of a span of ours
 
 std::uint8_t order_of(std::string_view key) {
   for (std::size_t i = 0; i < kForeignField; ++i) {
@@ -32,7 +34,7 @@ class Fields {
     using detail::FieldMaker;
     if (value.is_string()) {
       std::string_view text = value.as_string();
-      if (text.size() > kTextBytes) text = text.substr(0, kTextBytes);
+      text = clip_utf8(text, kTextBytes);
       if (room(key.size() + text.size())) to_.add(FieldMaker::text(key, order, Field::Kind::kText, text));
     } else if (value.is_int()) {
       if (room(key.size() + 8)) to_.add(FieldMaker::integer(key, order, Field::Kind::kInt, value.as_int()));
@@ -70,7 +72,7 @@ bool take_common(RecordBuilder& b, std::string_view key, std::string_view text) 
     return true;
   };
   const auto keep = [&](std::string& into, std::size_t most) {
-    into = text.substr(0, most);
+    into = clip_utf8(text, most);
     return true;
   };
   if (key == "project_id") return uuid(b.head.project_id);
@@ -107,8 +109,8 @@ std::string to_record(const LogRecord& log) {
     if (key == "ts" || key == "level" || key == "tenant_id" || key == "trace_id" || key == "span_id") continue;
     const std::string_view text = value.is_string() ? std::string_view(value.as_string()) : std::string_view();
     if (key == "parent_span_id") take_id<SpanId>(text, b.head.parent_span_id);
-    else if (key == "module") b.module = text.substr(0, 128);
-    else if (key == "message") b.message = text.substr(0, 2048);
+    else if (key == "module") b.module = clip_utf8(text, 128);
+    else if (key == "message") b.message = clip_utf8(text, 2048);
     else if (key == "truncated") b.head.flags |= RecordHead::kTruncated;
     else if (!take_common(b, key, text)) fields.add(key, value);
   }
@@ -132,8 +134,9 @@ std::string to_record(const SpanRecord& span) {
   }
   b.head.status = span.status == "error" ? SpanStatus::kError : span.status == "ok" ? SpanStatus::kOk : SpanStatus::kUnset;
   b.tenant = span.tenant_id == "platform" ? "" : span.tenant_id.substr(0, 255);
-  b.message = span.name.substr(0, 256);
+  b.message = clip_utf8(span.name, 256);
   Fields fields(b);
+  std::size_t events = 0, linked = 0;
   for (const auto& [key, value] : attributes->as_object()) {
     const std::string_view text = value.is_string() ? std::string_view(value.as_string()) : std::string_view();
     if (key == "sampling.reason") {
@@ -143,7 +146,7 @@ std::string to_record(const SpanRecord& span) {
     } else if (key == "events") {
       for (const json::Value& event : attributes->items("events")) {
         const auto at = Timestamp::parse(event.str("ts"));
-        if (at) b.event(at->micros() * 1000, event.str("name").substr(0, 256), {});
+        if (at && events++ < kListed) b.event(at->micros() * 1000, clip_utf8(event.str("name"), 256), {});
       }
     } else if (!take_common(b, key, text)) {
       fields.add(key, value);
@@ -152,7 +155,7 @@ std::string to_record(const SpanRecord& span) {
   for (const json::Value& link : links->as_array()) {
     const auto trace = TraceId::parse(link.str("trace_id"));
     const auto id = SpanId::parse(link.str("span_id"));
-    if (trace && id) b.link({*trace, *id, TraceParent::kSampled});
+    if (trace && id && linked++ < kListed) b.link({*trace, *id, TraceParent::kSampled});
   }
   return b.build();
 }

@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "child.h"
+#include "convert.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/metrics.h"
 #include "stella/telemetry/backend.h"
 #include "stella/telemetry/lines.h"
@@ -302,6 +304,31 @@ TEST(Export, UndecidedSpansOfAChildFollowTheLocalRootOfTheirTrace) {
   std::map<std::string, int> found;
   for (const std::string& span : spans_in(requests->take())) ++found[span];
   EXPECT_EQ(found, (std::map<std::string, int>{{"child:head", 1}, {"child:error", 30}, {"child:latency", 30}, {"runner.execute:error", 30}, {"runner.execute:latency", 30}}));
+}
+
+// Half a character in one record would make a strict receiver refuse the whole batch.
+TEST(ToRecord, WhatIsCutIsStillText) {
+  LogRecord log = to_log_record(*RecordView::parse(log_bytes(Level::kInfo, 1, "x")), kTestResource);
+  for (const std::size_t room : {16u * 1024, 2048u, 256u, 128u, 16u}) {
+    const std::string text = std::string(room - 1, 'a') + "\xc3\xa9 and more";
+    log.line = R"({"module":")" + text + R"(","message":")" + text + R"(","actor":")" + text + R"(","route":")" + text + R"(","method":")" + text + R"(","detail":")" + text + "\"}";
+    const std::string bytes = to_record(log);
+    const auto record = RecordView::parse(bytes);
+    ASSERT_TRUE(record) << room;
+    EXPECT_TRUE(is_utf8(to_log_record(*record, kTestResource).line)) << room;
+  }
+}
+
+TEST(ToRecord, ManyLinksAndEventsLeaveARecord) {
+  SpanRecord span = to_span_record(*RecordView::parse(span_bytes({})), kTestResource);
+  span.links = span.attributes = "";
+  for (int i = 0; i < 3000; ++i) {
+    span.links += (i > 0 ? "," : "[") + std::string(R"({"trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331"})");
+    span.attributes += (i > 0 ? "," : R"({"events":[)") + std::string(R"({"ts":"2026-11-30T00:00:00Z","name":")") + std::string(200, 'n') + "\"}";
+  }
+  span.links += "]";
+  span.attributes += "]}";
+  EXPECT_TRUE(RecordView::parse(to_record(span)));
 }
 
 TEST(Export, RecordsOfAChildProcessAreExportedAsTheyWereMade) {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,11 +30,21 @@ std::string stamp(std::int64_t ns) {
   return text;
 }
 
+// False: not for half a minute.
+bool wait_writable(int fd) noexcept {
+  pollfd one{fd, POLLOUT, 0};
+  int found = 0;
+  for (int i = 0; i < 30 && found <= 0; ++i) found = ::poll(&one, 1, 1000);
+  return found > 0 && (one.revents & POLLOUT) != 0;
+}
+
 bool write_fully(int fd, std::string_view bytes, std::size_t& written) noexcept {
   written = 0;
   while (written < bytes.size()) {
     const ssize_t n = ::write(fd, bytes.data() + written, bytes.size() - written);
     if (n < 0 && errno == EINTR) continue;
+    // Somebody who shares standard error made it non-blocking, and its reader is slow: that is no failure.
+    if (n < 0 && errno == EAGAIN && wait_writable(fd)) continue;
     if (n <= 0) return false;
     written += static_cast<std::size_t>(n);
   }

@@ -2,11 +2,14 @@
 #include "log_file.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "stella/contracts/errors.h"
 #include "test_support.h"
@@ -206,6 +209,30 @@ TEST(LogFile, AFullDiskIsSaidAndTheNextLineStandsAlone) {
   EXPECT_EQ(none, 0u);
   EXPECT_EQ(log->write("d\n", kStart), 2u);
   EXPECT_EQ(lines_of(dir / "log"), (std::vector<std::string>{std::string(49, 'a'), std::string(50, 'b'), "d"}));
+}
+
+// A shell or a sibling may have made the standard error that it shares with us non-blocking.
+TEST(LogFile, WaitsForTheReaderOfANonBlockingPipe) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  const Fd reader(ends[0]), writer(ends[1]), before(::dup(STDERR_FILENO));
+  std::string got;
+  const std::string lines(1 << 20, 'x');  // many times what a pipe holds
+  ASSERT_GE(::dup2(writer.get(), STDERR_FILENO), 0);
+  const auto log = *LogFile::open("", {});
+  std::thread slow([&] {
+    char buffer[4096];
+    while (got.size() < lines.size()) {
+      const ssize_t n = ::read(reader.get(), buffer, sizeof buffer);
+      if (n > 0) got.append(buffer, static_cast<std::size_t>(n));
+      else std::this_thread::yield();
+    }
+  });
+  const std::size_t written = log->write(lines, kStart);
+  ::dup2(before.get(), STDERR_FILENO);
+  slow.join();
+  EXPECT_EQ(written, lines.size());
+  EXPECT_EQ(got, lines);
 }
 
 TEST(LogFile, SaysWhyItCannotBeOpened) {

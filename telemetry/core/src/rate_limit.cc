@@ -16,6 +16,7 @@ bool RateLimit::take(std::string_view tenant, std::int64_t ns) {
     found = buckets_.emplace(std::string(tenant), Bucket{burst_, ns, 0, 0}).first;
   }
   Bucket& b = found->second;
+  if (ns < b.at - kSetBack) b.at = ns;  // a clock that was set back; records of other threads are that late at most
   if (ns > b.at) {
     b.tokens = std::min(burst_, b.tokens + static_cast<double>(ns - b.at) * rate_);
     b.at = ns;
@@ -35,7 +36,7 @@ std::vector<RateLimit::Bite> RateLimit::due(std::int64_t ns, bool all) {
   std::vector<Bite> bites;
   if (biting_ == 0) return bites;
   for (auto& [tenant, b] : buckets_) {
-    if (b.lost == 0 || (!all && ns - b.told < kEvery)) continue;
+    if (b.lost == 0 || (!all && ns >= b.told && ns - b.told < kEvery)) continue;
     bites.push_back({tenant, b.lost});
     b.lost = 0;
     --biting_;

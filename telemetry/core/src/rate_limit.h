@@ -27,6 +27,7 @@ class RateLimit {
 
  private:
   static constexpr std::int64_t kEvery = 10'000'000'000;
+  static constexpr std::int64_t kSetBack = 10'000'000'000;
   static constexpr std::size_t kTenants = 10'000;
   struct Bucket {
     double tokens = 0;

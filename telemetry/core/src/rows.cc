@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "outlet.h"
 #include "stella/base/thread.h"
@@ -16,6 +17,7 @@ constexpr Counter kDropped{contracts::metrics::kTelemetryDropped};
 constexpr std::chrono::milliseconds kTick{200};  // rows wait at most this long for company
 constexpr std::chrono::seconds kRetry{1};        // after the sink failed
 constexpr std::size_t kBatch = 500;
+constexpr std::size_t kLogBytes = 64u << 20;  // of lines that wait for the sink
 constexpr std::size_t kTraces = 20'000;          // traces whose rows are counted; then the count starts anew
 constexpr double kBurst = 20;  // seconds of the rate that a quiet time saves up
 thread_local bool t_row_thread = false;
@@ -74,9 +76,12 @@ bool RowFeed::admit(const std::array<std::uint8_t, 16>& trace, bool error, bool 
 
 void RowFeed::add(LogRecord&& log) {
   Lock lock(mutex_);
-  if (log.level < Level::kError && logs_.size() + spans_.size() + in_hand_ >= queue_) {
+  // Errors have four times the room: they come in floods just when the database is away. Their lines are in the log file in any case.
+  const std::size_t rows = logs_.size() + spans_.size() + in_hand_, room = log.level < Level::kError ? queue_ : 4 * queue_;
+  if (rows >= room || log_bytes_ + log_bytes_in_hand_ >= kLogBytes) {
     kDropped.add(1, "logs", "row_sink");
   } else {
+    log_bytes_ += log.line.size();
     logs_.push_back(std::move(log));
   }
 }
@@ -143,11 +148,13 @@ void RowFeed::run() {
       spans_.clear();
       logs_.clear();
       in_hand_ = spans.size() + logs.size();
+      log_bytes_in_hand_ += std::exchange(log_bytes_, 0);
     }
     const bool kept = write(spans, logs);
     if (!kept) retry = Deadline::Clock::now() + kRetry;
     Lock lock(mutex_);
     in_hand_ = spans.size() + logs.size();
+    if (logs.empty()) log_bytes_in_hand_ = 0;
     if (kept && answered_ != asked) {
       answered_ = asked;
       done_.notify_all();
@@ -165,13 +172,16 @@ bool RowFeed::write(std::vector<SpanRecord>& spans, std::vector<LogRecord>& logs
     logs.clear();
     return true;
   }
-  while (!spans.empty() || !logs.empty()) {
-    const std::size_t n = std::min(spans.size(), kBatch), m = std::min(logs.size(), kBatch);
-    if (auto written = sink_->write(std::span(spans).first(n), std::span(logs).first(m)); !written) return false;
-    spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(n));
-    logs.erase(logs.begin(), logs.begin() + static_cast<std::ptrdiff_t>(m));
+  std::size_t spans_done = 0, logs_done = 0;
+  bool good = true;
+  while (good && (spans_done < spans.size() || logs_done < logs.size())) {
+    const std::size_t n = std::min(spans.size() - spans_done, kBatch), m = std::min(logs.size() - logs_done, kBatch);
+    good = sink_->write(std::span(spans).subspan(spans_done, n), std::span(logs).subspan(logs_done, m)).has_value();
+    if (good) spans_done += n, logs_done += m;
   }
-  return true;
+  spans.erase(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(spans_done));
+  logs.erase(logs.begin(), logs.begin() + static_cast<std::ptrdiff_t>(logs_done));
+  return good;
 }
 
 }  // namespace stella::telemetry

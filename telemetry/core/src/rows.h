@@ -54,6 +54,7 @@ class RowFeed {
   std::vector<LogRecord> logs_ STELLA_GUARDED_BY(mutex_);
   std::vector<SpanRecord> spans_ STELLA_GUARDED_BY(mutex_);
   std::size_t in_hand_ STELLA_GUARDED_BY(mutex_) = 0;  // taken by the thread, not yet kept
+  std::size_t log_bytes_ STELLA_GUARDED_BY(mutex_) = 0, log_bytes_in_hand_ STELLA_GUARDED_BY(mutex_) = 0;  // of their lines
   bool woken_ STELLA_GUARDED_BY(mutex_) = false, stop_ STELLA_GUARDED_BY(mutex_) = false;
   std::uint64_t asked_ STELLA_GUARDED_BY(mutex_) = 0, answered_ STELLA_GUARDED_BY(mutex_) = 0;
   std::thread thread_;

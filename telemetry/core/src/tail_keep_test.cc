@@ -158,6 +158,15 @@ TEST(RateLimit, ABucketPerTenantInTheTimeOfTheRecords) {
   EXPECT_EQ(passed, 10);  // no more than the burst
 }
 
+TEST(RateLimit, AClockThatIsSetBackSilencesNobody) {
+  RateLimit limit(10, 0);
+  for (int i = 0; i < 20; ++i) limit.take("acme", kEpoch);
+  int passed = 0;
+  for (int i = 0; i < 20; ++i) passed += limit.take("acme", kEpoch - 3600 * kS + i * kS / 10) ? 1 : 0;
+  EXPECT_EQ(passed, 19);  // it refills from the first record on
+  EXPECT_EQ(limit.due(kEpoch - 3590 * kS, false).size(), 1u);  // and the loss is told
+}
+
 TEST(RateLimit, SaysOnceInAWhileWhatItCost) {
   RateLimit limit(1, 1);
   for (int i = 0; i < 8; ++i) limit.take("acme", kEpoch);

@@ -1,6 +1,8 @@
 // What is sent when, what waits, and what goes when there is no room: one thread per signal, so that no signal waits for another.
 #include "stella/telemetry/exporter.h"
 
+#include <cerrno>
+#include <cstring>
 #include <unistd.h>
 
 #include <algorithm>
@@ -420,9 +422,11 @@ class OtlpExporter final : public Exporter {
 
   // False: the exporter ends.
   bool carry_out(Lane& lane, const Attempt& attempt) {
-    const auto payload = attempt.read.run();
+    const SpoolBytes read = attempt.read.run();
     std::optional<Answer> answer;
-    if (payload) answer = lane.client->send(*payload, stop_);
+    if (read.payload) answer = lane.client->send(*read.payload, stop_);
+    // Out of descriptors or memory says nothing of the entry; a bad sector does, so that others may overtake it.
+    else if (read.error != 0) answer = Answer{Answer::Kind::kRetry, 0, std::nullopt, "the telemetry spool cannot be read: " + std::string(std::strerror(read.error)), read.error == EIO};
     SpoolWork work;
     {
       const Lock lock(mutex_);

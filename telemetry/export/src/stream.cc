@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -47,14 +48,16 @@ std::string path_in(const std::string& dir, std::uint64_t number) {
   return dir + name;
 }
 
-// Takes in one file from `from` on.
-void read_segment(Stream::Opened& into, std::uint64_t number, std::uint64_t from, bool last) {
+// Takes in one file from `from` on. An error: it cannot be read now, which says nothing of what is in it.
+Result<void> read_segment(Stream::Opened& into, std::uint64_t number, std::uint64_t from, bool last) {
   Stream::Recovered& found = into.found;
   const std::string path = path_in(into.dir, number);
+  errno = 0;
   auto bytes = read_file(path, std::uint64_t{1} << 31);
   if (!bytes) {
-    ++found.damaged_records;
-    return;
+    if (bytes.error().code() != base_errors::kLimit && errno != EIO) return std::move(bytes.error());
+    ++found.damaged_records;  // none of ours, or a bad sector
+    return {};
   }
   struct stat about {};
   const std::int64_t written = ::stat(path.c_str(), &about) == 0 ? about.st_mtim.tv_sec : 0;
@@ -85,11 +88,9 @@ void read_segment(Stream::Opened& into, std::uint64_t number, std::uint64_t from
     if (next == all.npos) break;
     at = next;
   }
-  if (segment.entries == 0) {
-    ::unlink(path.c_str());
-    return;
-  }
-  into.segments.push_back(segment);
+  if (segment.entries == 0) ::unlink(path.c_str());
+  else into.segments.push_back(segment);
+  return {};
 }
 
 }  // namespace
@@ -126,7 +127,8 @@ Result<Stream::Opened> Stream::open(const std::string& dir) {
       ::unlink(path_in(dir, number).c_str());
       continue;
     }
-    read_segment(out, number, number == cursor.segment ? cursor.offset : 0, number == numbers.back());
+    auto read = read_segment(out, number, number == cursor.segment ? cursor.offset : 0, number == numbers.back());
+    if (!read) return std::move(read.error());
   }
   out.segments.push_back({next + 1, 0, 0});
   // What a full disk took later lies behind what is younger.
@@ -292,16 +294,17 @@ SpoolRead Stream::reading(const Entry& entry) const {
   return read;
 }
 
-std::shared_ptr<const std::string> SpoolRead::run() const {
-  if (entry_.payload) return entry_.payload;
+SpoolBytes SpoolRead::run() const {
+  if (entry_.payload) return {entry_.payload};
   const Fd file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!file) return nullptr;
+  if (!file) return {nullptr, errno == ENOENT ? 0 : errno};
   RecordFront front;
   std::string payload(entry_.size, '\0');
-  if (::pread(file.get(), &front, sizeof front, static_cast<off_t>(entry_.offset)) != static_cast<ssize_t>(sizeof front)) return nullptr;
-  if (::pread(file.get(), payload.data(), payload.size(), static_cast<off_t>(entry_.offset + sizeof front)) != static_cast<ssize_t>(payload.size())) return nullptr;
-  if (front.magic != kMagic || front.size != entry_.size || front.crc != crc_of(front, payload)) return nullptr;
-  return std::make_shared<const std::string>(std::move(payload));
+  const auto read = [&file](void* to, std::size_t size, std::uint64_t offset) { return ::pread(file.get(), to, size, static_cast<off_t>(offset)); };
+  for (const ssize_t got : {read(&front, sizeof front, entry_.offset), read(payload.data(), payload.size(), entry_.offset + sizeof front)})
+    if (got < 0) return {nullptr, errno};
+  if (front.magic != kMagic || front.size != entry_.size || front.crc != crc_of(front, payload)) return {};
+  return {std::make_shared<const std::string>(std::move(payload))};
 }
 
 void Stream::count(const Entry& entry) {

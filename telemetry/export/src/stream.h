@@ -59,11 +59,15 @@ class SpoolWrite {
   std::uint64_t offset_ = 0;
 };
 
-// The bytes of an entry.
+// The bytes of an entry, or why there are none.
+struct SpoolBytes {
+  std::shared_ptr<const std::string> payload;
+  int error = 0;  // errno, where the operating system cannot read them now; 0 without a payload: the disk has them no more as they were written
+};
+
 class SpoolRead {
  public:
-  // Null where the disk has them no more as they were written.
-  std::shared_ptr<const std::string> run() const;
+  SpoolBytes run() const;
 
  private:
   friend class Stream;

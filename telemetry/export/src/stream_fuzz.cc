@@ -44,7 +44,7 @@ void drain(const std::string& dir, std::string_view cursor, std::string_view seg
     stream.settle(stream.at(1).key).run();
   }
   while (!stream.empty()) {
-    payload = stream.reading(stream.front()).run();
+    payload = stream.reading(stream.front()).run().payload;
     stream.settle(stream.front().key).run();
   }
   while (!stream.aside().empty()) stream.settle(stream.aside().front().key).run();

@@ -40,7 +40,7 @@ std::vector<std::uint64_t> drain(Stream& stream) {
   std::vector<std::uint64_t> out;
   while (!stream.empty()) {
     const std::uint64_t order = stream.front().order;
-    const auto payload = stream.reading(stream.front()).run();
+    const auto payload = stream.reading(stream.front()).run().payload;
     if (payload && *payload == std::string(stream.front().size, static_cast<char>('a' + order % 26))) out.push_back(order);
     pop(stream);
   }
@@ -252,6 +252,48 @@ TEST(Stream, DamageWhileItRunsIsSeenWhenItIsRead) {
   EXPECT_EQ(drain(stream), (std::vector<std::uint64_t>{1, 3}));
 }
 
+// Descriptors are short for a while: nothing is taken for damage.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    rlimit none = before_;
+    none.rlim_cur = 0;
+    ::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST(Stream, WhatCannotBeReadNowIsNotDamaged) {
+  const TempDir dir;
+  {
+    Stream stream({0, 1 << 20});
+    ASSERT_TRUE(open(stream, dir.path()));
+    for (std::uint64_t i = 1; i <= 3; ++i) put(stream, i);
+    const SpoolRead read = stream.reading(stream.front());
+    {
+      const NoDescriptors short_of_them;
+      const SpoolBytes bytes = read.run();
+      EXPECT_EQ(bytes.payload, nullptr);
+      EXPECT_EQ(bytes.error, EMFILE);
+    }
+    EXPECT_NE(read.run().payload, nullptr);
+  }
+  // A segment that the next process cannot read: it has no spool yet, and all of it later.
+  const std::string path = only_segment(dir.path());
+  ASSERT_EQ(::rename(path.c_str(), (path + ".away").c_str()), 0);
+  ASSERT_EQ(::symlink(path.c_str(), path.c_str()), 0);  // ELOOP
+  EXPECT_FALSE(Stream::open(dir.path()).has_value());
+  ASSERT_EQ(::unlink(path.c_str()), 0);
+  ASSERT_EQ(::rename((path + ".away").c_str(), path.c_str()), 0);
+  Stream next({0, 1 << 20});
+  ASSERT_TRUE(open(next, dir.path()));
+  EXPECT_EQ(drain(next), (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
 TEST(Stream, TheOldestFileGoesButNotTheEntryUnderWay) {
   const TempDir dir;
   Stream stream({0, 300});
@@ -298,7 +340,7 @@ TEST(Stream, WhatIsSetAsideStaysAndWhatOvertookItIsDone) {
     pop(stream);                              // 4
     EXPECT_EQ(stream.front().order, 5u);
     EXPECT_EQ(stream.aside().size(), 2u);
-    EXPECT_EQ(*stream.reading(stream.aside()[1]).run(), std::string(100, 'd'));
+    EXPECT_EQ(*stream.reading(stream.aside()[1]).run().payload, std::string(100, 'd'));
     EXPECT_EQ(stream.items_on_disk_only(), 6u);
   }
   Stream stream({0, 300});
@@ -422,7 +464,7 @@ TEST(Stream, WhatIsSetAsideIsWrittenLateAsWell) {
   EXPECT_EQ(late(stream), 1u);
   EXPECT_EQ(stream.aside_memory_bytes(), 0u);
   EXPECT_EQ(stream.items_on_disk_only(), 1u);
-  const auto payload = stream.reading(stream.aside().front()).run();
+  const auto payload = stream.reading(stream.aside().front()).run().payload;
   ASSERT_TRUE(payload);
   EXPECT_EQ(*payload, std::string(100, 'b'));
 }

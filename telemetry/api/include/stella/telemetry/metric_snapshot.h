@@ -73,7 +73,7 @@ class DeltaReader {
     double value = 0, sum = 0;
     std::vector<std::uint64_t> counts;
   };
-  bool subtract(MetricPoint& point);
+  bool subtract(MetricPoint& point, std::int64_t now_ns);
 
   std::map<std::uint32_t, Last> last_;  // by series
   std::int64_t begin_ns_;
