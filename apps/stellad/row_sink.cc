@@ -24,7 +24,10 @@ constexpr std::string_view kLogs =
     "INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, span_id, line)"
     " SELECT n.tenant_id, n.trace_id, n.ts, n.level, n.service, n.span_id, n.line"
     " FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[])"
-    " WITH ORDINALITY AS n(tenant_id, trace_id, ts, level, service, span_id, line, nth) WHERE n.trace_id <> '' ORDER BY n.nth";
+    " WITH ORDINALITY AS n(tenant_id, trace_id, ts, level, service, span_id, line, nth) WHERE n.trace_id <> ''";
+constexpr std::string_view kUnknown =
+    " AND NOT EXISTS (SELECT FROM telemetry_logs l WHERE l.tenant_id = n.tenant_id AND l.trace_id = n.trace_id AND l.ts = n.ts AND l.span_id = n.span_id AND l.line = n.line)";
+constexpr std::string_view kInOrder = " ORDER BY n.nth";
 
 // A column of all rows: get(row) for each.
 template <class Row, class Get>
@@ -68,8 +71,10 @@ Result<void> PgRowSink::write(std::span<const telemetry::SpanRecord> spans, std:
   if (spans.empty() && !of_traces) return {};
   auto tx = STELLA_TRY(Tx::open(pool_));
   if (!spans.empty()) tx.defer(kSpans, columns(spans));
-  if (of_traces) tx.defer(kLogs, columns(logs));
-  return tx.commit();
+  if (of_traces) tx.defer(std::string(kLogs).append(doubtful_ ? kUnknown : "").append(kInOrder), columns(logs));
+  auto done = tx.commit();
+  doubtful_ = done ? false : doubtful_ || done.error().field("outcome") == "unknown";
+  return done;
 }
 
 Result<std::int64_t> PgRowSink::retain(std::int64_t days) {

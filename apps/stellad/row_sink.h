@@ -15,6 +15,7 @@ class PgRowSink final : public telemetry::RowSink {
 
  private:
   pg::SystemPool<pg::TelemetryRole>& pool_;
+  bool doubtful_ = false;  // the last rows may be there already: the database did not say what came of its COMMIT
 };
 
 }  // namespace stella::stellad

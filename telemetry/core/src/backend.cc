@@ -243,7 +243,7 @@ class Backend::Impl {
       count("spans", "queue_full", counts.dropped_spans);
       count("logs", "torn", counts.torn);
       count("logs", "lost", counts.lost);
-      if (output_failed_) continue;  // nobody else has them: the next start tries again
+      if (output_failed_ || counts.unread) continue;  // nobody else has them: the next start tries again
       remove_remains(remains);
       if (counts.records > 0 || counts.torn > 0 || counts.lost > 0) {
         kLog.warn("a process died before its records were written; they are now", {f::pid(remains.pid), f::count(counts.records),

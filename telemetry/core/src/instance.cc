@@ -276,7 +276,8 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
     if (!name.starts_with("ring-")) continue;
     auto opened = Ring::open(remains.path + "/" + name);
     if (!opened) {
-      ++counts.torn;
+      if (opened.error().code() == base_errors::kIo) counts.unread = true;
+      else ++counts.torn;
       continue;
     }
     Ring& ring = **opened;
@@ -309,7 +310,7 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
     if (const std::uint64_t numbers = ring.unaccounted(); numbers > seen) counts.lost += numbers - seen;
     rings.push_back(std::move(*opened));
   }
-  for (Spill::Frame& frame : Spill::recover(remains.path + "/spill", counts.torn)) {
+  for (Spill::Frame& frame : Spill::recover(remains.path + "/spill", counts.torn, counts.unread)) {
     std::size_t size = 0;
     std::int64_t ns = 0;
     std::string own;

@@ -61,6 +61,7 @@ struct RecoveredCounts {
   std::uint64_t torn = 0;  // no records at all, or broken frames of the spill
   std::uint64_t lost = 0;  // numbers that are missing, beyond what the process itself had counted as dropped
   std::uint64_t dropped_logs = 0, dropped_spans = 0;  // counted by the process, in no metric yet
+  bool unread = false;  // the operating system could not read all of it now, which says nothing of what is in it
 };
 // Calls `take` for every record, logs ordered by time; `written` says that its line is in the log already and only its export is not
 // certain. Records of another build's catalogue are rewritten by the names of their fields.

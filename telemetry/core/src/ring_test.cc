@@ -2,6 +2,7 @@
 #include "ring.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -213,7 +214,9 @@ TEST(Spill, WhatARecoveryMustReadIsWhatWasNotReleased) {
     ASSERT_FALSE(second.empty());
     ASSERT_LT(first.size() + second.size(), 10u);
     spill.done();  // written, but not released
-    const auto rest = Spill::recover(dir / "spill", broken);
+    bool unread = false;
+    const auto rest = Spill::recover(dir / "spill", broken, unread);
+    EXPECT_FALSE(unread);
     ASSERT_EQ(rest.size(), 10 - first.size());
     for (std::size_t i = 0; i < rest.size(); ++i) {
       EXPECT_EQ(count_of(*RecordView::parse(rest[i].record)), static_cast<std::int64_t>(first.size() + i));
@@ -234,7 +237,8 @@ TEST(Spill, BrokenFramesAreCountedAndTheRestIsRead) {
   const auto recover = [&](const std::string& bytes, std::uint64_t& broken) {
     EXPECT_TRUE(write_file_durable(dir / "spill", bytes, 0600));
     std::vector<std::int64_t> counts;
-    for (const auto& f : Spill::recover(dir / "spill", broken)) counts.push_back(count_of(*RecordView::parse(f.record)));
+    bool unread = false;
+    for (const auto& f : Spill::recover(dir / "spill", broken, unread)) counts.push_back(count_of(*RecordView::parse(f.record)));
     return counts;
   };
   std::string flipped = good;
@@ -292,6 +296,17 @@ TEST(Translate, FieldsGoByTheNamesOfTheirWriter) {
   });
   EXPECT_EQ(reason, "why");
   for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_EQ(translate_record(std::string_view(bytes).substr(0, n), ours), "");
+}
+
+// What the operating system does not give now is no torn record: who takes it for one deletes it.
+TEST(Spill, WhatCannotBeReadNowIsNotBroken) {
+  const TempDir dir;
+  ASSERT_EQ(::mkdir((dir / "spill").c_str(), 0700), 0);
+  std::uint64_t broken = 0;
+  bool unread = false;
+  EXPECT_TRUE(Spill::recover(dir / "spill", broken, unread).empty());
+  EXPECT_TRUE(unread);
+  EXPECT_EQ(broken, 0u);
 }
 
 }  // namespace

@@ -145,11 +145,12 @@ void Spill::release() {
   note(read_, read_);
 }
 
-std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t& broken) {
+std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t& broken, bool& unread) {
   std::vector<Frame> frames;
   const auto bytes = read_file(path, kRecoverBytes);
   if (!bytes) {
-    if (bytes.error().code() != base_errors::kNotFound) ++broken;
+    if (bytes.error().code() == base_errors::kIo) unread = true;
+    else if (bytes.error().code() != base_errors::kNotFound) ++broken;
     return frames;
   }
   if (bytes->size() < kHead) return frames;

@@ -44,7 +44,7 @@ class Spill {
   void release();
 
   // The frames of a dead process's file that it had not released, in order; what does not check is counted and skipped.
-  static std::vector<Frame> recover(const std::string& path, std::uint64_t& broken);
+  static std::vector<Frame> recover(const std::string& path, std::uint64_t& broken, bool& unread);
 
  private:
   static constexpr std::uint64_t kHead = 24;

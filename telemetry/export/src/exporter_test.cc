@@ -233,5 +233,26 @@ TEST(Exporter, SpeaksGrpc) {
   EXPECT_EQ(exporter->stats().of(Signal::kTraces).rejected, 1u);
 }
 
+TEST(OtlpGrpc, TakesTheNamesThatGrpcKnows) {
+  const TempDir dir;
+  const auto fine = [](int) -> std::pair<grpc::Status, std::string> { return {grpc::Status::OK, encode_response({})}; };
+  GrpcTarget file(fine, grpc::InsecureServerCredentials(), "unix:" + (dir / "s")), host(fine);
+  const std::string port = std::to_string(host.port);
+  int n = 0;
+  for (const std::string& name : {"unix:" + (dir / "s"), "unix://" + (dir / "s"), "dns:///127.0.0.1:" + port, "127.0.0.1:" + port, "http://127.0.0.1:" + port + "/"}) {
+    ExporterOptions options = options_for(name);
+    for (TargetOptions& t : options.targets) {
+      t.protocol = OtlpProtocol::kGrpc;
+      t.insecure = true;
+    }
+    auto exporter = *make_otlp_exporter(std::move(options));
+    exporter->offer(batch(std::to_string(n++), Signal::kTraces));
+    EXPECT_TRUE(exporter->flush(soon())) << name;
+    EXPECT_EQ(exporter->stats().of(Signal::kTraces).sent, 2u) << name;
+  }
+  EXPECT_EQ(file.calls.size(), 2u);
+  EXPECT_EQ(host.calls.size(), 3u);
+}
+
 }  // namespace
 }  // namespace stella::telemetry

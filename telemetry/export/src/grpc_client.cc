@@ -118,10 +118,10 @@ Result<std::unique_ptr<Client>> make_grpc_client(const ExporterOptions& options,
   bool tls = !target.insecure;
   for (const auto& [scheme, secure] : {std::pair<std::string_view, bool>{"http://", false}, {"https://", true}}) {
     if (!address.starts_with(scheme)) continue;
-    address.erase(0, scheme.size());
+    address = address.substr(scheme.size(), address.find('/', scheme.size()) - scheme.size());  // other names are gRPC's own: unix:/path, dns:///host:port
     tls = secure;
+    break;
   }
-  address = address.substr(0, address.find('/'));
   if (address.empty()) return Error(base_errors::kInvalid, "the OTLP endpoint names no host").with("signal", std::string(to_string(signal))).with("expected", "http://host:4317");
   for (const auto& [name, value] : target.headers) {
     const std::string lower = metadata_name(name);

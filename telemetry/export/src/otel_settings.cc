@@ -244,7 +244,8 @@ class Targets {
     const auto base = specific ? std::nullopt : reader_.text(common);
     settings_.export_named |= specific || base;
     const std::string& variable = specific ? own : common;
-    const std::string given(trim(specific ? *specific : base ? *base : grpc ? "http://localhost:4317" : "http://localhost:4318"));
+    std::string given(trim(specific ? *specific : base ? *base : grpc ? "http://localhost:4317" : "http://localhost:4318"));
+    if (parse_url(given)) given.replace(0, given.find(':'), lower(given.substr(0, given.find(':'))));  // what dials compares it as it stands
     const auto url = parse_url(given);
     if (grpc) {
       if (!url && !is_grpc_name(given)) return bad_endpoint(variable, "http://host:port, https://host:port or host:port");

@@ -69,7 +69,7 @@ TEST(OtelSettings, Endpoints) {
       {"own wins over base", {{e, "http://b"}, {t, "http://c/x/"}}, "http://c/x/", "http://b/v1/logs"},
       {"empty is unset", {{e, ""}, {t, "  "}}, "http://localhost:4318/v1/traces", "http://localhost:4318/v1/logs"},
       {"white space around", {{e, " http://c "}}, "http://c/v1/traces", "http://c/v1/logs"},
-      {"schemes in any case", {{e, "HTTPS://c"}}, "HTTPS://c/v1/traces", "HTTPS://c/v1/logs"},
+      {"schemes in any case", {{e, "HTTPS://c"}}, "https://c/v1/traces", "https://c/v1/logs"},
       {"gRPC's default port", {{p, "grpc"}}, "http://localhost:4317", "http://localhost:4317"},
       {"gRPC has no path", {{p, "grpc"}, {e, "https://c:4317/x"}}, "https://c:4317", "https://c:4317"},
       {"gRPC without a scheme", {{p, "grpc"}, {e, "c:4317"}}, "c:4317", "c:4317"},

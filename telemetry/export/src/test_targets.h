@@ -188,9 +188,10 @@ inline void expect_balanced(const ExportStats& stats) {
 class GrpcTarget {
  public:
   using Answer = std::function<std::pair<grpc::Status, std::string>(int n)>;  // to the n-th call, from 0: a status, or a body
-  explicit GrpcTarget(Answer answer, std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials()) : answer_(std::move(answer)) {
+  explicit GrpcTarget(Answer answer, std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials(), const std::string& address = "127.0.0.1:0")
+      : answer_(std::move(answer)) {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", std::move(credentials), &port);
+    builder.AddListeningPort(address, std::move(credentials), &port);
     builder.RegisterAsyncGenericService(&service_);
     queue_ = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
