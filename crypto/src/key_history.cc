@@ -76,14 +76,23 @@ const KeyHistory::Record* KeyHistory::find(const KeyId& key) const {
 }
 
 // The activation stands on a root, or on an endorser (active then, by what was known) that was not yet compromised, by all that is known now, and
-// whose own activation holds. Each step goes up the log, so it ends; an endorser that had to be activated anew stands further down.
+// whose own activation holds. Each step goes up the log, so it ends; an endorser that had to be activated anew stands further down. Keys that endorse
+// each other are reached on many ways: each is answered once.
 bool KeyHistory::holds(const KeyId& key, const Record& record) const {
+  Answers known;
+  return holds(key, record, known);
+}
+
+bool KeyHistory::holds(const KeyId& key, const Record& record, Answers& known) const {
   if (roots_.contains(key)) return true;
-  return std::any_of(record.endorsers.begin(), record.endorsers.end(), [&](const KeyId& id) {
+  if (const auto at = known.find(key); at != known.end()) return at->second;
+  const bool answer = std::any_of(record.endorsers.begin(), record.endorsers.end(), [&](const KeyId& id) {
     const Record* endorser = find(id);
     return endorser != nullptr && endorser->activated < record.activated && (!endorser->compromised || *record.from < *endorser->compromised) &&
-           holds(id, *endorser);
+           holds(id, *endorser, known);
   });
+  known.emplace(key, answer);
+  return answer;
 }
 
 KeyState KeyHistory::state_at(const KeyId& key, Timestamp time) const {

@@ -90,6 +90,26 @@ TEST(KeyHistory, WhoMustSign) {
   EXPECT_EQ(history.append(other, at(10)).error().code(), base_errors::kMalformed);
 }
 
+// One way more for every key doubles the ways to the root: 40 keys are years for whoever walks them all.
+TEST(KeyHistory, KeysThatAllVouchForEachOtherAreAnsweredAtOnce) {
+  constexpr int kKeys = 40;
+  std::vector<PublicKey> keys;
+  for (int i = 0; i < kKeys; ++i) keys.push_back(KeyPair::generate()->public_key());
+  KeyHistory history({keys[0].id()});
+  std::vector<KeyId> before;
+  std::int64_t time = 10;
+  for (const PublicKey& key : keys) {
+    const KeyId own = key.id();
+    ASSERT_TRUE(history.apply({.kind = Kind::kIntroduced, .key = own, .public_key = key}, std::vector{own}, at(++time)).has_value());
+    before.push_back(own);
+    ASSERT_TRUE(history.apply({.kind = Kind::kActivated, .key = own}, before, at(++time)).has_value());
+  }
+  EXPECT_EQ(history.counts(keys.back().id(), at(time)), Counting::kCounts);
+  // The root was stolen before it vouched for anybody: no way to it holds, and every one is looked for.
+  ASSERT_TRUE(history.apply({.kind = Kind::kCompromised, .key = keys[0].id(), .since = at(12)}, std::vector{keys[0].id()}, at(++time)).has_value());
+  for (int i = 1; i < kKeys; ++i) EXPECT_EQ(history.counts(keys[static_cast<std::size_t>(i)].id(), at(time)), Counting::kNotActive) << i;
+}
+
 // Written and signed by another implementation (Python, cryptography 48).
 TEST(KeyHistory, TakesWhatAnotherImplementationSigned) {
   const auto envelope = dsse_parse(

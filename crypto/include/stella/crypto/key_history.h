@@ -91,7 +91,9 @@ class KeyHistory {
     std::optional<Timestamp> compromised;
   };
   const Record* find(const KeyId& key) const;
+  using Answers = std::map<KeyId, bool>;  // of one question
   bool holds(const KeyId& key, const Record& record) const;
+  bool holds(const KeyId& key, const Record& record, Answers& known) const;
   bool usable(const KeyId& key, Timestamp at) const;
   std::vector<KeyId> usable_among(std::span<const KeyId> signers, const KeyId& but, Timestamp at) const;
   Result<void> introduce(const KeyEvent& event, std::span<const KeyId> signers, Timestamp at);
