@@ -6,6 +6,7 @@
 
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/base/json.h"
 #include "stella/contracts/errors.h"
 #include "stella/platform/bus_server_config.h"
@@ -29,7 +30,7 @@ Result<crypto::PublicKey> ensure_key(const config::Settings& settings, const std
     STELLA_TRY_VOID(key.save(dir + "/" + purpose + ".pem", passphrase));
   }
   const auto key = STELLA_TRY(load_key(settings, purpose));
-  STELLA_TRY_VOID(write_file_durable(dir + "/" + purpose + ".pub", key->public_key().pem(), 0644));
+  STELLA_TRY_VOID(replace_file(dir + "/" + purpose + ".pub", key->public_key().pem(), 0644));
   return key->public_key();
 }
 
@@ -45,9 +46,9 @@ Result<crypto::Ed25519PublicKey> ensure_log_key(const config::Settings& settings
   // The logs go on from checkpoints of the key before: its public half stays.
   if (::access((base + ".pub").c_str(), F_OK) == 0) {
     const auto before = STELLA_TRY(log_public_key(settings));
-    if (before != key->public_key()) STELLA_TRY_VOID(write_file_durable(base + "-" + hex_encode(before.raw().substr(0, 4)) + ".pub", before.pem(), 0644));
+    if (before != key->public_key()) STELLA_TRY_VOID(replace_file(base + "-" + hex_encode(before.raw().substr(0, 4)) + ".pub", before.pem(), 0644));
   }
-  STELLA_TRY_VOID(write_file_durable(base + ".pub", key->public_key().pem(), 0644));
+  STELLA_TRY_VOID(replace_file(base + ".pub", key->public_key().pem(), 0644));
   return key->public_key();
 }
 

@@ -6,6 +6,7 @@
 
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/base/json.h"
 #include "stella/contracts/errors.h"
 #include "stella/services/authority.h"
@@ -23,12 +24,12 @@ struct Changed {
 template <class Key>
 Result<Changed> change_files(const std::string& dir, const std::string& purpose, const Key& old, const std::string& old8, const std::string& passphrase) {
   const std::string path = dir + "/" + purpose;
-  STELLA_TRY_VOID(write_file_durable(path + "-" + old8 + ".pub", old.public_key().pem(), 0644));
+  STELLA_TRY_VOID(replace_file(path + "-" + old8 + ".pub", old.public_key().pem(), 0644));
   if (::link((path + ".pem").c_str(), (path + "-" + old8 + ".pem").c_str()) != 0 && errno != EEXIST) return io_error("cannot keep the key before under its own name", path + "-" + old8 + ".pem");
   const Key next = STELLA_TRY(Key::generate());
   STELLA_TRY_VOID(next.save(path + ".next.pem", passphrase));
   if (::rename((path + ".next.pem").c_str(), (path + ".pem").c_str()) != 0) return io_error("cannot put the new key in its place", path + ".pem");
-  STELLA_TRY_VOID(write_file_durable(path + ".pub", next.public_key().pem(), 0644));
+  STELLA_TRY_VOID(replace_file(path + ".pub", next.public_key().pem(), 0644));
   return Changed{old.public_key().id(), next.public_key().id()};
 }
 

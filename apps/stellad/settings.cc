@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/crypto/ed25519_provider.h"
 #include "stella/crypto/key_provider.h"
 #include "stella/crypto/pkcs11.h"
@@ -226,7 +227,7 @@ Result<void> write_telemetry_token(const config::Settings& settings, const std::
   const auto key = STELLA_TRY(load_key(settings, "token"));
   const std::chrono::seconds ttl(settings.integer("auth.token_ttl") / 1000);
   const std::string token = STELLA_TRY(authority::telemetry_token(*key, issuer(settings), ttl, Timestamp::now()));
-  return write_file_durable(path, token + "\n", 0640);
+  return replace_file(path, token + "\n", 0640);
 }
 
 }  // namespace stella::stellad

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "stella/base/encoding.h"
+#include "stella/base/file_owner.h"
 #include "stella/base/ids.h"
 
 namespace stella {
@@ -62,22 +63,46 @@ Result<void> write_all(int fd, std::string_view bytes) {
   return {};
 }
 
-Result<void> sync_parent_dir(const std::string& path) {
+namespace {
+
+std::string parent_dir(const std::string& path) {
   const auto slash = path.rfind('/');
-  const std::string dir = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+}  // namespace
+
+Result<void> sync_parent_dir(const std::string& path) {
+  const std::string dir = parent_dir(path);
   const Fd fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return io_error("cannot open directory", dir);
   if (::fsync(fd.get()) != 0) return io_error("cannot sync directory", dir);
   return {};
 }
 
-Result<void> write_file_durable(const std::string& path, std::string_view bytes, unsigned mode) {
+Result<void> keep_owner(int fd, const std::string& path) {
+  if (::geteuid() != 0) return {};
+  struct stat owner {};
+  struct stat now {};
+  if (::lstat(path.c_str(), &owner) != 0 && ::stat(parent_dir(path).c_str(), &owner) != 0) return io_error("cannot see whose the file is", path);
+  if (::fstat(fd, &now) != 0) return io_error("cannot see whose the file is", path);
+  if (now.st_uid == owner.st_uid && now.st_gid == owner.st_gid) return {};
+  if (::fchown(fd, owner.st_uid, owner.st_gid) != 0) return io_error("cannot give the file to its owner", path);
+  return {};
+}
+
+namespace {
+
+enum class Owner { kCaller, kKept };
+
+Result<void> replace(const std::string& path, std::string_view bytes, unsigned mode, Owner owner) {
   std::uint64_t nonce = 0;
   fill_random(&nonce, sizeof nonce);
   const std::string temp = path + ".tmp-" + hex_encode({reinterpret_cast<const char*>(&nonce), sizeof nonce});
   const Fd fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   if (!fd) return io_error("cannot create", temp);
   auto written = write_all(fd.get(), bytes);
+  if (written && owner == Owner::kKept) written = keep_owner(fd.get(), path);  // before the mode: a change of owner clears parts of it
   if (written && ::fchmod(fd.get(), mode) != 0) written = io_error("cannot set mode", temp);
   if (written && ::fsync(fd.get()) != 0) written = io_error("cannot sync", temp);
   if (written && ::rename(temp.c_str(), path.c_str()) != 0) written = io_error("cannot rename", path);
@@ -87,6 +112,11 @@ Result<void> write_file_durable(const std::string& path, std::string_view bytes,
   }
   return sync_parent_dir(path);
 }
+
+}  // namespace
+
+Result<void> write_file_durable(const std::string& path, std::string_view bytes, unsigned mode) { return replace(path, bytes, mode, Owner::kCaller); }
+Result<void> replace_file(const std::string& path, std::string_view bytes, unsigned mode) { return replace(path, bytes, mode, Owner::kKept); }
 
 Result<void> make_dirs(const std::string& path, unsigned mode) {
   for (std::size_t at = 1; at <= path.size(); ++at) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "stella/base/file_owner.h"
 #include "stella/base/unnamed_file.h"
 
 namespace stella {
@@ -24,6 +25,29 @@ TEST(File, DurableWriteReplacesWhole) {
   ASSERT_TRUE(write_file_durable(path, "one"));
   ASSERT_TRUE(write_file_durable(path, "two"));
   EXPECT_EQ(read_file(path, 10).value(), "two");
+}
+
+TEST(File, WhatRootReplacesStaysWithItsOwner) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: not root";
+  const std::string dir = temp_dir(), path = dir + "/x";
+  const auto owner_of = [](const std::string& file) {
+    struct stat info {};
+    EXPECT_EQ(::lstat(file.c_str(), &info), 0);
+    return std::pair(info.st_uid, info.st_gid);
+  };
+  ASSERT_TRUE(replace_file(path, "one", 0600));
+  EXPECT_EQ(owner_of(path), std::pair(0u, 0u));
+  ASSERT_EQ(::chown(path.c_str(), 65534, 65533), 0);
+  ASSERT_TRUE(replace_file(path, "two", 0640));
+  EXPECT_EQ(owner_of(path), std::pair(65534u, 65533u));
+  struct stat info {};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777u, 0640u);
+  EXPECT_EQ(read_file(path, 10).value(), "two");
+  // A new file belongs to whom the directory belongs.
+  ASSERT_EQ(::chown(dir.c_str(), 65532, 65531), 0);
+  ASSERT_TRUE(replace_file(dir + "/new", "", 0600));
+  EXPECT_EQ(owner_of(dir + "/new"), std::pair(65532u, 65531u));
 }
 
 TEST(File, ErrorsNameThePathAndTheReason) {

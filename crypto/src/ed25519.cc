@@ -7,6 +7,7 @@
 #include "pkcs8.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/crypto/digest.h"
 
 namespace stella::crypto {
@@ -108,7 +109,7 @@ Result<std::string> Ed25519KeyPair::to_pem(std::string_view passphrase, int iter
 
 Result<void> Ed25519KeyPair::save(const std::string& path, std::string_view passphrase) const {
   const std::string pem = STELLA_TRY(to_pem(passphrase));
-  return write_file_durable(path, pem, 0600);
+  return replace_file(path, pem, 0600);
 }
 
 Result<std::string> Ed25519KeyPair::sign(std::string_view message) const {

@@ -11,6 +11,7 @@
 #include "stella/base/file.h"
 #include "stella/base/json.h"
 #include "stella/crypto/kdf.h"
+#include "stella/crypto/keys.h"
 #include "stella/testing/shared_data.h"
 
 namespace stella::crypto {
@@ -95,6 +96,31 @@ TEST_F(EnvelopeTest, KeyringFileKeepsItsKeys) {
   EXPECT_EQ((*again)->unwrap("acme/1", "", "c").error().code(), base_errors::kInvalid);
   EXPECT_EQ((*again)->wrap("acme/1", "short", "c").error().code(), base_errors::kInvalid);
   EXPECT_EQ(testing::slurp(path("ring")).find(base64_encode(data_key)), std::string::npos);
+}
+
+// The operator's shell is root's, the server another user: what root changes, the server reads on.
+TEST_F(EnvelopeTest, AKeyringThatRootChangesStaysWithItsOwner) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: not root";
+  ASSERT_EQ(::chown(dir_.c_str(), 65534, 65534), 0);
+  ASSERT_EQ(::chown(path("ring").c_str(), 65534, 65533), 0);
+  ASSERT_EQ(::unlink(path("ring.lock").c_str()), 0);
+  ASSERT_TRUE(ring_->add_key("acme/2").has_value());
+  for (const char* name : {"ring", "ring.lock"}) {
+    struct stat info {};
+    ASSERT_EQ(::lstat(path(name).c_str(), &info), 0) << name;
+    EXPECT_EQ(info.st_uid, 65534u) << name;
+    EXPECT_EQ(info.st_gid, 65533u) << name;
+    EXPECT_EQ(info.st_mode & 07777u, 0600u) << name;
+  }
+  ASSERT_TRUE(KeyPair::generate()->save(path("new.pem"), "pass").has_value());
+  struct stat info {};
+  ASSERT_EQ(::lstat(path("new.pem").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 65534u);
+  // A link in the lock's place is not followed.
+  ASSERT_EQ(::unlink(path("ring.lock").c_str()), 0);
+  ASSERT_EQ(::symlink((dir_ + "/elsewhere").c_str(), path("ring.lock").c_str()), 0);
+  EXPECT_FALSE(ring_->add_key("acme/3").has_value());
+  EXPECT_NE(::access(path("elsewhere").c_str(), F_OK), 0);
 }
 
 TEST_F(EnvelopeTest, KeyringFileRefuses) {

@@ -2,6 +2,7 @@
 #include "openssl.h"
 #include "pkcs8.h"
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/crypto/keys.h"
 
 namespace stella::crypto {
@@ -38,7 +39,7 @@ Result<std::string> KeyPair::to_pem(std::string_view passphrase, int iterations)
 
 Result<void> KeyPair::save(const std::string& path, std::string_view passphrase) const {
   const std::string pem = STELLA_TRY(to_pem(passphrase));
-  return write_file_durable(path, pem, 0600);
+  return replace_file(path, pem, 0600);
 }
 
 Result<std::string> KeyPair::sign(std::string_view message) const {

@@ -11,6 +11,7 @@
 #include "aes_gcm.h"
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
+#include "stella/base/file_owner.h"
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/crypto/kms.h"
@@ -149,10 +150,13 @@ Result<void> FileKeyring::refresh() const {
 
 namespace {
 
-// Changes of one file from several processes, one after the other. The lock goes with the descriptor.
+// Changes of one file from several processes, one after the other. The lock goes with the descriptor. Where root makes the file, the server (another
+// user) must be able to open it, too; a link that somebody put into its place is not followed.
 Result<Fd> lock_for_change(const std::string& path) {
-  Fd fd(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  Fd fd(::open((path + ".lock").c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return io_error("cannot lock the keyring", path + ".lock");
+  struct stat info {};
+  if (::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 1) STELLA_TRY_VOID(keep_owner(fd.get(), path));
   while (::flock(fd.get(), LOCK_EX) != 0) {
     if (errno != EINTR) return io_error("cannot lock the keyring", path + ".lock");
   }
@@ -174,7 +178,7 @@ Result<void> FileKeyring::save() const {
   }
   doc.set("keys", std::move(keys));
   if (!destroyed_.empty()) doc.set("destroyed", json::Array(destroyed_.begin(), destroyed_.end()));
-  return write_file_durable(path_, json::pretty(doc), 0600);
+  return replace_file(path_, json::pretty(doc), 0600);
 }
 
 Result<void> FileKeyring::add_key(std::string_view key_id) {
