@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -214,6 +215,45 @@ TEST(LockFile, SecondHolderIsRefusedWithTheFirstOnesPid) {
   EXPECT_EQ(run("/usr/bin/flock -n " + path + " true").status, 1) << "other processes see it, too";
   held->reset();
   EXPECT_TRUE(lock_file(path));
+}
+
+TEST(LockFile, IsForItsOwnerAlone) {
+  const std::string path = temp_dir() + "/lock";
+  ASSERT_TRUE(write_file_durable(path, "", 0644));  // of an earlier version
+  ASSERT_TRUE(lock_file(path));
+  struct stat info {};
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777u, 0600u);
+}
+
+TEST(LockFile, AMomentaryLookIsNoHolder) {
+  const std::string path = temp_dir() + "/lock";
+  Fd look(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::flock(look.get(), LOCK_SH), 0);
+  std::thread looker([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    look.reset();
+  });
+  EXPECT_TRUE(lock_file(path));
+  looker.join();
+}
+
+TEST(StopSignals, AHangupIsAStopOnlyWhereAskedForAndNotIgnored) {
+  ::signal(SIGHUP, SIG_IGN);
+  stop_on_hangup();
+  struct sigaction now {};
+  ASSERT_EQ(::sigaction(SIGHUP, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_IGN) << "nohup";
+  ::signal(SIGHUP, SIG_DFL);
+  install_stop_signals();
+  ASSERT_EQ(::sigaction(SIGHUP, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_DFL);
+  stop_on_hangup();
+  struct sigaction term {};
+  ASSERT_EQ(::sigaction(SIGHUP, nullptr, &now), 0);
+  ASSERT_EQ(::sigaction(SIGTERM, nullptr, &term), 0);
+  EXPECT_EQ(now.sa_handler, term.sa_handler);
+  ::signal(SIGHUP, SIG_DFL);
 }
 
 TEST(StopSignals, ATermSignalWakesEveryWaiterAndStays) {

@@ -42,6 +42,16 @@ void install_stop_signals() {
   ::sigaction(SIGPIPE, &action, nullptr);
 }
 
+void stop_on_hangup() {
+  struct sigaction action {};
+  if (::sigaction(SIGHUP, nullptr, &action) != 0 || action.sa_handler == SIG_IGN) return;
+  action = {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  ::sigemptyset(&action.sa_mask);
+  ::sigaction(SIGHUP, &action, nullptr);
+}
+
 bool stop_requested() { return requested; }
 
 bool wait_for_stop(Deadline deadline) {

@@ -97,7 +97,7 @@ struct Supervisor::Impl {
   Result<void> start(Service service);
   Error failed(const EntryPtr& entry, std::string cause);
   void stop(const EntryPtr& entry);
-  void stop_all();
+  void stop_all(const std::function<void(const std::string&)>& stopped = {});
   void run();
   void tend(Entry& entry, std::vector<std::function<void()>>& calls) STELLA_REQUIRES(mutex);
   void spawn(Entry& entry) STELLA_REQUIRES(mutex);
@@ -133,14 +133,17 @@ void Supervisor::Impl::tend(Entry& entry, std::vector<std::function<void()>>& ca
       entry.child.reset();
       entry.handle.reset();
       entry.ended = *status;
-      if (!entry.stopping && !entry.starting) {
-        if (now - entry.started >= kStable) entry.delay = kFirstDelay;
-        entry.restart_at = now + entry.delay;
-        entry.delay = std::min(entry.delay * 2, kLastDelay);
-        ++entry.restarts;
-        if (entry.service.on_exit) calls.push_back([call = entry.service.on_exit, s = *status] { call(s); });
-      }
     }
+  }
+  // While it starts, the end is start()'s to answer.
+  if (entry.ended && !entry.stopping && !entry.starting) {
+    const int status = *entry.ended;
+    entry.ended.reset();
+    if (now - entry.started >= kStable) entry.delay = kFirstDelay;
+    entry.restart_at = now + entry.delay;
+    entry.delay = std::min(entry.delay * 2, kLastDelay);
+    ++entry.restarts;
+    if (entry.service.on_exit) calls.push_back([call = entry.service.on_exit, status] { call(status); });
   }
   if (!entry.stopping && (entry.want_spawn || (entry.restart_at && *entry.restart_at <= now))) spawn(entry);
 }
@@ -203,9 +206,11 @@ Result<void> Supervisor::Impl::start(Service service) {
     if (running && (!entry->service.ready || entry->service.ready())) break;
     if (deadline.passed()) return failed(entry, "it was not ready in time");
   }
-  Lock lock(mutex);
-  entry->starting = false;
-  if (entry->ended) entry->want_spawn = true;  // ready, and then dead before anybody looked: an ordinary restart
+  {
+    Lock lock(mutex);
+    entry->starting = false;
+  }
+  poke();  // ready, and then dead before anybody looked: an ordinary restart, which the thread makes
   return {};
 }
 
@@ -223,7 +228,7 @@ void Supervisor::Impl::stop(const EntryPtr& entry) {
   changed.notify_all();
 }
 
-void Supervisor::Impl::stop_all() {
+void Supervisor::Impl::stop_all(const std::function<void(const std::string&)>& stopped) {
   for (;;) {
     EntryPtr newest;
     {
@@ -233,6 +238,7 @@ void Supervisor::Impl::stop_all() {
       newest = entries.back();
     }
     stop(newest);
+    if (stopped) stopped(newest->service.name);
   }
 }
 
@@ -252,7 +258,7 @@ Result<void> Supervisor::stop(const std::string& name) {
   return {};
 }
 
-void Supervisor::stop_all() { impl_->stop_all(); }
+void Supervisor::stop_all(const std::function<void(const std::string&)>& stopped) { impl_->stop_all(stopped); }
 
 std::vector<Supervisor::Status> Supervisor::status() const {
   std::vector<Status> out;

@@ -102,6 +102,37 @@ TEST(Supervisor, WhatDiesComesBackAndTellsWhy) {
   EXPECT_EQ(told, 128 + SIGKILL);
 }
 
+// It dies after it said that it is ready, and before start() has seen to it.
+TEST(Supervisor, WhatDiesWhileItBecomesReadyComesBackAtOnce) {
+  const std::string dir = temp_dir();
+  std::atomic<int> told{0};
+  Supervisor supervisor;
+  auto service = shell("worker", "echo $$ > " + dir + "/pid.new; mv " + dir + "/pid.new " + dir + "/pid; exec sleep 1000", dir + "/log");
+  service.on_exit = [&](int status) { told = status; };
+  service.ready = [&] {
+    const int pid = std::atoi(read_file(dir + "/pid", 100).value_or("0").c_str());
+    if (pid == 0) return false;
+    ::kill(pid, SIGKILL);
+    while (::kill(pid, 0) == 0) std::this_thread::yield();
+    return true;
+  };
+  ASSERT_TRUE(supervisor.start(std::move(service)));
+  const Deadline deadline = Deadline::after(std::chrono::seconds(10));
+  while (supervisor.status()[0].pid == 0 && !deadline.passed()) std::this_thread::yield();
+  EXPECT_NE(supervisor.status()[0].pid, 0);
+  EXPECT_EQ(supervisor.status()[0].restarts, 1);
+  EXPECT_EQ(told, 128 + SIGKILL);
+}
+
+TEST(Supervisor, TellsWhatStoppedNewestFirst) {
+  const std::string dir = temp_dir();
+  Supervisor supervisor;
+  for (const char* name : {"first", "second"}) ASSERT_TRUE(supervisor.start(shell(name, "exec sleep 1000", dir + "/log")));
+  std::string order;
+  supervisor.stop_all([&](const std::string& name) { order += name + " "; });
+  EXPECT_EQ(order, "second first ");
+}
+
 TEST(Supervisor, StopsTheNewestFirstAndDoesNotRestart) {
   const std::string dir = temp_dir();
   {

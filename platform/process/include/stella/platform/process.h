@@ -73,7 +73,8 @@ class Supervisor {
   Result<void> start(Service service);
   // Stops one: its signal, then SIGKILL after its stop_timeout. kNotFound.
   Result<void> stop(const std::string& name);
-  void stop_all();
+  // Newest first; nothing is restarted from here on. `stopped` is told the name of each that ended.
+  void stop_all(const std::function<void(const std::string& name)>& stopped = {});
   // name, pid, restarts
   struct Status {
     std::string name;
@@ -90,6 +91,8 @@ class Supervisor {
 // SIGTERM and SIGINT become a flag and wake wait_for_stop(). Call once, first thing in main.
 void install_stop_signals();
 bool stop_requested();
+// SIGHUP (the terminal is gone) is a request to stop, too, unless it is ignored (nohup). For programs in the foreground, after install_stop_signals().
+void stop_on_hangup();
 // True where a stop was requested before the deadline.
 bool wait_for_stop(Deadline deadline);
 
@@ -97,7 +100,7 @@ bool wait_for_stop(Deadline deadline);
 // come and go, and the kernel gives every 4 KiB of them back as a page fault. Call once, first thing in main.
 void keep_freed_memory();
 
-// flock on a file; kConflict with field holder=<pid> where another process holds it.
+// flock on a file of mode 0600 with our pid as content; kConflict with field holder=<pid> where another process holds it.
 Result<Fd> lock_file(const std::string& path);
 
 }  // namespace stella::process
