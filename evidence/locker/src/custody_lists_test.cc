@@ -7,6 +7,7 @@
 #include "stella/base/tar.h"
 #include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/custody.h"
+#include "stella/evidence/locker/keeper.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/services/export.h"
 #include "stella/services/ledger.h"
@@ -65,19 +66,29 @@ class CustodyLists : public ::testing::Test {
     runner_->drain();
     ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
   }
-  EvaluationId evaluated() {
+  bool publish() {
     auto t = tx();
     const auto policy = ledger::publish_policy(t, *store_, sample("policy.yaml"), trace()).value();
     EXPECT_TRUE(ledger::activate_policy(t, policy.version, trace()).has_value());
+    EXPECT_TRUE(t.commit().has_value());
+    return !policy.existed;
+  }
+  SbomId received() {
+    EXPECT_TRUE(publish());
+    auto t = tx();
     const auto sbom = ledger::receive_sbom(t, *store_, ledger::find_project(t, "").value(), sample("sbom.cdx.json"), trace()).value();
     EXPECT_TRUE(t.commit().has_value());
     drain();
-    auto u = tx();
-    const EvaluationId id = ledger::start_evaluation(u, *store_, {sbom.id, "", Timestamp::parse("2026-11-25T00:00:00Z").value()}, trace()).value();
-    EXPECT_TRUE(u.commit().has_value());
+    return sbom.id;
+  }
+  EvaluationId evaluated(const SbomId& sbom, std::string_view as_of = "2026-11-25T00:00:00Z") {
+    auto t = tx();
+    const EvaluationId id = ledger::start_evaluation(t, *store_, {sbom, "", Timestamp::parse(as_of).value()}, trace()).value();
+    EXPECT_TRUE(t.commit().has_value());
     drain();
     return id;
   }
+  EvaluationId evaluated() { return evaluated(received()); }
   void log() {
     {
       timeline::Indexer indexer(indexer_, nullptr, {.poll = std::chrono::milliseconds(5)});
@@ -88,6 +99,18 @@ class CustodyLists : public ::testing::Test {
     timeline::Checkpointer checkpointer(indexer_, *store_, log_key_, {.every = std::chrono::seconds(0), .events = 1, .poll = std::chrono::milliseconds(10)});
     const auto signed_logs = checkpointer.round();
     ASSERT_TRUE(signed_logs.has_value()) << signed_logs.error().describe();
+  }
+  // All entries of the log are older than their retention.
+  void expire() {
+    db_.sql("UPDATE timeline_heads SET published = size, confirmed = size");
+    KeeperOptions options;
+    options.timeline_keep = std::chrono::days(180);
+    options.now = [] { return Timestamp::now() + std::chrono::days(200); };
+    Keeper keeper(locker_pool_, *store_, options);
+    ASSERT_EQ(keeper.plan_timeline(acme_).value().state, Disposition::kPlanned);
+    log();
+    ASSERT_EQ(keeper.execute_timeline(acme_).value().state, Disposition::kExecuted);
+    log();
   }
   Result<Verdict> sealed(std::string_view kind, const std::string& resource) {
     auto t = tx();
@@ -135,6 +158,36 @@ TEST_F(CustodyLists, MoreDocumentsThanAnEventNames) {
   EXPECT_GT(std::stoi(taken), 2 * kDocuments) << "the documents are inputs one by one";
   EXPECT_EQ(db_.sql("SELECT string_agg(o->>'name', ' ' ORDER BY o->>'name') FROM timeline_events e, jsonb_array_elements(e.details_jsonb->'outputs') o WHERE kind = 'vex.ingested' AND o->>'name' LIKE 'list:%'"),
             "list:250 list:251");
+}
+
+// Its jobs are gone, and what came in is not: custody of a new evaluation goes back to it.
+TEST_F(CustodyLists, WhatIsEvaluatedLongAfterItsPolicyWasPublishedHasCustody) {
+  ingest("acme", ledger::DocumentKind::kAdvisory, sample("advisories/GHSA-35jh-r3h4-6jhm.json"), false);
+  const SbomId sbom = received();
+  log();
+  expire();
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_events WHERE kind LIKE 'job.%' OR kind = 'policy.activated'"), "0");
+  const auto verdict = sealed("eval", evaluated(sbom).str());
+  ASSERT_TRUE(verdict.has_value()) << verdict.error().describe();
+  EXPECT_EQ(verdict->of(Dimension::kCustody).outcome, Outcome::kPass) << verdict->of(Dimension::kCustody).reason;
+
+  // As releases of before left it: the publication expired as well. Publishing again says where the set came from, once.
+  db_.sql("DELETE FROM timeline_log USING timeline_events e WHERE timeline_log.event_id = e.event_id AND e.kind = 'policy.published'; DELETE FROM timeline_events WHERE kind = 'policy.published'");
+  const auto broken = sealed("eval", evaluated(sbom, "2026-11-26T00:00:00Z").str());
+  ASSERT_TRUE(broken.has_value()) << broken.error().describe();
+  EXPECT_EQ(broken->of(Dimension::kCustody).outcome, Outcome::kFail);
+  EXPECT_FALSE(publish());
+  log();
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_events WHERE kind = 'policy.published'"), "0") << "a set of today is not in the log yet";
+  db_.sql("UPDATE policies SET published_at = now() - interval '200 days'");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_FALSE(publish());
+    log();
+  }
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_events WHERE kind = 'policy.published'"), "1");
+  const auto mended = sealed("eval", evaluated(sbom, "2026-11-27T00:00:00Z").str());
+  ASSERT_TRUE(mended.has_value()) << mended.error().describe();
+  EXPECT_EQ(mended->of(Dimension::kCustody).outcome, Outcome::kPass) << mended->of(Dimension::kCustody).reason;
 }
 
 // What its evaluation was made from came in by other traces: that of the SBOM, that of the policy.

@@ -19,7 +19,7 @@ constexpr std::string_view kOfTraces =
 // That an event e brought in one of the digests $3, by its own word or by its batch's rows where it names a list. Batches of the knowledge base
 // belong to the tenant `global`, their events to `platform`.
 constexpr std::string_view kBroughtIn =
-    "(e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested')"
+    "(e.kind IN ('source.fetched', 'advisory.ingested', 'vex.ingested', 'policy.published')"
     " AND EXISTS (SELECT FROM jsonb_array_elements(e.details_jsonb->'outputs') o WHERE o->>'sha256' = ANY($3::text[])))"
     " OR (e.kind = 'vex.ingested' AND e.event_id IN (SELECT r.event_id FROM timeline_event_resources r WHERE r.tenant_id = $1 AND r.resource_type = 'batch' AND r.resource_id IN"
     " (SELECT v.batch_id::text FROM vex_observations v WHERE v.tenant_id = $4 AND v.doc_sha256 IN (SELECT decode(d, 'hex') FROM unnest($3::text[]) d))))";

@@ -19,10 +19,10 @@ inline constexpr std::int64_t kExpiryBatch = 65'536;
 inline constexpr std::size_t kExpiryRuns = 1000;
 
 // Kinds that later proofs rest on, and which stay for good: what was sealed, held and deleted, under which keys; and where documents came from,
-// because a bundle that is sealed tomorrow may rest on an advisory that was received a year ago.
+// because a bundle that is sealed tomorrow may rest on an advisory that was received a year ago, or on a policy that was published then.
 inline bool stays_for_good(std::string_view kind) {
   constexpr std::string_view kAreas[] = {"hold.", "disposition.", "key.", "evidence.", "case.", "retention."};
-  constexpr std::string_view kKinds[] = {"source.fetched", "sbom.received", "sbom.computed", "advisory.ingested", "vex.ingested"};
+  constexpr std::string_view kKinds[] = {"source.fetched", "sbom.received", "sbom.computed", "advisory.ingested", "vex.ingested", "policy.published"};
   return std::any_of(std::begin(kAreas), std::end(kAreas), [&](std::string_view area) { return kind.starts_with(area); }) || std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
 }
 

@@ -9,8 +9,8 @@ namespace {
 Timestamp at(const char* text) { return Timestamp::parse(text).value(); }
 
 TEST(ExpiryRules, WhatProofsRestOnStays) {
-  for (const char* kind : {"hold.placed", "disposition.executed", "key.rotated", "evidence.sealed", "case.closed", "retention.extended", "advisory.ingested", "sbom.received"}) EXPECT_TRUE(stays_for_good(kind)) << kind;
-  for (const char* kind : {"job.finished", "policy.evaluated", "sbom.rejected", "advisory.linked", "annotation.added", "holding.placed", ""}) EXPECT_FALSE(stays_for_good(kind)) << kind;
+  for (const char* kind : {"hold.placed", "disposition.executed", "key.rotated", "evidence.sealed", "case.closed", "retention.extended", "advisory.ingested", "sbom.received", "policy.published"}) EXPECT_TRUE(stays_for_good(kind)) << kind;
+  for (const char* kind : {"job.finished", "policy.activated", "policy.evaluated", "sbom.rejected", "advisory.linked", "annotation.added", "holding.placed", ""}) EXPECT_FALSE(stays_for_good(kind)) << kind;
 }
 
 TEST(ExpiryRules, ExpiryGoesByWholeDays) {

@@ -6,6 +6,18 @@
 #include "stella/pipeline/policy/policy_set.h"
 
 namespace stella::ledger {
+namespace {
+
+// Whether the log lost the event that says where a set came from: it expired in installations of before policy.published stayed for good. A set of
+// today may not be in the log yet.
+Result<bool> publication_expired(pg::TenantTx& tx, std::string_view version) {
+  const auto rows = STELLA_TRY(tx.query("SELECT FROM policies p WHERE p.tenant_id = $1 AND p.policy_version = $2 AND p.published_at < now() - interval '1 day' AND NOT EXISTS (SELECT FROM timeline_events e "
+                                        "WHERE e.tenant_id = $1 AND e.resource_type = 'policy' AND e.resource_id = $2 AND e.kind = 'policy.published')",
+                                        {tx.tenant(), version}));
+  return !rows.empty();
+}
+
+}  // namespace
 
 Result<PublishedPolicy> publish_policy(pg::TenantTx& tx, objects::Store& store, std::string_view yaml, const Trace& trace) {
   const auto set = STELLA_TRY(pipeline::parse_policy_set(yaml));
@@ -19,7 +31,8 @@ Result<PublishedPolicy> publish_policy(pg::TenantTx& tx, objects::Store& store, 
       "ON CONFLICT (tenant_id, policy_version) DO NOTHING RETURNING policy_version",
       {tx.tenant(), set.version, set.label, set.sha256, source, set.description, set.rules.size(), tx.actor(), trace.id.hex()}));
   out.existed = rows.empty();
-  if (out.existed) return out;  // the same set again is no transition
+  // The same set again is no transition; but without the event of the first time no bundle can say where the set came from.
+  if (out.existed && !STELLA_TRY(publication_expired(tx, set.version))) return out;
   json::Value details = json::Value::object({{"policy_version", set.version}, {"policy_sha256", set.sha256.hex()}, {"label", set.label}, {"rule_count", set.rules.size()},
                                              {"inputs", json::Value::array({digest_entry("policy.yaml", source)})},
                                              {"outputs", json::Value::array({digest_entry("policy", set.sha256)})}});
