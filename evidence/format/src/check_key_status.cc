@@ -1,6 +1,7 @@
-// KEY-STATUS: was the key good when it signed? Two things are needed: the life of the keys, and a time that the signer could not choose. The time is
-// that of an authority (TIME), else an interval of the logs: the seal signs the history of the keys as it was, so it came after the last event of
-// that; and the tenant's log took the signature in, so it came before.
+// KEY-STATUS: was the key good when it signed? Two things are needed: the life of the keys, and a time that the signer could not choose. The time is an
+// interval of the logs: the seal signs the history of the keys as it was, so it came after the last event of that; and the tenant's log took the
+// signature in, so it came before. What an authority says (TIME) is "no later than", too: the earlier of both ends the interval. Where no log says
+// anything, the authority's time stands for the signature's.
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -122,13 +123,23 @@ Record read_record(const Contents& contents, const VerifyOptions& options, const
   return out;
 }
 
+std::string joined(std::initializer_list<std::string_view> texts) {
+  std::string out;
+  for (const auto& text : texts)
+    if (!text.empty()) out.append(out.empty() ? "" : "; ").append(text);
+  return out;
+}
+
 std::optional<When> when_signed(const VerifyOptions& options, const LogEvidence& log, const Record& record, const Verdict& verdict) {
-  if (verdict.proven_at.micros() != 0) return When{verdict.proven_at, verdict.proven_at, "at " + verdict.proven_at.rfc3339_seconds(), std::string(options.time_source)};
+  const Timestamp stamped = verdict.proven_at;
+  const bool by_stamp = stamped.micros() != 0 && (!record.signed_event || stamped < record.signed_event->at);
+  // A stamp of before the last key event contradicts the log's clock: then it counts alone.
+  if (by_stamp && (!record.signed_event || stamped < record.last)) return When{stamped, stamped, "at " + stamped.rfc3339_seconds(), std::string(options.time_source)};
   if (!record.signed_event) return std::nullopt;
+  const std::string after = "between " + record.last.rfc3339() + " (entry " + std::to_string(record.last_index) + " of the platform's log) and ";
+  if (by_stamp) return When{record.last, stamped, after + stamped.rfc3339_seconds() + ", as the authorities say,", joined({options.log_source, options.time_source})};
   return When{record.last, record.signed_event->at,
-              "between " + record.last.rfc3339() + " (entry " + std::to_string(record.last_index) + " of the platform's log) and " + record.signed_event->at.rfc3339() + " (entry " +
-                  std::to_string(record.signed_index) + " of " + log.tenant_origin + "), by the log's clock,",
-              std::string(options.log_source)};
+              after + record.signed_event->at.rfc3339() + " (entry " + std::to_string(record.signed_index) + " of " + log.tenant_origin + "), by the log's clock,", std::string(options.log_source)};
 }
 
 // Whether somebody's history calls a signer compromised at any time: then nothing counts that nobody can date.
@@ -166,13 +177,6 @@ std::string doubtful_attestation(const StatementKeys& keys) {
     if (const std::string doubt = doubt_about(keys, *verified, bytes, std::nullopt); !doubt.empty()) return path + ": " + doubt;
   }
   return {};
-}
-
-std::string joined(std::initializer_list<std::string> texts) {
-  std::string out;
-  for (const auto& text : texts)
-    if (!text.empty()) out.append(out.empty() ? "" : "; ").append(text);
-  return out;
 }
 
 }  // namespace

@@ -263,6 +263,57 @@ TEST_F(KeyStatusTest, AThiefCannotDateItsSealBack) {
   refused("whole history", "compromised", known.files, options());
 }
 
+// "No later than" is not "at": what the log took in before the key was rotated, and the authority saw after it, is good.
+TEST_F(KeyStatusTest, AStampAfterTheEndOfTheKeyTakesNothingFromTheLog) {
+  const auto made = make(key_, history(), 2, at(10));
+  write("sig", crypto::dsse_parse(made.envelope)->signatures.front().sig);
+  write("conf", "[req]\ndistinguished_name = dn\n[dn]\n[root]\nbasicConstraints = critical,CA:true\nkeyUsage = critical,keyCertSign\n[tsa]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = critical,timeStamping\n[ts]\nserial = serial\n"
+                "default_policy = 1.2.3.4.1\ndigests = sha256\nsigner_digest = sha256\ness_cert_id_alg = sha256\n");
+  const auto run = shell("echo 01 > serial && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.pem -days 30 -subj /CN=Root -config conf -extensions root && "
+                         "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tsa.key -out tsa.csr -subj /CN=Authority -config conf && "
+                         "openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile conf -extensions tsa -out tsa.pem && "
+                         "openssl ts -query -data sig -sha256 -cert -out q && openssl ts -reply -config conf -section ts -queryfile q -signer tsa.pem -inkey tsa.key -out r");
+  ASSERT_EQ(run.exit_code, 0) << run.output;
+  Members m = made.files;
+  m["time/1.tsr"] = testing::slurp(path("r"));
+  fix_manifests(m);
+  const auto roots = crypto::TimestampTrust::from_pem(testing::slurp(path("root.pem"))).value();
+  const crypto::KeyPair next = crypto::KeyPair::generate().value();
+  stolen(next);  // rotated at 20, compromised since 15; the authority stamped long after
+  const auto all = crypto::key_history_of(lines_, {}).value();
+  VerifyOptions o = options();
+  o.time_trust = &roots;
+  o.time_source = "ROOTS.pem";
+  o.key_history = &all;
+  o.key_source = "--keys";
+  const auto found = status(m, o);
+  EXPECT_EQ(found.outcome, Outcome::kPass) << found.reason;
+  EXPECT_NE(found.reason.find("entry 1 of log.example/acme"), std::string::npos) << found.reason;
+  // Where no log is trusted the authority alone says when.
+  o.log_signers = {};
+  EXPECT_EQ(status(m, o).outcome, Outcome::kFail);
+  // And where the log took it in even later, the authority says it better; it does not make up for a key that ended before.
+  o = options();
+  o.time_trust = &roots;
+  o.time_source = "ROOTS.pem";
+  const Timestamp tomorrow = Timestamp::now() + std::chrono::hours(24);
+  tenant_ = {"log.example/acme", facts().tenant_id.str()};
+  tenant_.add("sbom.received", at(5), json::Value::object());
+  platform_.entries.resize(2);
+  platform_.enclosed.resize(1);
+  lines_.resize(2);
+  took_in(made.envelope, tomorrow);
+  m = made.files;
+  m["time/1.tsr"] = testing::slurp(path("r"));
+  enclose(m);
+  const auto stamped = status(m, o);
+  EXPECT_EQ(stamped.outcome, Outcome::kPass) << stamped.reason;
+  EXPECT_NE(stamped.reason.find("as the authorities say"), std::string::npos) << stamped.reason;
+  EXPECT_NE(stamped.trust_input.find("LOG.pub; ROOTS.pem"), std::string::npos) << stamped.trust_input;
+  o.key_history = &all;
+  EXPECT_EQ(status(m, o).outcome, Outcome::kFail);
+}
+
 TEST_F(KeyStatusTest, WhatIsEnclosedOfKeysIsWholeAndProved) {
   const crypto::KeyPair next = crypto::KeyPair::generate().value(), stranger = crypto::KeyPair::generate().value();
   const KeyId old = key_.public_key().id(), id = next.public_key().id();

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "locking_fixture.h"
+#include "sign_first.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/dsse.h"
@@ -101,6 +102,23 @@ TEST_F(Sealing, StatementsOfACompromisedKeyAreLeftOutAndNamed) {
   db_.sql("DELETE FROM evidence_bundles; DELETE FROM timeline_outbox; UPDATE evidence_snapshots SET state = 'built', seal_sha256 = NULL, bundle_sha256 = NULL, bundle_size = NULL, sealed_at = NULL");
   EXPECT_EQ(locker_->round().value(), 1);
   EXPECT_EQ(db_.sql(told), "1");
+}
+
+// Of before a crash or a pause: what is written now is stamped now, and must not be of a key that ended before.
+TEST_F(Sealing, AFirstSignatureCountsWhileItsKeyIsActive) {
+  const BundleId id = sealed();
+  db_.sql("UPDATE evidence_snapshots SET signed_event = gen_random_uuid(), seal_envelope = '" + member(id, "attest/seal.dsse.json") + "'");
+  const auto found = [&] {
+    auto t = std::move(pg::SystemTx<pg::LockerRole>::open(locker_pool_).value());
+    const auto first = first_signature(t, acme_, id);
+    EXPECT_TRUE(first.has_value()) << first.error().describe();
+    return first && first->has_value();
+  };
+  EXPECT_TRUE(found());
+  for (const char* state : {"retired", "compromised"}) {
+    db_.sql("UPDATE signing_keys SET state = '" + std::string(state) + "' WHERE key_id = '" + key_id() + "'");
+    EXPECT_FALSE(found()) << state;
+  }
 }
 
 // However often a bundle is begun before it can be sealed.

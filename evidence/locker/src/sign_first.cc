@@ -31,8 +31,8 @@ Result<std::optional<FirstSignature>> first_signature(Tx& tx, const TenantId& te
   out.facts = STELLA_TRY(parse_seal(envelope.payload)).facts;
   out.logged.key_events = out.facts.key_events;
   for (const auto& signature : envelope.signatures) {
-    const auto keys = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE key_id = $1 AND purpose = 'evidence' AND state <> 'compromised'", {signature.keyid}));
-    if (keys.empty()) return none;
+    const auto keys = STELLA_TRY(tx.query("SELECT public_pem FROM signing_keys WHERE key_id = $1 AND purpose = 'evidence' AND state = 'active'", {signature.keyid}));
+    if (keys.empty()) return none;  // stamps of now would date it after the end of its key
     out.signed_by.push_back(STELLA_TRY(crypto::PublicKey::from_pem(keys.text(0, 0))));
   }
   return std::optional<FirstSignature>(std::move(out));

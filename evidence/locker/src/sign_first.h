@@ -21,7 +21,8 @@ struct FirstSignature {
   SignedBefore logged;
 };
 
-// What stands in the row. nullopt where nothing is signed yet, or where the key that signed was compromised since: then it is to be signed anew.
+// What stands in the row of a bundle that is not written yet. nullopt where nothing is signed, or where the key that signed was rotated or compromised
+// since: then it is to be signed anew.
 Result<std::optional<FirstSignature>> first_signature(pg::SystemTx<pg::LockerRole>& tx, const TenantId& tenant, const BundleId& bundle);
 
 // Whether this deployment keeps a history of its keys at all: without one there is nothing to name, and bundles are signed as they are written.
