@@ -245,11 +245,14 @@ Result<int> Locker::renew_round() {
     return 0;
   }
   int looked = 0;
+  const auto failed = [](const Target& target, const Error& error) {
+    kRenewals.add(1, "failed");
+    kLog.warn("timestamps were not renewed, it will be tried again", {f::bundle_id(target.bundle), f::error(error)});
+  };
   const auto look = [&](const Target& target) {
     ++looked;
     const auto renewed = telemetry::in_work(contracts::work::kEvidenceRenew, telemetry::of_tenant(target.tenant), [&](telemetry::Work& work) { return renew_one(target.tenant, target.bundle, now, work); });
-    if (!renewed) kRenewals.add(1, "failed");
-    if (!renewed) kLog.warn("timestamps were not renewed, it will be tried again", {f::bundle_id(target.bundle), f::error(renewed.error())});
+    if (!renewed) failed(target, renewed.error());
     return !renewed || *renewed;
   };
   for (const Target& target : unseen) {
@@ -260,7 +263,10 @@ Result<int> Locker::renew_round() {
   }
   for (const Target& target : due) {
     if (rounds_.stopping()) return looked;
-    if (target.renewed && STELLA_TRY(renewals_are_there(target.tenant, target.bundle))) {
+    // What cannot be read now is looked at again in the next pass, and those behind it in this one.
+    const auto there = target.renewed ? renewals_are_there(target.tenant, target.bundle) : Result<bool>(false);
+    if (!there) failed(target, there.error());
+    if (!there || *there) {
       ++looked;
       renewal_.due_at = target.at;
       renewal_.due = target.bundle;

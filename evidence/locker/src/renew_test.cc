@@ -12,6 +12,32 @@
 namespace stella::evidence {
 namespace {
 
+// A store that does not give out one object: for want of a permission, or because it is archived.
+class WithoutOne final : public objects::Store {
+ public:
+  WithoutOne(std::unique_ptr<objects::Store>& inner, std::string denied) : inner_(inner), denied_(std::move(denied)) {}
+  Result<objects::Created> put(const std::string& key, std::string_view bytes, const objects::ObjectLock& lock) override { return inner_->put(key, bytes, lock); }
+  Result<void> put_many(std::span<const std::pair<std::string, std::string_view>> all, const objects::ObjectLock& lock) override { return inner_->put_many(all, lock); }
+  Result<Copied> put_fd(int fd, std::uint64_t max, const std::function<std::string(const Sha256&)>& key_of, const objects::ObjectLock& lock) override { return inner_->put_fd(fd, max, key_of, lock); }
+  Result<std::string> get(const std::string& key, std::uint64_t max) override {
+    if (key == denied_) return Error(base_errors::kIo, "permission denied");
+    return inner_->get(key, max);
+  }
+  Result<Fd> open(const std::string& key) override { return inner_->open(key); }
+  Result<objects::Info> stat(const std::string& key) override { return inner_->stat(key); }
+  Result<std::vector<objects::Entry>> list(const std::string& prefix, const std::string& after, std::size_t limit) override { return inner_->list(prefix, after, limit); }
+  Result<void> extend_retention(const std::string& key, Timestamp until) override { return inner_->extend_retention(key, until); }
+  Result<void> set_legal_hold(const std::string& key, bool on) override { return inner_->set_legal_hold(key, on); }
+  Result<objects::ObjectLock> lock_state(const std::string& key) override { return inner_->lock_state(key); }
+  Result<void> remove(const std::string& key) override { return inner_->remove(key); }
+  Result<void> probe() override { return inner_->probe(); }
+  Result<objects::WormReport> worm_probe() override { return inner_->worm_probe(); }
+
+ private:
+  std::unique_ptr<objects::Store>& inner_;
+  const std::string denied_;
+};
+
 // Two authorities: the certificate of one ends in 30 days, that of the other one outlives everybody here.
 class Renewing : public Locking {
  protected:
@@ -27,10 +53,11 @@ class Renewing : public Locking {
     later_.at = Timestamp::now() + std::chrono::hours(24 * 60);
   }
   // A locker of its own begins every pass anew.
-  void restart() {
+  void restart() { restart(*store_); }
+  void restart(objects::Store& store) {
     LockerOptions options{root_ + "/tmp", "secret", std::chrono::milliseconds(250)};
     options.stamper = Stamper::make(time_).value();
-    locker_ = std::make_unique<Locker>(locker_pool_, *store_, key_, options);
+    locker_ = std::make_unique<Locker>(locker_pool_, store, key_, options);
   }
   // A whole pass; how many bundles it looked at.
   int pass() {
@@ -164,6 +191,24 @@ TEST_F(Renewing, BundlesOfBeforeAreLookedAtAndABrokenOneHoldsUpNobody) {
   EXPECT_EQ(pass(), 2);  // now it has its place in the order
   EXPECT_EQ(rows(broken), "1");
   EXPECT_EQ(events("evidence.renewed"), "2");
+}
+
+// It ends first, so that every pass comes to it before the others.
+TEST_F(Renewing, ARenewalThatCannotBeReadHoldsUpNobody) {
+  const BundleId id = renewed();
+  lasting_.away = true;
+  const BundleId second = sealed("CASE-1", true), third = sealed("CASE-1", true);
+  lasting_.away = false;
+  db_.sql("UPDATE evidence_time SET stands_until = stands_until - interval '1 day' WHERE n = 0 AND bundle_id = '" + id.str() + "'");
+  WithoutOne store(store_, object_key::evidence(acme_, CaseId::parse("CASE-1").value(), id, "renewal-1.tsr"));
+  restart(store);
+  const double failed = testing::WorkSeen::counted("stella_evidence_renewals", {"failed"});
+  EXPECT_EQ(pass(), 3);
+  EXPECT_EQ(rows(second), "1");
+  EXPECT_EQ(rows(third), "1");
+  EXPECT_EQ(testing::WorkSeen::counted("stella_evidence_renewals", {"failed"}) - failed, 1);
+  EXPECT_EQ(events("evidence.renewal_lost"), "0") << "nobody knows what is there";
+  locker_.reset();
 }
 
 TEST_F(Renewing, OfAHeldCaseIsHeldFromItsFirstMoment) {
