@@ -23,22 +23,29 @@ json::Value keeper(std::string_view rule, std::string reason, const std::optiona
 
 json::Value time_at(const pg::Rows& rows, int row, int column) { return rows.is_null(row, column) ? json::Value() : json::Value(rows.timestamp(row, column).rfc3339()); }
 
-// What the store says of bundle.tgz. Of a failed snapshot there may be none.
-Result<void> ask_store(objects::Store& store, const std::string& key, bool failed, Timestamp now, RetentionFacts& facts, json::Array& kept_by) {
-  const auto lock = store.lock_state(key);
-  if (!lock && lock.error().code() == base_errors::kNotFound) {
+// A store that is away is not asked for each bundle of a page.
+constexpr int kUnanswered = 3;
+
+// What the store says of bundle.tgz. Of a failed snapshot there may be none. Where it says nothing nobody would delete the bundle either.
+void ask_store(objects::Store& store, const std::string& key, bool failed, Timestamp now, RetentionFacts& facts, json::Array& kept_by, int& unanswered) {
+  const auto lock = unanswered < kUnanswered ? store.lock_state(key) : Result<objects::ObjectLock>(Error(base_errors::kIo, "not asked"));
+  const bool gone = !lock && lock.error().code() == base_errors::kNotFound;
+  unanswered = lock || gone ? 0 : unanswered + 1;
+  if (gone) {
     if (!failed) kept_by.push_back(keeper("gone", "the store does not have it any more"));
-    return {};
+    return;
   }
-  if (!lock) return Error(lock.error());
+  if (!lock) {
+    kept_by.push_back(keeper("store_unknown", "the store does not say how it keeps it"));
+    return;
+  }
   facts.store_held = lock->legal_hold;
   if (lock->mode != objects::LockMode::kNone) facts.store = lock->retain_until;
   if (facts.store_held && facts.holds == 0) kept_by.push_back(keeper("store_hold", "the store shows a legal hold that is not, or not yet, lifted"));
   if (facts.store >= now) kept_by.push_back(keeper("store_lock", "the store's own lock has not ended", facts.store));
-  return {};
 }
 
-Result<json::Value> item(const pg::Rows& rows, int i, const TenantId& tenant, objects::Store& store, const UpcomingQuery& query, const std::string& frozen) {
+Result<json::Value> item(const pg::Rows& rows, int i, const TenantId& tenant, objects::Store& store, const UpcomingQuery& query, const std::string& frozen, int& unanswered) {
   const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 0)));
   const CaseId case_id = STELLA_TRY(CaseId::parse(rows.text(i, 1)));
   const bool failed = rows.text(i, 4) == "failed";
@@ -53,7 +60,7 @@ Result<json::Value> item(const pg::Rows& rows, int i, const TenantId& tenant, ob
   else if (*facts.base >= query.now) kept_by.push_back(keeper("retention", "its own retention has not ended", facts.base));
   if (facts.of_case >= query.now) kept_by.push_back(keeper("case", "the retention of its case has not ended", facts.of_case));
   if (facts.incident >= query.now) kept_by.push_back(keeper("incident", "incident mode keeps its case", facts.incident));
-  STELLA_TRY_VOID(ask_store(store, object_key::evidence(tenant, case_id, bundle, "bundle.tgz"), failed, query.now, facts, kept_by));
+  ask_store(store, object_key::evidence(tenant, case_id, bundle, "bundle.tgz"), failed, query.now, facts, kept_by, unanswered);
   if (!frozen.empty()) kept_by.push_back(keeper("clock", std::string(reason_of(Kept::kFrozen)) + ": " + frozen));
   const std::string_view planned = rows.text(i, 11);
   const std::size_t space = std::min(planned.find(' '), planned.size());
@@ -75,7 +82,8 @@ Result<Upcoming> upcoming_dispositions(pg::TenantTx& tx, objects::Store& store, 
   const auto rows = STELLA_TRY(tx.query(kRows, {tx.tenant(), query.case_id ? query.case_id->str() : std::string(), query.after.value_or(Timestamp{}), query.after_bundle}));
   Upcoming out;
   const int n = std::min(rows.size(), query.limit);
-  for (int i = 0; i < n; ++i) out.items.push_back(STELLA_TRY(item(rows, i, tx.tenant(), store, query, frozen)));
+  int unanswered = 0;
+  for (int i = 0; i < n; ++i) out.items.push_back(STELLA_TRY(item(rows, i, tx.tenant(), store, query, frozen, unanswered)));
   if (rows.size() > n && n > 0) out.next = std::pair(rows.timestamp(n - 1, 10), STELLA_TRY(BundleId::parse(rows.text(n - 1, 0))));
   return out;
 }

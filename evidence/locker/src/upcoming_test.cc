@@ -1,6 +1,8 @@
 // The list of what retention would delete next, beside what the keeper then does.
 #include "stella/evidence/locker/upcoming.h"
 
+#include <sys/xattr.h>
+
 #include "test_holding.h"
 
 namespace stella::evidence {
@@ -99,6 +101,18 @@ TEST_F(Looking, TheStoresWordCountsAndWhatIsGoneIsSaid) {
   pass(hours(25));
   EXPECT_EQ(of(lost), "kept gone");
   EXPECT_EQ(of(failed), "due");
+}
+
+// One object whose lock cannot be read takes nobody the list.
+TEST_F(Looking, WhatTheStoreDoesNotSayKeepsTheBundle) {
+  const BundleId id = sealed("C-1"), other = sealed("C-2", "other");
+  ASSERT_TRUE(keeper()->round().has_value());
+  pass(hours(25));
+  const std::string file = dir_.path() + "/objects/" + key(id, "C-1"), nonsense = "forever";
+  ASSERT_EQ(::setxattr(file.c_str(), "user.stella.lock", nonsense.data(), nonsense.size(), 0), 0);
+  ASSERT_FALSE(store_->lock_state(key(id, "C-1")).has_value());
+  EXPECT_EQ(of(id), "kept store_unknown");
+  EXPECT_EQ(of(other), "due");
 }
 
 }  // namespace

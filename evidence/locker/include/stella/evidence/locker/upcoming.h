@@ -26,7 +26,8 @@ struct Upcoming {
   std::optional<std::pair<Timestamp, BundleId>> next;  // where the next page begins; nullopt: this is the last one
 };
 // Sealed bundles and what failed snapshots left, the ones that rows let go first at the top. Whatever keeps one is named, each rule by itself, the
-// store's own lock as the store says it now. Nobody's retention is changed, and nothing is promised: a hold may come. Errors of database and store.
+// store's own lock as the store says it now. Nobody's retention is changed, and nothing is promised: a hold may come. Where the store does not answer, that
+// keeps the bundle as well (store_unknown). Errors of the database.
 Result<Upcoming> upcoming_dispositions(pg::TenantTx& tx, objects::Store& store, const UpcomingQuery& query);
 
 }  // namespace stella::evidence
