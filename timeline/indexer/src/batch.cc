@@ -62,10 +62,10 @@ Result<std::map<std::string, CompactTree>> read_heads(Tx& tx, const std::vector<
   for (const auto& [tenant, tree] : trees) tenants.push_back(tenant);
   const pg::Rows rows = STELLA_TRY(tx.query(sql::kHeads, {pg::Param::text_array(tenants)}));
   for (int i = 0; i < rows.size(); ++i) {
-    CompactTree tree = STELLA_TRY(CompactTree::from_state(rows.bytes(i, 2)));
-    if (tree.size() != static_cast<std::uint64_t>(rows.integer(i, 1)))
+    auto tree = CompactTree::from_state(rows.bytes(i, 2));
+    if (!tree || tree->size() != static_cast<std::uint64_t>(rows.integer(i, 1)))
       return Error(base_errors::kInternal, "the head of a tenant's log contradicts itself").with("tenant", std::string(rows.text(i, 0)));
-    trees[std::string(rows.text(i, 0))] = std::move(tree);
+    trees[std::string(rows.text(i, 0))] = std::move(*tree);
   }
   return trees;
 }
@@ -164,8 +164,8 @@ std::string int_array(std::span<const std::string> items) {
   return out + "}";
 }
 
-Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible) {
-  return index(pool, lease, {std::string(sql::kTake), {lease.shard, limit}}, repeats_possible);
+Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible, std::span<const std::string> but) {
+  return index(pool, lease, {std::string(sql::kTake), {lease.shard, limit, pg::Param::text_array(but)}}, repeats_possible);
 }
 
 Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, std::span<const std::string> seqs) {

@@ -36,8 +36,9 @@ struct BatchResult {
   std::vector<Logged> logged;  // in log order per tenant
 };
 
-// `repeats_possible`: looks for events that the log has already (dear; after a conflict only).
-Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible);
+// Of all tenants but these. `repeats_possible`: looks for events that the log has already (dear; after a conflict only). Errors: what the database refuses (field sqlstate); kMalformed where an entry is none; kInternal with the field tenant where
+// the head of that one's log is broken.
+Result<BatchResult> index_batch(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, int limit, bool repeats_possible, std::span<const std::string> but = {});
 // The same of these outbox rows alone, those that are gone already left out; looks for repeats.
 Result<BatchResult> index_rows(pg::SystemPool<pg::IndexerRole>& pool, const Lease& lease, std::span<const std::string> seqs);
 // As a bind parameter: {1,2,3}.

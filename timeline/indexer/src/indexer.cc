@@ -51,11 +51,14 @@ bool about_the_row(const Error& error) {
       error.code() == contracts::errors::kDiskFull || error.field("retry") == "yes")
     return false;
   const std::string_view state = error.field("sqlstate");
-  if (state.empty()) return true;
+  if (state.empty()) return error.code() == base_errors::kMalformed;  // of its entry
   // Data, constraints, limits of a value, and what our functions raise.
   constexpr std::string_view kOfData[] = {"22", "23", "54", "P0"};
   return std::any_of(std::begin(kOfData), std::end(kOfData), [&](std::string_view c) { return state.starts_with(c); });
 }
+
+// Whether one tenant's log is broken: no row of the outbox is to blame, and nobody else's log is.
+bool of_one_tenant(const Error& error) { return !error.field("tenant").empty(); }
 
 }  // namespace
 
@@ -73,8 +76,8 @@ struct Indexer::Impl {
   void measure();
   Result<void> work(const Lease& lease);
   Result<int> taken(const Lease& lease, Timestamp began, BatchResult done);
-  Result<int> batch(const Lease& lease);
-  Result<int> difficult_batch(const Lease& lease);
+  Result<int> batch(const Lease& lease, std::span<const std::string> but);
+  Result<int> difficult_batch(const Lease& lease, std::span<const std::string> but);
   Result<int> pieces(const Lease& lease, std::span<const std::string> seqs);
   Result<int> rows(const Lease& lease, std::span<const std::string> seqs);
   Result<void> make_months(const Lease& lease, std::span<const std::string> seqs);
@@ -211,9 +214,9 @@ Result<int> Indexer::Impl::taken(const Lease& lease, Timestamp began, BatchResul
   return done.taken;
 }
 
-Result<int> Indexer::Impl::batch(const Lease& lease) {
+Result<int> Indexer::Impl::batch(const Lease& lease, std::span<const std::string> but) {
   const Timestamp began = Timestamp::now();
-  return taken(lease, began, STELLA_TRY(index_batch(pool, lease, options.batch, false)));
+  return taken(lease, began, STELLA_TRY(index_batch(pool, lease, options.batch, false, but)));
 }
 
 Result<int> Indexer::Impl::rows(const Lease& lease, std::span<const std::string> seqs) {
@@ -223,8 +226,8 @@ Result<int> Indexer::Impl::rows(const Lease& lease, std::span<const std::string>
 
 // The database refused a batch: a month without a partition, a repeated event, or rows that nothing helps. The rows are named once, for
 // one with a lower number may be committed meanwhile: that is the next batch's.
-Result<int> Indexer::Impl::difficult_batch(const Lease& lease) {
-  const pg::Rows found = STELLA_TRY(Tx::read(pool, sql::kSeqs, {lease.shard, options.batch}));
+Result<int> Indexer::Impl::difficult_batch(const Lease& lease, std::span<const std::string> but) {
+  const pg::Rows found = STELLA_TRY(Tx::read(pool, sql::kSeqs, {lease.shard, options.batch, pg::Param::text_array(but)}));
   std::vector<std::string> seqs;
   for (int i = 0; i < found.size(); ++i) seqs.emplace_back(found.text(i, 0));
   if (seqs.empty()) return 0;
@@ -269,15 +272,23 @@ Result<int> Indexer::Impl::set_aside(const Lease& lease, const std::string& seq,
   return 1;
 }
 
+// The events of a tenant whose log is broken wait where they are, those of the others pass them.
 Result<void> Indexer::Impl::work(const Lease& lease) {
+  std::vector<std::string> broken;
+  std::optional<Error> trouble;
   for (;;) {
-    auto done = batch(lease);
-    if (!done && about_the_row(done.error())) done = difficult_batch(lease);
+    auto done = batch(lease, broken);
+    if (!done && about_the_row(done.error())) done = difficult_batch(lease, broken);
     if (!done) {
       tell_failed(lease.shard, done.error());
-      return std::move(done.error());
+      const std::string tenant(done.error().field("tenant"));
+      if (tenant.empty() || std::find(broken.begin(), broken.end(), tenant) != broken.end()) return std::move(done.error());
+      broken.push_back(tenant);
+      trouble.emplace(std::move(done.error()));
+    } else if (*done < options.batch) {
+      if (trouble) return std::move(*trouble);
+      return {};
     }
-    if (*done < options.batch) return {};
     STELLA_TRY_VOID(keep_leases());
   }
 }
@@ -344,7 +355,7 @@ void Indexer::Impl::publish_loop(std::stop_token stop) {
     const auto done = publisher->round(shards(), wait);
     note(done, publish_trouble);
     wait = std::min(kPublisherTick, options.probe_active);
-    if (done) continue;
+    if (done || of_one_tenant(done.error())) continue;
     // Everything is in rows: no hurry while the bus is away.
     Lock lock(mutex);
     const Deadline pause = Deadline::after(options.poll);

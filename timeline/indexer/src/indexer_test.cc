@@ -266,6 +266,32 @@ TEST(Indexer, AShardThatCannotGoOnStopsNoOther) {
   EXPECT_EQ(running.indexer.stats().quarantined, 0u);
 }
 
+// Nothing is wrong with the events: none is set aside, and those of other tenants in the shard pass them.
+TEST(Indexer, AHeadThatContradictsItselfStopsItsTenantAlone) {
+  Timeline t;
+  const int shard = shard_of(*TenantId::parse("acme"));
+  std::string beside;
+  for (int i = 0; beside.empty(); ++i)
+    if (const std::string tenant = "tenant" + std::to_string(i); shard_of(*TenantId::parse(tenant)) == shard) beside = tenant;
+  t.db.tenant(beside);
+  t.emit_one("acme", Timeline::event(0));
+  IndexerOptions options = quick("a");
+  options.batch = 5;
+  Running running(t, nullptr, options);
+  ASSERT_TRUE(eventually([&] { return t.drained(); }));
+  t.sql("UPDATE timeline_heads SET size = size + 1 WHERE tenant_id = 'acme'");
+  for (int i = 1; i <= 12; ++i) t.emit_one("acme", Timeline::event(i));  // more than a batch
+  for (int i = 0; i < 7; ++i) t.emit_one(beside, Timeline::event(i));
+  EXPECT_TRUE(eventually([&] { return t.sql("SELECT count(*) FROM timeline_log WHERE tenant_id = '" + beside + "'") == "7"; }));
+  EXPECT_TRUE(eventually([&] { return running.indexer.trouble() && running.indexer.trouble()->field("tenant") == "acme"; }));
+  EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard >= 0 AND tenant_id = 'acme'"), "12");
+  EXPECT_EQ(running.indexer.stats().quarantined, 0u);
+  t.sql("UPDATE timeline_heads SET size = size - 1 WHERE tenant_id = 'acme'");
+  EXPECT_TRUE(eventually([&] { return t.drained(); }));
+  EXPECT_EQ(t.check_log("acme").size(), 13u);
+  EXPECT_EQ(t.check_log(beside).size(), 7u);
+}
+
 // All of them in the first round: the next one is further away than this test has patience.
 TEST(Indexer, ManyRefusedRowsTakeNoRoundEach) {
   Timeline t;

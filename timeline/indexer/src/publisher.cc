@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
+#include <utility>
 
 #include "entry.h"
 #include "queries.h"
@@ -119,10 +121,11 @@ Result<void> Publisher::round(std::span<const int> shards, std::chrono::millisec
     offered_bytes_ = 0;
     return {};
   }
+  std::optional<Error> of_one_tenant;
   auto done = [&]() -> Result<void> {
     STELLA_TRY_VOID(prepare(shards));
     STELLA_TRY_VOID(publish_offered());
-    STELLA_TRY_VOID(catch_up(shards));
+    of_one_tenant = STELLA_TRY(catch_up(shards));
     return probe(shards);
   }();
   if (!done && stream_is_gone(done.error())) return rebuild(shards);
@@ -130,6 +133,7 @@ Result<void> Publisher::round(std::span<const int> shards, std::chrono::millisec
   if (done) refusals_ = 0;
   else if (done.error().field("reason") == "refused" && bus_.connected() && ++refusals_ >= kRefusals) return rebuild(shards);
   if (!done) position_.clear();
+  if (done && of_one_tenant) return std::move(*of_one_tenant);
   return done;
 }
 
@@ -182,19 +186,28 @@ Result<void> Publisher::publish_offered() {
   }
 }
 
-Result<void> Publisher::catch_up(std::span<const int> shards) {
-  for (;;) {
+// A log that lost its end is its tenant's trouble: the others go on behind it.
+Result<std::optional<Error>> Publisher::catch_up(std::span<const int> shards) {
+  std::optional<Error> trouble;
+  std::set<std::string, std::less<>> broken;
+  for (bool sent = true; std::exchange(sent, false);) {
     const pg::Rows behind = STELLA_TRY(Tx::read(pool_, sql::kBehind, {shard_array(shards)}));
-    if (behind.empty()) return {};
     for (int i = 0; i < behind.size(); ++i) {
       const std::string tenant(behind.text(i, 0));
+      if (broken.contains(tenant)) continue;
       const pg::Rows rows = STELLA_TRY(Tx::read(pool_, sql::kEntries, {tenant, behind.integer(i, 1), kCatchUp}));
       std::vector<Logged> events;
       for (int r = 0; r < rows.size(); ++r) events.push_back({tenant, rows.integer(r, 0), rows.bytes(r, 1), std::string(rows.text(r, 2)), std::string(rows.text(r, 3))});
-      if (events.empty()) return Error(base_errors::kInternal, "log rows are missing below the head").with("tenant", tenant);
+      if (events.empty()) {
+        broken.insert(tenant);
+        trouble = Error(base_errors::kInternal, "log rows are missing below the head").with("tenant", tenant);
+        continue;
+      }
       STELLA_TRY_VOID(send(events));
+      sent = true;
     }
   }
+  return trouble;
 }
 
 // Publishes and then moves the positions; a crash in between repeats, never skips.

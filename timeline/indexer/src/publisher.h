@@ -4,6 +4,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "batch.h"
@@ -21,7 +22,7 @@ class Publisher {
   // Freshly logged events; kept in memory while there is room, else read from the log when their turn comes. Thread-safe.
   void offer(std::vector<Logged> logged);
   // One round: what was offered, then what the rows say is behind, then a probe where one is due. Waits up to `wait` for an offer first.
-  // `shards`: those we hold leases of.
+  // `shards`: those we hold leases of. An error with the field tenant is of that one's log alone: all others were published.
   Result<void> round(std::span<const int> shards, std::chrono::milliseconds wait);
   // Ends a wait of round(). Thread-safe.
   void nudge();
@@ -32,7 +33,7 @@ class Publisher {
  private:
   Result<void> prepare(std::span<const int> shards);
   Result<void> publish_offered();
-  Result<void> catch_up(std::span<const int> shards);
+  Result<std::optional<Error>> catch_up(std::span<const int> shards);  // the error: of a tenant whose log cannot be read
   Result<void> send(std::span<const Logged> events);
   Result<void> probe(std::span<const int> shards);
   Result<void> rebuild(std::span<const int> shards);

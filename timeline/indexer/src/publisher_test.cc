@@ -111,6 +111,20 @@ TEST_F(Publication, KnowledgeBaseNewsCarryNoTenantData) {
   EXPECT_EQ(all(bus::kTimelineStream, "stella.*.timeline.*", 2, "reader").size(), 2u);
 }
 
+TEST_F(Publication, ALogThatLostItsEndStopsNoOther) {
+  for (int i = 0; i < 3; ++i) t.emit_one("acme", Timeline::event(i));
+  {
+    Running running(t, nullptr, quick());
+    ASSERT_TRUE(eventually([&] { return t.drained(); }));
+  }
+  t.sql("DELETE FROM timeline_log WHERE tenant_id = 'acme'");
+  t.emit_one("third", Timeline::event(3));
+  Running running(t, bus.get(), quick());
+  EXPECT_TRUE(eventually([&] { return t.sql("SELECT published || ' ' || confirmed FROM timeline_heads WHERE tenant_id = 'third'") == "1 1"; }));
+  EXPECT_TRUE(eventually([&] { return running.indexer.trouble() && running.indexer.trouble()->field("tenant") == "acme"; })) << "and it is told";
+  EXPECT_EQ(t.sql("SELECT published FROM timeline_heads WHERE tenant_id = 'acme'"), "0");
+}
+
 TEST_F(Publication, NatsAwayDelaysPublicationOnly) {
   Running running(t, bus.get(), quick());
   t.emit_one("acme", Timeline::event(0));

@@ -26,12 +26,12 @@ inline constexpr std::string_view kFence = "SELECT 1 FROM leases WHERE name = 't
 inline constexpr std::string_view kNonEmpty =
     "SELECT s FROM unnest($1::int[]) AS s WHERE EXISTS (SELECT 1 FROM timeline_outbox o WHERE o.shard = s)";
 
-// Always from the lowest row that is still there: a row with an earlier seq may have been committed later.
+// Always from the lowest row that is still there: a row with an earlier seq may have been committed later. $3: tenants to pass over.
 inline constexpr std::string_view kTake =
-    "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
+    "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 AND tenant_id <> ALL($3::text[]) ORDER BY seq LIMIT $2";
 
 // The rows of a refused batch, and some of them again.
-inline constexpr std::string_view kSeqs = "SELECT seq FROM timeline_outbox WHERE shard = $1 ORDER BY seq LIMIT $2";
+inline constexpr std::string_view kSeqs = "SELECT seq FROM timeline_outbox WHERE shard = $1 AND tenant_id <> ALL($3::text[]) ORDER BY seq LIMIT $2";
 inline constexpr std::string_view kTakeThese =
     "SELECT seq, tenant_id, event_id, entry, traceparent, tracestate FROM timeline_outbox WHERE shard = $1 AND seq = ANY($2::bigint[]) ORDER BY seq";
 
