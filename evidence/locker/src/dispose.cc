@@ -22,7 +22,7 @@ constexpr telemetry::Logger kLog{"evidence.keeper"};
 constexpr std::chrono::microseconds kSoon = std::chrono::minutes(1), kLate = std::chrono::hours(1);
 
 constexpr std::string_view kExpired =
-    "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id WHERE r.retain_until < $1 "
+    "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id WHERE r.retain_until < $1 AND r.done_at IS NULL "
     "AND r.base_at IS NOT NULL AND r.dispose_after < $1 AND s.state IN ('sealed', 'failed') AND coalesce(greatest(c.retain_until, c.incident_until) < $1, true) AND NOT EXISTS (SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id "
     "AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
 constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') ORDER BY planned_at LIMIT 64";
@@ -198,6 +198,7 @@ Result<Disposition> Keeper::execute(const TenantId& tenant, const BundleId& bund
   details.set("disposition_id", id);
   STELLA_TRY_VOID(tx.query("UPDATE dispositions SET state = 'executed', ended_at = $3 WHERE tenant_id = $1 AND disposition_id = $2", {tenant, id, options_.now()}));
   STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET state = 'disposed' WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET wanted = wanted + 1 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle}));  // the last look at its bits
   STELLA_TRY_VOID(timeline::emit(tx, tenant, found->event(contracts::events::kDispositionExecuted, std::move(details))));
   STELLA_TRY_VOID(tx.commit());
   count_disposition("bundle", "executed");

@@ -1,6 +1,7 @@
 // What other lockers got wrong about holds and retention (docs/guarantees.md), tried on ours.
 #include <future>
 
+#include "stella/testing/work_seen.h"
 #include "test_holding.h"
 
 namespace stella::evidence {
@@ -48,10 +49,87 @@ TEST_F(HoldingDefects, TheClockDoesNotStartWithTheDraft) {
   std::string reason;
   EXPECT_EQ(dispose(*k, at_export, &reason), Disposition::kRefused);
   EXPECT_EQ(reason, "the event that starts its retention has not happened");
-  db_.sql("CREATE TABLE timeline_events_of_then PARTITION OF timeline_events FOR VALUES FROM ('2020-01-01') TO ('2022-01-01'); INSERT INTO timeline_events (tenant_id, event_id, ts, kind, resource_type, resource_id, actor, "
-          "trace_id, digest, details_jsonb) VALUES ('acme', gen_random_uuid(), '" + now_.rfc3339() + "', 'evidence.exported', 'bundle', '" + at_export.str() + "', 'user:x', '', '\\x00', '{}')");
+  const auto exported = [&](const BundleId& id) {
+    const std::string entry = R"({"details":{},"kind":"evidence.exported","resource_id":")" + id.str() + R"(","resource_type":"bundle","ts":")" + now_.rfc3339() + "\"}";
+    db_.sql("WITH next AS (INSERT INTO timeline_heads (tenant_id, shard, size, root) VALUES ('acme', 0, 1, '') ON CONFLICT (tenant_id) DO UPDATE SET size = timeline_heads.size + 1 RETURNING size - 1 AS at), "
+            "event AS (INSERT INTO timeline_events (tenant_id, event_id, ts, kind, resource_type, resource_id, actor, trace_id, digest, details_jsonb) VALUES ('acme', gen_random_uuid(), '" + now_.rfc3339() + "', 'evidence.exported', 'bundle', '" + id.str() +
+            "', 'user:x', '', '\\x00', '{}') RETURNING event_id) INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) SELECT 'acme', at, event_id, convert_to('" + entry + "', 'UTF8') FROM next, event");
+  };
+  db_.sql("CREATE TABLE timeline_events_of_then PARTITION OF timeline_events FOR VALUES FROM ('2020-01-01') TO ('2022-01-01')");
+  exported(at_export);
   ASSERT_TRUE(k->round().has_value());
   EXPECT_EQ(seconds_kept(at_export), std::to_string(401 * 24 * 3600)) << "from its publication";
+  // While others wait; in the log before there is a row for it; and before the keeper begins.
+  const BundleId waits = drafted("C-3"), next = drafted("C-4"), early = drafted("C-5");
+  const auto row_of = [&](const BundleId& id, std::string_view adopted) { db_.sql("UPDATE evidence_snapshots SET adopted = " + std::string(adopted) + " WHERE bundle_id = '" + id.str() + "'"); };
+  row_of(early, "true");
+  ASSERT_TRUE(k->round().has_value());
+  exported(next);
+  exported(early);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seconds_kept(next), std::to_string(401 * 24 * 3600));
+  EXPECT_EQ(seconds_kept(waits), "no clock");
+  row_of(early, "false");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(seconds_kept(early), std::to_string(401 * 24 * 3600));
+  exported(waits);
+  ASSERT_TRUE(keeper({.base_event = "published"})->round().has_value());
+  EXPECT_EQ(seconds_kept(waits), std::to_string(401 * 24 * 3600));
+}
+
+// A redacted copy of a case that was closed more than its retention ago.
+TEST_F(HoldingDefects, WhatComesIntoAClosedCaseIsKeptAsLong) {
+  auto k = keeper({.base_event = "case_closed", .dispose = true});
+  const BundleId first = sealed("C-1");
+  ASSERT_TRUE(k->round().has_value());
+  db_.sql("INSERT INTO evidence_cases (tenant_id, case_id, state, closed_at) VALUES ('acme', 'C-1', 'closed', '" + now_.rfc3339() + "')");
+  pass(hours(25));
+  const BundleId late = sealed("C-1", "late");
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT string_agg(bundle_id::text, ' ') FROM dispositions"), first.str());
+  EXPECT_EQ(db_.sql("SELECT base_at = '" + now_.rfc3339() + "' FROM evidence_retention WHERE bundle_id = '" + late.str() + "'"), "t");
+  pass(hours(25));
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM dispositions"), "2");
+}
+
+// Signed before a weekend on which an authority or the store was away, and published after it.
+TEST_F(HoldingDefects, WhatIsPublishedLongAfterItsSignatureIsAdopted) {
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(60));
+  const BundleId id = sealed("C-1");
+  db_.sql("UPDATE evidence_snapshots SET sealed_at = sealed_at - interval '2 days'");
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT string_agg(bundle_id::text, ' ') FROM evidence_retention"), id.str());
+  // A row that was lost comes back with the next process.
+  db_.sql("DELETE FROM evidence_retention");
+  ASSERT_TRUE(keeper()->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_retention"), "1");
+}
+
+// Rounds are not longer for what was deleted years ago.
+TEST_F(HoldingDefects, WhatWasDeletedIsNeverLookedAtAgain) {
+  auto k = keeper({.dispose = true});
+  for (int i = 0; i < 3; ++i) sealed("C-1", "payload " + std::to_string(i));
+  step(place_hold, "C-1", kAnn);
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7", 1), "released");
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(k->round().has_value());
+    sign_log();
+  }
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_snapshots WHERE state = 'disposed'"), "3");
+  const BundleId other = sealed("C-1", "another");
+  step(place_hold, "C-1", kAnn);
+  pass(hours(2));
+  const testing::WorkSeen seen;
+  ASSERT_TRUE(k->round().has_value());
+  ASSERT_EQ(seen.spans("evidence.lock").size(), 1u);
+  EXPECT_TRUE(bit(key(other, "C-1")));
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM evidence_retention WHERE done_at IS NULL"), "1");
 }
 
 // A database restored from before a hold, or without it: the bit in the store, which nobody is known to have set, keeps the bundle.

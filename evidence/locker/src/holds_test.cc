@@ -338,6 +338,39 @@ TEST_F(Holding, AClockThatJumpsFreezesDeletions) {
   EXPECT_EQ(k->frozen(), "the clock went far forward");
 }
 
+// Each by its own clock: the one that is wrong says so once, the other one goes on.
+TEST_F(Holding, ProcessesOfDifferentClocksDoNotContradictEachOther) {
+  auto right = keeper();
+  ASSERT_TRUE(right->round().has_value());
+  Timestamp ahead = now_;
+  KeeperOptions options;
+  options.now = [&] { return ahead; };
+  options.elapsed = [this] { return elapsed_; };
+  Keeper wrong(locker_, *store_, options);
+  ASSERT_TRUE(wrong.round().has_value());
+  ahead = now_ + hours(2);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(wrong.round().has_value());
+    ASSERT_TRUE(right->round().has_value());
+    EXPECT_EQ(db_.sql("SELECT frozen_reason FROM evidence_clock"), "the clock went far forward");
+  }
+  EXPECT_EQ(wrong.frozen(), "the clock went far forward");
+  EXPECT_EQ(right->frozen(), "");
+  EXPECT_EQ(events("disposition.frozen"), "1");
+  // It is put right, and freezes the other way another time.
+  ahead = now_;
+  ASSERT_TRUE(wrong.round().has_value());
+  EXPECT_EQ(db_.sql("SELECT frozen_reason FROM evidence_clock"), "");
+  ahead = now_ - hours(2);
+  ASSERT_TRUE(wrong.round().has_value());
+  EXPECT_EQ(events("disposition.frozen"), "2");
+  // What a process left that is gone ends with the next one that begins.
+  ASSERT_TRUE(right->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT frozen_reason FROM evidence_clock"), "the clock went back");
+  ASSERT_TRUE(keeper()->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT frozen_reason FROM evidence_clock"), "");
+}
+
 TEST_F(Holding, WhatACopyIsMadeFromStays) {
   const BundleId id = sealed("C-1");
   auto k = keeper();

@@ -22,29 +22,33 @@ constexpr std::chrono::microseconds kClockStep = std::chrono::seconds(30);
 // A case that was held when its bundle was sealed: the locker put the bit there, so it is ours to lift, also where the hold is released by now. Its
 // look at the holds came after sealed_at; a release that it did not see yet may have begun a little earlier.
 constexpr std::string_view kAdopt =
+    "WITH fresh AS (UPDATE evidence_snapshots s SET adopted = true FROM (SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE NOT adopted AND state = 'sealed' ORDER BY requested_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) n "
+    "WHERE s.tenant_id = n.tenant_id AND s.bundle_id = n.bundle_id RETURNING s.tenant_id, s.bundle_id, s.case_id, s.sealed_at) "
     "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until, lock_held) "
     "SELECT s.tenant_id, s.bundle_id, s.case_id, $1, $2::bigint, CASE WHEN $1 = 'sealed' THEN s.sealed_at END, CASE WHEN $1 = 'sealed' THEN s.sealed_at + make_interval(secs => $2::bigint) END, "
     "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= s.sealed_at - interval '10 minutes')) "
-    "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND s.sealed_at >= $3 AND r.bundle_id IS NULL ORDER BY s.sealed_at LIMIT 1000 ON CONFLICT DO NOTHING";
+    "FROM fresh s ON CONFLICT DO NOTHING RETURNING bundle_id";
 // What failed may leave objects behind, which no other rule would ever let go: its clock starts with the failure, whatever that of bundles starts with.
 constexpr std::string_view kAdoptFailed =
+    "WITH fresh AS (UPDATE evidence_snapshots s SET adopted = true FROM (SELECT tenant_id, bundle_id FROM evidence_snapshots WHERE NOT adopted AND state = 'failed' ORDER BY requested_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED) n "
+    "WHERE s.tenant_id = n.tenant_id AND s.bundle_id = n.bundle_id RETURNING s.tenant_id, s.bundle_id, s.case_id, coalesce(s.failed_at, s.requested_at) AS failed_at) "
     "INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until, lock_held) "
-    "SELECT s.tenant_id, s.bundle_id, s.case_id, 'failed', $1::bigint, coalesce(s.failed_at, s.requested_at), coalesce(s.failed_at, s.requested_at) + make_interval(secs => $1::bigint), "
-    "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= coalesce(s.failed_at, s.requested_at) - interval '10 minutes')) "
-    "FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'failed' AND coalesce(s.failed_at, s.requested_at) >= $2 AND r.bundle_id IS NULL "
-    "ORDER BY coalesce(s.failed_at, s.requested_at) LIMIT 1000 ON CONFLICT DO NOTHING";
+    "SELECT s.tenant_id, s.bundle_id, s.case_id, 'failed', $1::bigint, s.failed_at, s.failed_at + make_interval(secs => $1::bigint), "
+    "EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND (h.released_at IS NULL OR h.released_at >= s.failed_at - interval '10 minutes')) "
+    "FROM fresh s ON CONFLICT DO NOTHING";
+// Once in a process, for databases that were put together from parts.
+constexpr std::string_view kOrphans =
+    "UPDATE evidence_snapshots s SET adopted = false WHERE adopted AND state IN ('sealed', 'failed') AND NOT EXISTS (SELECT FROM evidence_retention r WHERE r.tenant_id = s.tenant_id AND r.bundle_id = s.bundle_id)";
 // Failed once, tried again, sealed in the end: from then on it is kept as any bundle.
 constexpr std::string_view kSealedAfterAll =
     "UPDATE evidence_retention r SET base_event = $1, base_at = CASE WHEN $1 = 'sealed' THEN s.sealed_at END, keep_seconds = $2::bigint, wanted = r.wanted + 1, "
     "retain_until = CASE WHEN $1 = 'sealed' THEN greatest(r.retain_until, s.sealed_at + make_interval(secs => $2::bigint)) ELSE r.retain_until END "
-    "FROM evidence_snapshots s WHERE r.base_event = 'failed' AND s.tenant_id = r.tenant_id AND s.bundle_id = r.bundle_id AND s.state = 'sealed'";
+    "FROM evidence_snapshots s WHERE r.base_event = 'failed' AND s.tenant_id = r.tenant_id AND s.bundle_id = r.bundle_id AND s.state = 'sealed' RETURNING r.bundle_id";
+// What comes into a case after its end, as a redacted copy does, is kept as long as what was there: from its own seal on.
 constexpr std::string_view kCaseClosed =
-    "UPDATE evidence_retention r SET base_at = c.closed_at, retain_until = greatest(r.retain_until, c.closed_at + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM evidence_cases c "
-    "WHERE r.base_event = 'case_closed' AND r.base_at IS NULL AND c.tenant_id = r.tenant_id AND c.case_id = r.case_id AND c.closed_at IS NOT NULL";
-constexpr std::string_view kPublished =
-    "UPDATE evidence_retention r SET base_at = e.ts, retain_until = greatest(r.retain_until, e.ts + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM (SELECT w.tenant_id, w.bundle_id, "
-    "(SELECT min(t.ts) FROM timeline_events t WHERE t.tenant_id = w.tenant_id AND t.resource_type = 'bundle' AND t.resource_id = w.bundle_id::text AND t.kind = 'evidence.exported') AS ts "
-    "FROM evidence_retention w WHERE w.base_event = 'published' AND w.base_at IS NULL) e WHERE e.ts IS NOT NULL AND r.tenant_id = e.tenant_id AND r.bundle_id = e.bundle_id";
+    "UPDATE evidence_retention r SET base_at = e.at, retain_until = greatest(r.retain_until, e.at + make_interval(secs => r.keep_seconds)), wanted = r.wanted + 1 FROM (SELECT w.tenant_id, w.bundle_id, "
+    "greatest(c.closed_at, s.sealed_at) AS at FROM evidence_retention w JOIN evidence_cases c ON c.tenant_id = w.tenant_id AND c.case_id = w.case_id AND c.closed_at IS NOT NULL "
+    "JOIN evidence_snapshots s ON s.tenant_id = w.tenant_id AND s.bundle_id = w.bundle_id WHERE w.base_event = 'case_closed' AND w.base_at IS NULL) e WHERE r.tenant_id = e.tenant_id AND r.bundle_id = e.bundle_id";
 
 std::chrono::microseconds boot_time() {
   timespec t{};
@@ -116,12 +120,18 @@ Result<void> Keeper::believe_clock() {
     if (jump == ClockJump::kNone && now < seen - kClockSlack) jump = ClockJump::kBack;  // another process has seen later times
   }
   const std::string reason = jump == ClockJump::kNone ? "" : jump == ClockJump::kBack ? "the clock went back" : "the clock went far forward";
+  const std::string own = frozen();
   if (reason.empty()) {
+    // What another process froze is not ours to end: its clock is the one that is wrong. One that begins ends what one before it left.
+    const bool ends = vouched || !own.empty() || !anchor_;
     if (!anchor_ || vouched) anchor_ = Anchor{now, elapsed};
-    if (vouched || !before.empty() || now >= seen + kClockStep)
-      STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET seen = CASE WHEN $2 THEN $1 ELSE greatest(seen, $1) END, frozen_reason = '', checked = coalesce($3, checked)", {now, vouched, vouched ? checked : std::nullopt}));
-  } else if (before != reason) {
+    if (vouched || (ends && !before.empty()) || now >= seen + kClockStep)
+      STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET seen = CASE WHEN $2 THEN $1 ELSE greatest(seen, $1) END, frozen_reason = CASE WHEN $4 THEN '' ELSE frozen_reason END, checked = coalesce($3, checked)",
+                               {now, vouched, vouched ? checked : std::nullopt, ends}));
+  } else if (before.empty()) {
     STELLA_TRY_VOID(tx.query("UPDATE evidence_clock SET frozen_reason = $1", {reason}));
+  }
+  if (!reason.empty() && own != reason && before != reason) {
     auto event = locker_event(contracts::events::kDispositionFrozen, "tenant", std::string(kPlatformTenant), json::Value::object({{"what", "every deletion of evidence"}, {"reason", reason}}));
     const TenantId platform = STELLA_TRY(TenantId::parse(kPlatformTenant));
     STELLA_TRY_VOID(timeline::emit(tx, platform, std::move(event)));
@@ -135,16 +145,22 @@ Result<void> Keeper::believe_clock() {
 
 Result<int> Keeper::adopt() {
   auto tx = STELLA_TRY(Tx::open(pool_));
-  // Once from the beginning; after that what was sealed lately, with room for transactions that took their time.
-  const Timestamp from = looked_far_back_ ? options_.now() - std::chrono::hours(24) : Timestamp{};
-  const auto adopted = STELLA_TRY(tx.query(kAdopt, {options_.base_event, static_cast<std::int64_t>(options_.keep.count()), from}));
-  const auto failed = STELLA_TRY(tx.query(kAdoptFailed, {static_cast<std::int64_t>(options_.keep.count()), from}));
-  std::int64_t started = STELLA_TRY(tx.query(kSealedAfterAll, {options_.base_event, static_cast<std::int64_t>(options_.keep.count())})).affected();
-  started += STELLA_TRY(tx.query(kCaseClosed)).affected();
-  started += STELLA_TRY(tx.query(kPublished)).affected();
+  const std::int64_t keep = options_.keep.count();
+  if (!looked_for_orphans_) STELLA_TRY_VOID(tx.query(kOrphans));
+  std::vector<std::string> fresh;
+  for (const std::string_view sql : {kAdopt, kSealedAfterAll}) {
+    const auto rows = STELLA_TRY(tx.query(sql, {options_.base_event, keep}));
+    for (int i = 0; i < rows.size(); ++i) fresh.emplace_back(rows.text(i, 0));
+  }
+  std::int64_t done = static_cast<std::int64_t>(fresh.size());
+  done += STELLA_TRY(tx.query(kAdoptFailed, {keep})).affected();
+  done += STELLA_TRY(tx.query(kCaseClosed)).affected();
+  std::map<std::string, std::int64_t> read;
+  done += STELLA_TRY(begin_at_exports(tx, fresh, read));
   STELLA_TRY_VOID(tx.commit());
-  if (adopted.affected() < 1000 && failed.affected() < 1000) looked_far_back_ = true;
-  return static_cast<int>(adopted.affected() + failed.affected() + started);
+  looked_for_orphans_ = true;
+  exports_read_ = std::move(read);
+  return static_cast<int>(done);
 }
 
 }  // namespace stella::evidence

@@ -15,8 +15,8 @@ constexpr int kBundlesPerRound = 256;
 constexpr std::chrono::microseconds kPause = std::chrono::minutes(1);
 
 constexpr std::string_view kDue =
-    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE applied < wanted AND not_before <= $2 ORDER BY tenant_id, bundle_id LIMIT 256) UNION "
-    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE checked_at < $1 AND not_before <= $2 ORDER BY checked_at LIMIT 256)";
+    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE applied < wanted AND done_at IS NULL AND not_before <= $2 ORDER BY tenant_id, bundle_id LIMIT 256) UNION "
+    "(SELECT tenant_id, bundle_id FROM evidence_retention WHERE checked_at < $1 AND done_at IS NULL AND not_before <= $2 ORDER BY checked_at LIMIT 256)";
 // One at a time, or the slower of two would write what the faster one had overtaken.
 constexpr std::string_view kAlone = "SELECT pg_try_advisory_xact_lock(hashtextextended($1 || '/' || $2, 6))";
 constexpr std::string_view kWanted =
@@ -121,7 +121,8 @@ Result<bool> Keeper::reconcile_one(const TenantId& tenant, const BundleId& bundl
     for (const auto& [digest, key] : objects.shared) changed = STELLA_TRY(bring(store_, key, {held_objects.contains(digest), was_held, own.until})) || changed;
     if (changed) kLog.info("the store's locks follow holds and retention", {f::bundle_id(bundle)});
   }
-  STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET applied = greatest(applied, $3), lock_held = $4, checked_at = $5 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, version, held, options_.now()}));
+  const bool done = rows.text(0, 4) == "disposed" && !held;
+  STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET applied = greatest(applied, $3), lock_held = $4, checked_at = $5::timestamptz, done_at = CASE WHEN $6 THEN $5::timestamptz END WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, version, held, options_.now(), done}));
   STELLA_TRY_VOID(tx.commit());
   return true;
 }

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "stella/base/ids.h"
 #include "stella/base/result.h"
@@ -82,6 +83,7 @@ class Keeper {
   using Tx = pg::SystemTx<pg::LockerRole>;
   Result<void> believe_clock();
   Result<int> adopt();
+  Result<std::int64_t> begin_at_exports(Tx& tx, const std::vector<std::string>& fresh, std::map<std::string, std::int64_t>& read);
   Result<int> reconcile();
   Result<bool> reconcile_one(const TenantId& tenant, const BundleId& bundle);
   Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
@@ -107,7 +109,8 @@ class Keeper {
     std::chrono::microseconds elapsed;
   };
   std::optional<Anchor> anchor_;  // a reading of this process that was believed
-  bool looked_far_back_ = false;
+  bool looked_for_orphans_ = false;
+  std::map<std::string, std::int64_t> exports_read_;  // of tenants whose bundles wait for their first export: how much of the log was read
   std::optional<Deadline> keys_recorded_until_;
   std::chrono::microseconds next_expiry_ = std::chrono::microseconds::min(), next_drop_ = std::chrono::microseconds::min();  // by `elapsed`
   std::string expiry_after_;  // the last tenant that was looked at, where there are more of them
