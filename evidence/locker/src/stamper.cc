@@ -34,6 +34,7 @@ Result<std::string> post(const std::string& url, std::string_view query, std::ch
   request.max_response_bytes = crypto::kTimestampBytes;
   request.connect_timeout = timeout;
   request.timeout = timeout;
+  request.foreign = true;
   http::ClientResponse response = STELLA_TRY(http::fetch(request));
   if (response.status != 200) return Error(contracts::errors::kUnavailable, "the authority refused").with("status", std::to_string(response.status));
   const std::string_view type = response.header("content-type");

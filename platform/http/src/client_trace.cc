@@ -53,11 +53,12 @@ bool asks_to_keep(std::string_view server_timing) {
   return false;
 }
 
-void tell(telemetry::Span& span, std::string_view method, std::string_view host, const Result<ClientResponse>& response) {
+void tell(telemetry::Span& span, std::string_view method, std::string_view host, const Result<ClientResponse>& response, bool foreign) {
   span.set(f::operation(method));
   span.set(f::url_host(host));
   if (!response) return span.fail(response.error());
   span.set(f::http_status(response->status));
+  if (foreign) return;
   for (const auto& [name, value] : response->headers) {
     if (name == "server-timing" && asks_to_keep(value)) span.keep();
   }

@@ -19,8 +19,8 @@ Headers trace_headers(const telemetry::Context& context);
 // Whether a Server-Timing header (W3C: `name;param=value;…, …`) holds the metric `keep` with desc=1.
 bool asks_to_keep(std::string_view server_timing);
 
-// The span's share of an exchange: method, host, status, error, and whether the callee wants the trace kept. Semantic conventions: every
+// The span's share of an exchange: method, host, status, error, and, of our own services, whether the callee wants the trace kept. Semantic conventions: every
 // status from 400 on is an error of a client span.
-void tell(telemetry::Span& span, std::string_view method, std::string_view host, const Result<ClientResponse>& response);
+void tell(telemetry::Span& span, std::string_view method, std::string_view host, const Result<ClientResponse>& response, bool foreign);
 
 }  // namespace stella::http

@@ -73,6 +73,7 @@ class ClientTrace : public ::testing::Test {
     caller = telemetry::Context::current();
     ClientRequest request;
     request.url = url(*server, "/");
+    request.foreign = foreign;
     const auto response = fetch(request);
     EXPECT_TRUE(response);
     return response ? response->body : "";
@@ -90,6 +91,7 @@ class ClientTrace : public ::testing::Test {
   std::unique_ptr<Server> server;
   int status = 200;
   std::string timing;
+  bool foreign = false;
   telemetry::Context caller;
 
  private:
@@ -134,6 +136,16 @@ TEST_F(ClientTrace, AFailingCalleeMakesTheCallersTraceKept) {
   status = 503;  // also where it says nothing
   call();
   EXPECT_EQ(kept(), (Kept{"caller:error", "http.request:error"}));
+}
+
+TEST_F(ClientTrace, SomebodyElseLearnsTheTraceAndDecidesNothing) {
+  telemetry::set_sampling_rate(0);
+  timing = "trace;desc=\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\", total;dur=1.5, keep;desc=\"1\"";
+  foreign = true;
+  EXPECT_TRUE(telemetry::parse_traceparent(call().substr(0, 55)));
+  EXPECT_EQ(kept(), Kept{});
+  telemetry::set_sampling_rate(0.999);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(call().substr(56), "");  // no tracestate
 }
 
 TEST_F(ClientTrace, WhereNobodyAnswersTheSpanFails) {

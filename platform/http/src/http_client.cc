@@ -302,8 +302,10 @@ Result<ClientResponse> fetch(const ClientRequest& request) {
   const bool has_parent = std::any_of(request.headers.begin(), request.headers.end(), [](const auto& h) { return ::strcasecmp(h.first.c_str(), "traceparent") == 0; });
   if (has_parent || telemetry::Context::current().span_id.empty()) return perform(request, {});
   telemetry::Span span("http.request", telemetry::SpanKind::kClient);
-  auto response = perform(request, trace_headers(telemetry::Context::current()));
-  tell(span, request.method, host_and_port(request.url), response);
+  auto headers = trace_headers(telemetry::Context::current());
+  if (request.foreign) std::erase_if(headers, [](const auto& h) { return h.first != "traceparent"; });
+  auto response = perform(request, headers);
+  tell(span, request.method, host_and_port(request.url), response, request.foreign);
   return response;
 }
 

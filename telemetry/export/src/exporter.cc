@@ -280,7 +280,12 @@ class OtlpExporter final : public Exporter {
 
   bool waits_up_to(std::uint64_t goal) const STELLA_REQUIRES(mutex_) {
     const auto waits = [goal](const Stream::Entry& entry) { return entry.order <= goal; };
-    return std::any_of(streams_.begin(), streams_.end(), [&](const Stream& s) { return (!s.empty() && waits(s.front())) || std::any_of(s.aside().begin(), s.aside().end(), waits); });
+    for (std::size_t i = 0; i < kStreams; ++i) {
+      const Stream& s = streams_[i];
+      if (!lanes_[lane_of(i)].client) continue;  // what an earlier process left of a signal that is off now waits for nobody
+      if ((!s.empty() && waits(s.front())) || std::any_of(s.aside().begin(), s.aside().end(), waits)) return true;
+    }
+    return false;
   }
 
   // The stream whose first entry is the oldest of the lane.

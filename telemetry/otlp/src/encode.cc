@@ -73,13 +73,14 @@ char* put_tracestate(char* p, std::string_view state, std::uint64_t threshold) {
   std::string_view ot(head, static_cast<std::size_t>(put_threshold(head + 3, threshold) - head));
   if (state.empty()) return wire::put_text(p, wire::tag_bytes(3), ot);
   std::string out(ot), rest;
+  std::size_t others = 0;  // a tracestate has at most 32 members; ours is one
   while (!state.empty()) {
     const std::size_t comma = std::min(state.find(','), state.size());
     std::string_view member = state.substr(0, comma);
     state.remove_prefix(std::min(comma + 1, state.size()));
     while (!member.empty() && member.front() == ' ') member.remove_prefix(1);
     if (!member.starts_with("ot=")) {
-      if (!member.empty()) rest.append(",").append(member);
+      if (!member.empty() && others++ < 31) rest.append(",").append(member);
       continue;
     }
     for (member.remove_prefix(3); !member.empty();) {

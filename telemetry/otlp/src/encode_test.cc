@@ -365,5 +365,15 @@ TEST(LogBatch, ABrokenErrorFieldIsLeftOut) {
   EXPECT_EQ(texts(*rows, rows->records[0].attributes), (std::map<std::string, std::string>{{"tenant_id", "acme"}, {"count", "3"}}));
 }
 
+TEST(TraceBatch, ATracestateHasAtMost32Members) {
+  RecordBuilder b = span_record("acme");
+  b.head.threshold = 0x80000000000000;
+  for (int i = 0; i < 32; ++i) b.tracestate += (i > 0 ? ",k" : "k") + std::to_string(i) + "=v";
+  const Request request = one(b);
+  const std::string state(request.span().trace_state);
+  EXPECT_TRUE(state.starts_with("ot=th:8,k0=v,")) << state;
+  EXPECT_TRUE(state.ends_with(",k30=v")) << state;
+}
+
 }  // namespace
 }  // namespace stella::telemetry

@@ -25,6 +25,7 @@ Result<http::ClientResponse> post(const LogPolicy::Witness& witness, const Witne
   http.connect_timeout = std::min(q.timeout, http.connect_timeout);
   http.timeout = q.timeout;
   http.max_response_bytes = kNoteBytes;
+  http.foreign = true;
   return http::fetch(http);
 }
 

@@ -25,6 +25,7 @@ struct ClientRequest {
   std::chrono::milliseconds timeout{60000};        // for the whole exchange
   int max_redirects = 0;                           // followed for GET and HEAD only, http and https only
   std::string ca_file;                             // PEM; "" is the system's trust store
+  bool foreign = false;                            // somebody else's service: it learns the trace's id and nothing that callers said, and does not decide what we keep
   std::function<void(std::uint64_t sent, std::uint64_t total)> on_upload;
   // Gets the body of a 2xx answer piece by piece as it arrives, of any length; false ends the exchange, which counts as its proper end. It
   // must not fetch itself. For event streams: with timeout 0 it may last, but kUnavailable where nothing came for a minute.
