@@ -345,7 +345,6 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
   p.services->dispose = settings.boolean("evidence.dispose");
   p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
-  p.services->max_waiting = std::max(1, static_cast<int>(settings.integer("http.workers") / 2));
   http::ServerOptions http;
   http.address = settings.text("http.address");
   http.port = static_cast<std::uint16_t>(settings.integer("http.port"));

@@ -132,16 +132,15 @@ Result<int> Context::limit() const {
   return static_cast<int>(n);
 }
 
-void wait_until(Services& services, std::chrono::milliseconds wait, const std::function<bool()>& done) {
+void wait_until(Context& ctx, std::chrono::milliseconds wait, const std::function<bool()>& done) {
   // A waiting request holds a worker. Only so many may, else nobody could be answered: the others are told at once how far things are.
-  const bool may_wait = services.waiting.fetch_add(1) < services.max_waiting;
-  const Deadline deadline = Deadline::after(may_wait ? wait : std::chrono::milliseconds(0));
+  const Turns::Turn waits = ctx.services.turns.try_take(ctx.principal->tenant, TurnKind::kAwaiting);
+  const Deadline deadline = Deadline::after(waits ? wait : std::chrono::milliseconds(0));
   std::chrono::milliseconds pause(5);
   while (!done() && !deadline.passed() && !process::stop_requested()) {
     std::this_thread::sleep_for(std::min(pause, deadline.left()));
     pause = std::min(pause * 2, std::chrono::milliseconds(100));
   }
-  services.waiting.fetch_sub(1);
 }
 
 }  // namespace stella::web

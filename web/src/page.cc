@@ -63,7 +63,7 @@ Result<http::Response> commit_and_await(Context& ctx, const Awaited& what, const
   http::Response response = STELLA_TRY(ctx.commit(http::Response::json(what.accepted, json::dump(accepted))));
   const std::string sql = std::string("SELECT (").append(what.json).append(")::text, ").append(what.ended).append(" FROM ").append(what.table).append(" WHERE tenant_id = $1 AND ").append(what.id_column).append(" = $2");
   std::optional<Error> failed;
-  wait_until(ctx.services, wait, [&] {
+  wait_until(ctx, wait, [&] {
     auto rows = ctx.read(sql, {ctx.tenant(), id});
     if (!rows || rows->empty()) {
       failed = rows ? Error(base_errors::kInternal, "what was just written is not there") : std::move(rows.error());

@@ -168,7 +168,33 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
   return std::optional<http::Response>(std::move(response));
 }
 
-Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std::optional<authority::Principal>> caller, Decided& made) {
+// Whether a request of somebody known may go on now.
+enum class Entry : std::uint8_t { kIn, kPutAside, kFull };
+
+// kPutAside: the request is somebody else's from here on.
+Entry enter(Services& services, http::Request& request, const Route& route, const TenantId& tenant, Turns::Turn& turn) {
+  const TurnKind kind = route.may_take_long ? TurnKind::kLong : TurnKind::kRunning;
+  auto place = std::static_pointer_cast<Turns::Turn>(std::exchange(request.held, nullptr));
+  if (place) {  // it was put aside, and this is its turn
+    turn = std::move(*place);
+    return Entry::kIn;
+  }
+  turn = services.turns.try_take(tenant, kind);
+  if (turn) return Entry::kIn;
+  place = std::make_shared<Turns::Turn>();
+  request.held = place;
+  const auto outcome = services.turns.take_or_queue(tenant, kind, place, [&request] { return request.parking->park(); });
+  if (outcome == Turns::Outcome::kQueued) return Entry::kPutAside;
+  request.held.reset();
+  turn = std::move(*place);
+  return outcome == Turns::Outcome::kFull ? Entry::kFull : Entry::kIn;
+}
+
+Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std::optional<authority::Principal>> caller, bool full, Decided& made) {
+  if (full) {
+    made = decided("deny", "too many requests of the tenant at once", route);
+    return Error(errors::kRateLimited, "too many requests of the tenant run or wait already").with("retry_after", 1);
+  }
   auto early = STELLA_TRY(admit(ctx, route, std::move(caller), made));
   if (early) return std::move(*early);
   auto before = STELLA_TRY(replayed(ctx));
@@ -255,6 +281,10 @@ http::Response answer(Services& services, http::Request& request) {
   ctx.route = found.route != nullptr ? found.route->path : "/";
   ctx.params = found.params;
   auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
+  Turns::Turn turn;
+  Entry entry = Entry::kIn;
+  if (caller.has_value() && caller->has_value()) entry = enter(services, request, *found.route, (*caller)->tenant, turn);
+  if (entry == Entry::kPutAside) return http::Response::put_aside();
   auto admission = admission_of(request, caller.has_value() && caller->has_value() ? &**caller : nullptr);
   const telemetry::ContextScope scope(request_context(std::move(admission.context), request, ctx.route, ctx.request_id));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
@@ -272,7 +302,7 @@ http::Response answer(Services& services, http::Request& request) {
     if (!found.allow.empty()) response.header("Allow", found.allow);
     failed = std::move(error);
   } else {
-    auto handled = run_handler(ctx, *found.route, std::move(caller), made.emplace());
+    auto handled = run_handler(ctx, *found.route, std::move(caller), entry == Entry::kFull, made.emplace());
     if (handled) response = std::move(*handled);
     else failed = std::move(handled.error());
     // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
@@ -417,7 +447,10 @@ http::Response problem(const Error& error, const TraceId& trace) {
   return response;
 }
 
-Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, Services& services) {
+Result<std::unique_ptr<http::Server>> start(http::ServerOptions options, Services& services) {
+  services.turns.set_limits(TurnLimits::of_workers(options.workers));
+  // Whether this process is alive is not a matter of how busy it is.
+  options.express = [](const http::Request& request) { return request.path == "/healthz"; };
   const auto handler = [&services](http::Request& request) { return answer(services, request); };
   const auto body_limit = [&services](const http::Request& head) { return taken_of(services, head).bytes; };
   const auto refusal = [&services](int status, Literal detail, const http::Request* head) {
@@ -433,7 +466,7 @@ Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, 
     if (taken.stranger) return refuse(services, 401, "a body of this size needs a valid token", &copy, taken);
     return refuse(services, status, detail, &copy, taken);
   };
-  return http::Server::start(options, handler, body_limit, refusal);
+  return http::Server::start(std::move(options), handler, body_limit, refusal);
 }
 
 }  // namespace stella::web

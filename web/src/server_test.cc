@@ -199,13 +199,53 @@ TEST_F(Api, OneKeyAtOnceIsStillOneDeed) {
 }
 
 TEST_F(Api, WaitingRequestsLeaveWorkersForOthers) {
-  services_->max_waiting = 0;
+  TurnLimits nobody_waits;
+  nobody_waits.awaiting = {0, 0};
+  services_->turns.set_limits(nobody_waits);
   const Reply r = call("POST", "/sboms?wait=100", sbom());  // nobody computes it: it would wait for the client's time-out
   EXPECT_EQ(r.status, 202);
   EXPECT_EQ(r.body.str("state"), "received");
-  EXPECT_EQ(services_->waiting, 0);
+  EXPECT_EQ(services_->turns.now(TurnKind::kAwaiting), 0);
   EXPECT_EQ(call("POST", "/sboms?wait=121", sbom()).status, 422);
   EXPECT_EQ(call("POST", "/sboms?wait=x", sbom()).status, 422);
+}
+
+// Whatever one tenant does, and for how long: the others are served, and the process says that it lives.
+TEST_F(Api, OneTenantTakesNotAllWorkers) {
+  const std::string other = sign_in("beta", "bob", authority::all_tenant_scopes());
+  const std::string id = "00000000-0000-7000-8000-000000000001";
+  pg::Pool operator_(db_.options(testing::Postgres::superuser()));
+  for (const std::string& path : {"/evidence/" + id + "/custody", std::string("/evidence")}) {
+    auto stalled = std::make_optional(pg::TenantTx::open(operator_, testing::TestScope::make("acme")).value());
+    ASSERT_TRUE(stalled->query("LOCK TABLE evidence_snapshots IN ACCESS EXCLUSIVE MODE").has_value());
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 12; ++i)
+      threads.emplace_back([&] {
+        const int status = call("GET", path).status;
+        EXPECT_EQ(status, path == "/evidence" ? 200 : 404) << path;
+      });
+    const Deadline patience = Deadline::after(std::chrono::seconds(20));
+    while (services_->turns.queued() < (path == "/evidence" ? 9 : 11) && !patience.passed()) std::this_thread::yield();
+    EXPECT_EQ(services_->turns.queued(), path == "/evidence" ? 9 : 11) << path;
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
+    EXPECT_EQ(call("GET", "/me", "", {}, other).status, 200);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1)) << path;
+    stalled.reset();
+  }
+  EXPECT_EQ(services_->turns.queued(), 0);
+  EXPECT_EQ(services_->turns.now(TurnKind::kRunning), 0);
+}
+
+TEST_F(Api, ATenantsQueueHasAnEnd) {
+  TurnLimits none;
+  none.running.per_tenant = 0;
+  none.queued_per_tenant = 0;
+  services_->turns.set_limits(none);
+  const Reply r = call("GET", "/me");
+  EXPECT_EQ(r.status, 429);
+  EXPECT_EQ(r.raw.header("retry-after"), "1");
+  EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
 }
 
 TEST_F(Api, GlobalIsSpelledOneWay) {

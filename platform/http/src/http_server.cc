@@ -164,11 +164,37 @@ void Server::Impl::drain(Deadline deadline) {
   for (const auto& connection : connections_now()) connection->abort();
 }
 
+void Server::Impl::park(std::shared_ptr<Connection> connection) {
+  Lock lock(mutex);
+  parked.emplace(connection.get(), connection);
+}
+
+std::shared_ptr<Connection> Server::Impl::take_parked(Connection* connection) {
+  Lock lock(mutex);
+  const auto node = parked.extract(connection);
+  return node.empty() ? nullptr : std::move(node.mapped());
+}
+
+bool Server::Impl::is_express(const Request& request) const {
+  if (!express_pool) return false;
+  try {
+    return options.express(request);
+  } catch (...) {
+    return false;
+  }
+}
+
 void Server::Impl::stop() {
   pool.stop();
+  if (express_pool) express_pool->stop();
   ioc.stop();
   for (auto& thread : threads) thread.join();
   threads.clear();
+  decltype(parked) waited;  // no thread is left that could touch them
+  {
+    Lock lock(mutex);
+    waited.swap(parked);
+  }
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

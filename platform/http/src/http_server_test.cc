@@ -463,5 +463,103 @@ TEST(Server, StartFailuresAreValues) {
   EXPECT_EQ(taken.error().field("port"), std::to_string(server->port()));
 }
 
+// What handlers put aside, to be called when their turn has come.
+class Aside {
+ public:
+  Response operator()(Request& request) {
+    if (request.path == "/now") return Response::json(200, "{}");
+    if (request.held) return Response::json(200, "\"" + request.path + "\"");
+    request.held = std::make_shared<int>(1);
+    const Lock lock(mutex_);
+    resumes_.push_back(request.parking->park());
+    return Response::put_aside();
+  }
+  std::size_t size() {
+    const Lock lock(mutex_);
+    return resumes_.size();
+  }
+  void resume_all() {
+    std::vector<std::function<void()>> all;
+    {
+      const Lock lock(mutex_);
+      all.swap(resumes_);
+    }
+    for (const auto& one : all) {
+      one();
+      one();  // once too often
+    }
+  }
+
+ private:
+  Mutex mutex_;
+  std::vector<std::function<void()>> resumes_ STELLA_GUARDED_BY(mutex_);
+};
+
+void wait_for(const std::function<bool()>& done) {
+  const Deadline deadline = Deadline::after(std::chrono::seconds(20));
+  while (!done() && !deadline.passed()) std::this_thread::yield();
+  EXPECT_TRUE(done());
+}
+
+TEST(Server, ARequestThatIsPutAsideTakesNoWorker) {
+  Aside aside;
+  ServerOptions options;
+  options.workers = 1;
+  const auto server = serve([&](Request& request) { return aside(request); }, {}, nullptr, options);
+  RawClient first(server->port()), second(server->port()), third(server->port());
+  first.send("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+  second.send(get("/b"));
+  wait_for([&] { return aside.size() == 2; });
+  third.send(get("/now"));
+  EXPECT_EQ(status_of(third.read_response()), 200);
+  aside.resume_all();
+  EXPECT_EQ(body_of(first.read_response()), "\"/a\"");
+  EXPECT_EQ(body_of(second.read_response()), "\"/b\"");
+  first.send(get("/now"));
+  EXPECT_EQ(status_of(first.read_response()), 200) << "the connection goes on";
+}
+
+TEST(Server, WhoWaitsForItsTurnTooLongIsToldAndNoServerWaitsForIt) {
+  Aside aside;
+  Limits limits;
+  limits.request_timeout = std::chrono::milliseconds(100);
+  auto server = serve([&](Request& request) { return aside(request); }, limits);
+  RawClient client(server->port());
+  client.send(get("/late"));
+  const auto response = client.read_response();
+  EXPECT_EQ(status_of(response), 503);
+  EXPECT_NE(response.find("waited too long for its turn"), std::string::npos) << response;
+  EXPECT_NE(response.find("retry-after"), std::string::npos) << response;
+  aside.resume_all();  // nobody's any more
+  RawClient other(server->port());
+  other.send(get("/left"));
+  wait_for([&] { return aside.size() == 1; });
+  server.reset();
+  aside.resume_all();
+}
+
+TEST(Server, ExpressRequestsAreAnsweredWhileAllWorkersAreTaken) {
+  std::latch taken(2), go(1);
+  ServerOptions options;
+  options.workers = 2;
+  options.express = [](const Request& request) { return request.path == "/alive"; };
+  const auto server = serve([&](Request& request) {
+    if (request.path == "/slow") {
+      taken.count_down();
+      go.wait();
+    }
+    return Response::json(200, "{}");
+  }, {}, nullptr, options);
+  RawClient first(server->port()), second(server->port()), third(server->port());
+  first.send(get("/slow"));
+  second.send(get("/slow"));
+  taken.wait();
+  third.send(get("/alive"));
+  EXPECT_EQ(status_of(third.read_response()), 200);
+  go.count_down();
+  EXPECT_EQ(status_of(first.read_response()), 200);
+  EXPECT_EQ(status_of(second.read_response()), 200);
+}
+
 }  // namespace
 }  // namespace stella::http::testing

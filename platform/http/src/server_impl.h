@@ -40,7 +40,9 @@ struct Server::Impl {
       : options(std::move(o)), handler(std::move(h)), body_limit(std::move(b)), refusal(std::move(r)),
         memory(options.limits.memory_bytes), disk(options.limits.temp_bytes), answers(options.limits.answer_bytes),
         pool(options.workers, options.limits.queue), acceptor_strand(net::make_strand(ioc)), acceptor(acceptor_strand),
-        accept_pause(acceptor_strand) {}
+        accept_pause(acceptor_strand) {
+    if (options.express) express_pool = std::make_unique<WorkerPool>(1, options.limits.queue);
+  }
   ~Impl() { stop(); }
 
   Result<void> listen();
@@ -51,6 +53,10 @@ struct Server::Impl {
   void remove(Connection* connection, const std::string& peer);
   std::size_t peer_limit() const;
   std::vector<std::shared_ptr<Connection>> connections_now();
+  void park(std::shared_ptr<Connection> connection);
+  // Null where it is not parked (any more).
+  std::shared_ptr<Connection> take_parked(Connection* connection);
+  bool is_express(const Request& request) const;
   Response refuse(int status, Literal detail, const Request* head);
   Response handle(Request& request);
 
@@ -69,9 +75,12 @@ struct Server::Impl {
   std::unordered_map<Connection*, std::weak_ptr<Connection>> connections STELLA_GUARDED_BY(mutex);
   std::unordered_map<std::string, std::size_t> of_peer STELLA_GUARDED_BY(mutex);  // connections that are open
 
+  std::unordered_map<Connection*, std::shared_ptr<Connection>> parked STELLA_GUARDED_BY(mutex);  // kept here alone: their requests wait for their turn
+
   // The order matters: ioc goes before what connections touch when they are destroyed, and pending jobs (which hold connections) before ioc.
   net::io_context ioc;
   WorkerPool pool;
+  std::unique_ptr<WorkerPool> express_pool;
   net::strand<net::io_context::executor_type> acceptor_strand;
   tcp::acceptor acceptor;
   net::steady_timer accept_pause;

@@ -76,7 +76,7 @@ class Pace {
 };
 
 // One connection. Everything runs on its strand but the handler, which owns request_ while it runs.
-class Session : public Connection, public std::enable_shared_from_this<Session> {
+class Session : public Connection, public Parking, public std::enable_shared_from_this<Session> {
  public:
   Session(tcp::socket socket, std::string peer, Server::Impl& server)
       : server_(server), limits_(server.options.limits), peer_(std::move(peer)), socket_(std::move(socket)), timer_(socket_.get_executor()),
@@ -111,6 +111,15 @@ class Session : public Connection, public std::enable_shared_from_this<Session> 
       if (!bytes.empty()) self->stream_chunk(bytes);
       if (end) self->stream_end();
     });
+  }
+
+  // On the worker that has request_: from here on it is nobody's, until it is taken from where it is parked.
+  std::function<void()> park() override {
+    server_.park(shared_from_this());
+    return [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self && self->server_.take_parked(self.get())) self->server_.pool.push([self] { self->run_handler(); });
+    };
   }
 
   void abort() override {
@@ -312,20 +321,26 @@ class Session : public Connection, public std::enable_shared_from_this<Session> 
     handling_ = true;
     arm(limits_.request_timeout + kHandlerGrace);
     request_.deadline = Deadline::after(limits_.request_timeout);
-    const bool taken = server_.pool.try_push([self = shared_from_this()] {
-      // What waited in the queue until its deadline has nobody who still waits for it.
-      const bool late = self->request_.deadline.passed();
-      if (late && !self->request_.claim.take()) return;
-      auto response = late ? self->server_.refuse(503, "the server is overloaded", &self->request_) : self->server_.handle(self->request_);
-      net::post(self->socket_.get_executor(), [self, response = std::move(response)]() mutable {
-        if (!std::exchange(self->handling_, false)) return;  // answered for already
-        self->drop_body();
-        self->respond(std::move(response));
-      });
-    });
-    if (taken) return;
+    request_.parking = this;
+    WorkerPool& pool = server_.is_express(request_) ? *server_.express_pool : server_.pool;
+    if (pool.try_push([self = shared_from_this()] { self->run_handler(); })) return;
     handling_ = false;
     refuse(503, "the server is overloaded", &request_);
+  }
+
+  // On a worker.
+  void run_handler() {
+    // What waited until its deadline has nobody who still waits for it.
+    const bool late = request_.deadline.passed();
+    if (late) request_.held.reset();
+    if (late && !request_.claim.take()) return;
+    auto response = late ? server_.refuse(503, "the server is overloaded", &request_) : server_.handle(request_);
+    if (response.parked) return;  // request_ may be another worker's already
+    net::post(socket_.get_executor(), [self = shared_from_this(), response = std::move(response)]() mutable {
+      if (!std::exchange(self->handling_, false)) return;  // answered for already
+      self->drop_body();
+      self->respond(std::move(response));
+    });
   }
 
   // Nobody reads it any more: a slow reader of the answer does not keep it.
@@ -338,9 +353,11 @@ class Session : public Connection, public std::enable_shared_from_this<Session> 
   // The handler still owns request_, of which only what it leaves alone is read; what it returns is dropped, and the connection ends. Where it
   // has its answer already, that one is on its way.
   void abandon_handler() {
+    const auto parked = server_.take_parked(this);
     if (!request_.claim.take()) return arm(kHandlerGrace);
     handling_ = false;
     body_pending_ = true;
+    if (parked) return refuse(503, "the request waited too long for its turn", &request_);
     refuse(504, "the handler took too long", &request_);
   }
 

@@ -34,6 +34,17 @@ bool WorkerPool::try_push(std::function<void()> job) {
   return true;
 }
 
+bool WorkerPool::push(std::function<void()> job) {
+  {
+    Lock lock(mutex_);
+    if (stopping_) return false;
+    queue_.push_back(std::move(job));
+    waiting().add(1);
+  }
+  work_.notify_one();
+  return true;
+}
+
 std::size_t WorkerPool::queued() const {
   Lock lock(mutex_);
   return queue_.size();

@@ -18,6 +18,8 @@ class WorkerPool {
   ~WorkerPool();  // stop()
   // False, and the job is not kept, where `queue` jobs wait already or the pool stops.
   bool try_push(std::function<void()> job);
+  // The same for a job that was let in before: it does not count again. False where the pool stops.
+  bool push(std::function<void()> job);
   std::size_t queued() const;
   // Drops what waits, ends what runs, joins.
   void stop();

@@ -1,7 +1,6 @@
 // One request as its handler sees it: who asks, for which tenant, in which trace, and the transaction its state changes share.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -25,6 +24,7 @@
 #include "stella/services/authority.h"
 #include "stella/services/key_ring.h"
 #include "stella/web/streams.h"
+#include "stella/web/turns.h"
 
 namespace stella::web {
 
@@ -53,8 +53,7 @@ struct Services {
   std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
   bool dispose = false;          // evidence that nothing keeps any more is deleted by itself
-  int max_waiting = 4;           // requests that may wait (?wait=) at once: at most half of the workers
-  std::atomic<int> waiting{0};   // how many do
+  Turns turns{};                 // who may have a worker; start() sets the limits by their number
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
@@ -124,7 +123,7 @@ class Context {
 };
 
 // Polls `done` (a read of its own each time) until it says true, the wait is over, or the server is stopping; at least once, and no more
-// than once where Services::max_waiting others wait already.
-void wait_until(Services& services, std::chrono::milliseconds wait, const std::function<bool()>& done);
+// than once where as many requests of the tenant, or of all, wait already as may.
+void wait_until(Context& ctx, std::chrono::milliseconds wait, const std::function<bool()>& done);
 
 }  // namespace stella::web

@@ -8,9 +8,9 @@
 
 namespace stella::web {
 
-// Starts serving. The middleware, in order: trace context → route → authenticate → authorise (decision) → handler → decision row,
+// Starts serving. The middleware, in order: trace context → route → authenticate → its turn → authorise (decision) → handler → decision row,
 // span `api.<template>`, log line, golden-signal metrics, Server-Timing.
-Result<std::unique_ptr<http::Server>> start(const http::ServerOptions& options, Services& services);
+Result<std::unique_ptr<http::Server>> start(http::ServerOptions options, Services& services);
 
 // RFC 9457 problem+json for an error; public for tests.
 http::Response problem(const Error& error, const TraceId& trace);

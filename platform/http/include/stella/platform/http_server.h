@@ -51,6 +51,15 @@ class Claim {
   std::atomic<bool> taken_{false};
 };
 
+// How a handler lets go of its worker before it has an answer.
+class Parking {
+ public:
+  virtual ~Parking() = default;
+  // The request is put aside, and its handler returns Response::put_aside() without touching it again. What this returns is called once, from any
+  // thread, when the request may go on: then the handler is called anew. A call too late does nothing. 503 where it never comes.
+  virtual std::function<void()> park() = 0;
+};
+
 // A handler leaves method, target, path and headers as they are: the server reads them where it answers in its place.
 struct Request {
   std::string method;   // "GET"
@@ -65,6 +74,8 @@ struct Request {
   Deadline deadline = Deadline::after(std::chrono::seconds(30));
   Patience patience;    // for handlers that read gigabytes
   std::chrono::steady_clock::time_point arrived{};  // of the head
+  Parking* parking = nullptr;   // of the server that calls the handler
+  std::shared_ptr<void> held;   // the handler's own, between its calls: let go of where there will be none
   Claim claim;          // a handler that keeps account takes it when it has its answer: false, and the caller had a 504
 
   std::string_view header(std::string_view lower_name) const;
@@ -100,7 +111,15 @@ struct Response {
   // The connection ends with the stream.
   std::function<void(std::shared_ptr<Stream>)> on_stream;
 
+  bool parked = false;
+
   static Response json(int status, std::string body);
+  // No answer yet: see Parking.
+  static Response put_aside() {
+    Response out;
+    out.parked = true;
+    return out;
+  }
   Response& header(std::string name, std::string value);
 };
 
@@ -129,6 +148,9 @@ struct ServerOptions {
   int io_threads = 1;
   int workers = 8;
   std::string temp_dir = "/tmp";  // for large bodies
+  // Asked for each request: which ones have a thread of their own, so that they are answered while all workers are taken. Runs on an I/O thread:
+  // it must not block. Null: none.
+  std::function<bool(const Request&)> express;
   Limits limits;
 };
 
