@@ -33,9 +33,20 @@ Result<pg::TenantTx*> Context::tx() {
   return &*tx_;
 }
 
+namespace {
+
+constexpr std::string_view kForgetKey = "DELETE FROM idempotency_keys WHERE tenant_id = $1 AND actor = $2 AND route = $3 AND key = $4 AND status = 0";
+constexpr std::string_view kForgetAbandonedKey =
+    "DELETE FROM idempotency_keys WHERE tenant_id = $1 AND actor = $2 AND route = $3 AND key = $4 AND " STELLA_SQL_KEY_ABANDONED;
+constexpr std::string_view kUseKey =
+    "INSERT INTO idempotency_keys (tenant_id, actor, route, key, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, 0, '')";
+
+}  // namespace
+
 Result<http::Response> Context::commit(http::Response response) {
   pg::TenantTx* t = STELLA_TRY(tx());
   if (!idempotency_key.empty()) {
+    if (key_in_use) STELLA_TRY_VOID(t->query(kForgetKey, {tenant(), actor(), route, idempotency_key}));
     STELLA_TRY_VOID(t->query("INSERT INTO idempotency_keys (tenant_id, actor, key, route, request_sha256, status, response) VALUES ($1, $2, $3, $4, $5, $6, $7)",
                              {tenant(), actor(), idempotency_key, route, *request_sha256, response.status, response.body}));
     // Each new key takes some old ones along, so the table stays as large as a week of them.
@@ -45,18 +56,37 @@ Result<http::Response> Context::commit(http::Response response) {
   }
   STELLA_TRY_VOID(t->commit());
   decision_written = true;
+  key_in_use = false;
   tx_.reset();
   return response;
 }
 
-Result<void> Context::write_decision() {
-  if (!grant || decision_written) return {};
+Result<void> Context::write_decision() { return write_decision(!idempotency_key.empty() && !key_in_use); }
+Result<void> Context::write_decision_alone() { return write_decision(false); }
+
+Result<void> Context::write_decision(bool with_key) {
+  if (!grant || (decision_written && !with_key)) return {};
   // A transaction of the handler holds the same row, not committed: it must go first, or both wait for each other.
   abandon();
   auto own = STELLA_TRY(pg::TenantTx::open(services.pool, scope()));
-  STELLA_TRY_VOID(authority::Authority::record(own, grant->decision));
+  if (!decision_written) STELLA_TRY_VOID(authority::Authority::record(own, grant->decision));
+  if (with_key) {
+    STELLA_TRY_VOID(own.query(kForgetAbandonedKey, {tenant(), actor(), route, idempotency_key}));
+    STELLA_TRY_VOID(own.query(kUseKey, {tenant(), actor(), route, idempotency_key, *request_sha256}));
+  }
   STELLA_TRY_VOID(own.commit());
   decision_written = true;
+  key_in_use = with_key || key_in_use;
+  return {};
+}
+
+Result<void> Context::release_key() {
+  if (!key_in_use) return {};
+  abandon();
+  auto own = STELLA_TRY(pg::TenantTx::open(services.pool, scope()));
+  STELLA_TRY_VOID(own.query(kForgetKey, {tenant(), actor(), route, idempotency_key}));
+  STELLA_TRY_VOID(own.commit());
+  key_in_use = false;
   return {};
 }
 

@@ -94,7 +94,13 @@ Result<http::Response> create_vex(Context& ctx) { return create_batch(ctx, ledge
 Result<http::Response> get_batch(Context& ctx) {
   auto id = Uuid::parse(ctx.param("batch_id"));
   if (!id) return Error(base_errors::kNotFound, "no such batch");
-  return one_row(ctx, std::string("SELECT (").append(kBatchJson).append(")::text FROM ingest_batches WHERE tenant_id = $1 AND batch_id = $2"), {ctx.tenant(), id->str()});
+  const auto rows = STELLA_TRY(ctx.read(std::string("SELECT (").append(kBatchJson).append(")::text, kind FROM ingest_batches WHERE tenant_id = $1 AND batch_id = $2"), {ctx.tenant(), id->str()}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such batch");
+  // The route's scope is that of advisories; what a VEX batch says is for those who may read VEX. The knowledge base's are for who may write it.
+  const std::string wanted = authority::tenant_scope_text("vex:read", ctx.principal->tenant);
+  if (rows.text(0, 1) == "vex" && ctx.tenant() == ctx.principal->tenant && !ctx.principal->has(wanted))
+    return Error(contracts::errors::kForbidden, "the token does not allow this").with("missing_scope", wanted);
+  return http::Response::json(200, std::string(rows.text(0, 0)));
 }
 
 namespace {

@@ -1,4 +1,6 @@
 // One trace on one screen, the health of the parts, and what telemetry records.
+#include <algorithm>
+
 #include "handlers.h"
 #include "page.h"
 #include "stella/services/controls.h"
@@ -6,20 +8,22 @@
 namespace stella::web::handlers {
 namespace {
 
-// Of each kind, whichever comes first: a trace may be longer than anybody reads, and the reply is held in memory.
+// A trace may be longer than anybody reads, and the reply is held in memory: of each kind so many items and bytes, whichever comes first, and so
+// many bytes of all kinds.
 #define STELLA_TRACE_ITEMS "5000"
-#define STELLA_TRACE_BYTES "8388608"
+constexpr std::size_t kKindBytes = 8 << 20;
+constexpr std::size_t kTraceBytes = 12 << 20;
 
-// The rows of `sql` (one column, ordered) within both limits; a row without a text stands where more would follow.
+// The rows of `sql` (one column, ordered) within both limits, the one in bytes as $3; a row without a text stands where more would follow.
 std::string within_limits(std::string_view sql) {
-  return "SELECT CASE WHEN number <= " STELLA_TRACE_ITEMS " AND bytes <= " STELLA_TRACE_BYTES " THEN item END FROM (SELECT item, row_number() OVER so_far AS number, sum(octet_length(item)) OVER so_far AS bytes FROM (" +
-         std::string(sql) + " LIMIT " STELLA_TRACE_ITEMS " + 1) AS found (item) WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS counted WHERE bytes - octet_length(item) <= " STELLA_TRACE_BYTES " ORDER BY number";
+  return "SELECT CASE WHEN number <= " STELLA_TRACE_ITEMS " AND bytes <= $3::bigint THEN item END FROM (SELECT item, row_number() OVER so_far AS number, sum(octet_length(item)) OVER so_far AS bytes FROM (" +
+         std::string(sql) + " LIMIT " STELLA_TRACE_ITEMS " + 1) AS found (item) WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS counted WHERE bytes - octet_length(item) <= $3::bigint ORDER BY number";
 }
 
 // Appends a JSON array of a query's first column; true where it was cut.
 Result<bool> append_items(Context& ctx, std::string_view sql, std::string& out) {
   const std::string trace(ctx.param("trace_id"));
-  const auto rows = STELLA_TRY(ctx.read(within_limits(sql), {ctx.tenant(), trace}));
+  const auto rows = STELLA_TRY(ctx.read(within_limits(sql), {ctx.tenant(), trace, static_cast<std::int64_t>(std::min(kKindBytes, kTraceBytes - std::min(kTraceBytes, out.size())))}));
   const bool cut = rows.size() > 0 && rows.is_null(rows.size() - 1, 0);
   out += '[';
   for (int i = 0; i < rows.size() - (cut ? 1 : 0); ++i) out.append(i == 0 ? "" : ",").append(rows.text(i, 0));
@@ -32,20 +36,20 @@ struct Part {
   std::string_view sql;
 };
 
-// Each part in time order; the reader joins them by span id and time.
+// Each part in time order; the reader joins them by span id and time. What there is little of comes first, so that the many leave it room.
 constexpr Part kParts[] = {
-    {"spans", "SELECT json_build_object('span_id', span_id, 'parent_span_id', parent_span_id, 'name', name, 'kind', kind, 'service', service, 'start_ts', " STELLA_SQL_TIME("start_ts") ", 'end_ts', " STELLA_SQL_TIME("end_ts") ", "
-              "'duration_us', (extract(epoch FROM end_ts - start_ts) * 1000000)::bigint, 'status', status, 'attributes', attributes, 'links', links)::text FROM telemetry_spans WHERE tenant_id = $1 AND trace_id = $2 ORDER BY start_ts, span_id"},
-    {"logs", "SELECT line FROM telemetry_logs WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, line_id"},
-    {"events", "SELECT json_build_object('event_id', event_id, 'ts', " STELLA_SQL_TIME("ts") ", 'kind', kind, 'actor', actor, 'resource_type', resource_type, 'resource_id', resource_id, 'details', details_jsonb, 'digest', " STELLA_SQL_HEX("digest") ")::text "
-               "FROM timeline_events WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, event_id"},
-    {"decisions", "SELECT record::text FROM decisions WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, decision_id"},
     {"jobs", "SELECT json_build_object('job_id', job_id, 'kind', kind, 'state', state, 'attempt', attempt, 'root_cause', root_cause, 'created_at', " STELLA_SQL_TIME("created_at") ", 'finished_at', " STELLA_SQL_TIME("finished_at") ")::text "
              "FROM jobs WHERE tenant_id = $1 AND trace_id = $2 ORDER BY created_at, job_id"},
     {"evidence", "SELECT json_build_object('bundle_id', bundle_id, 'case_id', case_id, 'kind', kind, 'resource_id', resource_id, 'state', state, 'sealed_at', " STELLA_SQL_TIME("sealed_at") ")::text "
                  "FROM evidence_snapshots WHERE tenant_id = $1 AND trace_id = $2 ORDER BY requested_at, bundle_id"},
     {"attestations", "SELECT json_build_object('attestation_id', f.attestation_id, 'predicate_type', f.predicate_type, 'subject_name', f.subject_name, 'subject_digest', " STELLA_SQL_HEX("a.subject_digest") ", 'job_id', f.job_id, 'signer_key_id', a.signer_key_id)::text "
                      "FROM attestation_facts f JOIN attestations a ON a.tenant_id = f.tenant_id AND a.id = f.attestation_id WHERE f.tenant_id = $1 AND f.trace_id = $2 ORDER BY a.created_at, f.attestation_id"},
+    {"decisions", "SELECT record::text FROM decisions WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, decision_id"},
+    {"events", "SELECT json_build_object('event_id', event_id, 'ts', " STELLA_SQL_TIME("ts") ", 'kind', kind, 'actor', actor, 'resource_type', resource_type, 'resource_id', resource_id, 'details', details_jsonb, 'digest', " STELLA_SQL_HEX("digest") ")::text "
+               "FROM timeline_events WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, event_id"},
+    {"spans", "SELECT json_build_object('span_id', span_id, 'parent_span_id', parent_span_id, 'name', name, 'kind', kind, 'service', service, 'start_ts', " STELLA_SQL_TIME("start_ts") ", 'end_ts', " STELLA_SQL_TIME("end_ts") ", "
+              "'duration_us', (extract(epoch FROM end_ts - start_ts) * 1000000)::bigint, 'status', status, 'attributes', attributes, 'links', links)::text FROM telemetry_spans WHERE tenant_id = $1 AND trace_id = $2 ORDER BY start_ts, span_id"},
+    {"logs", "SELECT line FROM telemetry_logs WHERE tenant_id = $1 AND trace_id = $2 ORDER BY ts, line_id"},
 };
 
 http::Response settings_response(const controls::Stored& stored) {

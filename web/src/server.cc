@@ -158,11 +158,13 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
     return Error(base_errors::kInvalid, "the idempotency key is not acceptable").with("field", "Idempotency-Key").with("expected", "1 to 128 printable ASCII characters");
   ctx.idempotency_key = std::string(key);
   ctx.request_sha256 = STELLA_TRY(request_digest(ctx.request));
-  const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response FROM idempotency_keys WHERE tenant_id = $1 AND actor = $2 AND route = $3 AND key = $4",
+  const auto rows = STELLA_TRY(ctx.read("SELECT request_sha256, status, response, " STELLA_SQL_KEY_ABANDONED " FROM idempotency_keys WHERE tenant_id = $1 AND actor = $2 AND route = $3 AND key = $4",
                                         {ctx.tenant(), ctx.actor(), ctx.route, ctx.idempotency_key}));
   if (rows.empty()) return std::optional<http::Response>();
   const Sha256 before = STELLA_TRY(rows.sha256(0, 0));
   if (before != *ctx.request_sha256) return Error(errors::kConflict, "the idempotency key was used for another request").with("field", "Idempotency-Key");
+  if (rows.boolean(0, 3)) return std::optional<http::Response>();
+  if (rows.integer(0, 1) == kKeyInUse) return Error(errors::kConflict, "a request with this idempotency key is being answered").with("field", "Idempotency-Key").with("retry_after", 2);
   http::Response response = http::Response::json(static_cast<int>(rows.integer(0, 1)), std::string(rows.text(0, 2)));
   response.header("Idempotency-Replayed", "true");
   return std::optional<http::Response>(std::move(response));
@@ -306,7 +308,9 @@ http::Response answer(Services& services, http::Request& request) {
     if (handled) response = std::move(*handled);
     else failed = std::move(handled.error());
     // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
-    if (auto written = ctx.write_decision(); !written && !failed) failed = std::move(written.error());
+    if (auto written = ctx.write_decision_alone(); !written && !failed) failed = std::move(written.error());
+    // What failed by the caller's doing did nothing: under the same key it may be sent again. Whether anything else was done nobody knows.
+    if (failed && contracts::error_info(failed->code()).http_status < 500) (void)ctx.release_key();
     if (failed) response = problem(*failed, ctx.trace);
     else if (response.status >= 400 && made->effect == "deny") failed = Error(errors::kForbidden, "the token does not allow this");
   }
@@ -439,8 +443,7 @@ http::Response problem(const Error& error, const TraceId& trace) {
   if (info.http_status < 500 && !where.as_object().empty()) body.set("errors", json::Value::array({where}));
   http::Response response = http::Response::json(info.http_status, json::dump(body));
   response.content_type = "application/problem+json";
-  if (info.retry || info.http_status == 503) {
-    const std::string_view after = error.field("retry_after");
+  if (const std::string_view after = error.field("retry_after"); info.retry || info.http_status == 503 || !after.empty()) {
     response.header("Retry-After", after.empty() ? "2" : std::string(after));
   }
   if (info.http_status == 401) response.header("WWW-Authenticate", "Bearer");

@@ -198,6 +198,47 @@ TEST_F(Api, OneKeyAtOnceIsStillOneDeed) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM jobs"), "1");
 }
 
+// What another component commits is not in the transaction of the key: the key is taken before.
+TEST_F(Api, OneKeyAtOnceIsOneDeedWhoeverCommitsIt) {
+  const auto key = crypto::KeyPair::generate().value();
+  ASSERT_TRUE(key.save(root_ + "/evidence.pem", "pass").has_value());
+  ASSERT_TRUE(provisioner_.introduce_key(key.public_key(), "evidence", TraceId::generate()).has_value());
+  services_->key_ring = std::make_shared<authority::KeyRing>(authority_pool_, authority::KeyRingOptions{root_, "pass"});
+  ASSERT_TRUE(services_->key_ring->begin(TraceId::generate()).has_value());
+  const std::string before = db_.sql("SELECT count(*) FROM signing_keys WHERE purpose = 'evidence'");
+  std::atomic<int> done{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 3; ++i)
+      threads.emplace_back([&] {
+        const Reply r = call("POST", "/keys", R"({"action":"rotate"})", {{"idempotency-key", "r-1"}});
+        EXPECT_TRUE(r.status == 200 || r.status == 409) << r.raw.body;
+        if (r.status == 200) ++done;
+        if (r.status == 409) {
+          EXPECT_NE(r.raw.header("retry-after"), "") << r.raw.body;
+        }
+      });
+  }
+  EXPECT_GE(done, 1);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM signing_keys WHERE purpose = 'evidence'"), std::to_string(std::stoi(before) + 1));
+  EXPECT_EQ(call("POST", "/keys", R"({"action":"rotate"})", {{"idempotency-key", "r-1"}}).raw.header("idempotency-replayed"), "true");
+  // Its server went away in between: nobody knows what was done, until nobody can be doing it any more.
+  const std::string project = R"({"slug":"shop","name":"Shop"})";
+  ASSERT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 201);
+  db_.sql("UPDATE idempotency_keys SET status = 0, response = '' WHERE key = 'p-1'");
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 409);
+  EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Other"})", {{"idempotency-key", "p-1"}}).status, 409);
+  db_.sql("DELETE FROM projects WHERE slug = 'shop'");
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 409) << "not yet";
+  db_.sql("UPDATE idempotency_keys SET created_at = now() - interval '11 minutes' WHERE key = 'p-1'");
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 201);
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).raw.header("idempotency-replayed"), "true");
+  // What failed did nothing, and may be sent again under its key.
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-2"}}).status, 409);
+  db_.sql("DELETE FROM projects WHERE slug = 'shop'");
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-2"}}).status, 201);
+}
+
 TEST_F(Api, WaitingRequestsLeaveWorkersForOthers) {
   TurnLimits nobody_waits;
   nobody_waits.awaiting = {0, 0};
@@ -317,6 +358,38 @@ TEST_F(Api, StrangersBodiesAreNotTaken) {
     EXPECT_EQ(call("POST", path, "x", {}, reader).status, 403) << path << ": small enough to be told so on the record";
   }
   EXPECT_EQ(call("POST", "/tokens", std::string(65 << 10, 'x'), {}, "").status, 413);
+}
+
+TEST_F(Api, ATraceIsOneAnswerOfBoundedSize) {
+  const std::string trace = TraceId::generate().hex();
+  db_.sql("INSERT INTO telemetry_logs (tenant_id, trace_id, ts, level, service, line) SELECT 'acme', '" + trace + "', now(), 'info', 's', json_build_object('msg', repeat('x', 1000000))::text FROM generate_series(1, 12)");
+  db_.sql("INSERT INTO telemetry_spans (tenant_id, trace_id, span_id, name, kind, service, start_ts, end_ts, status, attributes) SELECT 'acme', '" + trace + "', lpad(to_hex(n), 16, '0'), 'n', 'internal', 's', now(), now(), 'ok', "
+          "jsonb_build_object('x', repeat('y', 1000000)) FROM generate_series(1, 12) n");
+  db_.sql("INSERT INTO decisions (tenant_id, decision_id, ts, kind, decision_effect, decision_reason, actor, route, scope, trace_id, record) SELECT 'acme', gen_random_uuid(), now(), 'authz', 'allow', '', '', '', '', '" + trace + "', '{}' FROM generate_series(1, 3)");
+  const Reply r = call("GET", "/obs/trace/" + trace);
+  ASSERT_EQ(r.status, 200);
+  EXPECT_EQ(r.body.items("decisions").size(), 3u);
+  EXPECT_GT(r.body.items("logs").size(), 2u);
+  EXPECT_GT(r.body.items("spans").size(), 2u);
+  EXPECT_EQ(r.body.items("truncated").size(), 2u);
+  EXPECT_LT(r.raw.body.size(), 13u << 20);
+}
+
+TEST_F(Api, AVexBatchIsForThoseWhoMayReadVex) {
+  const auto insert = [this](std::string_view tenant, std::string_view kind) {
+    return db_.sql("INSERT INTO ingest_batches (tenant_id, batch_id, kind, source_id, sha256, size, documents, state, received_by, trace_id) VALUES ('" + std::string(tenant) + "', gen_random_uuid(), '" + std::string(kind) +
+                   "', 's', '', 1, 1, 'ingested', '', '') RETURNING batch_id");
+  };
+  const std::string reader = sign_in("acme", "advisories", {"advisory:read"});
+  const std::string both = sign_in("acme", "vex", {"advisory:read", "vex:read"});
+  const std::string vex = insert("acme", "vex");
+  EXPECT_EQ(call("GET", "/batches/" + insert("acme", "advisory"), "", {}, reader).status, 200);
+  const Reply refused = call("GET", "/batches/" + vex, "", {}, reader);
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(refused.body.str("missing_scope"), "stella:vex:read#tenant/acme");
+  EXPECT_EQ(call("GET", "/batches/" + vex, "", {}, both).status, 200);
+  EXPECT_EQ(call("GET", "/batches/" + insert("beta", "vex"), "", {}, reader).status, 404);
+  EXPECT_EQ(call("GET", "/batches/" + insert("global", "vex") + "?global=1").status, 200);
 }
 
 TEST_F(Api, HealthTellsTheTruth) {

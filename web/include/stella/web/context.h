@@ -57,6 +57,10 @@ struct Services {
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
+// What stands in idempotency_keys for an answer that is still being made. Older than any request of such a route takes: nobody makes it any more.
+inline constexpr int kKeyInUse = 0;
+#define STELLA_SQL_KEY_ABANDONED "(status = 0 AND created_at < now() - interval '10 minutes')"
+
 // A member that a request's body may have.
 struct Member {
   enum Kind : std::uint8_t { kString, kBool, kStrings, kObject, kAny };
@@ -96,8 +100,13 @@ class Context {
   Result<pg::TenantTx*> tx();
   // Commits what tx() began and stores the response for the request's Idempotency-Key in the same transaction.
   Result<http::Response> commit(http::Response response);
-  // Commits the authorisation decision alone, where nothing has carried it yet. Before work that another component commits.
+  // Before work that another component commits: commits the authorisation decision, where nothing has carried it yet, and that the request's
+  // Idempotency-Key is in use, so that nobody does the same meanwhile. kConflict where somebody does.
   Result<void> write_decision();
+  // The decision alone.
+  Result<void> write_decision_alone();
+  // The key of a request that failed, and that may be sent again.
+  Result<void> release_key();
   // Rolls back what tx() began, if anything.
   void abandon() { tx_.reset(); }
   // A read in one round trip of its own (the decision goes with the next transaction, else the middleware writes it).
@@ -117,8 +126,10 @@ class Context {
   std::string idempotency_key;
   std::optional<Sha256> request_sha256;
   bool decision_written = false;
+  bool key_in_use = false;  // its row is there, without an answer
 
  private:
+  Result<void> write_decision(bool with_key);
   std::optional<pg::TenantTx> tx_;
 };
 
