@@ -31,10 +31,11 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kMostDropped = 1 << 30;  // a child may say anything
 constexpr std::size_t kTailBytes = 4096;
 constexpr auto kTick = milliseconds(100);
+constexpr int kDrainRounds = 64;  // of a pipe between two looks at the clock
 constexpr const char* kEnvironment[] = {"LC_ALL=C", "TZ=UTC"};
 
 // Why the parent ended a child.
-enum class Kill { kNone, kWall, kOutput, kReport, kAbort };
+enum class Kill { kNone, kWall, kOutput, kReport, kRequests, kAbort };
 
 struct Ending {
   Kill kill = Kill::kNone;
@@ -156,7 +157,7 @@ struct Channels {
 
   bool drain(Fd& fd, std::string& into, std::size_t limit, bool keep_tail) {
     char buffer[16384];
-    for (;;) {
+    for (int round = 0; round < kDrainRounds;) {  // bounded: a child can write without a pause
       const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return true;  // nothing now
@@ -165,10 +166,12 @@ struct Channels {
         return true;
       }
       into.append(buffer, static_cast<std::size_t>(n));
+      ++round;
       if (into.size() <= limit) continue;
       if (!keep_tail) return false;
       into.erase(0, into.size() - limit);
     }
+    return true;
   }
 };
 
@@ -230,6 +233,7 @@ class Attempt {
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return io_error("cannot prepare a child", "");
     channels_.socket = Fd(sockets[0]);
     const Fd child_socket(sockets[1]);
+    ::fcntl(channels_.socket.get(), F_SETFL, O_NONBLOCK);  // this end alone: a child that reads no answers must not hold us
     if (::pipe2(report, O_CLOEXEC) != 0) return io_error("cannot prepare a child", "");
     channels_.report = Fd(report[0]);
     const Fd child_report(report[1]);
@@ -269,7 +273,7 @@ class Attempt {
       Kill kill = Kill::kNone;
       if (channels_.report && !channels_.drain(channels_.report, channels_.report_text, kReportBytes, false)) kill = Kill::kReport;
       if (channels_.tail) channels_.drain(channels_.tail, channels_.tail_text, kTailBytes, true);
-      if (polls[0].revents != 0 && channels_.socket) serve();
+      if (polls[0].revents != 0 && channels_.socket && !serve()) kill = Kill::kRequests;
       if (files_.output_bytes() > job_.limits.output_mb << 20) kill = Kill::kOutput;
       if (Clock::now() >= wall) kill = Kill::kWall;
       if (options_.abort != nullptr && *options_.abort) kill = Kill::kAbort;
@@ -285,30 +289,31 @@ class Attempt {
     return ending;
   }
 
-  // One request of the child.
-  void serve() {
-    auto packet = receive_packet(channels_.socket.get());
-    if (!packet || packet->text.empty()) {
+  // One request of the child. False where it does not read the answers.
+  bool serve() {
+    const auto text = receive_request(channels_.socket.get());
+    if (!text || text->empty()) {
       channels_.socket.reset();
-      return;
+      return true;
     }
-    const auto refuse = [&](std::string_view reason) { (void)send_packet(channels_.socket.get(), json::dump(json::Value::object({{"reason", reason}}))).has_value(); };
-    const auto request = json::parse(packet->text);
+    const auto answer = [&](const json::Value& what, int fd = -1) {
+      const auto sent = send_packet(channels_.socket.get(), json::dump(what), fd);
+      if (!sent && sent.error().code() != base_errors::kLimit) channels_.socket.reset();  // the child is gone
+      return sent || sent.error().code() != base_errors::kLimit;
+    };
+    const auto refuse = [&](std::string_view reason) { return answer(json::Value::object({{"reason", reason}})); };
+    const auto request = json::parse(*text);
     if (!request) return refuse("protocol");
     if (const auto* open = request->find("open"); open != nullptr && open->is_int()) {
       if (open->as_int() < 0 || open->as_int() >= static_cast<std::int64_t>(job_.inputs.size())) return refuse("protocol");
       const auto fd = files_.open_input(static_cast<std::size_t>(open->as_int()));
       if (!fd) return refuse("input");
-      (void)send_packet(channels_.socket.get(), "{}", fd->get()).has_value();
-      return;
+      return answer(json::Value::object(), fd->get());
     }
-    const auto fd = files_.create_output(std::string(request->str("create")), std::string(request->str("media_type").substr(0, 100)));
-    if (fd) {
-      (void)send_packet(channels_.socket.get(), "{}", *fd).has_value();
-      return;
-    }
+    const auto fd = files_.create_output(std::string(request->str("create")), std::string(clip_utf8(request->str("media_type"), 100)));
+    if (fd) return answer(json::Value::object(), *fd);
     const auto code = fd.error().code();
-    refuse(code == base_errors::kLimit ? "output_limit" : code == base_errors::kInvalid ? "name" : "output");
+    return refuse(code == base_errors::kLimit ? "output_limit" : code == base_errors::kInvalid ? "name" : "output");
   }
 
   // Status, cause, outputs from how the child ended and what it reported.
@@ -320,6 +325,7 @@ class Attempt {
     if (ending.kill == Kill::kWall) return failed(base_errors::kLimit, "wall clock limit");
     if (ending.kill == Kill::kOutput) return failed(base_errors::kLimit, "output limit");
     if (ending.kill == Kill::kReport) return failed(base_errors::kLimit, "report limit");
+    if (ending.kill == Kill::kRequests) return failed(base_errors::kLimit, "request limit");
     if (WIFSIGNALED(ending.status)) return account_signal(WTERMSIG(ending.status));
     const int code = WEXITSTATUS(ending.status);
     if (code == kExitMemory) return failed(base_errors::kLimit, "memory limit");

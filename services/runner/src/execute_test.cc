@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <set>
 #include <thread>
 
@@ -281,6 +282,27 @@ TEST_F(Execute, FloodsAreBounded) {
   const auto outcome = run("selftest.flood", json::Value::object({{"stderr", true}}));
   EXPECT_EQ(outcome.status, "finished") << outcome.cause;
   EXPECT_EQ(outcome.transcript.as_array().back().str("stderr").size(), 4096u);
+}
+
+TEST_F(Execute, AChildThatReadsNoAnswersIsEnded) {
+  add_input("sbom", "x");
+  const auto outcome = run("selftest.unread_requests");
+  expect_failed(outcome, "request limit");
+  EXPECT_LT(outcome.wall_ms, 15'000u);  // before its wall clock, which is 20 s
+}
+
+TEST_F(Execute, AChildThatWritesWithoutAPauseMeetsTheWallClock) {
+  job_.limits.wall_s = 1;
+  expect_failed(run("selftest.stderr"), "wall clock limit");
+}
+
+TEST_F(Execute, DescriptorsOfTheChildAreNotTaken) {
+  add_input("sbom", "x");
+  const auto open = [] { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator()); };
+  (void)run("selftest.names").status.empty();  // whatever opens once is open
+  const auto before = open();
+  (void)run("selftest.give_descriptors").status.empty();
+  EXPECT_EQ(open(), before);
 }
 
 TEST_F(Execute, OutputNamesAreCheckedOnBothSides) {

@@ -113,33 +113,57 @@ Result<void> send_packet(int socket, std::string_view text, int fd) {
   }
   for (;;) {
     if (::sendmsg(socket, &message, MSG_NOSIGNAL) >= 0) return {};
+    if (errno == EAGAIN) return Error(base_errors::kLimit, "too many packets are unread");
     if (errno != EINTR) return io_error("cannot send", "");
   }
 }
 
-Result<Packet> receive_packet(int socket) {
-  Packet out;
-  out.text.resize(kRequestBytes);
-  iovec part{out.text.data(), out.text.size()};
-  msghdr message{};
+namespace {
+
+Result<std::string> receive(int socket, msghdr& message) {
+  std::string text(kRequestBytes, '\0');
+  iovec part{text.data(), text.size()};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
   ssize_t n = 0;
   do n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
+  message.msg_iov = nullptr;
   if (n < 0) return io_error("cannot receive", "");
+  text.resize(static_cast<std::size_t>(n));
+  return text;
+}
+
+Error too_large() { return Error(base_errors::kLimit, "packet is too large").with("limit", static_cast<std::uint64_t>(kRequestBytes)); }
+
+}  // namespace
+
+Result<Packet> receive_packet(int socket) {
+  msghdr message{};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  Packet out;
+  out.text = STELLA_TRY(receive(socket, message));
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    out.fd = Fd(fd);
+    // The room for one, rounded up, is room for two: all that came are open here, so all are owned, and the first is kept.
+    for (std::size_t at = 0; CMSG_LEN(at + sizeof(int)) <= header->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+      Fd owned(fd);
+      if (!out.fd) out.fd = std::move(owned);
+    }
   }
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Error(base_errors::kLimit, "packet is too large").with("limit", static_cast<std::uint64_t>(kRequestBytes));
-  out.text.resize(static_cast<std::size_t>(n));
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return too_large();
   return out;
+}
+
+Result<std::string> receive_request(int socket) {
+  msghdr message{};  // without room for descriptors the kernel drops them
+  auto text = STELLA_TRY(receive(socket, message));
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return too_large();
+  return text;
 }
 
 }  // namespace stella::runner

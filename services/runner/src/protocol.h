@@ -65,12 +65,15 @@ Result<JobMessage> parse_job(std::string_view payload);
 // {"code": wire code, "message", "fields": {…}}
 json::Value error_json(const Error& error);
 
-// One request or answer with at most one descriptor. receive() gives an empty text where the other side is gone.
+// One request or answer with at most one descriptor. Receiving gives an empty text where the other side is gone. kLimit where the socket
+// does not block and the other side leaves too many packets unread.
 Result<void> send_packet(int socket, std::string_view text, int fd = -1);
 struct Packet {
   std::string text;
   Fd fd;
 };
 Result<Packet> receive_packet(int socket);
+// A child's request. Takes no descriptors: what a child sends along is never installed here (kLimit, as for one that is too long).
+Result<std::string> receive_request(int socket);
 
 }  // namespace stella::runner

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include <cstring>
 
 namespace stella::runner {
 namespace {
@@ -78,6 +81,34 @@ TEST(Protocol, PacketsCarryADescriptor) {
     ASSERT_TRUE(write_all(packet->fd.get(), "x"));
   }
   EXPECT_EQ(read_fd(read_end.get(), 10).value(), "x");
+  // More than one: the first is taken, none stays behind.
+  const auto send_two = [&] {
+    int fds[2] = {0, 1};
+    char text[] = "two";
+    iovec part{text, 3};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fds);
+    std::memcpy(CMSG_DATA(header), fds, sizeof fds);
+    ASSERT_EQ(::sendmsg(a.get(), &message, 0), 3);
+  };
+  const auto lowest_free = [] { return Fd(::dup(0)).get(); };
+  const int free = lowest_free();
+  send_two();
+  EXPECT_TRUE(receive_packet(b.get()));
+  EXPECT_EQ(lowest_free(), free);
+  send_two();
+  EXPECT_EQ(receive_request(b.get()).error().code(), base_errors::kLimit);
+  EXPECT_EQ(lowest_free(), free);
+  ASSERT_TRUE(send_packet(a.get(), "{}"));
+  EXPECT_EQ(receive_request(b.get()).value(), "{}");
   ASSERT_TRUE(send_packet(a.get(), std::string(kRequestBytes + 1, 'x')));
   EXPECT_EQ(receive_packet(b.get()).error().code(), base_errors::kLimit);
   b.reset();

@@ -156,6 +156,49 @@ Result<void> bad_requests(const Params&, JobIo& io) {
   return io.put("result", "text/plain", "good");
 }
 
+Result<void> send_raw(std::string_view text, const std::vector<int>& fds) {
+  iovec part{const_cast<char*>(text.data()), text.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
+  }
+  if (::sendmsg(3, &message, MSG_NOSIGNAL) < 0) return Error(base_errors::kIo, "cannot send");
+  return {};
+}
+
+// Asks and asks, reads no answer, and stays.
+Result<void> unread_requests(const Params&, JobIo&) {
+  for (int i = 0; i < 1000; ++i) {
+    if (!send_raw("{\"open\":0}", {})) break;
+  }
+  for (;;) ::usleep(100'000);
+}
+
+// Hands its parent descriptors of its own, as many as fit where one is expected.
+Result<void> give_descriptors(const Params&, JobIo&) {
+  for (int i = 0; i < 50; ++i) {
+    if (!send_raw("{\"open\":0}", {1, 2})) break;
+  }
+  return {};
+}
+
+// Writes to its standard error for as long as it may.
+Result<void> chatter_without_end(const Params&, JobIo&) {
+  const std::string block(65536, 'x');
+  for (;;) {
+    if (::write(2, block.data(), block.size()) < 0) return Error(base_errors::kIo, "cannot write");
+  }
+}
+
 // Tries to write into its input.
 Result<void> write_input(const Params&, JobIo& io) {
   const auto bytes = STELLA_TRY(io.inputs()[0]->bytes());
@@ -235,6 +278,9 @@ constexpr std::array kKinds = {
     pipeline::JobKind{"selftest.flood", flood},
     pipeline::JobKind{"selftest.names", bad_names},
     pipeline::JobKind{"selftest.requests", bad_requests},
+    pipeline::JobKind{"selftest.unread_requests", unread_requests},
+    pipeline::JobKind{"selftest.give_descriptors", give_descriptors},
+    pipeline::JobKind{"selftest.stderr", chatter_without_end},
     pipeline::JobKind{"selftest.write_input", write_input},
     pipeline::JobKind{"selftest.look", look_around},
     pipeline::JobKind{"selftest.long_report", long_report},
