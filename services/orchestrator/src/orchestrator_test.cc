@@ -130,7 +130,8 @@ class Orchestration : public ::testing::Test {
   json::Value finished(const json::Value& message, std::string_view text = "{}\n") {
     EXPECT_TRUE(write_file_durable(std::string(message.str("dir")) + "/out/0", text));
     json::Value r = report(message, "finished");
-    r.set("outputs", json::Value::array({json::Value::object({{"name", "components.ndjson"}, {"file", "0"}, {"media_type", "application/x-ndjson"}})}));
+    r.set("outputs", json::Value::array({json::Value::object({{"name", "components.ndjson"}, {"file", "0"}, {"media_type", "application/x-ndjson"},
+                                                              {"sha256", crypto::sha256(text).hex()}, {"size", static_cast<std::int64_t>(text.size())}})}));
     return r;
   }
   void tell(std::string_view what, const json::Value& r) {
@@ -264,7 +265,7 @@ TEST_F(Orchestration, HostileOutputsAreErrorsAndNeverObjects) {
   jobs::set_max_attempts(1);
   start();
   ASSERT_TRUE(write_file_durable(root_ + "/secret", "secret"));
-  const auto output = [](std::string_view name, std::string_view file) { return json::Value::object({{"name", name}, {"file", file}}); };
+  const auto output = [](std::string_view name, std::string_view file) { return json::Value::object({{"name", name}, {"file", file}, {"sha256", crypto::sha256("x").hex()}, {"size", 1}}); };
   const auto attack = [&](std::string_view what, const json::Value& outputs, const std::function<void(const std::string&)>& prepare) {
     const JobId job = schedule(what);
     const json::Value message = take();
@@ -346,6 +347,22 @@ TEST_F(Orchestration, OutputsThatMeanNothingAreTheAttemptsFault) {
   ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
   EXPECT_EQ(events("job.retried", job), 1);
   EXPECT_EQ(events("job.finished", job), 1);
+}
+
+// Two children of one attempt, whose message was delivered twice: the second has begun to write what the first reports.
+TEST_F(Orchestration, OutputsThatAreNotWhatWasReportedAreTriedAgain) {
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  const json::Value whole = finished(message, "all of it");
+  ASSERT_TRUE(write_file_durable(std::string(message.str("dir")) + "/out/0", "all"));
+  tell("result", whole);
+  const json::Value second = take();
+  ASSERT_EQ(second.integer("attempt"), 2);
+  EXPECT_EQ(db_.sql("SELECT root_cause FROM runs WHERE attempt = 1"), "errored: a job output is not what its runner reported");
+  EXPECT_EQ(events("job.finished", job), 0);
+  tell("result", finished(second, "all of it"));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
 }
 
 TEST_F(Orchestration, WhatFailedIsNotTriedAgain) {

@@ -172,6 +172,10 @@ Result<std::vector<jobs::OutputRef>> Orchestrator::Impl::collect_outputs(const R
     if (!plain_name(ref.name)) return Error(contracts::errors::kIntegrity, "a runner named an output that is no plain file name");
     ref.sha256 = copied.sha256;
     ref.size = copied.size;
+    // A message that was delivered twice has two children write here: only what the reporting one closed is its result.
+    const auto said = Sha256::parse(o.str("sha256"));
+    if (!said || *said != copied.sha256 || o.integer("size", -1) != static_cast<std::int64_t>(copied.size))
+      return Error(contracts::errors::kIntegrity, "a job output is not what its runner reported").with("actual", copied.sha256.hex());
     if (std::any_of(out.begin(), out.end(), [&](const jobs::OutputRef& other) { return other.name == ref.name; }))
       return Error(contracts::errors::kIntegrity, "a runner named two outputs alike");
     ref.media_type = media_type(o.str("media_type"));
