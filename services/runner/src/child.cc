@@ -9,6 +9,7 @@
 
 #include "protocol.h"
 #include "sandbox.h"
+#include "stella/base/encoding.h"
 #include "stella/contracts/catalogue.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
@@ -167,7 +168,7 @@ json::Value run(const Spec& spec, const pipeline::JobKind& kind) {
   json::Value report = json::Value::object({{"status", result ? "finished" : is_transient(result.error().code()) ? "errored" : "failed"}});
   if (!result) {
     report.set("error", error_json(result.error()));
-    report.set("cause", result.error().describe().substr(0, 500));
+    report.set("cause", clip_utf8(result.error().describe(), 500));
   }
   report.set("spans", capture.spans());
   report.set("logs", capture.logs());

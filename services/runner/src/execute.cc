@@ -30,12 +30,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kMostDropped = 1 << 30;  // a child may say anything
 constexpr std::size_t kTailBytes = 4096;
+constexpr std::size_t kCauseBytes = 500;
 constexpr auto kTick = milliseconds(100);
 constexpr int kDrainRounds = 64;  // of a pipe between two looks at the clock
 constexpr const char* kEnvironment[] = {"LC_ALL=C", "TZ=UTC"};
 
 // Why the parent ended a child.
-enum class Kill { kNone, kWall, kOutput, kReport, kRequests, kAbort };
+enum class Kill { kNone, kWall, kOutput, kReport, kRequests, kGone, kAbort };
 
 struct Ending {
   Kill kill = Kill::kNone;
@@ -98,6 +99,12 @@ class JobFiles {
     for (std::size_t i = 0; i < kMaxOutputs; ++i) {
       if (::unlinkat(out_.get(), file_name(i).c_str(), 0) != 0 && i > 0) break;
     }
+  }
+
+  // Whoever gave the attempt its directory has taken it away: the attempt is over.
+  bool gone() const {
+    struct stat st {};
+    return ::fstat(out_.get(), &st) != 0 || st.st_nlink == 0;
   }
 
   struct Made {
@@ -276,6 +283,7 @@ class Attempt {
       if (polls[0].revents != 0 && channels_.socket && !serve()) kill = Kill::kRequests;
       if (files_.output_bytes() > job_.limits.output_mb << 20) kill = Kill::kOutput;
       if (Clock::now() >= wall) kill = Kill::kWall;
+      if (files_.gone()) kill = Kill::kGone;
       if (options_.abort != nullptr && *options_.abort) kill = Kill::kAbort;
       if (kill != Kill::kNone && ending.kill == Kill::kNone) {
         ending.kill = kill;
@@ -322,6 +330,7 @@ class Attempt {
       set_error(outcome_, "failed", Error(code, "the job was stopped").with("limit", cause), cause);
     };
     if (ending.kill == Kill::kAbort) return set_error(outcome_, "errored", Error(contracts::errors::kCancelled, "the runner is shutting down"), "the runner is shutting down");
+    if (ending.kill == Kill::kGone) return set_error(outcome_, "errored", Error(contracts::errors::kCancelled, "the attempt's directory was taken away"), "the attempt is over");
     if (ending.kill == Kill::kWall) return failed(base_errors::kLimit, "wall clock limit");
     if (ending.kill == Kill::kOutput) return failed(base_errors::kLimit, "output limit");
     if (ending.kill == Kill::kReport) return failed(base_errors::kLimit, "report limit");
@@ -343,7 +352,14 @@ class Attempt {
     if (cpu) cause = "cpu limit";
     else if (number == SIGXFSZ) cause = "output limit";
     else if (number == SIGSYS) cause = "forbidden system call";
-    else if (number == SIGKILL) cause = "memory limit";  // nobody else kills it: the kernel was out of memory
+    else if (number == SIGKILL) {
+      // The kernel ends whom it likes where the machine is out of memory: a child within its own limit is another's victim.
+      if (outcome_.max_rss_kb < job_.limits.memory_mb * 1024) {
+        const Error error = Error(contracts::errors::kUnavailable, "the job was killed from outside").with("part", std::string("runner")).with("reason", std::string("memory"));
+        return set_error(outcome_, "errored", error, "killed (out of memory on the machine)");
+      }
+      cause = "memory limit";
+    }
     const bool limit = cpu || number == SIGXFSZ || number == SIGKILL;
     set_error(outcome_, "failed", Error(limit ? base_errors::kLimit : contracts::errors::kJobFailed, "the job was stopped").with("signal", std::to_string(number)), cause);
   }
@@ -358,14 +374,14 @@ class Attempt {
     const auto status = report.str("status");
     if (status == "finished") {
       auto outputs = files_.outputs();
-      if (!outputs) return set_error(outcome_, "errored", outputs.error(), outputs.error().describe());
+      if (!outputs) return set_error(outcome_, "errored", outputs.error(), std::string(clip_utf8(outputs.error().describe(), kCauseBytes)));
       outcome_.status = status;
       outcome_.outputs = std::move(*outputs);
       return;
     }
     outcome_.status = status == "failed" ? "failed" : "errored";
     if (const auto* error = report.find("error")) outcome_.error = *error;
-    outcome_.cause = report.str("cause").substr(0, 500);
+    outcome_.cause = clip_utf8(report.str("cause"), kCauseBytes);
   }
 
   const JobMessage& job_;
@@ -380,7 +396,7 @@ class Attempt {
 Outcome execute(const JobMessage& job, const ExecuteOptions& options) {
   Outcome outcome;
   Attempt attempt(job, options, outcome);
-  if (auto done = attempt.run(); !done) set_error(outcome, "errored", done.error(), done.error().describe().substr(0, 500));
+  if (auto done = attempt.run(); !done) set_error(outcome, "errored", done.error(), std::string(clip_utf8(done.error().describe(), kCauseBytes)));
   return outcome;
 }
 

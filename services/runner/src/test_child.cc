@@ -191,14 +191,6 @@ Result<void> give_descriptors(const Params&, JobIo&) {
   return {};
 }
 
-// Writes to its standard error for as long as it may.
-Result<void> chatter_without_end(const Params&, JobIo&) {
-  const std::string block(65536, 'x');
-  for (;;) {
-    if (::write(2, block.data(), block.size()) < 0) return Error(base_errors::kIo, "cannot write");
-  }
-}
-
 // Tries to write into its input.
 Result<void> write_input(const Params&, JobIo& io) {
   const auto bytes = STELLA_TRY(io.inputs()[0]->bytes());
@@ -223,7 +215,7 @@ Result<void> look_around(const Params&, JobIo& io) {
 
 Result<void> long_report(const Params& params, JobIo& io) {
   Error error(base_errors::kMalformed, "input is not what it claims");
-  error.add("detail", std::string(static_cast<std::size_t>(params.integer("bytes")), 'y'));
+  error.add("detail", std::string(static_cast<std::size_t>(params.integer("bytes")), 'y') + std::string(params.str("last")));
   return error;
   (void)io;
 }
@@ -280,7 +272,6 @@ constexpr std::array kKinds = {
     pipeline::JobKind{"selftest.requests", bad_requests},
     pipeline::JobKind{"selftest.unread_requests", unread_requests},
     pipeline::JobKind{"selftest.give_descriptors", give_descriptors},
-    pipeline::JobKind{"selftest.stderr", chatter_without_end},
     pipeline::JobKind{"selftest.write_input", write_input},
     pipeline::JobKind{"selftest.look", look_around},
     pipeline::JobKind{"selftest.long_report", long_report},
