@@ -99,6 +99,26 @@ TEST_F(Bus, UnacknowledgedComesAgainAcknowledgedDoesNot) {
   EXPECT_TRUE(third[0].ack());
 }
 
+TEST_F(Bus, TheBacklogIsWhatIsNotAcknowledged) {
+  const auto left = [&] {
+    const auto backlog = owner_->backlog(kJobsStream, kRunnerConsumer);
+    EXPECT_TRUE(backlog) << backlog.error().describe();
+    return std::pair(backlog->waiting, backlog->taken);
+  };
+  EXPECT_EQ(left(), std::pair(std::uint64_t{0}, std::uint64_t{0}));
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(owner_->publish("stellajobs.x.acme", "one", {}, "", soon()));
+  EXPECT_EQ(left().first, 2u);
+  const auto consumer = jobs(*owner_);
+  auto got = take(*consumer, 1);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(left(), std::pair(std::uint64_t{1}, std::uint64_t{1}));
+  ASSERT_TRUE(got[0].ack());
+  const auto until = soon();
+  while (left().second != 0 && !until.passed()) std::this_thread::yield();
+  EXPECT_EQ(left(), std::pair(std::uint64_t{1}, std::uint64_t{0}));
+  EXPECT_FALSE(owner_->backlog(kJobsStream, "none"));
+}
+
 TEST_F(Bus, InProgressKeepsAMessageWithItsHolder) {
   ASSERT_TRUE(owner_->publish("stellajobs.x.acme", "long", {}, "", soon()));
   const auto consumer = jobs(*owner_);

@@ -1,4 +1,5 @@
 // The connection: connect, publish and await acks, hints, streams and consumers, probe and rebuild.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -319,6 +320,19 @@ Result<void> Connection::ensure_consumer(const ConsumerSpec& spec) {
   }
   if (s != NATS_OK) return std::move(from_status("cannot create consumer", s, code)).with("consumer", spec.stream + "." + spec.durable);
   return {};
+}
+
+Result<Backlog> Connection::backlog(std::string_view stream, std::string_view durable) {
+  if (!connected()) return unavailable("the bus is not connected", "disconnected");
+  jsConsumerInfo* info = nullptr;
+  jsErrCode code = static_cast<jsErrCode>(0);
+  const natsStatus s = js_GetConsumerInfo(&info, impl_->js, std::string(stream).c_str(), std::string(durable).c_str(), nullptr, &code);
+  if (s != NATS_OK) return std::move(from_status("cannot ask about a consumer", s, code)).with("stream", std::string(stream));
+  Backlog out;
+  out.waiting = info->NumPending;
+  out.taken = static_cast<std::uint64_t>(std::max<int64_t>(info->NumAckPending, 0));
+  jsConsumerInfo_Destroy(info);
+  return out;
 }
 
 Result<void> Connection::rebuild(const StreamSpec& stream, const std::vector<ConsumerSpec>& consumers) {

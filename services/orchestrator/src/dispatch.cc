@@ -273,11 +273,12 @@ Result<void> Orchestrator::Impl::send(const JobRow& job) {
                      job.job_id.str() + "." + std::to_string(job.attempt), Deadline::after(std::chrono::seconds(5)));
 }
 
+// A lease counts as over only where every message that might have renewed it has been read.
 Result<void> Orchestrator::Impl::reap() {
   std::vector<JobKey> lost;
   {
     auto tx = STELLA_TRY(Tx::open(pool));
-    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, job_id FROM jobs WHERE state = 'running' AND lease_until < now() LIMIT 64"));
+    const auto rows = STELLA_TRY(tx.query("SELECT tenant_id, job_id FROM jobs WHERE state = 'running' AND lease_until < now() - make_interval(secs => $1) LIMIT 64", {silence_s()}));
     for (int i = 0; i < rows.size(); ++i) {
       JobKey key;
       key.tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
@@ -294,7 +295,8 @@ Result<void> Orchestrator::Impl::reap() {
 Result<void> Orchestrator::Impl::reap_one(const JobKey& key) {
   auto tx = STELLA_TRY(Tx::open(pool));
   const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
-      " FROM jobs j WHERE j.tenant_id = $1 AND j.job_id = $2 AND j.state = 'running' AND j.lease_until < now() FOR UPDATE OF j SKIP LOCKED"), {key.tenant, key.job}));
+      " FROM jobs j WHERE j.tenant_id = $1 AND j.job_id = $2 AND j.state = 'running' AND j.lease_until < now() - make_interval(secs => $3) FOR UPDATE OF j SKIP LOCKED"),
+      {key.tenant, key.job, silence_s()}));
   if (rows.empty()) return {};
   const JobRow job = STELLA_TRY(read_job(rows, 0));
   EndSpan ending(job);

@@ -37,8 +37,10 @@ Result<void> Orchestrator::start() {
   }
   if (rebuilt) impl_->tell_again();
   impl_->last_message_micros = Timestamp::now().micros();
+  impl_->unsure();  // what was told while nobody listened is read first
   impl_->dispatcher = start_thread("dispatcher", [this] { impl_->dispatch_loop(); });
   impl_->receiver = start_thread("job-results", [this] { impl_->receive_loop(); });
+  impl_->finisher = start_thread("job-ends", [this] { impl_->finish_loop(); });
   return {};
 }
 
@@ -47,6 +49,11 @@ void Orchestrator::stop() {
   wake();
   if (impl_->dispatcher.joinable()) impl_->dispatcher.join();
   if (impl_->receiver.joinable()) impl_->receiver.join();
+  {
+    const Lock lock(impl_->results_mutex);
+    impl_->results_changed.notify_all();
+  }
+  if (impl_->finisher.joinable()) impl_->finisher.join();
 }
 
 void Orchestrator::wake() {

@@ -35,6 +35,7 @@ struct Recorder final : jobs::KindHandler {
       --refusals;
       return Error(base_errors::kMalformed, "the output means nothing");
     }
+    if (const int ms = slow_ms.exchange(0); ms > 0) std::this_thread::sleep_for(milliseconds(ms));
     ++finished;
     cached += job.cached ? 1 : 0;
     return {};
@@ -46,6 +47,7 @@ struct Recorder final : jobs::KindHandler {
     return {};
   }
   std::atomic<int> finished{0}, failed{0}, dead{0}, cancelled{0}, cached{0}, refusals{0};
+  std::atomic<int> slow_ms{0};  // of the next end
 };
 
 // Waits for what must happen; the bound only ends a broken test.
@@ -259,6 +261,78 @@ TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
   tell("result", finished(again, "good"));
   ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));
   EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("late"))).has_value());
+}
+
+TEST_F(Orchestration, ASlowEndCostsNobodyElseTheLease) {
+  options_.lease = milliseconds(1000);
+  recorder_->slow_ms = 2500;
+  start();
+  const JobId slow = schedule("slow");
+  const json::Value first = take();
+  const JobId other = schedule("other");
+  const json::Value second = take();
+  for (const auto* message : {&first, &second}) tell("started", report(*message));
+  ASSERT_TRUE(eventually([&] { return state(slow) == "running" && state(other) == "running"; }));
+  tell("result", finished(first));
+  for (const auto until = Deadline::after(milliseconds(2500)); !until.passed(); std::this_thread::sleep_for(milliseconds(100))) tell("heartbeat", report(second));
+  EXPECT_EQ(state(other), "running");
+  tell("result", finished(second));
+  EXPECT_TRUE(eventually([&] { return state(slow) == "finished" && state(other) == "finished"; })) << state(slow) << " " << state(other);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM runs WHERE state <> 'finished'"), "0");
+  EXPECT_EQ(recorder_->finished, 2);
+}
+
+TEST_F(Orchestration, WhatWasToldWhileNobodyListenedCounts) {
+  options_.lease = milliseconds(1000);
+  start();
+  std::vector<JobId> all;
+  std::vector<json::Value> messages;
+  for (const char* salt : {"a", "b", "c"}) {
+    all.push_back(schedule(salt));
+    messages.push_back(take());
+    tell("started", report(messages.back()));
+  }
+  ASSERT_TRUE(eventually([&] { return db_.sql("SELECT count(*) FROM jobs WHERE state = 'running'") == "3"; }));
+  orchestrator_.reset();
+  for (const json::Value& message : messages) tell("result", finished(message));
+  ASSERT_TRUE(eventually([&] { return db_.sql("SELECT count(*) FROM jobs WHERE lease_until < now()") == "3"; }));
+  recorder_->slow_ms = 500;  // of the first: meanwhile the others wait with a lease that is over
+  start();
+  for (const JobId& job : all) ASSERT_TRUE(eventually([&] { return state(job) == "finished"; })) << state(job);
+  EXPECT_EQ(db_.sql("SELECT max(attempt) FROM jobs"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM runs WHERE state <> 'finished'"), "0");
+}
+
+TEST_F(Orchestration, HeartbeatsBeyondTheWallClockKeepNoLease) {
+  options_.lease = milliseconds(1500);
+  start();
+  const JobId job = schedule();
+  const json::Value message = take();
+  tell("started", report(message));
+  ASSERT_TRUE(eventually([&] { return state(job) == "running"; }));
+  EXPECT_EQ(db_.sql("WITH u AS (UPDATE runs SET started_at = now() - interval '1 hour' RETURNING 1) SELECT count(*) FROM u"), "1");
+  EXPECT_TRUE(eventually([&] {
+    tell("heartbeat", report(message));
+    return db_.sql("SELECT count(*) FROM runs WHERE state = 'lost'") == "1";
+  }));
+}
+
+// A start that says another job's run: it fails now and every time, so it is not heard again.
+TEST_F(Orchestration, AMessageThatCannotBeHandledIsGivenUp) {
+  options_.lease = options_.dispatch_timeout = std::chrono::minutes(10);  // no other attempt makes it an old one
+  start();
+  const JobId job = schedule("a");
+  const json::Value first = report(take());
+  schedule("b");
+  json::Value second = report(take());
+  second.set("run_id", first.str("run_id"));
+  tell("started", first);
+  ASSERT_TRUE(eventually([&] { return state(job) == "running"; }));
+  tell("started", second);
+  EXPECT_TRUE(eventually([&] {
+    const auto left = owner_->backlog(bus::kResultsStream, bus::kOrchestratorConsumer);
+    return left && left->waiting + left->taken == 0;
+  }));
 }
 
 TEST_F(Orchestration, HostileOutputsAreErrorsAndNeverObjects) {

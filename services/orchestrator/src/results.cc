@@ -1,4 +1,4 @@
-// From the bus to rows: started, heartbeat and result messages of the runners. A runner touches hostile input, so nothing in a
+// What started, heartbeat and result messages of the runners do to rows. A runner touches hostile input, so nothing in a
 // message is believed beyond what the fence, the lease and our own hashing confirm.
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +12,6 @@
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/job_kinds.h"
-#include "stella/platform/bus_topology.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/span.h"
 #include "stella/tenancy/paths.h"
@@ -25,9 +24,13 @@ constexpr std::uint64_t kReportBytes = 16u << 20;
 constexpr std::size_t kOutputs = 256;
 constexpr std::size_t kSandboxBytes = 4096;
 constexpr std::int64_t kAttempts = 1'000'000'000;
+constexpr std::int64_t kLongestMs = 3'600'000;   // of a kind that we do not know
+constexpr double kAroundTheChildS = 60;          // inputs and outputs are hashed before and after it
 // An attempt that has a run is over once the job is queued again: its late or repeated messages must not revive it.
 constexpr std::string_view kAlive = " AND (j.state = 'running' OR (j.state = 'queued' AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.tenant_id = j.tenant_id "
                                     "AND r.job_id = j.job_id AND r.attempt = j.attempt)))";
+
+double seconds_of(std::chrono::milliseconds duration) { return static_cast<double>(duration.count()) / 1000.0; }
 
 bool plain_name(std::string_view name) {
   if (name.empty() || name.size() > 200 || name.front() == '.') return false;
@@ -84,59 +87,6 @@ Result<Report> parse_report(std::string_view payload) {
   return r;
 }
 
-void Orchestrator::Impl::receive_loop() {
-  std::unique_ptr<bus::PullConsumer> consumer;
-  std::int64_t quiet_since = Timestamp::now().micros();
-  while (!stopping) {
-    if (!consumer) {
-      auto bound = bus::PullConsumer::bind(bus, std::string(bus::kResultsStream), std::string(bus::kOrchestratorConsumer));
-      if (!bound) {
-        kLog.warn("cannot bind to the results", {f::error(bound.error())});
-        Lock lock(mutex);
-        changed.wait_until(mutex, Deadline::after(std::chrono::seconds(1)));
-        continue;
-      }
-      consumer = std::move(*bound);
-    }
-    auto fetched = consumer->fetch(16, std::chrono::milliseconds(500));
-    const std::int64_t now = Timestamp::now().micros();
-    if (!fetched || fetched->empty()) {
-      // A store that was deleted looks like silence: bind again.
-      if (now - quiet_since > 10'000'000) {
-        quiet_since = now;
-        if (auto again = consumer->rebind(); !again) consumer.reset();
-      }
-      continue;
-    }
-    quiet_since = now;
-    last_message_micros = now;
-    for (bus::Delivery& delivery : *fetched) {
-      if (auto handled = on_message(delivery.message()); handled) {
-        (void)delivery.ack().has_value();
-      } else {
-        kLog.warn("a runner's message could not be handled, it will come again", {f::error(handled.error())});
-        (void)delivery.nak(std::chrono::seconds(1)).has_value();
-      }
-    }
-  }
-}
-
-Result<void> Orchestrator::Impl::on_message(const bus::Message& message) {
-  const std::string_view subject = message.subject;
-  const std::size_t dot = subject.find('.');
-  const std::string_view what = subject.substr(dot + 1, subject.find('.', dot + 1) - dot - 1);
-  auto report = parse_report(message.payload);
-  if (!report) {
-    kLog.error("a runner sent nonsense", {f::error(report.error())});
-    return {};  // acknowledged: it would not get better
-  }
-  if (report->tenant.str() != base_name(std::string_view(subject).substr(subject.rfind('.') + 1))) return {};
-  if (what == "started") return on_started(*report);
-  if (what == "heartbeat") return on_heartbeat(*report);
-  if (what == "result") return on_result(*report);
-  return {};
-}
-
 Result<void> Orchestrator::Impl::on_started(const Report& report) {
   auto tx = STELLA_TRY(Tx::open(pool));
   const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
@@ -149,10 +99,25 @@ Result<void> Orchestrator::Impl::on_started(const Report& report) {
   return tx.commit();
 }
 
+// The row may be locked by whoever ends the attempt: it decides, and nobody waits for it here.
 Result<void> Orchestrator::Impl::on_heartbeat(const Report& report) {
+  // A child ends at its wall clock. A runner that goes on saying otherwise is stuck, or lies.
+  const auto* kind = contracts::find_job_kind(report.body.str("kind"));
+  const double longest = static_cast<double>(kind != nullptr ? kind->wall_ms : kLongestMs) / 1000.0 + kAroundTheChildS + seconds_of(options.lease);
   auto tx = STELLA_TRY(Tx::open(pool));
-  STELLA_TRY_VOID(tx.query("UPDATE jobs SET lease_until = now() + make_interval(secs => $4) WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running'",
-                           {report.tenant, report.job_id, report.attempt, static_cast<double>(options.lease.count()) / 1000.0}));
+  STELLA_TRY_VOID(tx.query("WITH mine AS (SELECT tenant_id, job_id FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running' FOR UPDATE SKIP LOCKED) "
+                           "UPDATE jobs j SET lease_until = least(now() + make_interval(secs => $4), (SELECT max(r.started_at) FROM runs r WHERE r.tenant_id = j.tenant_id "
+                           "AND r.job_id = j.job_id AND r.attempt = j.attempt) + make_interval(secs => $5)) FROM mine WHERE j.tenant_id = mine.tenant_id AND j.job_id = mine.job_id",
+                           {report.tenant, report.job_id, report.attempt, seconds_of(options.lease), longest}));
+  return tx.commit();
+}
+
+Result<void> Orchestrator::Impl::hold(const Report& report) {
+  auto tx = STELLA_TRY(Tx::open(pool));
+  STELLA_TRY_VOID(tx.query("WITH mine AS (SELECT tenant_id, job_id FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state IN ('queued', 'running') "
+                           "AND lease_until IS NOT NULL FOR UPDATE SKIP LOCKED) "
+                           "UPDATE jobs j SET lease_until = now() + make_interval(secs => $4) FROM mine WHERE j.tenant_id = mine.tenant_id AND j.job_id = mine.job_id",
+                           {report.tenant, report.job_id, report.attempt, seconds_of(options.lease)}));
   return tx.commit();
 }
 

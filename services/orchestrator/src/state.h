@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <list>
 #include <optional>
 #include <thread>
 
@@ -90,6 +91,21 @@ struct Orchestrator::Impl {
   Deadline next_measure = Deadline::after(std::chrono::seconds(0));  // dispatcher's
   std::thread dispatcher;
   std::thread receiver;
+  std::thread finisher;
+
+  // Results wait here for the finisher: what the end of one means may take longer than the leases of all others.
+  struct Ended {
+    bus::Delivery delivery;
+    Report report;
+  };
+  Mutex results_mutex;
+  CondVar results_changed;
+  std::list<Ended> results STELLA_GUARDED_BY(results_mutex);
+  Deadline next_hold = Deadline::after(std::chrono::seconds(0));  // receiver's
+  // Whether silence means something: since when every message that lay on the bus then has been read, and until when there is no telling
+  // because some may come again. Microseconds of the steady clock.
+  std::atomic<std::int64_t> read_up_to{0};
+  std::atomic<std::int64_t> unsure_until{0};
 
   // dispatch.cc
   void dispatch_loop();
@@ -104,11 +120,19 @@ struct Orchestrator::Impl {
   void watch_bus(int waiting);                    // probes and rebuilds (architecture.md §2)
   void tell_again();
   Result<void> prepare_directory(const JobRow& job, json::Value& message);
-  // results.cc
+  // receive.cc
   void receive_loop();
-  Result<void> on_message(const bus::Message& message);
+  void finish_loop();
+  bool receive(bus::Delivery& delivery);          // false where the message comes again
+  void hold_results();                            // those that wait for the finisher stay ours, on the bus and in their rows
+  void unsure();
+  double silence_s() const;                       // leases that ended longer ago than this have really ended
+  bool answer(bus::Delivery& delivery, const Result<void>& handled);
+  bool is_ending(const Report& report);
+  // results.cc
   Result<void> on_started(const Report& report);
   Result<void> on_heartbeat(const Report& report);
+  Result<void> hold(const Report& report);        // a lease for an attempt whose result is here
   Result<void> on_result(const Report& pointer);
   Result<void> end_attempt(Report& report, const std::vector<jobs::OutputRef>& outputs, const std::optional<Error>& bad);
   Result<std::vector<jobs::OutputRef>> collect_outputs(const Report& report, std::uint64_t max_bytes);

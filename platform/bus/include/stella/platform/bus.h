@@ -70,6 +70,12 @@ struct ConsumerSpec {
   int max_ack_pending = 256;
 };
 
+// What a durable consumer has before it.
+struct Backlog {
+  std::uint64_t waiting = 0;  // not delivered yet
+  std::uint64_t taken = 0;    // delivered and not acknowledged
+};
+
 // A connection; reconnects forever. Errors: kUnavailable with part=nats and reason (disconnected, timeout, no_stream, auth, refused);
 // kForbidden where the server refused the subject to this user; kLimit over the server's message size.
 // Replies arrive below `_inbox.<user>.`, which the server's permissions reserve for that user.
@@ -92,6 +98,8 @@ class Connection {
   // Creates or updates the stream / the durable consumer (owner of the stream only). A stream also gets probe_subject().
   Result<void> ensure_stream(const StreamSpec& spec);
   Result<void> ensure_consumer(const ConsumerSpec& spec);
+  // Needs the owner's rights.
+  Result<Backlog> backlog(std::string_view stream, std::string_view durable);
   // Deletes stream and consumer, adds them again and counts stella_bus_rebuilt_total: the only thing that heals a deleted store.
   Result<void> rebuild(const StreamSpec& stream, const std::vector<ConsumerSpec>& consumers);
   // End-to-end probe: publishes on `probe_subject` of the stream ("": its own, see bus_topology.h) and sees it arrive on a temporary
