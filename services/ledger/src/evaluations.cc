@@ -59,6 +59,7 @@ struct Evaluation {
   std::string state;
   std::string sbom_id;
   Sha256 sbom_sha256, components, policy, advisory_set;
+  Sha256 vex_set;  // all zero until linking has ended
   std::string policy_version;
   std::string as_of;
   std::string requested_by;
@@ -68,7 +69,7 @@ struct Evaluation {
 Result<std::optional<Evaluation>> lock_evaluation(OrchestratorTx& tx, const jobs::JobFacts& job, std::string_view expected_state) {
   const auto rows = STELLA_TRY(tx.query(
       "SELECT evaluation_id, state, sbom_id, sbom_sha256, components_sha256, policy_sha256, advisory_set_sha256, policy_version, "
-      "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), requested_by, requested_at FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2 FOR UPDATE",
+      "to_char(as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), requested_by, requested_at, vex_set_sha256 FROM evaluations WHERE tenant_id = $1 AND evaluation_id = $2 FOR UPDATE",
       {job.tenant, job.resource_id}));
   if (rows.empty()) return Error(base_errors::kInternal, "a job works for an evaluation that does not exist");
   Evaluation e;
@@ -83,6 +84,7 @@ Result<std::optional<Evaluation>> lock_evaluation(OrchestratorTx& tx, const jobs
   e.as_of = std::string(rows.text(0, 8));
   e.requested_by = std::string(rows.text(0, 9));
   e.requested_at = rows.timestamp(0, 10);
+  if (!rows.is_null(0, 11)) e.vex_set = STELLA_TRY(rows.sha256(0, 11));
   // A retried job may find its evaluation failed or cancelled: it goes on from there.
   if (e.state != expected_state && e.state != "failed" && e.state != "cancelled") return std::optional<Evaluation>();
   return std::optional<Evaluation>(std::move(e));
@@ -438,8 +440,8 @@ class Evaluate final : public EvaluationHandler {
         {{"decision_id", id.str()}, {"timestamp", now.rfc3339()}, {"path", "stella/policy"}, {"evaluation_id", e.id}, {"as_of", e.as_of}, {"engine_version", job.engine_version},
          {"policy_version", e.policy_version}, {"rule_ids", json::Array(d.rule_ids.begin(), d.rule_ids.end())}, {"decision_effect", to_string(d.effect)},
          {"decision_reason", d.reason}, {"result", to_string(d.effect)}, {"requested_by", e.requested_by},
-         {"inputs", json::Value::object({{"sbom_digest", e.sbom_sha256.hex()}, {"advisory_set_digest", e.advisory_set.hex()}, {"vex_result_digest", vex.hex()},
-                                         {"config_digest", e.policy.hex()}})},
+         {"inputs", json::Value::object({{"sbom_digest", e.sbom_sha256.hex()}, {"advisory_set_digest", e.advisory_set.hex()}, {"vex_set_digest", e.vex_set.hex()},
+                                         {"vex_result_digest", vex.hex()}, {"config_digest", e.policy.hex()}})},
          {"counts", counts_json(d.counts)}, {"trace_digest", trace.hex()}, {"trace_id", job.trace.hex()}});
     STELLA_TRY_VOID(tx.query("INSERT INTO decisions (tenant_id, decision_id, ts, kind, decision_effect, decision_reason, actor, evaluation_id, policy_version, trace_id, record) "
                              "VALUES ($1, $2, $3, 'evaluation', $4, $5, $6, $7, $8, $9, $10)",

@@ -120,6 +120,9 @@ TEST_F(Ledger, AnEvaluationGoesThroughItsChain) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM findings"), db_.sql("SELECT counts->>'findings'" + where));
   EXPECT_NE(db_.sql("SELECT counts->>'findings'" + where), "0");
   EXPECT_EQ(db_.sql("SELECT record->>'decision_effect' FROM decisions WHERE kind = 'evaluation'"), db_.sql("SELECT decision_effect" + where));
+  // What went in, by the names of the specification.
+  EXPECT_EQ(db_.sql("SELECT record->'inputs'->>'vex_set_digest' FROM decisions WHERE kind = 'evaluation'"), db_.sql("SELECT encode(vex_set_sha256, 'hex')" + where));
+  EXPECT_EQ(db_.sql("SELECT record->'inputs'->>'advisory_set_digest' FROM decisions WHERE kind = 'evaluation'"), db_.sql("SELECT encode(advisory_set_sha256, 'hex')" + where));
   for (const char* kind : {"advisory.linked", "vex.reconciled", "policy.evaluated"}) EXPECT_EQ(events(kind), "1") << kind;
   // VSA, SVR and vulns, each over the SBOM as it was received; the findings' ids are in the last.
   ASSERT_EQ(runner_->stated.size(), 3u);
