@@ -7,6 +7,7 @@
 #include "alias_sets.h"
 #include "common.h"
 #include "linksets.h"
+#include "revisions.h"
 #include "stella/base/tar.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
@@ -87,13 +88,23 @@ struct Observation {
   std::string path;
   Sha256 sha256;
   std::string id;
+  std::string time;  // as the document states it
   json::Value line;
 };
 
 struct Counts {
-  int fresh = 0, revised = 0, unchanged = 0, withdrawn = 0, rejected = 0, statements = 0;
+  int fresh = 0, revised = 0, unchanged = 0, stale = 0, withdrawn = 0, rejected = 0, statements = 0;
+  void add(Step step) {
+    switch (step) {
+      case Step::kNew: ++fresh; break;
+      case Step::kRevised: ++revised; break;
+      case Step::kUnchanged: ++unchanged; break;
+      case Step::kStale:
+      case Step::kStaleAgain: ++stale; break;
+    }
+  }
   json::Value json() const {
-    return json::Value::object({{"new", fresh}, {"revised", revised}, {"unchanged", unchanged}, {"withdrawn", withdrawn}, {"rejected", rejected}});
+    return json::Value::object({{"new", fresh}, {"revised", revised}, {"unchanged", unchanged}, {"stale", stale}, {"withdrawn", withdrawn}, {"rejected", rejected}});
   }
 };
 
@@ -111,10 +122,16 @@ struct Batch {
   Counts counts;
 };
 
-Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob& job) {
+// A document without an id is one of its own: nothing says that another is a revision of it.
+std::string id_of(const json::Value& line, const Sha256& document) {
+  const std::string_view id = line.str("id");
+  return id.empty() ? "sha256:" + document.hex() : std::string(id);
+}
+
+// `time` is the member with the document's own time. Sorted by id, and where one stands more than once, the oldest first and then as in the batch.
+Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob& job, std::string_view time) {
   Batch out;
   out.source_id = STELLA_TRY(job.params.require_string("source_id"));
-  std::map<std::string, std::size_t> by_id;  // a document that stands twice in one batch: the later one counts
   while (!ndjson.empty()) {
     const std::size_t end = std::min(ndjson.find('\n'), ndjson.size());
     json::Value line = STELLA_TRY(json::parse(ndjson.substr(0, end)));
@@ -135,37 +152,32 @@ Result<Batch> read_observations(std::string_view ndjson, const jobs::FinishedJob
     Observation o;
     o.path = std::string(line.str("path"));
     o.sha256 = STELLA_TRY(Sha256::parse(line.str("sha256")));
-    o.id = STELLA_TRY(line.require_string("id"));
+    STELLA_TRY_VOID(line.require_string("id"));
+    o.id = id_of(line, o.sha256);
+    o.time = std::string(line.str(time));
     o.line = std::move(line);
-    auto [it, fresh] = by_id.try_emplace(o.id, out.parsed.size());
-    if (fresh) out.parsed.push_back(std::move(o));
-    else out.parsed[it->second] = std::move(o);
+    out.parsed.push_back(std::move(o));
   }
-  std::sort(out.parsed.begin(), out.parsed.end(), [](const Observation& a, const Observation& b) { return a.id < b.id; });
+  std::vector<std::pair<std::pair<std::string_view, std::optional<Timestamp>>, std::size_t>> order;
+  for (std::size_t i = 0; i < out.parsed.size(); ++i) order.push_back({{out.parsed[i].id, document_time(out.parsed[i].time)}, i});
+  std::sort(order.begin(), order.end());
+  std::vector<Observation> sorted;
+  for (const auto& [key, i] : order) sorted.push_back(out.parsed[i]);
+  out.parsed = std::move(sorted);
   return out;
 }
 
-struct Current {
-  int revision = 0;
-  Sha256 sha256;
-};
+Result<Revisions> known_revisions(OrchestratorTx& tx, const DocumentTables& tables, const jobs::FinishedJob& job, const Batch& batch) {
+  std::vector<std::pair<std::string, Sha256>> documents;
+  for (const Observation& o : batch.parsed) documents.emplace_back(o.id, o.sha256);
+  return Revisions::load(tx, tables, job.tenant, batch.source_id, documents);
+}
 
-// The revisions in force of these ids, locked in id order so that two batches of one source cannot deadlock.
-Result<std::map<std::string, Current>> current_revisions(OrchestratorTx& tx, std::string_view table, const jobs::FinishedJob& job, const Batch& batch) {
-  std::vector<std::string> ids;
-  for (const Observation& o : batch.parsed) ids.push_back(o.id);
-  // One batch of a source at a time: revisions are numbered without gaps.
-  STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", {std::string(table) + "/" + job.tenant.str() + "/" + batch.source_id}));
-  const auto rows = STELLA_TRY(tx.query(std::string("SELECT native_id, revision_no, doc_sha256 FROM ").append(table).append(
-                                            " WHERE tenant_id = $1 AND source_id = $2 AND native_id = ANY($3::text[])"),
-                                        {job.tenant, batch.source_id, pg::Param::text_array(ids)}));
-  std::map<std::string, Current> out;
-  for (int i = 0; i < rows.size(); ++i) {
-    Current c;
-    c.revision = static_cast<int>(rows.integer(i, 1));
-    c.sha256 = STELLA_TRY(rows.sha256(i, 2));
-    out.emplace(rows.text(i, 0), c);
-  }
+// The last row of each document: one that stands twice in a batch comes into force twice.
+using RowsById = std::map<std::string, std::vector<pg::Param>>;
+std::vector<std::vector<pg::Param>> rows_of(RowsById rows) {
+  std::vector<std::vector<pg::Param>> out;
+  for (auto& [id, row] : rows) out.push_back(std::move(row));
   return out;
 }
 
@@ -193,37 +205,34 @@ class AdvisoryIngest final : public jobs::KindHandler {
   explicit AdvisoryIngest(objects::Store& store) : store_(store) {}
 
   Result<void> on_finished(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
-    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job));
-    const auto current = STELLA_TRY(current_revisions(tx, "advisory_current", job, batch));
+    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job, "modified"));
+    Revisions revisions = STELLA_TRY(known_revisions(tx, kAdvisoryTables, job, batch));
     std::vector<std::vector<pg::Param>> observations;
-    std::vector<std::vector<pg::Param>> in_force;
-    std::vector<ChangedRecord> records;
+    RowsById in_force;
+    std::map<std::string, ChangedRecord> records;
     std::vector<timeline::Event> changes;
     for (const Observation& o : batch.parsed) {
-      const auto it = current.find(o.id);
-      if (it != current.end() && it->second.sha256 == o.sha256) {
-        ++batch.counts.unchanged;
-        continue;
-      }
-      const int revision = it == current.end() ? 1 : it->second.revision + 1;
+      const Taken taken = revisions.take(o.id, o.sha256, o.time, job.resource_id);
+      batch.counts.add(taken.step);
+      if (taken.revision == 0) continue;
       const auto aliases = strings(o.line, "aliases");
       const auto ecosystems = strings(o.line, "ecosystems");
       const bool withdrawn = !o.line.str("withdrawn").empty();
-      observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("modified"), o.line.str("withdrawn"),
+      observations.push_back({job.tenant, batch.source_id, o.id, taken.revision, o.sha256, o.time, o.line.str("withdrawn"),
                               pg::Param::text_array(aliases), pg::Param::text_array(ecosystems), o.path, job.resource_id});
-      in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
-      records.push_back({o.id, o.sha256, withdrawn ? std::vector<std::string>() : followed_aliases(o.id, aliases, ecosystems)});
-      ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);
+      if (taken.step == Step::kStale) continue;
+      in_force[o.id] = {job.tenant, batch.source_id, o.id, taken.revision, o.sha256};
+      records[o.id] = {o.id, o.sha256, withdrawn ? std::vector<std::string>() : followed_aliases(o.id, aliases, ecosystems)};
       if (withdrawn) ++batch.counts.withdrawn;
-      if (it != current.end()) changes.push_back(revised_event(job, batch, o, it->second.sha256, revision));
-      if (it != current.end() && withdrawn) changes.push_back(withdrawn_event(job, batch, o));
+      if (taken.step == Step::kRevised) changes.push_back(revised_event(job, batch, o, taken.previous, taken.revision));
+      if (taken.step == Step::kRevised && withdrawn) changes.push_back(withdrawn_event(job, batch, o));
     }
     STELLA_TRY_VOID(tx.query_many("INSERT INTO advisory_observations (tenant_id, source_id, native_id, revision_no, doc_sha256, modified, withdrawn, aliases, ecosystems, path, batch_id) "
                                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                                   observations));
     STELLA_TRY_VOID(tx.query_many("INSERT INTO advisory_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
                                   "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
-                                  in_force));
+                                  rows_of(std::move(in_force))));
     json::Array ecosystems;
     for (const jobs::OutputRef& out : job.outputs) {
       if (!out.name.starts_with("segment-") || !out.name.ends_with(".idx")) continue;
@@ -233,7 +242,9 @@ class AdvisoryIngest final : public jobs::KindHandler {
       STELLA_TRY_VOID(tx.query("INSERT INTO advisory_segments (tenant_id, sha256, ecosystem, batch_id, size) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
                                {job.tenant, out.sha256, slug, job.resource_id, out.size}));
     }
-    std::vector<timeline::Event> sets = STELLA_TRY(update_linksets(tx, job, batch.source_id, records));
+    std::vector<ChangedRecord> changed;
+    for (auto& [id, record] : records) changed.push_back(std::move(record));
+    std::vector<timeline::Event> sets = STELLA_TRY(update_linksets(tx, job, batch.source_id, changed));
     std::move(sets.begin(), sets.end(), std::back_inserter(changes));
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);
@@ -269,40 +280,37 @@ class VexIngest final : public jobs::KindHandler {
   explicit VexIngest(objects::Store& store) : store_(store) {}
 
   Result<void> on_finished(OrchestratorTx& tx, const jobs::FinishedJob& job) override {
-    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job));
-    const auto current = STELLA_TRY(current_revisions(tx, "vex_current", job, batch));
+    Batch batch = STELLA_TRY(read_observations(STELLA_TRY(read_output(store_, job, "observations.ndjson")), job, "timestamp"));
+    Revisions revisions = STELLA_TRY(known_revisions(tx, kVexTables, job, batch));
     std::vector<std::vector<pg::Param>> observations;
-    std::vector<std::vector<pg::Param>> in_force;
+    RowsById in_force;
     std::vector<std::vector<pg::Param>> ids;
     std::vector<Sha256> documents, changed;
     for (const Observation& o : batch.parsed) {
       documents.push_back(o.sha256);
-      const auto it = current.find(o.id);
-      if (it != current.end() && it->second.sha256 == o.sha256) {
-        ++batch.counts.unchanged;
-        continue;
-      }
+      const Taken taken = revisions.take(o.id, o.sha256, o.time, job.resource_id);
+      batch.counts.add(taken.step);
+      if (taken.revision == 0) continue;
       changed.push_back(o.sha256);
-      const int revision = it == current.end() ? 1 : it->second.revision + 1;
       const json::Array& statements = o.line.items("statements");
       const json::Value* deviations = o.line.find("deviations");
-      observations.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256, o.line.str("format"), o.line.str("timestamp"), statements.size(),
+      observations.push_back({job.tenant, batch.source_id, o.id, taken.revision, o.sha256, o.line.str("format"), o.time, statements.size(),
                               pg::Param::json(json::dump(deviations != nullptr ? *deviations : json::Value::array())), o.path, job.resource_id});
-      in_force.push_back({job.tenant, batch.source_id, o.id, revision, o.sha256});
+      if (taken.step == Step::kStale) continue;
+      in_force[o.id] = {job.tenant, batch.source_id, o.id, taken.revision, o.sha256};
       std::set<std::string> vulnerabilities;
       for (const json::Value& s : statements)
         for (std::string& v : strings(s, "vulnerabilities"))
           if (v.size() <= kIdBytes) vulnerabilities.insert(std::move(v));  // no advisory has a longer one: such a statement applies to nothing
       for (const std::string& v : vulnerabilities) ids.push_back({job.tenant, v, o.sha256});
       batch.counts.statements += static_cast<int>(statements.size());
-      ++(it == current.end() ? batch.counts.fresh : batch.counts.revised);
     }
     STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_observations (tenant_id, source_id, native_id, revision_no, doc_sha256, format, document_time, statements, deviations, path, batch_id) "
                                   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                                   observations));
     STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
                                   "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
-                                  in_force));
+                                  rows_of(std::move(in_force))));
     STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_statement_ids (tenant_id, vulnerability, doc_sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", ids));
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);

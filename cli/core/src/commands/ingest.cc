@@ -122,7 +122,7 @@ class Ingest {
 
   void report(std::int64_t micros) {
     json::Value counts = json::Value::object();
-    for (const char* name : {"new", "revised", "unchanged", "withdrawn"}) counts.set(name, outcome_.counts[name]);
+    for (const char* name : {"new", "revised", "unchanged", "stale", "withdrawn"}) counts.set(name, outcome_.counts[name]);
     counts.set("rejected", outcome_.rejected_count);
     json::Array rejected;
     for (const Rejected& r : outcome_.rejected) rejected.push_back(rejected_json(r));
@@ -144,6 +144,7 @@ class Ingest {
     Table table({{"NEW", true}, {"REVISED", true}, {"UNCHANGED", true}, {"WITHDRAWN", true}, {"REJECTED", true}});
     table.row({count_of(counts, "new"), count_of(counts, "revised"), count_of(counts, "unchanged"), count_of(counts, "withdrawn"), Cell(count_of(counts, "rejected"), outcome_.rejected_count > 0 ? Style::kRed : Style::kPlain)});
     out += table.render(paint, 0);
+    if (const std::int64_t stale = counts.integer("stale"); stale > 0) out += counted(stale, "document") + (stale == 1 ? " is" : " are") + " older than what is in force: kept, not in force\n";
     if (outcome_.rejected_count == 0) return out;
     out += "\n" + paint(Style::kRed, "rejected") + "\n";
     for (const Rejected& r : outcome_.rejected) out += rejected_text(r, paint);

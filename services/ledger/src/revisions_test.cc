@@ -1,0 +1,108 @@
+// Which revision comes into force: by time, by the order of receipt, and whatever the order in which batches end.
+#include "revisions.h"
+
+#include <filesystem>
+
+#include "ledger_fixture.h"
+#include "stella/base/tar.h"
+#include "stella/crypto/digest.h"
+#include "stella/testing/shared_data.h"
+
+namespace stella::ledger {
+namespace {
+
+class RevisionsTest : public LedgerFixture {
+ protected:
+  std::string in_force(std::string_view table = "advisory_current") { return db_.sql("SELECT coalesce(string_agg(encode(doc_sha256, 'hex'), ' ' ORDER BY native_id), '') FROM " + std::string(table)); }
+  std::string observed(std::string_view table = "advisory_observations") { return db_.sql("SELECT count(*) FROM " + std::string(table)); }
+  std::string stale(const std::string& batch) { return db_.sql("SELECT counts->>'stale' FROM ingest_batches WHERE batch_id = '" + batch + "'"); }
+  static std::string tar_of(const std::vector<std::string>& documents) {
+    std::string tar;
+    for (std::size_t i = 0; i < documents.size(); ++i) append_tar(tar, std::to_string(i) + ".json", documents[i]);
+    append_tar_end(tar);
+    return tar;
+  }
+  static std::string vex(std::string_view id, std::string_view time, std::string_view status) {
+    return R"({"@context":"https://openvex.dev/ns/v0.2.0",)" + (id.empty() ? std::string() : "\"@id\":\"" + std::string(id) + "\",") + R"("author":"a","timestamp":")" + std::string(time) +
+           R"(","statements":[{"vulnerability":{"name":"CVE-1"},"products":[{"@id":"pkg:npm/lodash@1"}],"status":")" + std::string(status) + R"("}]})";
+  }
+};
+
+TEST_F(RevisionsTest, AnOldFileSentAgainIsObservedAndNothingElse) {
+  const std::string older = advisory("GHSA-1", "2026-01-01T00:00:00Z", "4.0.0", R"(,"aliases":["CVE-OLD"])"), newer = advisory("GHSA-1", "2026-02-01T00:00:00Z", "4.0.1", R"(,"aliases":["CVE-NEW"])");
+  batch(DocumentKind::kAdvisory, newer, false);
+  const std::string late = batch(DocumentKind::kAdvisory, older, false);
+  EXPECT_EQ(in_force(), crypto::sha256(newer).hex());
+  EXPECT_EQ(observed(), "2");
+  EXPECT_EQ(counts(late), "00000");
+  EXPECT_EQ(stale(late), "1");
+  EXPECT_EQ(events("advisory.revised"), "0");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_linksets WHERE 'CVE-OLD' = ANY(members)"), "0");
+  // Once more: it was observed. And the next one goes on counting.
+  EXPECT_EQ(stale(batch(DocumentKind::kAdvisory, older, false)), "1");
+  EXPECT_EQ(observed(), "2");
+  batch(DocumentKind::kAdvisory, advisory("GHSA-1", "2026-03-01T01:00:00+02:00", "4.0.2"), false);
+  EXPECT_EQ(db_.sql("SELECT revision_no FROM advisory_current"), "3");
+}
+
+TEST_F(RevisionsTest, BatchesThatEndInTheWrongOrderGiveTheSame) {
+  // By time.
+  const std::string older = advisory("GHSA-1", "2026-01-01T00:00:00Z", "4.0.0"), newer = advisory("GHSA-1", "2026-02-01T00:00:00Z", "4.0.1");
+  // Of one time: the one received last.
+  const std::string first = advisory("GHSA-2", "2026-01-01T00:00:00Z", "4.0.0"), second = advisory("GHSA-2", "2026-01-01T02:00:00+02:00", "4.0.1");
+  batch(DocumentKind::kAdvisory, tar_of({older, first}), true, "acme", false);
+  batch(DocumentKind::kAdvisory, tar_of({newer, second}), true, "acme", false);
+  db_.sql("UPDATE jobs SET created_at = now() - interval '1 hour' WHERE job_id = (SELECT job_id FROM jobs ORDER BY created_at DESC, job_id DESC LIMIT 1)");
+  runner_->drain();
+  ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+  EXPECT_EQ(in_force(), crypto::sha256(newer).hex() + " " + crypto::sha256(second).hex());
+  EXPECT_EQ(observed(), "4");
+}
+
+TEST_F(RevisionsTest, RevisionsOfOneTarAreEachObserved) {
+  const std::string a = advisory("GHSA-1", "2026-03-01T00:00:00Z", "4.0.2"), b = advisory("GHSA-1", "2026-01-01T00:00:00Z", "4.0.0"), c = advisory("GHSA-1", "2026-02-01T00:00:00Z", "4.0.1");
+  EXPECT_EQ(counts(batch(DocumentKind::kAdvisory, tar_of({a, b, c, b}), true)), "12100");
+  EXPECT_EQ(in_force(), crypto::sha256(a).hex());
+  EXPECT_EQ(db_.sql("SELECT string_agg(left(modified, 7), ' ' ORDER BY revision_no) FROM advisory_observations"), "2026-01 2026-02 2026-03");
+  EXPECT_EQ(db_.sql("SELECT revision_no FROM advisory_current"), "3");
+}
+
+TEST_F(RevisionsTest, ATimeInTheFutureKeepsNothingOut) {
+  batch(DocumentKind::kAdvisory, advisory("GHSA-1", "2999-01-01T00:00:00Z", "4.0.0"), false);
+  const std::string corrected = advisory("GHSA-1", "2026-02-01T00:00:00Z", "4.0.1");
+  batch(DocumentKind::kAdvisory, corrected, false);
+  EXPECT_EQ(in_force(), crypto::sha256(corrected).hex());
+}
+
+// The Go database's own files: all four say "modified": "0001-01-01T00:00:00Z", so the order of receipt decides, in whatever order they end.
+TEST_F(RevisionsTest, RealRevisionsEndInReverse) {
+  const auto files = testing::files_below(STELLA_SHARED_OR_SKIP("data/advisories/revisions/GO-2021-0113"), ".json");
+  ASSERT_EQ(files.size(), 4u);
+  for (const auto& file : files) batch(DocumentKind::kAdvisory, testing::slurp(file), false, "acme", false);
+  db_.sql("UPDATE jobs j SET created_at = now() - n * interval '1 hour' FROM (SELECT job_id, row_number() OVER (ORDER BY created_at, job_id) AS n FROM jobs) o WHERE o.job_id = j.job_id");
+  runner_->drain();
+  EXPECT_EQ(in_force(), crypto::sha256(testing::slurp(files[3])).hex());
+  EXPECT_EQ(observed(), "4");
+  EXPECT_EQ(db_.sql("SELECT sum((counts->>'stale')::int) FROM ingest_batches"), "3");
+}
+
+TEST_F(RevisionsTest, VexDocumentsLikewise) {
+  const std::string older = vex("https://v/1", "2026-01-01T00:00:00Z", "under_investigation"), newer = vex("https://v/1", "2026-02-01T00:00:00Z", "fixed");
+  batch(DocumentKind::kVex, newer, false);
+  EXPECT_EQ(stale(batch(DocumentKind::kVex, older, false)), "1");
+  EXPECT_EQ(in_force("vex_current"), crypto::sha256(newer).hex());
+  EXPECT_EQ(observed("vex_observations"), "2");
+}
+
+TEST_F(RevisionsTest, VexDocumentsWithoutAnIdDoNotReplaceEachOther) {
+  const std::string one = vex("", "2026-01-01T00:00:00Z", "under_investigation"), two = vex("", "2026-02-01T00:00:00Z", "fixed");
+  const std::string both = batch(DocumentKind::kVex, tar_of({one, two}), true);
+  ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+  EXPECT_EQ(counts(both), "20000");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM vex_current"), "2");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM vex_current WHERE native_id = 'sha256:" + crypto::sha256(one).hex() + "'"), "1");
+  EXPECT_EQ(counts(batch(DocumentKind::kVex, one, false)), "00100");
+}
+
+}  // namespace
+}  // namespace stella::ledger
