@@ -26,11 +26,16 @@ bool is_tar(const Context& ctx) {
   return type.rfind("application/x-tar", 0) == 0 || type.rfind("application/tar", 0) == 0;
 }
 
+bool is_set(const Context& ctx, std::string_view param) {
+  const std::string value = ctx.request.query_param(param);
+  return value == "1" || value == "true";
+}
+
 Result<http::Response> create_batch(Context& ctx, ledger::DocumentKind kind) {
   const std::string source = ctx.request.query_param("source");
   const std::string bytes = STELLA_TRY(ctx.request.body_text(limits::kIngestBatchBytes));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  const auto batch = STELLA_TRY(ledger::receive_batch(*tx, ctx.services.store, kind, source.empty() ? "upload" : source, bytes, is_tar(ctx), trace_of(ctx)));
+  const auto batch = STELLA_TRY(ledger::receive_batch(*tx, ctx.services.store, kind, source.empty() ? "upload" : source, bytes, is_tar(ctx), trace_of(ctx), is_set(ctx, "complete")));
   Awaited row{kBatchJson, "ingest_batches", "batch_id", "state <> 'received'", "received", false};
   row.done = 201;
   return commit_and_await(ctx, row, batch.id.str());
@@ -105,10 +110,7 @@ Result<http::Response> get_batch(Context& ctx) {
 
 namespace {
 
-bool wants_global(const Context& ctx) {
-  const std::string global = ctx.request.query_param("global");
-  return global == "1" || global == "true";
-}
+bool wants_global(const Context& ctx) { return is_set(ctx, "global"); }
 
 // Observations of the tenant and of the public knowledge base; the page helper's tenant condition covers the tenant's own, so the
 // knowledge base is a list of its own (?global=1).
@@ -127,7 +129,7 @@ Result<http::Response> list_observations(Context& ctx, ListQuery q) {
 Result<http::Response> list_advisories(Context& ctx) {
   ListQuery q;
   q.select = "json_build_object('advisory_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'modified', modified, 'withdrawn', withdrawn, "
-             "'aliases', aliases, 'ecosystems', ecosystems, 'path', path, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
+             "'aliases', aliases, 'ecosystems', ecosystems, 'path', path, 'vanished', vanished, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
   q.from = "FROM advisory_observations";
   q.time = "observed_at";
   q.id = "(source_id || ':' || native_id || ':' || revision_no)";
@@ -154,7 +156,7 @@ Result<http::Response> get_linkset(Context& ctx) {
 Result<http::Response> list_vex(Context& ctx) {
   ListQuery q;
   q.select = "json_build_object('document_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'format', format, 'document_time', document_time, "
-             "'statements', statements, 'deviations', deviations, 'path', path, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
+             "'statements', statements, 'deviations', deviations, 'path', path, 'vanished', vanished, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
   q.from = "FROM vex_observations";
   q.time = "observed_at";
   q.id = "(source_id || ':' || native_id || ':' || revision_no)";

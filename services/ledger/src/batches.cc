@@ -30,8 +30,9 @@ std::string_view kind_name(DocumentKind kind) { return kind == DocumentKind::kAd
 }  // namespace
 
 Result<ReceivedBatch> receive_batch(pg::TenantTx& tx, objects::Store& store, DocumentKind kind, std::string_view source_id, std::string_view bytes,
-                                    bool is_tar, const Trace& trace) {
+                                    bool is_tar, const Trace& trace, bool complete) {
   if (!valid_source(source_id)) return Error(base_errors::kInvalid, "not a source id").with("field", "source").with("expected", "[A-Za-z0-9._-]{1,64}");
+  if (complete && !is_tar) return Error(base_errors::kInvalid, "one document is not all that a source has").with("field", "complete").with("expected", "a tar of every document of the source");
   std::string made;
   if (!is_tar) {
     append_tar(made, "document.json", bytes);
@@ -65,6 +66,7 @@ Result<ReceivedBatch> receive_batch(pg::TenantTx& tx, objects::Store& store, Doc
   jobs::Spec spec;
   spec.kind = std::string(kind == DocumentKind::kAdvisory ? contracts::job_kinds::kAdvisoryIngest : contracts::job_kinds::kVexIngest);
   spec.params = json::Value::object({{"source_id", source_id}});
+  if (complete) spec.params.set("complete", true);
   spec.inputs.push_back({"batch.tar", tar_digest, tx.tenant()});
   spec.resource_type = "batch";
   spec.resource_id = out.id.str();
@@ -93,7 +95,7 @@ struct Observation {
 };
 
 struct Counts {
-  int fresh = 0, revised = 0, unchanged = 0, stale = 0, withdrawn = 0, rejected = 0, statements = 0;
+  int fresh = 0, revised = 0, unchanged = 0, stale = 0, vanished = 0, withdrawn = 0, rejected = 0, statements = 0;
   void add(Step step) {
     switch (step) {
       case Step::kNew: ++fresh; break;
@@ -104,7 +106,7 @@ struct Counts {
     }
   }
   json::Value json() const {
-    return json::Value::object({{"new", fresh}, {"revised", revised}, {"unchanged", unchanged}, {"stale", stale}, {"withdrawn", withdrawn}, {"rejected", rejected}});
+    return json::Value::object({{"new", fresh}, {"revised", revised}, {"unchanged", unchanged}, {"stale", stale}, {"vanished", vanished}, {"withdrawn", withdrawn}, {"rejected", rejected}});
   }
 };
 
@@ -173,6 +175,16 @@ Result<Revisions> known_revisions(OrchestratorTx& tx, const DocumentTables& tabl
   return Revisions::load(tx, tables, job.tenant, batch.source_id, documents);
 }
 
+// What a complete batch leaves out. A document that was rejected may be any of the source's: then nothing vanished for certain.
+Result<std::vector<Vanished>> vanished_from(OrchestratorTx& tx, const DocumentTables& tables, const jobs::FinishedJob& job, Batch& batch) {
+  if (!job.params.boolean("complete") || batch.counts.rejected > 0) return std::vector<Vanished>();
+  std::vector<std::string> held;
+  for (const Observation& o : batch.parsed) held.push_back(o.id);
+  auto out = STELLA_TRY(take_vanished(tx, tables, job.tenant, batch.source_id, held, job.resource_id));
+  batch.counts.vanished = static_cast<int>(out.size());
+  return out;
+}
+
 // The last row of each document: one that stands twice in a batch comes into force twice.
 using RowsById = std::map<std::string, std::vector<pg::Param>>;
 std::vector<std::vector<pg::Param>> rows_of(RowsById rows) {
@@ -190,6 +202,7 @@ Result<void> close_batch(OrchestratorTx& tx, const jobs::FinishedJob& job, const
 json::Value ingested_details(const jobs::FinishedJob& job, const Batch& batch) {
   return json::Value::object({{"source_id", batch.source_id}, {"document_count", static_cast<std::int64_t>(batch.parsed.size()) + batch.counts.rejected},
                               {"new_count", batch.counts.fresh}, {"revised_count", batch.counts.revised}, {"unchanged_count", batch.counts.unchanged},
+                              {"stale_count", batch.counts.stale}, {"vanished_count", batch.counts.vanished},
                               {"rejected_count", batch.counts.rejected}, {"global", job.tenant.str() == kGlobalTenant},
                               {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
 }
@@ -233,6 +246,10 @@ class AdvisoryIngest final : public jobs::KindHandler {
     STELLA_TRY_VOID(tx.query_many("INSERT INTO advisory_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
                                   "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
                                   rows_of(std::move(in_force))));
+    for (const Vanished& v : STELLA_TRY(vanished_from(tx, kAdvisoryTables, job, batch))) {
+      records[v.id] = {v.id, v.document, {}};
+      changes.push_back(vanished_event(job, batch, v));
+    }
     json::Array ecosystems;
     for (const jobs::OutputRef& out : job.outputs) {
       if (!out.name.starts_with("segment-") || !out.name.ends_with(".idx")) continue;
@@ -269,6 +286,12 @@ class AdvisoryIngest final : public jobs::KindHandler {
   static timeline::Event withdrawn_event(const jobs::FinishedJob& job, const Batch& batch, const Observation& o) {
     json::Value details = json::Value::object({{"advisory_id", o.id}, {"source_id", batch.source_id}, {"sha256", o.sha256.hex()}, {"withdrawn", o.line.str("withdrawn")}});
     timeline::Event event = make_event(contracts::events::kAdvisoryWithdrawn, job, "advisory", o.id, std::move(details));
+    event.details.as_object().erase("job_id");
+    return event;
+  }
+  static timeline::Event vanished_event(const jobs::FinishedJob& job, const Batch& batch, const Vanished& v) {
+    json::Value details = json::Value::object({{"advisory_id", v.id}, {"source_id", batch.source_id}, {"sha256", v.document.hex()}, {"vanished", true}});
+    timeline::Event event = make_event(contracts::events::kAdvisoryWithdrawn, job, "advisory", v.id, std::move(details));
     event.details.as_object().erase("job_id");
     return event;
   }
@@ -311,6 +334,7 @@ class VexIngest final : public jobs::KindHandler {
     STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_current (tenant_id, source_id, native_id, revision_no, doc_sha256) VALUES ($1, $2, $3, $4, $5) "
                                   "ON CONFLICT (tenant_id, source_id, native_id) DO UPDATE SET revision_no = excluded.revision_no, doc_sha256 = excluded.doc_sha256",
                                   rows_of(std::move(in_force))));
+    for (const Vanished& v : STELLA_TRY(vanished_from(tx, kVexTables, job, batch))) changed.push_back(v.document);
     STELLA_TRY_VOID(tx.query_many("INSERT INTO vex_statement_ids (tenant_id, vulnerability, doc_sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", ids));
     STELLA_TRY_VOID(close_batch(tx, job, batch));
     json::Value details = ingested_details(job, batch);

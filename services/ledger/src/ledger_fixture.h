@@ -39,9 +39,9 @@ class LedgerFixture : public ::testing::Test {
     return std::string(R"({"schema_version":"1.6.0","id":")").append(id).append(R"(","modified":")").append(modified).append("\"").append(more).append(
         R"(,"affected":[{"package":{"ecosystem":"npm","name":"lodash"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":")").append(fixed).append("\"}]}]}]}");
   }
-  std::string batch(DocumentKind kind, std::string_view bytes, bool is_tar, std::string_view tenant = "acme", bool drain = true) {
+  std::string batch(DocumentKind kind, std::string_view bytes, bool is_tar, std::string_view tenant = "acme", bool drain = true, bool complete = false) {
     auto t = tx(tenant);
-    auto received = receive_batch(t, *store_, kind, "test", bytes, is_tar, trace());
+    auto received = receive_batch(t, *store_, kind, "test", bytes, is_tar, trace(), complete);
     EXPECT_TRUE(received.has_value()) << received.error().describe();
     EXPECT_TRUE(t.commit().has_value());
     if (drain) runner_->drain();

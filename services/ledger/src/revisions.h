@@ -16,10 +16,11 @@ namespace stella::ledger {
 // Where the documents of one kind are kept.
 struct DocumentTables {
   std::string_view observations, current;
-  std::string_view time;  // the column with the document's own time
+  std::string_view time;    // the column with the document's own time
+  std::string_view copied;  // the columns that a revision says of the document, beside its digest
 };
-inline constexpr DocumentTables kAdvisoryTables{"advisory_observations", "advisory_current", "modified"};
-inline constexpr DocumentTables kVexTables{"vex_observations", "vex_current", "document_time"};
+inline constexpr DocumentTables kAdvisoryTables{"advisory_observations", "advisory_current", "modified", "modified, withdrawn, aliases, ecosystems, path"};
+inline constexpr DocumentTables kVexTables{"vex_observations", "vex_current", "document_time", "format, document_time, statements, deviations, path"};
 
 enum class Step : std::uint8_t {
   kNew,        // the first revision of its document
@@ -55,10 +56,21 @@ class Revisions {
   struct Known {
     int last = 0;  // number of the newest observation, in force or not
     std::optional<Standing> in_force;
+    std::string vanished;  // the batch that did not hold it any more; "" where none
     std::set<Sha256> observed;
   };
   std::map<std::string, Known> known_;
 };
+
+struct Vanished {
+  std::string id;
+  Sha256 document;  // what was in force
+};
+
+// Takes everything of the source out of force that is not in `held`, each with a revision that says so. To be called with the source locked
+// (Revisions::load). Nothing where a newer batch of the source has been ingested: it knows better what the source has.
+Result<std::vector<Vanished>> take_vanished(OrchestratorTx& tx, const DocumentTables& tables, const TenantId& tenant, const std::string& source_id,
+                                            const std::vector<std::string>& held, const std::string& batch);
 
 // nullopt for a text that is no time, for one before 1970 (the Go database's files say 0001-01-01 in every revision), and for one in the
 // future: a typo must not keep every later revision out.

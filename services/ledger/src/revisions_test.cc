@@ -104,5 +104,58 @@ TEST_F(RevisionsTest, VexDocumentsWithoutAnIdDoNotReplaceEachOther) {
   EXPECT_EQ(counts(batch(DocumentKind::kVex, one, false)), "00100");
 }
 
+TEST_F(RevisionsTest, WhatACompleteBatchLeavesOutVanished) {
+  const auto whole = [&](const std::vector<std::string>& documents, bool drain = true) { return batch(DocumentKind::kAdvisory, tar_of(documents), true, "acme", drain, true); };
+  const std::string a = advisory("GHSA-a", "2026-01-01T00:00:00Z", "4.0.0", R"(,"aliases":["CVE-A"])"), b = advisory("GHSA-b", "2026-01-01T00:00:00Z", "4.0.0", R"(,"aliases":["CVE-B"])");
+  const auto vanished = [&](const std::string& id) { return db_.sql("SELECT counts->>'vanished' FROM ingest_batches WHERE batch_id = '" + id + "'"); };
+  whole({a, b});
+  {
+    auto t = tx();  // another source has one of that name
+    ASSERT_TRUE(receive_batch(t, *store_, DocumentKind::kAdvisory, "other", tar_of({b}), true, trace()));
+    ASSERT_TRUE(t.commit());
+    runner_->drain();
+  }
+  batch(DocumentKind::kAdvisory, a, false);  // not complete: says nothing of others
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_current"), "3");
+  // One that may be anybody's was rejected: nothing vanished for certain.
+  EXPECT_EQ(vanished(whole({a, "{"})), "0");
+  EXPECT_EQ(vanished(whole({a})), "1");
+  ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+  EXPECT_EQ(db_.sql("SELECT string_agg(source_id || ' ' || native_id, ',' ORDER BY source_id, native_id) FROM advisory_current"), "other GHSA-b,test GHSA-a");
+  EXPECT_EQ(db_.sql("SELECT string_agg(revision_no || ' ' || vanished || ' ' || array_to_string(aliases, ''), ',' ORDER BY revision_no) FROM advisory_observations WHERE source_id = 'test' AND native_id = 'GHSA-b'"), "1 false CVE-B,2 true CVE-B");
+  EXPECT_EQ(events("advisory.withdrawn"), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"vanished\":true%' AND convert_from(entry, 'UTF8') LIKE '%GHSA-b%'"), "1");
+  // It comes back.
+  whole({a, b});
+  EXPECT_EQ(db_.sql("SELECT revision_no FROM advisory_current WHERE source_id = 'test' AND native_id = 'GHSA-b'"), "3");
+}
+
+TEST_F(RevisionsTest, ASnapshotThatANewerBatchOvertookTakesNothing) {
+  const std::string a = advisory("GHSA-a", "2026-01-01T00:00:00Z", "4.0.0"), b = advisory("GHSA-b", "2026-01-01T00:00:00Z", "4.0.0");
+  batch(DocumentKind::kAdvisory, tar_of({a}), true, "acme", false, true);
+  batch(DocumentKind::kAdvisory, tar_of({b}), true, "acme", false);
+  const auto last_first = [&] { db_.sql("UPDATE jobs SET created_at = now() - interval '1 hour' WHERE job_id = (SELECT job_id FROM jobs WHERE state = 'queued' ORDER BY created_at DESC, job_id DESC LIMIT 1)"); };
+  last_first();
+  runner_->drain();
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_current"), "2");
+  // And what was received before a snapshot without it does not come back after it.
+  batch(DocumentKind::kAdvisory, advisory("GHSA-b", "2026-02-01T00:00:00Z", "4.0.1"), false, "acme", false);
+  batch(DocumentKind::kAdvisory, tar_of({a}), true, "acme", false, true);
+  last_first();
+  runner_->drain();
+  EXPECT_EQ(db_.sql("SELECT string_agg(native_id, ',') FROM advisory_current"), "GHSA-a");
+}
+
+TEST_F(RevisionsTest, VexOfACompleteBatchLikewise) {
+  const std::string one = vex("https://v/1", "2026-01-01T00:00:00Z", "fixed"), two = vex("https://v/2", "2026-01-01T00:00:00Z", "fixed");
+  batch(DocumentKind::kVex, tar_of({one, two}), true, "acme", true, true);
+  batch(DocumentKind::kVex, tar_of({two}), true, "acme", true, true);
+  ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+  EXPECT_EQ(db_.sql("SELECT string_agg(native_id, ',') FROM vex_current"), "https://v/2");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"vanished_count\":1%'"), "1");
+  auto t = tx();
+  EXPECT_EQ(receive_batch(t, *store_, DocumentKind::kVex, "test", one, false, trace(), true).error().code(), base_errors::kInvalid);
+}
+
 }  // namespace
 }  // namespace stella::ledger

@@ -17,6 +17,7 @@ constexpr std::uint64_t kUploadBytes = 32u << 20;
 struct Args {
   std::vector<std::string> paths;
   bool global = false;
+  bool complete = false;
   std::string source;
 };
 
@@ -44,7 +45,15 @@ class Ingest {
     bounds.batch_bytes = kUploadBytes;
     bounds.batch_documents = std::clamp(documents_.size() / 8, kFewest, kMost);
     bounds.document_bytes = limits::kAdvisoryBytes;
+    if (args_.complete) {  // all of the source must come at once: what is not in the upload vanished
+      bounds.batch_bytes = limits::kIngestBatchBytes;
+      bounds.batch_documents = limits::kIngestBatchDocuments;
+    }
     const BatchPlan plan = plan_batches(documents_, bounds);
+    if (args_.complete && (plan.batches.size() != 1 || !plan.too_large.empty()))
+      return Error(base_errors::kLimit, "all documents of a source do not fit into one upload")
+          .with("actual", counted(static_cast<std::int64_t>(documents_.size()), "document")).with("limit", std::to_string(limits::kIngestBatchDocuments) + " documents, " + human_bytes(limits::kIngestBatchBytes))
+          .with("remedy", "Leave --complete away, or give parts of the source names of their own (--source).");
     for (const std::size_t i : plan.too_large) {
       reject(documents_[i].path, Error(base_errors::kLimit, "the document is too large").with("limit", human_bytes(bounds.document_bytes)).with("actual", human_bytes(documents_[i].size)));
     }
@@ -83,6 +92,7 @@ class Ingest {
     Api* api = STELLA_TRY(session_.api());
     Call call{.method = "POST", .path = route_, .query = {{"wait", std::string(kServerWait)}}, .content_type = "application/x-tar"};
     if (args_.global) call.query.emplace_back("global", "1");
+    if (args_.complete) call.query.emplace_back("complete", "1");
     if (!args_.source.empty()) call.query.emplace_back("source", args_.source);
     call.body = STELLA_TRY(pack(batch));
     call.timeout = std::chrono::minutes(10);
@@ -122,7 +132,7 @@ class Ingest {
 
   void report(std::int64_t micros) {
     json::Value counts = json::Value::object();
-    for (const char* name : {"new", "revised", "unchanged", "stale", "withdrawn"}) counts.set(name, outcome_.counts[name]);
+    for (const char* name : {"new", "revised", "unchanged", "stale", "vanished", "withdrawn"}) counts.set(name, outcome_.counts[name]);
     counts.set("rejected", outcome_.rejected_count);
     json::Array rejected;
     for (const Rejected& r : outcome_.rejected) rejected.push_back(rejected_json(r));
@@ -145,6 +155,7 @@ class Ingest {
     table.row({count_of(counts, "new"), count_of(counts, "revised"), count_of(counts, "unchanged"), count_of(counts, "withdrawn"), Cell(count_of(counts, "rejected"), outcome_.rejected_count > 0 ? Style::kRed : Style::kPlain)});
     out += table.render(paint, 0);
     if (const std::int64_t stale = counts.integer("stale"); stale > 0) out += counted(stale, "document") + (stale == 1 ? " is" : " are") + " older than what is in force: kept, not in force\n";
+    if (const std::int64_t gone = counts.integer("vanished"); gone > 0) out += counted(gone, "document") + " vanished from the source: no longer in force\n";
     if (outcome_.rejected_count == 0) return out;
     out += "\n" + paint(Style::kRed, "rejected") + "\n";
     for (const Rejected& r : outcome_.rejected) out += rejected_text(r, paint);
@@ -178,6 +189,7 @@ void add(App& app, const std::string& noun, const std::string& route, const std:
   app.command(noun + " ingest", help)
       .argument("PATH", &args->paths, "Documents, and directories that are searched for *.json.", {.required = true, .value = "PATH"})
       .option("--global", &args->global, "Into the public knowledge base, for every tenant (scope kb:write of the platform).")
+      .option("--complete", &args->complete, "These are all documents of the source: those in force that are not among them vanished. Only where none is rejected.")
       .option("--source", &args->source, "Where the documents come from; revisions are counted per source (default: upload).", {.value = "NAME"})
       .note("A document that is not accepted is listed with its position and reason; the others count.\nExit code 1 where at least one was rejected.")
       .run([args, route, noun](Session& s) { return Ingest(s, *args, route, noun).run(); });

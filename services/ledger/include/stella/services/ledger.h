@@ -41,9 +41,10 @@ struct ReceivedBatch {
   int documents = 0;
 };
 // One upload of documents: a tar, or (content type application/json) one document, which becomes a tar of one. Every document is an object
-// of its own and the tar is the job's input. kMalformed for a broken tar, kLimit over limits.h.
+// of its own and the tar is the job's input. kMalformed for a broken tar, kLimit over limits.h. `complete`: the tar is all that the source
+// has, so what it does not hold vanished; kInvalid for a document that is no tar.
 Result<ReceivedBatch> receive_batch(pg::TenantTx& tx, objects::Store& store, DocumentKind kind, std::string_view source_id, std::string_view bytes,
-                                    bool is_tar, const Trace& trace);
+                                    bool is_tar, const Trace& trace, bool complete = false);
 
 struct PublishedPolicy {
   std::string version;
