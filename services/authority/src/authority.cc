@@ -14,7 +14,6 @@ namespace {
 
 namespace errors = contracts::errors;
 
-constexpr std::size_t kFailuresPerMinute = 10;
 constexpr std::size_t kLoginBytes = 127;
 constexpr std::chrono::seconds kRevocationRefresh{5};
 
@@ -22,6 +21,12 @@ constexpr std::chrono::seconds kRevocationRefresh{5};
 const std::string& decoy_hash() {
   static const std::string hash = crypto::password_hash("no secret matches this").value_or("");
   return hash;
+}
+
+// One of the checks that may be under way at once.
+Result<bool> matches_hash(std::string_view secret, const std::string& hash, Result<SignInGuard::Check> check) {
+  if (!check) return std::move(check.error());
+  return crypto::password_verify(secret, hash);
 }
 
 Error bad_credentials() { return Error(errors::kUnauthenticated, "login and secret do not match"); }
@@ -120,26 +125,27 @@ json::Value AuthzDecision::record() const {
 Authority::Authority(pg::SystemPool<pg::AuthorityRole>& pool, std::shared_ptr<const crypto::Signer> signer, Options options)
     : pool_(pool), signer_(std::move(signer)), options_(std::move(options)) {}
 
-bool Authority::throttled(const std::string& login) {
-  const Timestamp horizon = Timestamp::now() - std::chrono::minutes(1);
-  const Lock lock(mutex_);
-  std::erase_if(failures_, [&](const Failures& f) { return f.at.back() < horizon; });
-  const auto it = std::find_if(failures_.begin(), failures_.end(), [&](const Failures& f) { return f.login == login; });
-  if (it == failures_.end()) return false;
-  std::erase_if(it->at, [&](Timestamp t) { return t < horizon; });
-  return it->at.size() >= kFailuresPerMinute;
+// What a wrong login leaves behind: the tenth from one network is told to whom it concerns. Nobody is told in a time that says whether there is such
+// a login: it is an event either way.
+Result<void> Authority::refused(const pg::Rows& found, const std::string& login, const std::string& network, TraceId trace) {
+  if (!guard_.failed(login, network)) return {};
+  const TenantId tenant = STELLA_TRY(TenantId::parse(found.empty() ? kPlatformTenant : found.text(0, 0)));
+  timeline::Event event;
+  event.kind = contracts::events::kLoginLocked;
+  event.actor = "system:authority";
+  event.resource_type = found.empty() ? "login" : "principal";
+  event.resource_id = found.empty() ? "unknown" : std::string(found.text(0, 1));
+  event.trace = trace;
+  event.details = json::Value::object({{"failures", static_cast<std::int64_t>(SignInGuard::kFailuresOfLogin)}, {"locked_seconds", 60}});
+  auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
+  STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
+  return tx.commit();
 }
 
-void Authority::note_failure(const std::string& login) {
-  const Lock lock(mutex_);
-  const auto it = std::find_if(failures_.begin(), failures_.end(), [&](const Failures& f) { return f.login == login; });
-  if (it != failures_.end()) it->at.push_back(Timestamp::now());
-  else if (failures_.size() < 10'000) failures_.push_back({login, {Timestamp::now()}});
-}
-
-Result<IssuedToken> Authority::login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace) {
+Result<IssuedToken> Authority::login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace, std::string_view peer) {
   const std::string name(login.size() <= kLoginBytes ? login : std::string_view());  // nobody's login is longer, nobody's is empty
-  if (throttled(name)) return Error(errors::kRateLimited, "too many failed logins").with("retry_after", 60);
+  const std::string network = network_of(peer);
+  STELLA_TRY_VOID(guard_.may_try(name, network));
   // No transaction is open while the secret is hashed: that takes long on purpose.
   const auto rows = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::read(
       pool_,
@@ -147,12 +153,9 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
       "FROM principals p JOIN tenants t USING (tenant_id) WHERE p.login = $1",
       {name}));
   const std::string hash = rows.empty() ? decoy_hash() : std::string(rows.text(0, 3));
-  if (!hashing_.try_acquire()) return Error(errors::kRateLimited, "too many logins at once").with("retry_after", 1);
-  auto verified = crypto::password_verify(secret, hash);
-  hashing_.release();
-  const bool matches = STELLA_TRY(std::move(verified));
+  const bool matches = STELLA_TRY(matches_hash(secret, hash, guard_.check(network)));
   if (rows.empty() || !matches || !rows.boolean(0, 4)) {
-    note_failure(name);
+    STELLA_TRY_VOID(refused(rows, name, network, trace));
     return bad_credentials();
   }
   IssuedToken out;
@@ -166,7 +169,7 @@ Result<IssuedToken> Authority::login(std::string_view login, std::string_view se
   auto tx = STELLA_TRY(pg::SystemTx<pg::AuthorityRole>::open(pool_));
   auto scopes = STELLA_TRY(scopes_now(tx, p, hash));
   if (!scopes) {
-    note_failure(name);
+    STELLA_TRY_VOID(refused(rows, name, network, trace));
     return bad_credentials();
   }
   p.scopes = std::move(*scopes);

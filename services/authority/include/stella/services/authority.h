@@ -5,7 +5,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <semaphore>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -20,6 +19,7 @@
 #include "stella/crypto/key_history.h"
 #include "stella/crypto/keys.h"
 #include "stella/platform/pg.h"
+#include "stella/services/sign_in_guard.h"
 #include "stella/tenancy/scope.h"
 
 namespace stella::authority {
@@ -115,9 +115,9 @@ class Authority {
   Authority(pg::SystemPool<pg::AuthorityRole>& pool, std::shared_ptr<const crypto::Signer> signer, Options options);
 
   // Password login of a user or client credentials of a service account: the same check. kUnauthenticated for every kind of mismatch
-  // (same work, same answer), kRateLimited after ten failures of one login within a minute and where kHashesAtOnce others are being checked:
-  // a check is slow and takes 32 MiB on purpose.
-  Result<IssuedToken> login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace);
+  // (same work, same answer), kRateLimited where SignInGuard says so of the login and the network of `peer` (an address): a check is slow and takes
+  // 32 MiB on purpose. That the door was shut is an event of the principal's tenant, of the platform where there is none.
+  Result<IssuedToken> login(std::string_view login, std::string_view secret, std::string_view grant, TraceId trace, std::string_view peer = {});
 
   // The bearer token's principal; kUnauthenticated where it is malformed, expired, of another issuer or revoked.
   Result<Principal> authenticate(std::string_view bearer);
@@ -152,8 +152,7 @@ class Authority {
   Result<Principal> read_token(std::string_view bearer) const;
   Result<bool> revoked(const Uuid& token_id);
   std::function<void()> forget_revocations();  // for on_commit
-  bool throttled(const std::string& login);
-  void note_failure(const std::string& login);
+  Result<void> refused(const pg::Rows& found, const std::string& login, const std::string& network, TraceId trace);
 
   pg::SystemPool<pg::AuthorityRole>& pool_;
   std::shared_ptr<const crypto::Signer> signer_;
@@ -162,13 +161,7 @@ class Authority {
   std::vector<Uuid> revoked_ STELLA_GUARDED_BY(mutex_);  // sorted
   std::optional<Deadline> revoked_until_ STELLA_GUARDED_BY(mutex_);
   std::uint64_t revocations_ STELLA_GUARDED_BY(mutex_) = 0;  // of this process; a list read before one is out of date
-  struct Failures {
-    std::string login;
-    std::vector<Timestamp> at;
-  };
-  std::vector<Failures> failures_ STELLA_GUARDED_BY(mutex_);
-  static constexpr std::ptrdiff_t kHashesAtOnce = 4;  // half of the workers that requests have by default
-  std::counting_semaphore<kHashesAtOnce> hashing_{kHashesAtOnce};
+  SignInGuard guard_;
 };
 
 // What our own processes send their telemetry with: kind=platform, the scope telemetry:write#platform and no tenant, since one process
