@@ -29,14 +29,17 @@ constexpr telemetry::Counter kRenewals{contracts::metrics::kEvidenceRenewals};
 using Tx = pg::SystemTx<pg::LockerRole>;
 
 // A page of a pass: sealed ones that were not looked at yet, and those whose time ends soon, or would but for a renewal: as long as what it renewed still
-// stands, a lost one can be made good. What has ended already nobody can renew.
+// stands, a lost one can be made good. What has ended already nobody can renew, nor read what
+// was encrypted under a key that was destroyed.
 constexpr std::string_view kUnseen =
     "SELECT s.tenant_id, s.bundle_id, s.sealed_at FROM evidence_snapshots s WHERE s.state = 'sealed' AND (s.sealed_at, s.bundle_id) > ($1, $2) "
-    "AND NOT EXISTS (SELECT FROM evidence_time e WHERE e.tenant_id = s.tenant_id AND e.bundle_id = s.bundle_id) ORDER BY s.sealed_at, s.bundle_id LIMIT 4";
+    "AND NOT EXISTS (SELECT FROM evidence_time e WHERE e.tenant_id = s.tenant_id AND e.bundle_id = s.bundle_id) "
+    "AND NOT EXISTS (SELECT FROM key_dispositions k WHERE k.tenant_id = s.tenant_id AND k.state = 'executed') ORDER BY s.sealed_at, s.bundle_id LIMIT 4";
 constexpr std::string_view kDue =
     "SELECT e.tenant_id, e.bundle_id, e.stands_until, EXISTS (SELECT FROM evidence_time l WHERE l.tenant_id = e.tenant_id AND l.bundle_id = e.bundle_id AND l.n > e.n AND l.lost_at IS NULL) "
     "FROM evidence_time e JOIN evidence_snapshots s ON s.tenant_id = e.tenant_id AND s.bundle_id = e.bundle_id AND s.state = 'sealed' "
-    "WHERE e.lost_at IS NULL AND e.stands_until > $3 AND e.stands_until <= $4 AND (e.stands_until, e.bundle_id) > ($1, $2) ORDER BY e.stands_until, e.bundle_id LIMIT 4";
+    "WHERE e.lost_at IS NULL AND e.stands_until > $3 AND e.stands_until <= $4 AND (e.stands_until, e.bundle_id) > ($1, $2) "
+    "AND NOT EXISTS (SELECT FROM key_dispositions k WHERE k.tenant_id = e.tenant_id AND k.state = 'executed') ORDER BY e.stands_until, e.bundle_id LIMIT 4";
 constexpr std::string_view kLost = "UPDATE evidence_time SET lost_at = $4 WHERE tenant_id = $1 AND bundle_id = $2 AND n >= $3 AND lost_at IS NULL RETURNING n";
 // Nobody who only refers to the bundle waits for an authority's answer.
 constexpr std::string_view kBundle =

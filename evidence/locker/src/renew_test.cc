@@ -211,6 +211,17 @@ TEST_F(Renewing, ARenewalThatCannotBeReadHoldsUpNobody) {
   locker_.reset();
 }
 
+TEST_F(Renewing, WhatNobodyCanReadAnyMoreIsLeftAlone) {
+  const BundleId id = sealed();
+  sealed("CASE-1", true);
+  db_.sql("DELETE FROM evidence_time WHERE bundle_id = '" + id.str() + "'");
+  db_.sql("INSERT INTO key_dispositions (tenant_id, disposition_id, key_id, state, purpose, planned_at, planned_event) VALUES ('acme', gen_random_uuid(), 'tenant/acme', 'executed', 'off-boarding', now(), gen_random_uuid())");
+  lasting_.away = false;
+  EXPECT_EQ(pass(), 0);
+  db_.sql("UPDATE key_dispositions SET state = 'refused'");
+  EXPECT_EQ(pass(), 2);
+}
+
 TEST_F(Renewing, OfAHeldCaseIsHeldFromItsFirstMoment) {
   const BundleId id = sealed();
   db_.sql("INSERT INTO evidence_holds (tenant_id, hold_id, case_id, authority, reason, placed_by) VALUES ('acme', '" + Uuid::v7().str() + "', 'CASE-1', 'court', 'order', 'user:x')");
