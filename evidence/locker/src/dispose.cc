@@ -25,7 +25,10 @@ constexpr std::string_view kExpired =
     "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id WHERE r.retain_until < $1 AND r.done_at IS NULL "
     "AND r.base_at IS NOT NULL AND r.dispose_after < $1 AND s.state IN ('sealed', 'failed') AND coalesce(greatest(c.retain_until, c.incident_until) < $1, true) AND NOT EXISTS (SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id "
     "AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
-constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') ORDER BY planned_at LIMIT 64";
+constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') AND not_before <= $1 ORDER BY planned_at LIMIT 64";
+// What failed stands behind all others for a minute, or 64 of them would stop every deletion. $3: until when.
+constexpr std::string_view kPlanLater = "UPDATE evidence_retention SET dispose_after = $3 WHERE tenant_id = $1 AND bundle_id = $2";
+constexpr std::string_view kExecuteLater = "UPDATE dispositions SET not_before = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state IN ('planned', 'deleting')";
 constexpr std::string_view kFacts =
     "SELECT s.case_id, s.state, r.base_at, r.retain_until, c.retain_until, c.incident_until, (SELECT count(*) FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND h.released_at IS NULL), "
     "b.root_hash, s.seal_sha256, s.bundle_sha256 FROM evidence_snapshots s LEFT JOIN evidence_bundles b ON b.tenant_id = s.tenant_id AND b.id = s.bundle_id LEFT JOIN evidence_retention r ON r.tenant_id = s.tenant_id AND r.bundle_id = s.bundle_id "
@@ -221,8 +224,8 @@ Result<int> Keeper::dispose() {
   if (!frozen().empty()) return 0;
   int done = 0;
   std::optional<Error> trouble;
-  const auto each = [&](std::string_view sql, std::initializer_list<pg::Param> params, Result<Disposition> (Keeper::*step)(const TenantId&, const BundleId&)) -> Result<void> {
-    const auto rows = STELLA_TRY(Tx::read(pool_, sql, params));
+  const auto each = [&](std::string_view sql, std::string_view put_off, Result<Disposition> (Keeper::*step)(const TenantId&, const BundleId&)) -> Result<void> {
+    const auto rows = STELLA_TRY(Tx::read(pool_, sql, {options_.now()}));
     for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
       const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       const BundleId bundle = STELLA_TRY(BundleId::parse(rows.text(i, 1)));
@@ -231,14 +234,19 @@ Result<int> Keeper::dispose() {
         return (this->*step)(tenant, bundle);
       });
       if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-      else if (!others_were_faster(one.error())) trouble = std::move(one.error());
+      if (one || others_were_faster(one.error())) continue;
+      trouble = std::move(one.error());
+      auto tx = STELLA_TRY(Tx::open(pool_));
+      STELLA_TRY_VOID(tx.query(put_off, {tenant, bundle, options_.now() + kSoon}));
+      STELLA_TRY_VOID(tx.commit());
     }
     return {};
   };
-  if (options_.dispose) STELLA_TRY_VOID(each(kExpired, {options_.now()}, &Keeper::plan_expired));
-  STELLA_TRY_VOID(each(kPending, {}, &Keeper::execute));
+  if (options_.dispose) STELLA_TRY_VOID(each(kExpired, kPlanLater, &Keeper::plan_expired));
+  STELLA_TRY_VOID(each(kPending, kExecuteLater, &Keeper::execute));
+  const auto keys = destroy_keys();
   if (trouble) return std::move(*trouble);
-  return done + STELLA_TRY(destroy_keys());
+  return done + STELLA_TRY(keys);
 }
 
 }  // namespace stella::evidence

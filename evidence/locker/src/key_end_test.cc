@@ -17,12 +17,14 @@ class WatchedKeys final : public crypto::Kms {
   Result<void> add_key(std::string_view id) override { return keys_->add_key(id); }
   Result<void> destroy_key(std::string_view id) override {
     if (before) std::exchange(before, nullptr)();
+    if (id == away) return Error(base_errors::kIo, "the key store is away");
     return keys_->destroy_key(id);
   }
   Result<std::string> wrap(std::string_view id, std::string_view key, std::string_view context) const override { return keys_->wrap(id, key, context); }
   Result<crypto::SecretBytes> unwrap(std::string_view id, std::string_view wrapped, std::string_view context) const override { return keys_->unwrap(id, wrapped, context); }
   Result<std::string> newest(std::string_view base) const override { return keys_->newest(base); }
   std::function<void()> before;
+  std::string away;
 
  private:
   std::shared_ptr<crypto::FileKeyring> keys_;
@@ -125,6 +127,49 @@ TEST_F(KeyEnd, ASnapshotThatComesLaterIsRefused) {
 }
 
 // A redacted copy is a bundle as well.
+TEST_F(KeyEnd, AKeyThatCannotBeReachedKeepsNoOtherFromItsEnd) {
+  const TenantId beta = db_.tenant("beta");
+  ASSERT_TRUE(keys_->add_key("tenant/beta"));
+  pass(seconds(1));
+  ASSERT_EQ(keeper_->plan_key(beta, "off-boarding")->state, Disposition::kPlanned);
+  watched_->away = "tenant/acme";
+  EXPECT_EQ(keeper_->round().error().code(), base_errors::kIo);  // asks for the checkpoint of the other one
+  sign_log("beta");
+  pass(seconds(1));
+  EXPECT_TRUE(keeper_->round().has_value()) << "the one that failed waits a minute";
+  EXPECT_EQ(db_.sql("SELECT string_agg(tenant_id || ' ' || state, ', ' ORDER BY tenant_id) FROM key_dispositions"), "acme destroying, beta executed");
+  watched_->away.clear();
+  pass(minutes(2));
+  ASSERT_TRUE(keeper_->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM key_dispositions WHERE state = 'executed'"), "2");
+}
+
+// A transaction that locked each of them failed where there were thousands.
+TEST_F(KeyEnd, ManyBundlesAreLookedAtUnderTwoLocks) {
+  db_.sql("DELETE FROM key_dispositions");
+  db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, requested_by, traceparent, trace_id, sealed_at, adopted) SELECT 'acme', ('00000000-0000-7000-8000-' || lpad(i::text, 12, '0'))::uuid, 'C-' || i, 'job', i::text, 'sealed', 'user:x', '', '', '" +
+          start_.rfc3339() + "', true FROM generate_series(1, 50) i; INSERT INTO evidence_retention (tenant_id, bundle_id, case_id, base_event, keep_seconds, base_at, retain_until, applied) SELECT tenant_id, bundle_id, case_id, 'sealed', 1, sealed_at, sealed_at + interval '1 day', 1 FROM evidence_snapshots");
+  db_.sql("CREATE TABLE seen (locks bigint); GRANT INSERT ON seen TO PUBLIC; CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid(); RETURN NEW; END $$; "
+          "CREATE TRIGGER look BEFORE INSERT ON key_dispositions FOR EACH ROW EXECUTE FUNCTION look()");
+  auto planned = keeper_->plan_key(acme_, "off-boarding");
+  EXPECT_EQ(planned->reason, "bundle 00000000-0000-7000-8000-000000000001: its retention has not ended");
+  pass(hours(25));
+  // Whoever reads any of them keeps the key, and so does a hold that the store shows.
+  {
+    auto reader = tx();
+    ASSERT_FALSE(verify_stored(reader, *store_, Trust{}, BundleId::parse("00000000-0000-7000-8000-000000000007").value(), TraceId::generate()).has_value());
+    EXPECT_EQ(keeper_->plan_key(acme_, "off-boarding")->reason, "an export or a verification is under way");
+  }
+  const std::string file = object_key::evidence(acme_, CaseId::parse("C-9").value(), BundleId::parse("00000000-0000-7000-8000-000000000009").value(), "bundle.tgz");
+  ASSERT_TRUE(store_->put(file, "bundle").has_value() && store_->set_legal_hold(file, true).has_value());
+  EXPECT_EQ(keeper_->plan_key(acme_, "off-boarding")->reason, "bundle 00000000-0000-7000-8000-000000000009: a legal hold is in force");
+  ASSERT_TRUE(store_->set_legal_hold(file, false).has_value());
+  planned = keeper_->plan_key(acme_, "off-boarding");
+  ASSERT_TRUE(planned.has_value()) << planned.error().describe();
+  EXPECT_EQ(planned->state, Disposition::kPlanned) << planned->reason;
+  EXPECT_LT(std::stoi(db_.sql("SELECT max(locks) FROM seen")), 10);
+}
+
 TEST_F(KeyEnd, NoRedactedCopyIsAskedForAfterwards) {
   const BundleId id = sealed("C-1");
   ASSERT_TRUE(keeper_->round().has_value());

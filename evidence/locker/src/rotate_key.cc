@@ -30,8 +30,8 @@ Result<std::string> Keeper::rotate_key(const TenantId& tenant, std::string_view 
   const std::string base = object_key::wrapping_key_id(tenant);
   const Error no_key(base_errors::kNotFound, "the tenant has no key that could be rotated: one is made with its first encrypted object");
   if (!options_.tenant_keys) return Error(no_key);
-  keys_recorded_until_.reset();
-  STELLA_TRY_VOID(record_keys());
+  const auto known = STELLA_TRY(Tx::read(pool_, "SELECT coalesce(max(version), 0) FROM tenant_keys WHERE tenant_id = $1 HAVING NOT coalesce(bool_or(state = 'destroyed'), false)", {tenant}));
+  if (!known.empty()) STELLA_TRY_VOID(record_keys_of(tenant, static_cast<std::uint64_t>(known.integer(0, 0))));
   auto tx = STELLA_TRY(Tx::open(pool_));
   const auto rows = STELLA_TRY(tx.query("SELECT key_id, version, EXISTS (SELECT FROM key_dispositions d WHERE d.tenant_id = $1 AND d.state IN ('planned', 'destroying')) FROM tenant_keys WHERE tenant_id = $1 AND state = 'active' FOR UPDATE", {tenant}));
   if (rows.empty()) {
@@ -59,23 +59,33 @@ Result<int> Keeper::record_keys() {
   if (!options_.tenant_keys || (keys_recorded_until_ && !keys_recorded_until_->passed())) return 0;
   const auto tenants = STELLA_TRY(Tx::read(pool_, "SELECT t.tenant_id, coalesce(max(k.version), 0) FROM tenants t LEFT JOIN tenant_keys k USING (tenant_id) GROUP BY t.tenant_id HAVING NOT coalesce(bool_or(k.state = 'destroyed'), false) ORDER BY t.tenant_id"));
   int found = 0;
+  std::optional<Error> trouble;
   for (int i = 0; i < tenants.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(tenants.text(i, 0)));
-    const std::string base = object_key::wrapping_key_id(tenant);
-    const std::string newest = STELLA_TRY(options_.tenant_keys->newest(base));
-    const auto known = static_cast<std::uint64_t>(tenants.integer(i, 1));
-    if (crypto::version_of_wrapping_key(base, newest).value_or(1) <= known) continue;
-    for (const std::string& id : STELLA_TRY(crypto::wrapping_key_versions(*options_.tenant_keys, base))) {
-      const std::uint64_t version = crypto::version_of_wrapping_key(base, id).value_or(1);
-      if (version <= known) continue;
-      auto tx = STELLA_TRY(Tx::open(pool_));
-      STELLA_TRY_VOID(record_key(tx, tenant, id, version));
-      STELLA_TRY_VOID(timeline::emit(tx, tenant, key_event(contracts::events::kKeyIntroduced, id, json::Value::object({{"key_id", id}, {"algorithm", "aes-256-gcm"}}))));
-      STELLA_TRY_VOID(tx.commit());
-      ++found;
-    }
+    auto recorded = record_keys_of(tenant, static_cast<std::uint64_t>(tenants.integer(i, 1)));
+    if (recorded) found += *recorded;
+    else trouble = std::move(recorded.error());  // of one tenant: the keys of the others are recorded
   }
   keys_recorded_until_ = Deadline::after(kRecordAgain);
+  if (trouble) return std::move(*trouble);
+  return found;
+}
+
+// `known`: the newest version that has a row.
+Result<int> Keeper::record_keys_of(const TenantId& tenant, std::uint64_t known) {
+  const std::string base = object_key::wrapping_key_id(tenant);
+  const std::string newest = STELLA_TRY(options_.tenant_keys->newest(base));
+  int found = 0;
+  if (crypto::version_of_wrapping_key(base, newest).value_or(1) <= known) return found;
+  for (const std::string& id : STELLA_TRY(crypto::wrapping_key_versions(*options_.tenant_keys, base))) {
+    const std::uint64_t version = crypto::version_of_wrapping_key(base, id).value_or(1);
+    if (version <= known) continue;
+    auto tx = STELLA_TRY(Tx::open(pool_));
+    STELLA_TRY_VOID(record_key(tx, tenant, id, version));
+    STELLA_TRY_VOID(timeline::emit(tx, tenant, key_event(contracts::events::kKeyIntroduced, id, json::Value::object({{"key_id", id}, {"algorithm", "aes-256-gcm"}}))));
+    STELLA_TRY_VOID(tx.commit());
+    ++found;
+  }
   return found;
 }
 

@@ -95,8 +95,9 @@ class Holding : public ::testing::Test {
     return db_.sql("SELECT (SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%') + (SELECT count(*) FROM timeline_log WHERE convert_from(entry, 'UTF8') LIKE '%\"kind\":\"" + std::string(kind) + "\"%')");
   }
   // What waits in the outbox becomes the log, as the indexer makes it; then the real checkpointer signs.
-  void sign_log() {
-    auto rows = std::move(pg::TenantTx::read(web_, testing::TestScope::make("acme"), "SELECT event_id, entry FROM timeline_outbox WHERE tenant_id = $1 ORDER BY ts, event_id", {acme_}).value());
+  void sign_log(const std::string& tenant = "acme") {
+    timeline::CompactTree& tree = trees_[tenant];
+    auto rows = std::move(pg::TenantTx::read(web_, testing::TestScope::make(tenant), "SELECT event_id, entry FROM timeline_outbox WHERE tenant_id = $1 ORDER BY ts, event_id", {tenant}).value());
     std::string sql;
     for (int i = 0; i < rows.size(); ++i) {
       const std::string entry = rows.bytes(i, 1);
@@ -105,10 +106,10 @@ class Holding : public ::testing::Test {
         constexpr char kDigits[] = "0123456789abcdef";
         hex += {kDigits[static_cast<unsigned char>(c) >> 4], kDigits[static_cast<unsigned char>(c) & 15]};
       }
-      sql += "INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) VALUES ('acme', " + std::to_string(tree_.size()) + ", '" + std::string(rows.text(i, 0)) + "', '\\x" + hex + "');";
-      tree_.append_entry(entry);
+      sql += "INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) VALUES ('" + tenant + "', " + std::to_string(tree.size()) + ", '" + std::string(rows.text(i, 0)) + "', '\\x" + hex + "');";
+      tree.append_entry(entry);
     }
-    sql += "DELETE FROM timeline_outbox WHERE tenant_id = 'acme'; INSERT INTO timeline_heads (tenant_id, shard, size, root) VALUES ('acme', 0, " + std::to_string(tree_.size()) + ", '\\x" + tree_.root().hex() +
+    sql += "DELETE FROM timeline_outbox WHERE tenant_id = '" + tenant + "'; INSERT INTO timeline_heads (tenant_id, shard, size, root) VALUES ('" + tenant + "', 0, " + std::to_string(tree.size()) + ", '\\x" + tree.root().hex() +
            "') ON CONFLICT (tenant_id) DO UPDATE SET size = excluded.size, root = excluded.root;";
     db_.sql(sql);
     timeline::Checkpointer checkpointer(indexer_, *store_, log_key_, {.every = hours(24 * 365), .events = 1'000'000, .poll = std::chrono::milliseconds(10)});
@@ -141,7 +142,7 @@ class Holding : public ::testing::Test {
   pg::SystemPool<pg::LockerRole> locker_{db_.options("stella_locker")};
   pg::SystemPool<pg::IndexerRole> indexer_{db_.options("stella_indexer")};
   std::shared_ptr<crypto::Ed25519KeyPair> log_key_ = std::make_shared<crypto::Ed25519KeyPair>(crypto::Ed25519KeyPair::generate().value());
-  timeline::CompactTree tree_;
+  std::map<std::string, timeline::CompactTree> trees_;
   std::unique_ptr<objects::Store> store_;
   std::shared_ptr<crypto::FileKeyring> keys_;
   const Timestamp start_ = Timestamp::parse("2020-01-01T00:00:00Z").value();

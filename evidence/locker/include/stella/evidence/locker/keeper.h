@@ -94,6 +94,10 @@ class Keeper {
   Result<void> look_at_store(Doomed& found, const std::string& bundle_key);
   Result<std::optional<Doomed>> look(Tx& tx, const TenantId& tenant, const BundleId& bundle);
   Result<std::string> key_needed(Tx& tx, const TenantId& tenant);
+  Result<std::string> key_needed_in_store(const TenantId& tenant);
+  Result<std::optional<Disposition>> plan_key(const TenantId& tenant, std::string_view purpose, const std::optional<std::string>& by_store);
+  Result<std::optional<Disposition>> execute_key(const TenantId& tenant, const std::optional<std::string>& by_store);
+  Result<int> record_keys_of(const TenantId& tenant, std::uint64_t known);
   Result<Disposition> refuse_key(Tx& tx, const TenantId& tenant, const std::string& id, std::string reason);
   Result<int> destroy_keys();
   Result<void> record_key(Tx& tx, const TenantId& tenant, const std::string& id, std::uint64_t version);
