@@ -364,6 +364,20 @@ TEST_F(Redacting, AKeyThatSignsNoMoreAuthorisesNothing) {
   EXPECT_EQ(state(waits), "failed");
 }
 
+TEST_F(Redacting, ACopyOfACompromisedKeyIsNotGivenOutAgain) {
+  const BundleId id = sealed();
+  const BundleId first = copied(id);
+  EXPECT_EQ(column(first, "authorised_by"), key_id());
+  db_.sql("INSERT INTO signing_keys (key_id, purpose, algorithm, public_pem, state) VALUES ('other', 'evidence', 'ecdsa-p256', '', 'compromised')");
+  EXPECT_EQ(redact(id, {"data/trace.ndjson"}).value().bundle_id, first);
+  db_.sql("UPDATE evidence_snapshots SET authorised_by = NULL");
+  EXPECT_FALSE(redact(id, {"data/trace.ndjson"}).value().existed) << "nobody knows which key it was";
+  db_.sql("UPDATE evidence_snapshots SET state = 'failed' WHERE state = 'built'; UPDATE evidence_snapshots SET authorised_by = '" + key_id() + "'; UPDATE signing_keys SET state = 'compromised' WHERE key_id = '" + key_id() + "'");
+  const auto second = redact(id, {"data/trace.ndjson"}).value();
+  EXPECT_FALSE(second.existed);
+  EXPECT_EQ(redact(id, {"data/trace.ndjson"}).value().bundle_id, second.bundle_id) << "once";
+}
+
 TEST_F(Redacting, WhatCannotBeRedacted) {
   const BundleId id = sealed();
   db_.tenant("beta");

@@ -168,10 +168,12 @@ Result<Snapshot> request_redaction(pg::TenantTx& tx, const RedactionRequest& req
   const StoredBundle from = STELLA_TRY(find_bundle(tx, request.bundle));
   // One at a time per bundle: the next number must not be given twice.
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 2))", {tx.tenant().str() + "/redact/" + request.bundle.str()}));
-  const auto before = STELLA_TRY(tx.query("SELECT (SELECT bundle_id FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2 AND request = $3 AND state IN ('built', 'sealed') ORDER BY request_no LIMIT 1), "
+  const auto before = STELLA_TRY(tx.query("SELECT (SELECT bundle_id FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2 AND request = $3 AND (state = 'built' OR (state = 'sealed' AND NOT EXISTS "
+                                          "(SELECT FROM signing_keys k WHERE k.purpose = 'evidence' AND k.state = 'compromised' AND k.key_id = coalesce(authorised_by, k.key_id)))) ORDER BY request_no LIMIT 1), "
                                           "(SELECT coalesce(max(request_no), 0) + 1 FROM evidence_snapshots WHERE tenant_id = $1 AND derived_from = $2)",
                                           {tx.tenant(), request.bundle, canonical}));
   Snapshot out;
+  // One whose statement was signed by a key that is called compromised by now, or by nobody knows which, withholds what nobody authorised: made anew.
   if (!before.is_null(0, 0)) {
     out.bundle_id = STELLA_TRY(BundleId::parse(before.text(0, 0)));
     out.existed = true;
@@ -214,6 +216,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
       if (STELLA_TRY(digest_of(original.get())).sha256 != copy.original) return changed("its digest is not the one of its row");
       return original;
     };
+    bool authorised = false;  // by this process' key, now
     const auto make = [&](int original) -> Result<void> {
       STELLA_TRY_VOID(check_signs(tx, signer->public_key().id().str()));
       const TempFile temp = STELLA_TRY(TempFile::make(options_.temp_dir));
@@ -222,6 +225,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
       // What the seal promises holds for the copy: a reader compares the store with it.
       terms.retain_until = std::max(terms.retain_until, made.retain_until);
       lock = lock_for(terms, options_, worm_->seen(), now);
+      authorised = true;
       if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the redacted copy", options_.temp_dir);
       STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return copy.key(bundle); }, lock));
       return {};
@@ -242,6 +246,7 @@ Result<bool> Locker::redact_one(const TenantId& tenant, const BundleId& bundle) 
       return true;
     }
     const Published& done = *published;
+    if (authorised) STELLA_TRY_VOID(tx.query("UPDATE evidence_snapshots SET authorised_by = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, signer->public_key().id().str()}));
     timeline::Event event = STELLA_TRY(redacted_event(copy, done, *withheld));
     STELLA_TRY_VOID(timeline::emit(tx, tenant, std::move(event)));
     STELLA_TRY_VOID(tx.commit());
