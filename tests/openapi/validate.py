@@ -227,6 +227,7 @@ def check_access(api, p, c):
     api.call("the own token", "revoke_token", made, 200, token_id=made.get("/me")["token_id"])
     api.call("revoked", "me", made, 401)
     api.call("unknown token", "revoke_token", c, 404)
+    api.call("a platform administrator's, by one of the tenant", "revoke_token", p.service(c, ["tenant:admin"]), 403, token_id=c.get("/me")["token_id"])
     api.call("list", "list_tenants", c, 200)
     api.call("list", "list_tenant_keys", c, 200)
     api.call("new", "create_tenant", c, 201, {"tenant_id": "delta", "display_name": "Delta"})

@@ -74,7 +74,7 @@ Result<http::Response> revoke_token(Context& ctx) {
   if (*id != ctx.principal->token_id && !ctx.principal->has(authority::tenant_scope_text("tenant:admin", ctx.principal->tenant)))
     return Error(base_errors::kNotFound, "no such token");
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
-  STELLA_TRY_VOID(ctx.services.authority.revoke(*tx, *id, ctx.trace));
+  STELLA_TRY_VOID(ctx.services.authority.revoke(*tx, *ctx.principal, *id, ctx.trace));
   http::Response response = http::Response::json(200, json::dump(json::Value::object({{"token_id", id->str()}, {"revoked", true}})));
   return ctx.commit(std::move(response));
 }

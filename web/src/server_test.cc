@@ -551,6 +551,7 @@ TEST_F(Api, SigningOutEndsTheToken) {
   const std::string id(call("GET", "/me", "", {}, token).body.str("token_id"));
   const std::string mine(call("GET", "/me").body.str("token_id"));
   EXPECT_EQ(call("DELETE", "/tokens/" + mine, "", {}, token).status, 404);  // another's, without tenant:admin
+  EXPECT_EQ(call("DELETE", "/tokens/" + mine, "", {}, sign_in("acme", "dan", {"tenant:admin"})).status, 403);  // a platform administrator's
   EXPECT_EQ(call("DELETE", "/tokens/" + id, "", {}, token).status, 200);
   EXPECT_EQ(call("GET", "/me", "", {}, token).status, 401);
   EXPECT_EQ(call("GET", "/me").status, 200);

@@ -285,22 +285,6 @@ Result<std::variant<Grant, Denial>> Authority::authorize(const Principal& princi
 
 Result<void> Authority::record(pg::TenantTx& tx, const AuthzDecision& decision) { return insert_decision(tx, decision); }
 
-Result<void> Authority::revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId trace) {
-  const auto rows = STELLA_TRY(tx.query("UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND token_id = $2 AND revoked_at IS NULL RETURNING principal_id",
-                                        {tx.tenant(), token_id.str()}));
-  if (rows.empty()) return Error(base_errors::kNotFound, "no such token");
-  timeline::Event event;
-  event.kind = contracts::events::kTokenRevoked;
-  event.actor = tx.actor();
-  event.resource_type = "token";
-  event.resource_id = token_id.str();
-  event.trace = trace;
-  event.details = json::Value::object({{"token_id", token_id.str()}, {"principal_id", rows.text(0, 0)}});
-  STELLA_TRY_VOID(timeline::emit(tx, std::move(event)));
-  tx.on_commit(forget_revocations());
-  return {};
-}
-
 json::Value Authority::openid_configuration() const {
   return json::Value::object({{"issuer", options_.issuer},
                               {"token_endpoint", options_.issuer + "/tokens"},

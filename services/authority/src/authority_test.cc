@@ -171,11 +171,11 @@ TEST_F(Signing, ATokenEndsByRevocationAndByTime) {
   ASSERT_TRUE(authority_.authenticate(issued.token).has_value());
   {
     auto tx = pg::TenantTx::open(web_, testing::TestScope::make("beta"));
-    EXPECT_EQ(authority_.revoke(*tx, issued.principal.token_id, TraceId()).error().code(), base_errors::kNotFound);  // another tenant's
+    EXPECT_EQ(authority_.revoke(*tx, issued.principal, issued.principal.token_id, TraceId()).error().code(), base_errors::kNotFound);  // another tenant's
   }
   {
     auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
-    ASSERT_TRUE(authority_.revoke(*tx, issued.principal.token_id, TraceId::generate()).has_value());
+    ASSERT_TRUE(authority_.revoke(*tx, issued.principal, issued.principal.token_id, TraceId::generate()).has_value());
     ASSERT_TRUE(authority_.authenticate(issued.token).has_value());  // not committed yet
     ASSERT_TRUE(tx->commit().has_value());
   }
@@ -190,6 +190,29 @@ TEST_F(Signing, ATokenEndsByRevocationAndByTime) {
   EXPECT_EQ(authority_.authenticate(expired.token).error().code(), errors::kUnauthenticated);
 }
 
+// As with everything about a holder of platform scopes, whatever its tenant's administrator may do with others.
+TEST_F(Signing, AHolderOfPlatformScopesLosesNoTokenToATenantsAdministrator) {
+  add("root", {"tenant:admin"}, {"tenant:admin"});
+  add("keys", {"tenant:admin"}, {"keys:write"});
+  add("ada", {"tenant:admin"});
+  add("bob", {"sbom:read"});
+  const Principal root = sign_in("root"), keys = sign_in("keys"), ada = sign_in("ada"), bob = sign_in("bob");
+  const auto revoke = [&](const Principal& by, const Principal& whose) {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+    auto done = authority_.revoke(*tx, by, whose.token_id, TraceId::generate());
+    if (done) done = tx->commit();
+    return done ? ErrorCode{} : done.error().code();
+  };
+  EXPECT_EQ(revoke(ada, root), errors::kForbidden);
+  EXPECT_EQ(revoke(ada, keys), errors::kForbidden);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM tokens WHERE revoked_at IS NOT NULL"), "0");
+  EXPECT_EQ(revoke(ada, bob), ErrorCode{});
+  EXPECT_EQ(revoke(keys, sign_in("keys")), ErrorCode{}) << "one's own other session";
+  EXPECT_EQ(revoke(root, keys), ErrorCode{});
+  EXPECT_EQ(revoke(ada, bob), base_errors::kNotFound) << "once";
+  EXPECT_EQ(events("token.revoked"), "3");
+}
+
 // A verifier forgives a clock some seconds; what was revoked stays so in them, too.
 TEST_F(Signing, ARevokedTokenDoesNotComeBackWhenItsTimeIsOver) {
   add("ada", {"sbom:read"});
@@ -197,7 +220,7 @@ TEST_F(Signing, ARevokedTokenDoesNotComeBackWhenItsTimeIsOver) {
   const auto issued = brief.login("ada", kSecret, "password", TraceId::generate()).value();
   ASSERT_TRUE(authority_.authenticate(issued.token).has_value()) << "within the leeway";
   auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
-  ASSERT_TRUE(authority_.revoke(*tx, issued.principal.token_id, TraceId::generate()).has_value());
+  ASSERT_TRUE(authority_.revoke(*tx, issued.principal, issued.principal.token_id, TraceId::generate()).has_value());
   ASSERT_TRUE(tx->commit().has_value());
   const auto refused = authority_.authenticate(issued.token);
   ASSERT_FALSE(refused.has_value());

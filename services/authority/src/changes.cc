@@ -74,6 +74,18 @@ std::function<void()> Authority::forget_revocations() {
   };
 }
 
+Result<void> Authority::revoke(pg::TenantTx& tx, const Principal& by, const Uuid& token_id, TraceId trace) {
+  const auto whose = STELLA_TRY(tx.query("SELECT principal_id FROM tokens WHERE tenant_id = $1 AND token_id = $2 AND revoked_at IS NULL", {tx.tenant(), token_id.str()}));
+  if (whose.empty()) return Error(base_errors::kNotFound, "no such token");
+  const PrincipalId holder = STELLA_TRY(PrincipalId::parse(whose.text(0, 0)));
+  if (holder != by.id) STELLA_TRY_VOID(lock_principal(tx, by, holder));
+  const auto ended = STELLA_TRY(tx.query("UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND token_id = $2 AND revoked_at IS NULL RETURNING token_id", {tx.tenant(), token_id.str()}));
+  if (ended.empty()) return Error(base_errors::kNotFound, "no such token");  // somebody else was faster
+  STELLA_TRY_VOID(timeline::emit(tx, event_of(kinds::kTokenRevoked, "token", token_id.str(), trace, json::Value::object({{"token_id", token_id.str()}, {"principal_id", holder.str()}}))));
+  tx.on_commit(forget_revocations());
+  return {};
+}
+
 Result<PrincipalState> Authority::change_principal(pg::TenantTx& tx, const Principal& by, const PrincipalId& id, const PrincipalChange& change, TraceId trace) {
   if (!change.display_name && !change.state) return invalid("nothing to change", "state", "state, display_name or both");
   if (change.state && *change.state != "active" && *change.state != "disabled") return invalid("not a state", "state", "active or disabled");

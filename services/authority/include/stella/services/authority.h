@@ -132,8 +132,9 @@ class Authority {
   // Writes an allowed decision into the request's own transaction.
   static Result<void> record(pg::TenantTx& tx, const AuthzDecision& decision);
 
-  // Revocation of a token of `scope`'s tenant; kNotFound where there is none. In force at once here, within 5 s on other processes.
-  Result<void> revoke(pg::TenantTx& tx, const Uuid& token_id, TraceId trace);
+  // Revocation of a token of `tx`'s tenant by `by`, who may. In force at once here, within 5 s on other processes. kNotFound where there is none;
+  // kForbidden where it is that of another who holds platform scopes and `by` is no platform administrator.
+  Result<void> revoke(pg::TenantTx& tx, const Principal& by, const Uuid& token_id, TraceId trace);
 
   // Changes of a principal of `tx`'s tenant, each with its events, by `by`. A disabled principal's tokens end with it, and so do those of one who
   // loses a scope, since a token carries its scopes; a granted scope is in the next token. What is so already changes nothing. kNotFound;
