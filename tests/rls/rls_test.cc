@@ -132,6 +132,19 @@ TEST_F(Isolation, TemporaryObjectsDoNotRunAsTheOwner) {
   }
 }
 
+// Logins, tokens and keys come from the authority alone, and what a secret is checked against is for nobody else.
+TEST_F(Isolation, OnlyTheAuthorityMakesLoginsAndSeesWhatTheirSecretsAre) {
+  for (auto view : pg::logins()) {
+    const std::string login(view);
+    if (login == "stella_owner" || login == "stella_authority") continue;
+    SCOPED_TRACE(login);
+    for (const std::string table : {"tenants", "projects", "principals", "tokens", "signing_keys"})
+      EXPECT_EQ(one("SELECT has_any_column_privilege('" + login + "', '" + table + "', 'INSERT')"), "f") << table;
+    EXPECT_EQ(one("SELECT has_column_privilege('" + login + "', 'principals', 'secret_hash', 'SELECT, UPDATE')"), "f");
+    EXPECT_EQ(one("SELECT has_any_column_privilege('" + login + "', 'tenants', 'UPDATE')"), "f");
+  }
+}
+
 TEST_F(Isolation, PoliciesAndGrantsEqualTheCommittedList) {
   std::string actual = "# Policies and grants of the database, sorted; see rls_test.cc for how to write it anew.\n";
   for (const auto& line : column(

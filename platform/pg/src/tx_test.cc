@@ -14,6 +14,7 @@ struct Transactions : ::testing::Test {
   TenantId rival = db.tenant("rival");
   Pool web{db.options("stella_web")};
   TenantScope scope = TestScope::make("acme");
+  Transactions() { db.sql("GRANT INSERT ON projects TO stella_web"); }  // a small table to write to; requests make projects through the authority
 
   static constexpr std::string_view kInsert = "INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ($1, $2, $3, $4)";
   Result<Rows> insert(Tx& tx, std::string_view tenant, std::string_view slug) {

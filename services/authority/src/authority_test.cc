@@ -356,7 +356,8 @@ TEST_F(Overtaken, NobodyOfATenantThatIsSuspendedMeanwhileGetsOneEither) {
 TEST_F(Overtaken, ASecretThatIsChangedMeanwhileOpensNothing) {
   add("ada", {"sbom:read"});
   add("bob", {"sbom:read"});
-  auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+  pg::SystemPool<pg::AuthorityRole> super(db_.options("stella_super"));
+  auto tx = pg::SystemTx<pg::AuthorityRole>::open(super);
   ASSERT_TRUE(tx->query("UPDATE principals SET secret_hash = (SELECT secret_hash FROM principals WHERE tenant_id = $1 AND login = 'bob') WHERE tenant_id = $1 AND login = 'ada'", {acme_}).has_value());
   EXPECT_FALSE(login_across("ada", [&] { EXPECT_TRUE(tx->commit().has_value()); }).has_value());
   EXPECT_EQ(in_force(), "0");
