@@ -7,22 +7,28 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "sampling_policy.h"
 #include "stella/telemetry/clock.h"
+#include "stella/telemetry/reclaim.h"
 
 namespace stella::telemetry {
 namespace detail {
 
 constinit std::atomic<std::uint32_t> g_sampling_generation{1};
+constinit std::atomic<std::uint64_t> g_sampling_threshold{kSampleAll};
+constinit std::atomic<bool> g_sampling_by_tenant{false}, g_sampling_incidents{false};
 
 namespace {
 
+struct SamplingTable {
+  SamplingPolicy policy;
+  std::uint64_t threshold = kSampleAll;  // of its rate
+};
 struct Holder {
   std::mutex mutex;  // writers
-  // Tables stay: a reader may hold one for as long as it likes. Only what changes something adds one, and people do that a few times a day.
-  std::vector<std::unique_ptr<const SamplingTable>> tables;
+  Retired retired;
+  std::uint64_t made = 0;
 };
 Holder& holder() {
   static Holder& h = *new Holder;
@@ -33,6 +39,12 @@ const SamplingTable& first_table() {
   return table;
 }
 std::atomic<const SamplingTable*> g_table{nullptr};
+
+// For the life of a Reading, or of the writers' lock.
+const SamplingTable& sampling_table() noexcept {
+  const SamplingTable* table = g_table.load();
+  return table != nullptr ? *table : first_table();
+}
 
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -74,11 +86,15 @@ bool parse_bits(std::string_view hex, std::uint64_t& out) {
 double clamped(double rate) { return rate >= 0 ? std::min(rate, 1.0) : 0; }
 
 const SamplingPolicy::Incident* incident_of(const SamplingTable& table, std::string_view tenant) {
-  if (!table.incidents) return nullptr;
   const std::int64_t now = now_ns() / 1000;
   const auto on = [now](const SamplingPolicy::Incident& i) { return i.until.micros() > now; };
   if (const auto it = table.policy.incidents.find(tenant); it != table.policy.incidents.end() && on(it->second)) return &it->second;
   return table.policy.incident && on(*table.policy.incident) ? &*table.policy.incident : nullptr;
+}
+
+bool incident_chooses(const SamplingTable& table, std::string_view tenant, std::uint64_t random) {
+  const auto* incident = incident_of(table, tenant);
+  return incident != nullptr && random >= sampling_threshold(incident->rate);
 }
 
 void write_state(Context& context, std::uint64_t threshold) {
@@ -90,43 +106,40 @@ void write_state(Context& context, std::uint64_t threshold) {
 
 }  // namespace
 
-const SamplingTable& sampling_table() noexcept {
-  const SamplingTable* table = g_table.load(std::memory_order_acquire);
-  return table != nullptr ? *table : first_table();
-}
-
 void decide(Context& context) {
-  const SamplingTable& table = sampling_table();
   context.sampling = SamplingReason::kHead;
-  context.threshold = table.threshold;
-  if (!table.by_tenant && table.threshold == kSampleAll) [[likely]] {
+  context.threshold = g_sampling_threshold.load(std::memory_order_acquire);
+  const bool by_tenant = g_sampling_by_tenant.load(std::memory_order_acquire);
+  if (!by_tenant && context.threshold == kSampleAll) [[likely]] {
     context.flags = TraceParent::kSampled | TraceParent::kRandom;
     context.tracestate.clear();
     return;
   }
-  const std::string_view tenant = context.tenant_id.str();
-  if (const auto it = table.policy.tenants.find(tenant); it != table.policy.tenants.end()) context.threshold = sampling_threshold(it->second);
   const std::uint64_t random = randomness_of(context.trace_id, {});
-  bool sampled = random >= context.threshold;
-  if (!sampled) {
-    if (const auto* incident = incident_of(table, tenant); incident != nullptr && random >= sampling_threshold(incident->rate)) {
-      sampled = true;
+  if (by_tenant) {
+    const Reading reading;
+    const SamplingTable& table = sampling_table();
+    const std::string_view tenant = context.tenant_id.str();
+    const auto it = table.policy.tenants.find(tenant);
+    context.threshold = it != table.policy.tenants.end() ? sampling_threshold(it->second) : table.threshold;
+    if (random < context.threshold && incident_chooses(table, tenant, random)) {
       context.sampling = SamplingReason::kIncident;
       context.threshold = kSampleAll;
     }
   }
+  const bool sampled = random >= context.threshold;
   context.flags = static_cast<std::uint8_t>((sampled ? TraceParent::kSampled : 0) | TraceParent::kRandom);
   if (sampled) write_state(context, context.threshold);
   else context.tracestate.clear();
 }
 
 void decide_again(Context& context) {
-  if (sampling_table().by_tenant) decide(context);
+  if (g_sampling_by_tenant.load(std::memory_order_acquire)) decide(context);
 }
 
 void boost(Context& context) {
-  const auto* incident = incident_of(sampling_table(), context.tenant_id.str());
-  if (incident == nullptr || randomness_of(context.trace_id, context.tracestate) < sampling_threshold(incident->rate)) return;
+  const Reading reading;
+  if (!incident_chooses(sampling_table(), context.tenant_id.str(), randomness_of(context.trace_id, context.tracestate))) return;
   context.flags |= TraceParent::kSampled;
   context.sampling = SamplingReason::kIncident;
   context.threshold = kSampleAll;
@@ -169,25 +182,33 @@ void set_sampling(SamplingPolicy policy) {
   policy.rate = detail::clamped(policy.rate);
   for (auto& [tenant, rate] : policy.tenants) rate = detail::clamped(rate);
   table->threshold = sampling_threshold(policy.rate);
-  table->incidents = policy.incident.has_value() || !policy.incidents.empty();
-  table->by_tenant = table->incidents || !policy.tenants.empty();
+  const bool incidents = policy.incident.has_value() || !policy.incidents.empty();
   table->policy = std::move(policy);
   auto& h = detail::holder();
   const std::lock_guard lock(h.mutex);
   if (table->policy == detail::sampling_table().policy) return;  // each job of a runner says what its tenant's rate is
-  detail::g_table.store(table.get(), std::memory_order_release);
-  h.tables.push_back(std::move(table));
+  const bool by_tenant = incidents || !table->policy.tenants.empty();
+  detail::g_sampling_threshold.store(table->threshold, std::memory_order_release);
+  std::unique_ptr<const detail::SamplingTable> old(detail::g_table.load());
+  detail::g_table.store(table.release());
+  detail::g_sampling_by_tenant.store(by_tenant, std::memory_order_release);
+  detail::g_sampling_incidents.store(incidents, std::memory_order_release);
+  ++h.made;
+  h.retired.add(std::move(old));
   const std::uint32_t next = detail::g_sampling_generation.load(std::memory_order_relaxed) + 1;
   detail::g_sampling_generation.store(next == 0 ? 1 : next, std::memory_order_release);
 }
 
-std::uint64_t sampling_tables() {
+Tables sampling_tables() {
   auto& h = detail::holder();
   const std::lock_guard lock(h.mutex);
-  return h.tables.size();
+  return {h.made, h.retired.size()};
 }
 
-SamplingPolicy sampling() { return detail::sampling_table().policy; }
+SamplingPolicy sampling() {
+  const Reading reading;
+  return detail::sampling_table().policy;
+}
 
 namespace {
 // One change at a time, so that none is lost.
@@ -231,12 +252,14 @@ void set_route_tail_keep(std::string_view route, SamplingPolicy::Route route_pol
 }
 
 std::int64_t tail_keep_threshold(std::string_view route) {
+  const Reading reading;
   const SamplingPolicy& p = detail::sampling_table().policy;
   if (const auto it = p.routes.find(route); it != p.routes.end() && it->second.slow) return it->second.slow->count();
   return p.slow.count();
 }
 
 bool tail_keep(std::string_view route) {
+  const Reading reading;
   const SamplingPolicy& p = detail::sampling_table().policy;
   if (const auto it = p.routes.find(route); it != p.routes.end() && it->second.tail_keep) return *it->second.tail_keep;
   return p.tail_keep;

@@ -1,6 +1,7 @@
 // The policy in force, as spans read it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string_view>
 
@@ -12,14 +13,9 @@ namespace stella::telemetry::detail {
 
 inline constexpr std::uint64_t kKeepNothing = std::uint64_t{1} << 56;
 
-struct SamplingTable {
-  SamplingPolicy policy;
-  std::uint64_t threshold = 0;
-  bool by_tenant = false;  // a tenant that becomes known may change a decision
-  bool incidents = false;
-};
-// Never null.
-const SamplingTable& sampling_table() noexcept;
+// What of the policy every span asks, apart from its table.
+extern std::atomic<bool> g_sampling_by_tenant;  // a tenant that becomes known may change a decision
+extern std::atomic<bool> g_sampling_incidents;
 
 // Sets flags, threshold, reason and tracestate of a trace that begins here.
 void decide(Context& context);

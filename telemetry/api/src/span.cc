@@ -96,13 +96,13 @@ std::size_t room_for(const Field& field) {
   } else if (context.remote) [[unlikely]] {
     local_root_ = remote_parent_ = true;
     context.remote = false;
-    if ((context.flags & TraceParent::kSampled) == 0 && sampling_table().incidents) boost(context);
+    if ((context.flags & TraceParent::kSampled) == 0 && g_sampling_incidents.load(std::memory_order_relaxed)) boost(context);
   }
   context.parent_span_id = context.span_id;
   context.span_id = p.random.span_id();
   if ((context.flags & TraceParent::kSampled) == 0) {
     // A local root may be chosen yet, when its tenant becomes known.
-    if (!tail_keep_of(p, context) && !(new_trace_ && sampling_table().by_tenant)) return;
+    if (!tail_keep_of(p, context) && !(new_trace_ && g_sampling_by_tenant.load(std::memory_order_relaxed))) return;
   }
   buffer_ = p.take_buffer();
   const Instant now = instant();

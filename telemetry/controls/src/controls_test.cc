@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "stella/telemetry/level_times.h"
 #include "stella/telemetry/sampler.h"
 
@@ -66,7 +68,7 @@ TEST(Controls, ALevelForATimeFallsBackByItself) {
 }
 
 TEST(Controls, ToApplyThemAgainMakesNoTables) {
-  const auto tables = [] { return telemetry::level_tables() + telemetry::sampling_tables() + telemetry::deep_debug_tables(); };
+  const auto tables = [] { return telemetry::level_tables().made + telemetry::sampling_tables().made + telemetry::deep_debug_tables().made; };
   const TenantId acme = *TenantId::parse("acme"), globex = *TenantId::parse("globex");
   Controls c, other;
   c.levels = {{"*", telemetry::Level::kWarn}, {"web", telemetry::Level::kDebug}};
@@ -90,6 +92,28 @@ TEST(Controls, ToApplyThemAgainMakesNoTables) {
   EXPECT_EQ(telemetry::deep_debug().size(), 2u);
   apply(acme, Controls());
   apply(globex, Controls());
+}
+
+// A tenant that turns its switches to and fro costs no memory, however many modules it names and however many tenants there are.
+TEST(Controls, WhatWasReplacedIsFreed) {
+  const TenantId acme = *TenantId::parse("acme");
+  for (int i = 0; i < 50; ++i) telemetry::set_tenant_level("other" + std::to_string(i), telemetry::Level::kWarn);
+  Controls c;
+  for (int i = 0; i < 64; ++i) c.levels.emplace("m" + std::to_string(i) + std::string(60, 'x'), telemetry::Level::kWarn);
+  const std::uint64_t made = telemetry::level_tables().made;
+  std::size_t most = 0;
+  for (int i = 0; i < 10'000; ++i) {
+    c.sampling = i % 2 == 0 ? 0.25 : 0.5;
+    c.levels.begin()->second = i % 2 == 0 ? telemetry::Level::kDebug : telemetry::Level::kWarn;
+    c.deep_debug = DeepDebug{i % 2 == 0 ? telemetry::PiiSet{PiiKind::kEmail} : telemetry::PiiSet{PiiKind::kIp}, Timestamp::now() + std::chrono::hours(1)};
+    apply(acme, c);
+    EXPECT_EQ(telemetry::level_of("bus", "other7"), telemetry::Level::kWarn);
+    most = std::max({most, telemetry::level_tables().retired, telemetry::sampling_tables().retired, telemetry::deep_debug_tables().retired});
+  }
+  EXPECT_GE(telemetry::level_tables().made, made + 10'000);
+  EXPECT_LE(most, 10u) << "tables that nobody can read any more";
+  apply(acme, Controls());
+  for (int i = 0; i < 50; ++i) telemetry::clear_tenant_levels("other" + std::to_string(i));
 }
 
 TEST(Controls, ABodyNamesWhatIsWrongWithIt) {

@@ -1,11 +1,11 @@
 // Deep debug: which tenants let which kinds of personal data through, and until when.
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <memory>
 
 #include "fingerprint.h"
 #include "stella/base/sync.h"
+#include "stella/telemetry/reclaim.h"
 #include "stella/telemetry/scrub.h"
 
 namespace stella::telemetry {
@@ -13,18 +13,23 @@ namespace {
 
 constexpr std::int64_t kMaxSeconds = 24 * 3600;
 
-// Readers take the current table without a lock, so tables are never freed; a new one comes only where a call of set_deep_debug changes something.
+// Readers take the current table without a lock; null where nobody debugs. A new one comes only where a call of set_deep_debug changes something.
 using Table = std::vector<DeepDebug>;
 std::atomic<const Table*> g_table{nullptr};
 Mutex g_mutex;
-std::deque<Table>& tables() {  // guarded by g_mutex; grows
-  static std::deque<Table>& all = *new std::deque<Table>;
-  return all;
+struct Holder {
+  Retired retired;
+  std::uint64_t made = 0;
+};
+Holder& holder() {  // guarded by g_mutex
+  static Holder& h = *new Holder;
+  return h;
 }
 
 Table current(std::int64_t now) {
   Table out;
-  if (const Table* table = g_table.load(std::memory_order_acquire)) {
+  const Reading reading;
+  if (const Table* table = g_table.load()) {
     for (const DeepDebug& row : *table) {
       if (row.until.seconds() > now) out.push_back(row);
     }
@@ -53,26 +58,27 @@ void set_deep_debug(std::string_view tenant, PiiSet kinds, Timestamp until) {
   } else {
     next.erase(row);
   }
-  if (next.empty()) {
-    g_table.store(nullptr, std::memory_order_release);
-    return;
-  }
-  if (const Table* before = g_table.load(std::memory_order_relaxed); before != nullptr && *before == next) return;
-  tables().push_back(std::move(next));
-  g_table.store(&tables().back(), std::memory_order_release);
+  std::unique_ptr<const Table> before(g_table.load());
+  if (before == nullptr ? next.empty() : *before == next) return void(before.release());
+  Holder& h = holder();
+  h.made += next.empty() ? 0 : 1;
+  g_table.store(next.empty() ? nullptr : new Table(std::move(next)));
+  h.retired.add(std::move(before));
 }
 
-std::uint64_t deep_debug_tables() {
+Tables deep_debug_tables() {
   Lock lock(g_mutex);
-  return tables().size();
+  return {holder().made, holder().retired.size()};
 }
 
 std::vector<DeepDebug> deep_debug() { return current(scrubbing::coarse_seconds()); }
 
 ScrubPolicy ScrubPolicy::for_tenant(std::string_view tenant) {
   ScrubPolicy policy{{}, tenant};
-  const Table* table = g_table.load(std::memory_order_acquire);
-  if (table == nullptr) [[likely]] return policy;
+  if (g_table.load(std::memory_order_relaxed) == nullptr) [[likely]] return policy;
+  const Reading reading;
+  const Table* table = g_table.load();
+  if (table == nullptr) return policy;
   for (const DeepDebug& row : *table) {
     if (row.tenant == tenant && row.until.seconds() > scrubbing::coarse_seconds()) policy.let_through = row.kinds;
   }

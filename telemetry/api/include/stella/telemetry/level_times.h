@@ -8,6 +8,7 @@
 
 #include "stella/base/time.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/reclaim.h"
 
 namespace stella::telemetry {
 
@@ -29,7 +30,7 @@ struct TenantLevels {
 // In place of all that the tenant had, at once: no line in between sees half of them. Thread-safe.
 void set_tenant_levels(std::string_view tenant, TenantLevels levels);
 
-// Tables of rules that this process made: they are never freed, so setting what holds already must make none.
-std::uint64_t level_tables();
+// Tables of rules: setting what holds already makes none.
+Tables level_tables();
 
 }  // namespace stella::telemetry

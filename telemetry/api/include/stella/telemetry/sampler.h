@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "stella/base/time.h"
+#include "stella/telemetry/reclaim.h"
 
 namespace stella::telemetry {
 
@@ -41,8 +42,8 @@ struct SamplingPolicy {
 // Replaces everything. Rates are clamped to 0…1 (no number counts as 0).
 void set_sampling(SamplingPolicy policy);
 SamplingPolicy sampling();
-// Tables of it that this process made: they are never freed, so setting what holds already makes none.
-std::uint64_t sampling_tables();
+// Tables of it: setting what holds already makes none.
+Tables sampling_tables();
 
 // Single switches of the policy in force.
 void set_sampling_rate(double rate);

@@ -17,6 +17,7 @@
 
 #include "stella/base/json.h"
 #include "stella/base/time.h"
+#include "stella/telemetry/reclaim.h"
 
 namespace stella::telemetry {
 
@@ -88,8 +89,8 @@ struct DeepDebug {
 };
 // Who debugs now.
 std::vector<DeepDebug> deep_debug();
-// Tables of it that this process made: they are never freed, so setting what holds already makes none.
-std::uint64_t deep_debug_tables();
+// Tables of it: setting what holds already makes none.
+Tables deep_debug_tables();
 
 // The secret behind the fingerprints of this process (16 bytes or more); random until set. Processes with equal secrets make equal marks.
 void set_fingerprint_secret(std::string_view bytes);
