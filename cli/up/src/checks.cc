@@ -78,7 +78,7 @@ Check clock_of(const Layout& layout) {
 Check check_socket(const Layout& layout, const Ports& ports) {
   const std::size_t size = (layout.sockets + "/.s.PGSQL." + std::to_string(ports.pg)).size();
   if (size <= kSocketPathLimit) return ok("sockets", layout.sockets);
-  return fail("sockets", layout.sockets + " is too long for a socket (" + std::to_string(size) + " of 107 bytes)", "Set XDG_RUNTIME_DIR to a shorter directory of your own.");
+  return fail("sockets", layout.sockets + " is too long for a socket (" + std::to_string(size) + " of 107 bytes)", "Give a shorter --data-dir.");
 }
 
 Check check_settings(const Layout& layout) {
@@ -86,6 +86,12 @@ Check check_settings(const Layout& layout) {
   const auto settings = load_settings(layout);
   if (settings) return ok("settings", layout.config());
   return fail("settings", settings.error().describe(), "Mend " + layout.config() + ", or move it away: the next start writes a new one.");
+}
+
+Check check_secrets(const Layout& layout) {
+  const std::string lost = lost_secret(layout);
+  if (lost.empty()) return ok("secrets", exists(layout.path("secrets")) ? layout.path("secrets") : "will be made at the first start");
+  return fail("secrets", lost + " is lost, and the data beside it needs that very one", "Restore it from the backup that holds it.");
 }
 
 bool landlock_not_needed(const Layout& layout) {
@@ -172,7 +178,7 @@ std::vector<Check> check_machine(const Layout& layout, int holder, int http_port
   const bool fresh = ports.pg == 0;
   if (http_port != 0) ports.http = http_port;
   std::vector<Check> out = {check_postgres(), check_nats(), check_programs(layout), check_writable(layout), check_reach(layout), disk_of(layout), clock_of(layout),
-                            check_shm(shm_bytes()), check_landlock(::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1), landlock_not_needed(layout)), check_settings(layout),
+                            check_shm(shm_bytes()), check_landlock(::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1), landlock_not_needed(layout)), check_settings(layout), check_secrets(layout),
                             check_socket(layout, ports), check_crashes(layout)};
   const auto state = read_state(layout);
   const auto ours = [&](int port) { return holder != 0 && state && (port == state->ports.http || port == state->ports.pg || port == state->ports.nats); };

@@ -35,7 +35,7 @@ std::string quoted(const std::string& text) {
 }
 
 Result<void> append_line(const std::string& path, std::string_view line) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return io_error("cannot open the file", path);
   STELLA_TRY_VOID(write_all(fd.get(), line));
   return ::fsync(fd.get()) == 0 ? Result<void>() : Result<void>(io_error("cannot write the file", path));

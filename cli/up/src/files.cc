@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "ports.h"
 #include "stella/base/encoding.h"
@@ -55,19 +58,65 @@ Result<int> choose(std::string_view part, int usual, const Ports& taken) {
   return Error(base_errors::kLimit, "no free port near the usual one").with("part", std::string(part)).with("port", static_cast<std::uint64_t>(usual));
 }
 
-// Replaces the line of one setting and leaves every other byte alone.
-Result<void> set_line(const std::string& path, const std::string& name, const std::string& value) {
-  std::string text = STELLA_TRY(read_file(path, 1 << 20));
-  const std::string line = name + ": " + value + "\n";
-  std::size_t at = text.starts_with(name + ":") ? 0 : text.find("\n" + name + ":");
-  if (at == std::string::npos) {
-    text += line;
-  } else {
-    if (at != 0) ++at;
-    const std::size_t end = text.find('\n', at);
-    text.replace(at, end == std::string::npos ? end : end + 1 - at, line);
+// The number of the line that the value of `name` stands in, from 1; 0 where the file does not set it.
+std::size_t line_of(const Layout& layout, const config::Settings& settings, const std::string& name) {
+  const std::string& source = settings.source(name);
+  const std::string prefix = layout.config() + ":";
+  return source.starts_with(prefix) ? static_cast<std::size_t>(std::atoll(source.c_str() + prefix.size())) : 0;
+}
+
+// Where a plain or quoted value that begins at `at` ends; npos for a list, a map, a block and what else YAML has.
+std::size_t end_of_value(std::string_view line, std::size_t at) {
+  if (at >= line.size() || std::string_view("[{&*!|>%@`#").find(line[at]) != std::string_view::npos) return std::string_view::npos;
+  if (line[at] == '\'' || line[at] == '"') {
+    std::size_t end = at + 1;
+    while (end < line.size() && line[end] != line[at]) end += line[at] == '"' && line[end] == '\\' ? 2 : 1;
+    return end < line.size() ? end + 1 : std::string_view::npos;
   }
-  return write_file_durable(path, text, 0644);
+  std::size_t end = std::min(line.find(" #", at), line.size());
+  while (end > at && (line[end - 1] == ' ' || line[end - 1] == '\r')) --end;
+  return end;
+}
+
+// The line with another value; key, indentation and comment stay. "" where it is no "key: value" of this setting, dotted or nested.
+std::string with_value(std::string_view line, std::string_view name, std::string_view value) {
+  const std::size_t key = line.find_first_not_of(' '), colon = line.find(':', key == std::string_view::npos ? 0 : key);
+  if (key == std::string_view::npos || colon == std::string_view::npos) return "";
+  const std::string_view written = line.substr(key, colon - key);
+  const bool ours = name == written || (name.ends_with(written) && name[name.size() - written.size() - 1] == '.');
+  const std::size_t begin = line.find_first_not_of(' ', colon + 1), end = end_of_value(line, begin);
+  if (!ours || begin == colon + 1 || end == std::string_view::npos) return "";
+  return std::string(line.substr(0, begin)) + std::string(value) + std::string(line.substr(end));
+}
+
+Error by_hand(const Layout& layout, const std::string& name, const std::string& value, std::size_t line) {
+  auto error = Error(base_errors::kInvalid, "a setting must change, and its line is none that is changed here").with("path", layout.config()).with("field", name).with("expected", name + ": " + value);
+  if (line != 0) error.add("line", std::to_string(line));
+  return std::move(error).with("remedy", "Write " + name + ": " + value + " into " + layout.config() + ".");
+}
+
+// Gives one setting another value where the file sets it, else adds it, and leaves every other byte alone. Nothing is written that does not load.
+Result<void> set_value(const Layout& layout, const std::string& name, const std::string& value) {
+  std::string text = STELLA_TRY(read_file(layout.config(), 1 << 20));
+  const auto before = load_settings(layout);
+  if (!before) return before.error();
+  const std::size_t line = line_of(layout, *before, name);
+  if (line == 0) {
+    text += (text.empty() || text.ends_with('\n') ? "" : "\n") + name + ": " + value + "\n";
+  } else {
+    std::size_t at = 0;
+    for (std::size_t n = 1; n < line; ++n) at = text.find('\n', at) + 1;
+    const std::size_t size = std::min(text.find('\n', at), text.size()) - at;
+    const std::string changed = with_value(std::string_view(text).substr(at, size), name, value);
+    if (changed.empty()) return by_hand(layout, name, value, line);
+    text.replace(at, size, changed);
+  }
+  const std::string trial = layout.config() + ".new";
+  STELLA_TRY_VOID(write_file_durable(trial, text, 0644));
+  const bool loads = config::Settings::load(trial, config::Environment()).has_value();
+  ::unlink(trial.c_str());
+  if (!loads) return by_hand(layout, name, value, line);
+  return write_file_durable(layout.config(), text, 0644);
 }
 
 int port_of_url(std::string_view url) {
@@ -94,7 +143,17 @@ Result<config::Settings> load_settings(const Layout& layout) {
 
 std::string operators_path(const Layout& layout) { return layout.path("secrets/operators.json"); }
 
+// Another random value would take its place without a word: keys and cluster would not open, and the same inputs would have other digests.
+std::string lost_secret(const Layout& l) {
+  if (!exists(l.path("pg/PG_VERSION"))) return "";
+  for (const char* name : {"secrets/pg_superuser", "secrets/key_passphrase", "secrets/salt_secret"})
+    if (!exists(l.path(name))) return l.path(name);
+  return "";
+}
+
 Result<void> make_secrets(const Layout& l) {
+  if (const std::string lost = lost_secret(l); !lost.empty())
+    return Error(base_errors::kNotFound, "a secret of this data directory is lost").with("path", lost).with("remedy", "Restore " + lost + " from the backup that holds it: the data beside it needs that very one.");
   const std::optional<process::User> self;
   // Only root (or the one user) gets the superuser's and the owner's passwords: the server needs neither.
   STELLA_TRY_VOID(secret_file(l.path("secrets/pg_superuser"), self, random_secret() + "\n"));
@@ -149,23 +208,23 @@ Result<Ports> make_settings(const Layout& layout, int http_port) {
   }
   Ports ports = STELLA_TRY(read_ports(layout));
   if (http_port != 0 && http_port != ports.http) {
-    STELLA_TRY_VOID(set_line(layout.config(), "http.port", std::to_string(http_port)));
+    STELLA_TRY_VOID(set_value(layout, "http.port", std::to_string(http_port)));
     ports.http = http_port;
   }
   // Nobody but our own parts knows these two ports: where another program took one in the meantime, we move.
   if (!port_free(ports.pg)) {
     ports.pg = STELLA_TRY(choose("postgresql", ports.pg + 1, ports));
-    STELLA_TRY_VOID(set_line(layout.config(), "pg.port", std::to_string(ports.pg)));
+    STELLA_TRY_VOID(set_value(layout, "pg.port", std::to_string(ports.pg)));
   }
   if (!port_free(ports.nats)) {
     ports.nats = STELLA_TRY(choose("nats", ports.nats + 1, ports));
-    STELLA_TRY_VOID(set_line(layout.config(), "nats.url", "nats://127.0.0.1:" + std::to_string(ports.nats)));
+    STELLA_TRY_VOID(set_value(layout, "nats.url", "nats://127.0.0.1:" + std::to_string(ports.nats)));
   }
   // Another environment may offer another socket directory; the address is ours, not the user's.
   const auto loaded = load_settings(layout);
   if (!loaded) return loaded.error();
   const config::Settings& settings = *loaded;
-  if (settings.text("pg.host") != layout.sockets) STELLA_TRY_VOID(set_line(layout.config(), "pg.host", quoted(layout.sockets)));
+  if (settings.text("pg.host") != layout.sockets) STELLA_TRY_VOID(set_value(layout, "pg.host", quoted(layout.sockets)));
   return ports;
 }
 

@@ -28,8 +28,10 @@ struct Operator {
   bool platform = false;
 };
 
-// Passwords, passphrase and salt; only what is missing, each readable for the one user that needs it.
+// Passwords, passphrase and salt; only what is missing, each readable for the one user that needs it. kNotFound where lost_secret() names one.
 Result<void> make_secrets(const Layout& layout);
+// The path of a secret that is not there although the data beside it needs that very one; "" where none is.
+std::string lost_secret(const Layout& layout);
 std::string operators_path(const Layout& layout);
 Result<std::vector<Operator>> read_operators(const Layout& layout);
 

@@ -1,6 +1,7 @@
 // Where the platform of this machine lies and whom its parts run as.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,12 +38,19 @@ Result<Layout> locate(const std::string& data_dir);
 Result<void> find_users(Layout& layout, bool create);
 // The Collector's own user, made where it is missing: it reads what strangers send and needs no secret of ours.
 Result<void> find_collector_user(Layout& layout);
+// Where PostgreSQL's socket of this data directory lies: below it, where the kernel takes a path that long; never in $XDG_RUNTIME_DIR, which goes with
+// the user's last session while the platform runs on.
+std::string socket_dir(const std::string& data, bool root, unsigned uid);
 // The directories with owners and modes; a socket directory that was cleared away comes back.
 Result<void> make_layout(const Layout& layout);
 
-// mkdir -p, then owner and mode of the last directory.
+// mkdir -p, then owner and mode of the last directory. Root does these two inside directories of other users: kUntrusted for a link, for a file with a
+// second name that is not that user's already and for anything but a file or directory, and nothing is changed then.
 Result<void> own_dir(const std::string& path, const std::optional<process::User>& user, unsigned mode);
 Result<void> own_file(const std::string& path, const std::optional<process::User>& user, unsigned mode);
+// Does `work` with the rights that `user` has to files: what it makes is that user's, and what that user may not touch it cannot. Of this thread alone.
+// kIo where the rights cannot be changed: root can.
+Result<void> as_user(const process::User& user, const std::function<void()>& work);
 bool exists(const std::string& path);
 std::string environment(const char* name);
 

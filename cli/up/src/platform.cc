@@ -38,13 +38,9 @@ void write_profiles(const State& state, std::string_view username, const Tell& t
   if (user == nullptr || user->pw_dir == nullptr) return;
   const std::string home = user->pw_dir;
   if (!exists(home)) return;
-  const std::optional<process::User> owner = process::User{user->pw_uid, user->pw_gid};
-  // What we make in somebody's home is theirs.
-  const bool had_config = exists(home + "/.config");
-  write_profile(ProfileStore(home + "/.config/stella"), state, username, tell);
-  for (const auto& [path, mode] : {std::pair{home + "/.config/stella", 0700u}, std::pair{home + "/.config/stella/config.json", 0600u}})
-    if (exists(path)) (void)own_file(path, owner, mode);
-  if (!had_config && exists(home + "/.config")) (void)own_file(home + "/.config", owner, 0755);
+  // In somebody's home with that person's rights only: a link there leads root nowhere, and what is made is theirs.
+  const auto write = [&] { write_profile(ProfileStore(home + "/.config/stella"), state, username, tell); };
+  if (auto done = as_user({user->pw_uid, user->pw_gid}, write); !done) tell("the profile of " + sudo + " was not written: " + done.error().describe());
 }
 
 Result<void> Platform::start(int http_port) {

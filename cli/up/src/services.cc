@@ -96,7 +96,7 @@ Result<bool> init_platform(const Layout& l) {
   if (DIR* dir = ::opendir(l.path("keys").c_str()); dir != nullptr) {
     while (const dirent* entry = ::readdir(dir)) {
       const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
+      if (name == "." || name == ".." || entry->d_type == DT_DIR) continue;
       if (auto owned = own_file(l.path("keys/" + name), l.server, name.ends_with(".pub") ? 0644 : 0600); !owned) {
         ::closedir(dir);
         return std::move(owned.error());

@@ -18,6 +18,7 @@
 #include "ports.h"
 #include "state.h"
 #include "stella/base/file.h"
+#include "stella/contracts/errors.h"
 
 namespace stella::cli::up {
 namespace {
@@ -203,6 +204,144 @@ TEST(Files, SecretsAreMadeOnceForOneReader) {
   EXPECT_NE(operators->at(0).secret, operators->at(1).secret);
   EXPECT_TRUE(operators->at(0).platform);
   EXPECT_FALSE(operators->at(1).platform);
+}
+
+// From a backup that leaves the secrets out: a random one in its place would not be missed until much later.
+TEST(Files, ALostSecretBesideDataIsNotReplaced) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  ASSERT_TRUE(make_secrets(home.layout));
+  ASSERT_TRUE(make_dirs(home.layout.path("pg"), 0700));
+  ASSERT_TRUE(write_file_durable(home.layout.path("pg/PG_VERSION"), "15\n"));
+  ASSERT_TRUE(make_secrets(home.layout));
+  for (const std::string name : {"pg_superuser", "key_passphrase", "salt_secret"}) {
+    const std::string path = home.layout.path("secrets/" + name);
+    ASSERT_EQ(::rename(path.c_str(), (path + ".away").c_str()), 0);
+    const auto made = make_secrets(home.layout);
+    ASSERT_FALSE(made) << name;
+    EXPECT_EQ(made.error().code(), base_errors::kNotFound);
+    EXPECT_EQ(made.error().field("path"), path);
+    EXPECT_FALSE(exists(path));
+    bool told = false;
+    for (const Check& c : check_machine(home.layout, 0, 0)) told = told || (c.verdict == Verdict::kFail && c.name == "secrets" && c.detail.find(path) != std::string::npos);
+    EXPECT_TRUE(told) << name;
+    ASSERT_EQ(::rename((path + ".away").c_str(), path.c_str()), 0);
+  }
+  // A login that a new version brings is made.
+  ASSERT_EQ(::unlink(home.layout.path("secrets/pg/stella_web").c_str()), 0);
+  ASSERT_TRUE(make_secrets(home.layout));
+  EXPECT_TRUE(exists(home.layout.path("secrets/pg/stella_web")));
+}
+
+TEST(Files, ASettingIsReplacedInTheShapeThatItsWriterChose) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  const TakenPort taken;
+  const std::string port = std::to_string(taken.number), rest = "\ndata_dir: \"" + home.layout.data + "\"\nnats.url: nats://127.0.0.1:14222\nroles: all";
+  // Nested, with a comment; and a last line without an end.
+  ASSERT_TRUE(write_file_durable(home.layout.config(), "pg:\n  port: " + port + "  # ours\n  host: '/x'\n" + rest));
+  const auto ports = make_settings(home.layout, 28081);
+  ASSERT_TRUE(ports) << ports.error().describe();
+  const std::string text = read_file(home.layout.config(), 1 << 20).value();
+  EXPECT_NE(text.find("\n  port: " + std::to_string(ports->pg) + "  # ours\n  host: \"" + home.layout.sockets + "\"\n"), std::string::npos) << text;
+  EXPECT_TRUE(text.ends_with("\nroles: all\nhttp.port: 28081\n")) << text;
+  EXPECT_EQ(read_ports(home.layout)->pg, ports->pg);
+  EXPECT_EQ(read_ports(home.layout)->http, 28081);
+  // A shape that is not changed by machine: said, and the file stays as it was.
+  const std::string flow = "pg: {port: " + port + "}\n" + rest + "\n";
+  ASSERT_TRUE(write_file_durable(home.layout.config(), flow));
+  const auto refused = make_settings(home.layout, 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().field("field"), "pg.port");
+  EXPECT_EQ(read_file(home.layout.config(), 1 << 20).value(), flow);
+  EXPECT_FALSE(exists(home.layout.config() + ".new"));
+}
+
+// Links that a part taken over put where root will write.
+TEST(Layout, WhatIsNoFileOfOursIsLeftAlone) {
+  const Home home;
+  const std::string secret = home.dir + "/secret", link = home.dir + "/link", dir_link = home.dir + "/dirlink", twin = home.dir + "/twin";
+  ASSERT_TRUE(write_file_durable(secret, "x", 0600));
+  ASSERT_TRUE(make_dirs(home.dir + "/dir", 0700));
+  ASSERT_EQ(::symlink(secret.c_str(), link.c_str()), 0);
+  ASSERT_EQ(::symlink((home.dir + "/dir").c_str(), dir_link.c_str()), 0);
+  const std::optional<process::User> self;
+  EXPECT_EQ(own_file(link, self, 0644).error().code(), contracts::errors::kUntrusted);
+  EXPECT_EQ(own_dir(dir_link, self, 0755).error().code(), contracts::errors::kUntrusted);
+  EXPECT_EQ(own_file(home.dir + "/dir", self, 0755).error().code(), contracts::errors::kUntrusted);
+  ASSERT_EQ(::link(secret.c_str(), twin.c_str()), 0);
+  const process::User other{65534, 65534};
+  EXPECT_EQ(own_file(twin, other, 0644).error().code(), contracts::errors::kUntrusted);
+  EXPECT_TRUE(own_file(twin, self, 0600)) << "a key in the middle of its rotation";
+  EXPECT_EQ(mode_of(secret), 0600u);
+  EXPECT_EQ(mode_of(home.dir + "/dir"), 0700u);
+  ASSERT_EQ(::unlink(twin.c_str()), 0);
+  EXPECT_TRUE(own_file(secret, self, 0640));
+  EXPECT_EQ(mode_of(secret), 0640u);
+  // The same where it is found among the secrets.
+  ASSERT_TRUE(make_layout(home.layout));
+  ASSERT_EQ(::symlink(secret.c_str(), home.layout.path("secrets/nats/runner").c_str()), 0);
+  EXPECT_FALSE(make_secrets(home.layout));
+  EXPECT_FALSE(exists(home.layout.path("secrets-runner/runner")));
+}
+
+TEST(Layout, UnderRootTheServerReadsSecretsAndWritesNoneOfTheirDirectories) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: not root";
+  Home home;
+  home.layout.server = process::User{65534, 65533};
+  ASSERT_TRUE(make_layout(home.layout));
+  for (const char* name : {"secrets", "secrets/pg", "secrets/nats"}) {
+    struct stat info {};
+    ASSERT_EQ(::stat(home.layout.path(name).c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, 0u) << name;
+    EXPECT_EQ(info.st_gid, 65533u) << name;
+    EXPECT_EQ(info.st_mode & 07777u, 0750u) << name;
+  }
+  ASSERT_TRUE(make_secrets(home.layout));
+  ASSERT_EQ(::chmod(home.dir.c_str(), 0755), 0);
+  std::string phrase;
+  bool wrote = true;
+  ASSERT_TRUE(as_user(*home.layout.server, [&] {
+    phrase = read_file(home.layout.path("secrets/key_passphrase"), 4096).value_or("");
+    wrote = write_file_durable(home.layout.path("secrets/nats/x"), "").has_value();
+  }));
+  EXPECT_FALSE(phrase.empty());
+  EXPECT_FALSE(wrote);
+}
+
+TEST(Layout, WorkAsAUserMakesThatUsersFilesAndReachesNoOthers) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: not root";
+  const Home home;
+  const process::User user{65534, 65533};
+  ASSERT_EQ(::chmod(home.dir.c_str(), 0755), 0);
+  ASSERT_TRUE(make_dirs(home.dir + "/theirs", 0700));
+  ASSERT_EQ(::chown((home.dir + "/theirs").c_str(), user.uid, user.gid), 0);
+  ASSERT_TRUE(write_file_durable(home.dir + "/ours", "secret", 0600));
+  bool made = false, read = true, made_here = true;
+  ASSERT_TRUE(as_user(user, [&] {
+    made = write_file_durable(home.dir + "/theirs/x", "", 0600).has_value();
+    read = read_file(home.dir + "/ours", 100).has_value();
+    made_here = write_file_durable(home.dir + "/x", "").has_value();
+  }));
+  EXPECT_TRUE(made);
+  EXPECT_FALSE(read);
+  EXPECT_FALSE(made_here);
+  struct stat info {};
+  ASSERT_EQ(::stat((home.dir + "/theirs/x").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, user.uid);
+  EXPECT_EQ(info.st_gid, user.gid);
+  EXPECT_TRUE(read_file(home.dir + "/ours", 100)) << "and afterwards it is root again";
+}
+
+// $XDG_RUNTIME_DIR goes with the user's last session; the platform stays.
+TEST(Layout, TheSocketLiesWithTheData) {
+  ::setenv("XDG_RUNTIME_DIR", "/tmp", 1);
+  EXPECT_EQ(socket_dir("/home/ada/.local/share/stella", false, 1000), "/home/ada/.local/share/stella/run/sock");
+  ::unsetenv("XDG_RUNTIME_DIR");
+  const std::string longest = "/" + std::string(kSocketPathLimit - 25, 'd');
+  EXPECT_EQ((socket_dir(longest, false, 1000) + "/.s.PGSQL.65535").size(), kSocketPathLimit);
+  EXPECT_EQ(socket_dir(longest + "d", false, 1000), "/tmp/stella-1000");
+  EXPECT_EQ(socket_dir("/var/lib/stella", true, 0), "/run/stella/pg");
 }
 
 TEST(Cluster, SettingsKeepStatementsOutOfTheLogAndListenOnLoopbackOnly) {
