@@ -180,7 +180,7 @@ std::vector<Check> check_machine(const Layout& layout, int holder, int http_port
   std::vector<Check> out = {check_postgres(), check_nats(), check_programs(layout), check_writable(layout), check_reach(layout), disk_of(layout), clock_of(layout),
                             check_shm(shm_bytes()), check_landlock(::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1), landlock_not_needed(layout)), check_settings(layout), check_secrets(layout),
                             check_socket(layout, ports), check_crashes(layout)};
-  const auto state = read_state(layout);
+  const auto state = state_of(layout, holder);
   const auto ours = [&](int port) { return holder != 0 && state && (port == state->ports.http || port == state->ports.pg || port == state->ports.nats); };
   if (ports.http != 0) out.push_back(check_port("web", ports.http, ours(ports.http)));
   if (!fresh) {
@@ -192,7 +192,7 @@ std::vector<Check> check_machine(const Layout& layout, int holder, int http_port
 
 std::vector<Check> check_running(const Layout& layout, int holder) {
   std::vector<Check> out;
-  const auto state = read_state(layout);
+  const auto state = state_of(layout, holder);
   if (holder == 0 || !state) return out;
   for (const Process& p : state->parts)
     out.push_back(alive(p) ? ok(p.name, "pid " + std::to_string(p.pid)) : fail(p.name, "it does not run", "It is started again by itself; if not: " + layout.log(p.name)));

@@ -11,24 +11,22 @@ namespace stella::cli::up {
 namespace {
 
 constexpr std::chrono::seconds kPatience{150};
-
 Result<int> down(Session& session, const std::string& data_dir) {
   const Layout layout = STELLA_TRY(locate(data_dir));
-  const int holder = holder_of(layout);
+  const auto state = STELLA_TRY(holding(layout, std::chrono::seconds(3)));
   const auto shown = [&](bool was_running, int ended) {
     session.show(json::Value::object({{"data_dir", layout.data}, {"was_running", was_running}, {"ended", ended}}), [&] {
       return was_running ? "stopped; the data stays in " + layout.data + "\n" : ended > 0 ? "ended what had been left behind; the data stays in " + layout.data + "\n" : "it does not run (" + layout.data + ")\n";
     });
   };
-  if (holder == 0) {
+  if (!state) {
     const int ended = end_orphans(layout);
     if (ended > 0) ::unlink(layout.state().c_str());
     shown(false, ended);
     return kExitDone;
   }
-  if (holder < 0) return Error(contracts::errors::kUnavailable, "it is just starting").with("path", layout.data).with("remedy", "Try again in a moment.");
-  const auto state = read_state(layout);
-  const int parts = state ? static_cast<int>(state->parts.size()) : 0;
+  const int holder = state->self.pid;
+  const int parts = static_cast<int>(state->parts.size());
   if (::kill(holder, SIGTERM) != 0) return Error(base_errors::kIo, "the running `stella up` cannot be told to stop").with("pid", std::to_string(holder)).with("errno", ::strerror(errno)).with("remedy", "Run as the user who started it.");
   session.console().note("stopping (pid " + std::to_string(holder) + ")\n");
   const Deadline deadline = Deadline::after(kPatience);

@@ -44,7 +44,7 @@ std::string status_text(const Layout& layout, const State& state, bool ready, co
 Result<int> status(Session& session, const std::string& data_dir) {
   const Layout layout = STELLA_TRY(locate(data_dir));
   const int holder = holder_of(layout);
-  const auto state = read_state(layout);
+  const auto state = state_of(layout, holder);
   if (holder == 0 || !state) {
     session.show(json::Value::object({{"state", "stopped"}, {"data_dir", layout.data}}), [&] { return "it does not run (" + layout.data + ")\n"; });
     return kExitFailed;

@@ -68,7 +68,7 @@ void announce(Session& session, const Layout& layout, const State& state) {
 }
 
 Result<int> already(Session& session, const Layout& layout, int holder, bool wants_collector) {
-  const auto state = read_state(layout);
+  const auto state = state_of(layout, holder);
   if (!state || state->state != "running") {
     session.console().err("another `stella up` is at work on " + layout.data + (holder > 0 ? " (pid " + std::to_string(holder) + ")" : "") + (state && state->state == "stopping" ? ": it is stopping" : ": it is starting") + "\n");
     return kExitBusy;
@@ -109,6 +109,7 @@ int failed(Session& session, const Layout& layout, const Error& error) {
 
 Result<int> foreground(Session& session, const Layout& layout, const Args& args, const CollectorChoice& collector) {
   process::install_stop_signals();
+  process::stop_on_hangup();  // the terminal is gone: the parts are stopped one after the other all the same
   const bool detached = !environment(kDetachedMark).empty();
   const Tell tell = progress(session.console());
   Platform platform(layout, collector, tell);
@@ -154,7 +155,7 @@ Result<process::Child> spawn_detached(const Layout& layout, const Args& args, co
   if (n > 0) options.argv[0] = std::string(self, static_cast<std::size_t>(n));
   if (args.port != 0) options.argv.insert(options.argv.end(), {"--port", std::to_string(args.port)});
   options.environment = {{kDetachedMark, "1"}};
-  for (const char* name : {"PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "LANG"})
+  for (const char* name : {"PATH", "HOME", "XDG_DATA_HOME", "LANG"})
     if (const std::string value = environment(name); !value.empty()) options.environment.emplace_back(name, value);
   for (auto& variable : collector_environment(collector)) options.environment.push_back(std::move(variable));
   options.stdout_path = layout.log("up");
@@ -190,6 +191,8 @@ Result<int> detach(Session& session, const Layout& layout, const Args& args, con
 }
 
 Result<int> run(Session& session, const Args& args) {
+  // The parts are other users: what they pass through must not be closed by a strict mask of the caller's. Secrets are given their modes by name.
+  ::umask(022);
   if (args.port < 0 || args.port > 65535) return Error(base_errors::kInvalid, "that is no port").with("field", "--port").with("expected", "1 to 65535");
   const Layout layout = STELLA_TRY(locate(args.data_dir));
   if (const int holder = holder_of(layout); holder != 0) return already(session, layout, holder, args.collector);

@@ -124,6 +124,7 @@ void Platform::wait() {
   while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
     const auto before = state_.parts;
     note_parts();
+    for (const Process& part : state_.parts) shorten_log(layout_.log(part.name));
     const bool same = std::equal(before.begin(), before.end(), state_.parts.begin(), state_.parts.end(), [](const Process& a, const Process& b) { return a.pid == b.pid && a.start == b.start; });
     if (!same) (void)write_state(layout_, state_);
   }
@@ -132,12 +133,14 @@ void Platform::wait() {
 void Platform::stop() {
   state_.state = "stopping";
   (void)write_state(layout_, state_);
-  auto parts = supervisor_->status();
-  for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
-    (void)supervisor_->stop(it->name);
-    tell_(it->name + ": stopped");
-  }
+  supervisor_->stop_all([this](const std::string& name) { tell_(name + ": stopped"); });
   ::unlink(layout_.state().c_str());
+  let_go();
+}
+
+// Our number does not stay in the file: some day it is another program's.
+void Platform::let_go() {
+  if (lock_ && ::ftruncate(lock_.get(), 0) == 0) lock_.reset();
 }
 
 }  // namespace stella::cli::up

@@ -18,6 +18,9 @@ using Tell = std::function<void(std::string_view step)>;
 class Platform {
  public:
   Platform(Layout layout, CollectorChoice collector, Tell tell) : layout_(std::move(layout)), collector_(std::move(collector)), tell_(std::move(tell)) {}
+  Platform(const Platform&) = delete;
+  Platform& operator=(const Platform&) = delete;
+  ~Platform() { let_go(); }
   // Everything, in order; stops what was started where a step fails. Holds the lock from here on. kConflict with holder where another
   // `stella up` has it.
   Result<void> start(int http_port);
@@ -33,6 +36,7 @@ class Platform {
   Result<void> start_collector();
   Result<void> start_part(process::Service service);
   void note_parts();
+  void let_go();
 
   Layout layout_;
   CollectorChoice collector_;

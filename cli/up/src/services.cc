@@ -2,7 +2,9 @@
 #include "services.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,12 +36,26 @@ process::Service sending(process::Service s, const Layout& l, const Ports& ports
 
 }  // namespace
 
+void shorten_log(const std::string& path, off_t limit) {
+  const Fd log(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  struct stat info {};
+  if (!log || ::fstat(log.get(), &info) != 0 || info.st_size <= limit) return;
+  const Fd older(::open((path + ".1").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640));
+  if (!older) return;
+  ssize_t n = 0;
+  while ((n = ::sendfile(older.get(), log.get(), nullptr, 1 << 20)) > 0) {
+  }
+  if (n == 0) (void)!::ftruncate(log.get(), 0);
+}
+
 process::Service service(const Layout& l, const std::string& name, std::vector<std::string> argv, const std::optional<process::User>& user) {
   process::Service out;
   out.name = name;
   out.options.argv = std::move(argv);
   out.options.environment = clean_environment();
   out.options.user = user;
+  // Ctrl-C in the terminal is meant for `stella up`, which stops the parts in their order; without this all of them would get it at once.
+  out.options.new_session = true;
   out.options.stdout_path = l.log(name);
   out.options.stderr_path = l.log(name);
   rotate(l.log(name));

@@ -1,6 +1,8 @@
 // How each part is started and when it counts as ready.
 #pragma once
 
+#include <sys/types.h>
+
 #include "files.h"
 #include "layout.h"
 #include "stella/platform/process.h"
@@ -9,6 +11,9 @@ namespace stella::cli::up {
 
 // A part with its log, as `user`; the caller adds how it is ready.
 process::Service service(const Layout& layout, const std::string& name, std::vector<std::string> argv, const std::optional<process::User>& user);
+// Keeps the log of a part that runs from growing without end: over `limit` its bytes go to path.1 in one's place, and it begins anew. The part goes on
+// appending to the same file; what it writes in that very moment may be lost.
+void shorten_log(const std::string& path, off_t limit = 64 << 20);
 process::Service postgres_service(const Layout& layout);
 process::Service nats_service(const Layout& layout, const Ports& ports);
 process::Service stellad_service(const Layout& layout, const Ports& ports, const std::string& url);

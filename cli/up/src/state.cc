@@ -1,6 +1,7 @@
 // State file, /proc, orphans.
 #include "state.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "stella/base/file.h"
 #include "stella/base/json.h"
+#include "stella/contracts/errors.h"
 
 namespace stella::cli::up {
 namespace {
@@ -94,10 +96,34 @@ std::int64_t age_micros(const Process& p) {
 
 int holder_of(const Layout& layout) {
   const Fd fd(::open(layout.lock().c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd && errno == EACCES) {
+    const auto state = read_state(layout);
+    return state && alive(state->self) ? state->self.pid : 0;
+  }
   if (!fd || ::flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return 0;
   const auto text = read_fd(fd.get(), 64);
   const int pid = text ? std::atoi(text->c_str()) : 0;
   return pid > 0 ? pid : -1;
+}
+
+std::optional<State> state_of(const Layout& layout, int holder) {
+  auto state = read_state(layout);
+  if (state && (holder <= 0 || state->self.pid != holder || !alive(state->self))) state.reset();
+  return state;
+}
+
+Result<std::optional<State>> holding(const Layout& layout, std::chrono::milliseconds patience) {
+  const Deadline deadline = Deadline::after(patience);
+  for (;;) {
+    const int holder = holder_of(layout);
+    if (holder == 0) return std::optional<State>();
+    if (auto state = state_of(layout, holder)) return state;
+    if (deadline.passed()) break;
+    ::usleep(50'000);
+  }
+  return Error(contracts::errors::kUnavailable, "it is just starting, or another program holds its lock")
+      .with("path", layout.lock())
+      .with("remedy", "Try again in a moment. If that does not help: lslocks says which program holds it.");
 }
 
 int end_orphans(const Layout& layout) {

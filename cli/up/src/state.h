@@ -41,8 +41,15 @@ Process process_of(std::string name, int pid);
 std::uint64_t resident_bytes(int pid);
 std::int64_t age_micros(const Process& p);
 
-// The pid of the `stella up` that holds this data directory; 0 where none does, -1 where its pid is not known yet.
+// The pid of the `stella up` that holds this data directory; 0 where none does, -1 where its pid is not known yet. Whoever may not read the lock (another
+// user) is told what the record says.
 int holder_of(const Layout& layout);
+// The record, where it is that of `holder`: what an earlier one left behind says nothing about the one that is starting.
+std::optional<State> state_of(const Layout& layout, int holder);
+// What the `stella up` that holds the data directory says of itself; nullopt where none does. A start writes the record a moment after it took the lock, and
+// a stop removes it a moment before it lets go: asked again for `patience`. kUnavailable with path where somebody holds the lock without being in the
+// record: the number in the lock file alone may belong to anybody.
+Result<std::optional<State>> holding(const Layout& layout, std::chrono::milliseconds patience);
 // Ends parts that outlived their supervisor, newest first. Number of those it ended.
 int end_orphans(const Layout& layout);
 

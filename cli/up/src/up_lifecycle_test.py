@@ -3,9 +3,11 @@
 
   up_lifecycle_test.py STELLA SAMPLES      ends with "N passed, N failed, 0 skipped"
 """
+import fcntl
 import json
 import os
 import pathlib
+import pty
 import shutil
 import signal
 import socket
@@ -24,11 +26,12 @@ class Machine:
     def __init__(self):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="stella-life-", dir="/var/tmp"))
         self.root.chmod(0o755)
-        self.data = self.root / "data"
+        self.data = self.root / "below/data"
         self.env = {"PATH": os.environ["PATH"], "HOME": str(self.root), "STELLA_DATA_DIR": str(self.data), "STELLA_CONFIG_DIR": str(self.root / "config")}
 
     def run(self, *words, expect=0):
-        done = subprocess.run([STELLA, *words], env=self.env, capture_output=True, text=True, timeout=300, check=False)
+        # As on a hardened machine: the parts are other users and must get through all the same.
+        done = subprocess.run([STELLA, *words], env=self.env, capture_output=True, text=True, timeout=300, check=False, umask=0o077)
         assert expect is None or done.returncode == expect, f"stella {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -156,6 +159,24 @@ def down_stops_everything_and_keeps_the_data(m):
     assert len(m.json("sbom", "list")["items"]) == 1
 
 
+def a_number_in_the_lock_is_nobody_to_stop(m):
+    m.run("down")
+    stranger = subprocess.Popen(["sleep", "600"])
+    try:
+        with open(m.data / "run/up.lock", "r+", encoding="ascii") as lock:
+            assert stat.S_IMODE(os.fstat(lock.fileno()).st_mode) == 0o600
+            assert lock.read() == "", "no number stays behind"
+            lock.write(f"{stranger.pid}\n")
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            refused = m.run("down", expect=None)
+            assert refused.returncode != 0 and str(m.data / "run/up.lock") in refused.stderr, refused
+            assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def a_lost_secret_is_named_and_not_replaced(m):
     m.run("down")
     secret = m.data / "secrets/salt_secret"
@@ -164,6 +185,46 @@ def a_lost_secret_is_named_and_not_replaced(m):
     assert str(secret) in refused.stderr, refused.stderr
     assert not secret.exists()
     (m.root / "salt_secret").rename(secret)
+
+
+def on_a_terminal(m, end):
+    """`stella up` in the foreground of a terminal of its own until it is ready, then `end(terminal)`. Its status, and PostgreSQL's log of that time."""
+    m.run("down")
+    log = m.data / "log/postgresql.log"
+    before = log.stat().st_size
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(STELLA, [STELLA, "--no-color", "up"], m.env)
+    shown = ""
+    while "Ctrl-C stops it" not in shown:
+        shown += os.read(terminal, 4096).decode(errors="replace")
+    terminal = end(terminal)
+    while terminal is not None:
+        try:
+            shown += os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # nobody has its other side any more
+            os.close(terminal)
+            terminal = None
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")[before:], shown
+
+
+def ctrl_c_stops_the_newest_first(m):
+    def press(terminal):
+        os.write(terminal, b"\x03")
+        return terminal
+
+    status, log, shown = on_a_terminal(m, press)
+    assert status == 0, (status, shown)
+    assert log.count("database system is shut down") == 1, log
+    order = [shown.index(f"{part}: stopped") for part in ("stella-runner", "stellad", "nats", "postgresql")]
+    assert order == sorted(order), shown
+
+
+def a_terminal_that_goes_stops_it_too(m):
+    status, log, _ = on_a_terminal(m, os.close)
+    assert status == 0, status
+    assert log.count("database system is shut down") == 1, log
 
 
 def wait(condition, seconds):
@@ -181,8 +242,8 @@ def main():
     failures = []
     try:
         for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
-                     a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, a_lost_secret_is_named_and_not_replaced,
-                     down_stops_everything_and_keeps_the_data):
+                     a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, a_number_in_the_lock_is_nobody_to_stop,
+                     a_lost_secret_is_named_and_not_replaced, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, down_stops_everything_and_keeps_the_data):
             try:
                 test(m)
                 passed += 1

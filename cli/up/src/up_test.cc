@@ -16,6 +16,7 @@
 #include "cluster.h"
 #include "files.h"
 #include "ports.h"
+#include "services.h"
 #include "state.h"
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
@@ -405,6 +406,57 @@ TEST(State, TheHolderOfTheLockIsKnown) {
   lock->reset();
   EXPECT_EQ(holder_of(home.layout), 0);
 }
+
+// Whoever holds the lock and writes a number into it makes nobody's `stella down` end that process.
+TEST(State, TheNumberInTheLockAloneNamesNobody) {
+  const Home home;
+  ASSERT_TRUE(make_layout(home.layout));
+  const std::chrono::milliseconds moment(1);
+  EXPECT_FALSE(holding(home.layout, moment).value());
+  process::SpawnOptions options;
+  options.argv = {"/bin/sleep", "600"};
+  auto stranger = process::Child::spawn(options);
+  ASSERT_TRUE(stranger);
+  auto lock = process::lock_file(home.layout.lock());
+  ASSERT_TRUE(lock);
+  ASSERT_EQ(::ftruncate(lock->get(), 0), 0);
+  ASSERT_EQ(::pwrite(lock->get(), (std::to_string(stranger->pid()) + "\n").c_str(), std::to_string(stranger->pid()).size() + 1, 0) > 0, true);
+  ASSERT_EQ(holder_of(home.layout), stranger->pid());
+  const auto none = holding(home.layout, moment);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().field("path"), home.layout.lock());
+  // The record of a supervisor that had this number before a crash, and of another one.
+  State out;
+  out.state = "running";
+  for (const Process& self : {Process{"up", stranger->pid(), start_of(stranger->pid()) + 1}, process_of("up", ::getpid())}) {
+    out.self = self;
+    ASSERT_TRUE(write_state(home.layout, out));
+    EXPECT_FALSE(holding(home.layout, moment)) << self.pid;
+    EXPECT_FALSE(state_of(home.layout, stranger->pid()));
+  }
+  out.self = process_of("up", stranger->pid());
+  ASSERT_TRUE(write_state(home.layout, out));
+  const auto own = holding(home.layout, moment);
+  ASSERT_TRUE(own);
+  EXPECT_EQ(own->value().self.pid, stranger->pid());
+  stranger->stop(Deadline::after(std::chrono::seconds(10)));
+}
+
+TEST(Services, TheLogOfAPartThatRunsIsShortened) {
+  const Home home;
+  const std::string path = home.dir + "/log";
+  const Fd part(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  ASSERT_TRUE(write_all(part.get(), "12345"));
+  shorten_log(path, 5);
+  EXPECT_FALSE(exists(path + ".1"));
+  ASSERT_TRUE(write_all(part.get(), "6"));
+  shorten_log(path, 5);
+  ASSERT_TRUE(write_all(part.get(), "after"));
+  EXPECT_EQ(read_file(path + ".1", 100).value(), "123456");
+  EXPECT_EQ(read_file(path, 100).value(), "after");
+}
+
+TEST(State, APartIsInASessionOfItsOwn) { EXPECT_TRUE(service(Home().layout, "nats", {"/bin/true"}, std::nullopt).options.new_session); }
 
 TEST(State, ATornStateFileIsNoState) {
   const Home home;
