@@ -101,6 +101,22 @@ TEST_P(Conformance, AnObjectIsNeverReplaced) {
   EXPECT_EQ(store_->get("a/c", 100).value(), "new");
 }
 
+// No two of our keys are such a pair. Where one were, its bytes are stored or that is an error; "it is there already" would lose them.
+TEST_P(Conformance, AKeyThatAnotherBeginsWithIsStoredOrRefused) {
+  ASSERT_TRUE(store_->put("a/b", "below"));
+  const auto put = store_->put("a", "above");
+  const std::vector<std::pair<std::string, std::string_view>> many{{"a", "above"}};
+  const auto group = store_->put_many(many);
+  const auto copied = store_->put_fd(file_of("above").get(), 100, [](const Sha256&) { return std::string("a"); });
+  if (posix()) {
+    for (const Error* error : {&put.error(), &group.error(), &copied.error()}) EXPECT_EQ(error->code(), contracts::errors::kConflict) << error->describe();
+    EXPECT_EQ(store_->stat("a").error().code(), base_errors::kNotFound);
+  } else if (put) {
+    EXPECT_EQ(store_->get("a", 100).value(), "above");
+  }
+  EXPECT_EQ(store_->get("a/b", 100).value(), "below");
+}
+
 TEST_P(Conformance, AbsentIsNotFound) {
   for (const std::string key : {"a", "a/b/c"}) {
     EXPECT_EQ(store_->get(key, 1).error().code(), base_errors::kNotFound);

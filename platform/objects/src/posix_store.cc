@@ -133,7 +133,7 @@ class PosixStore final : public Store {
  private:
   Result<Created> do_put(const std::string& key, std::string_view bytes, const ObjectLock& asked) {
     const ObjectLock lock = STELLA_TRY(lock_of_new(asked, options_.lock, Timestamp::now()));
-    if (exists(key)) return existed(key, asked);
+    if (STELLA_TRY(exists(key))) return existed(key, asked);
     auto temp = STELLA_TRY(Temp::create(root_.get()));
     STELLA_TRY_VOID(write_bytes(temp.fd(), bytes, key));
     return publish(temp, key, lock, asked);
@@ -152,7 +152,7 @@ class PosixStore final : public Store {
     if (grouped && !file_system) return refused("cannot open the object store", path_);
     for (const auto& [key, bytes] : objects) {
       directories.insert(parent_of(key));
-      if (exists(key)) {
+      if (STELLA_TRY(exists(key))) {
         existing.push_back(&key);
         continue;
       }
@@ -189,7 +189,7 @@ class PosixStore final : public Store {
     const std::string key = key_of(copied.sha256);
     if (key.empty()) return unexpected_bytes(copied.sha256);
     STELLA_TRY_VOID(check_key(key));
-    if (exists(key)) {
+    if (STELLA_TRY(exists(key))) {
       STELLA_TRY_VOID(existed(key, asked));
       return copied;
     }
@@ -264,7 +264,13 @@ class PosixStore final : public Store {
     return refused("cannot read object", key);
   }
 
-  bool exists(const std::string& key) const { return ::faccessat(root_.get(), key.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
+  // A directory is no object: "a" cannot be stored where "a/b" is, and that must not look as if it were.
+  Result<bool> exists(const std::string& key) const {
+    struct stat st {};
+    if (::fstatat(root_.get(), key.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return false;
+    if (S_ISREG(st.st_mode)) return true;
+    return Error(contracts::errors::kConflict, "the key is taken by what is no object").with("path", key).with("expected", std::string("a key that no other key begins with, followed by a slash"));
+  }
 
   Result<Created> existed(const std::string& key, const ObjectLock& asked) {
     STELLA_TRY_VOID(ensure_directory(parent_of(key)));
@@ -275,8 +281,9 @@ class PosixStore final : public Store {
 
   Result<Created> link(const Temp& temp, const std::string& key) {
     if (::linkat(root_.get(), temp.name().c_str(), root_.get(), key.c_str(), 0) == 0) return Created::kNew;
-    if (errno == EEXIST) return Created::kExisted;
-    return refused("cannot link object", key);
+    if (errno != EEXIST) return refused("cannot link object", key);
+    STELLA_TRY_VOID(exists(key));  // a directory is an error
+    return Created::kExisted;
   }
 
   // Lock, sync, name, sync: in this order.

@@ -26,7 +26,7 @@ namespace stella::objects {
 namespace {
 
 constexpr std::chrono::minutes kCanaryEvery{1};
-constexpr std::string_view kCanaryPrefix = ".canary/ready/";
+constexpr std::chrono::seconds kFailedCanaryEvery{10};
 
 class S3Store final : public Store {
  public:
@@ -243,7 +243,7 @@ class S3Store final : public Store {
     const std::string bytes = Uuid::v7().str();
     S3Call call;
     call.method = "PUT";
-    call.key = std::string(kCanaryPrefix) + bytes;
+    call.key = std::string(kReadyCanaries) + bytes;
     call.body = bytes;
     call.checksum = true;
     const auto put = STELLA_TRY(client_->call(call));
@@ -264,10 +264,12 @@ class S3Store final : public Store {
   S3Uploader uploader_;
   Mutex probe_mutex_;
   std::optional<Deadline> canary_until_ STELLA_GUARDED_BY(probe_mutex_);
+  Result<void> canary_ STELLA_GUARDED_BY(probe_mutex_);  // how the last one fared
   bool canary_stays_ STELLA_GUARDED_BY(probe_mutex_) = false;
 };
 
-// The bucket answers each time; a canary is written once a minute, because each leaves traces in a versioned bucket.
+// The bucket answers each time; a canary is written once a minute, because each leaves traces in a versioned bucket. One that failed may lie there still:
+// until the next one, the answer is what it met.
 Result<void> S3Store::probe() {
   const Lock lock(probe_mutex_);
   S3Call call;
@@ -277,10 +279,12 @@ Result<void> S3Store::probe() {
     return Error(contracts::errors::kUnavailable, "the bucket of the object store does not exist").with("part", std::string("objects")).with("reason", std::string("no such bucket: create it with Object Lock, see objects.s3.bucket"));
   }
   if (!reply.ok()) return client_->failure(reply, "");
-  if (canary_stays_ || (canary_until_ && !canary_until_->passed())) return {};
-  STELLA_TRY_VOID(write_canary());
-  canary_until_ = Deadline::after(kCanaryEvery);
-  return {};
+  if (canary_stays_) return {};
+  if (!canary_until_ || canary_until_->passed()) {
+    canary_ = write_canary();
+    canary_until_ = canary_ ? Deadline::after(kCanaryEvery) : Deadline::after(kFailedCanaryEvery);
+  }
+  return canary_;
 }
 
 }  // namespace

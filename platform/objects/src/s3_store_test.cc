@@ -9,6 +9,7 @@
 #include "s3_test_support.h"
 #include "s3_upload.h"
 #include "s3_versions.h"
+#include "s3_worm.h"
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 
@@ -209,6 +210,40 @@ TEST_F(S3, NobodyListening) {
   expect_unavailable(store->put("a/b", "x").error());
   expect_unavailable(store->get("a/b", 1).error());
   expect_unavailable(store->probe().error());
+}
+
+TEST_F(S3, AStoreInTroubleIsNotFilledWithCanaries) {
+  std::atomic<int> written{0};
+  FaultProxy brown(server_->port(), [&](std::string_view line, std::string_view) {
+    if (line.find(kReadyCanaries) == std::string_view::npos) return Fault::kNone;
+    written += starts(line, "PUT") ? 1 : 0;
+    return starts(line, "GET") ? Fault::kSlowDown : Fault::kNone;
+  });
+  const auto store = open(through(brown));
+  for (int i = 0; i < 5; ++i) expect_unavailable(store->probe().error(), "overloaded or out of order");
+  EXPECT_EQ(written, 1);
+  // What was left goes with the next probe of the locks, unless it is so young that another process may be at it.
+  const auto client = server_->client(bucket_);
+  const auto left = [&] {
+    S3Call list;
+    list.query = {{"versions", ""}, {"prefix", std::string(kReadyCanaries)}};
+    std::vector<std::string> out;
+    const auto document = parse_xml(client->call(list).value().body).value();
+    for (const auto& node : document.children)
+      if (node.name == "Version") out.emplace_back(node.str("Key"));
+    return out;
+  };
+  const auto young = left();
+  ASSERT_EQ(young.size(), 1u);
+  S3Call old;
+  old.method = "PUT";
+  old.key = std::string(kReadyCanaries) + "01900000-0000-7000-8000-000000000000";
+  old.body = "x";
+  old.checksum = true;
+  ASSERT_TRUE(client->call(old)->ok());
+  ASSERT_EQ(left().size(), 2u);
+  ASSERT_TRUE(direct()->worm_probe());
+  EXPECT_EQ(left(), young);
 }
 
 TEST_F(S3, AKilledServerKeepsWhatItConfirmedAndShowsNothingElse) {

@@ -2,6 +2,8 @@
 // locked version is still there, with its bytes and its lock, and not what the store answered.
 #include "s3_worm.h"
 
+#include <cstdio>
+
 #include "driver.h"
 #include "s3_versions.h"
 #include "stella/crypto/digest.h"
@@ -10,6 +12,7 @@ namespace stella::objects {
 namespace {
 
 constexpr std::string_view kPrefix = ".canary/worm/";
+constexpr std::chrono::minutes kReadyCanaryAge{10};
 constexpr std::chrono::minutes kLife{10};  // longer than clocks of two machines differ
 
 std::string answer(const S3Reply& reply) { return std::to_string(reply.status) + (reply.code.empty() ? "" : " " + reply.code); }
@@ -139,17 +142,25 @@ Result<bool> refusals_count(S3Client& client, Transcript& transcript) {
   return gone.ok() || by_default;
 }
 
-// Canaries of earlier probes whose lock has ended. What still holds is refused by the store and stays.
-Result<void> sweep(S3Client& client) {
+// A UUID of version 7 begins with its time: what comes before this is older than `age`.
+std::string uuids_before(std::chrono::milliseconds age) {
+  const auto time = static_cast<unsigned long long>((Timestamp::now() - age).micros() / 1000);
+  char text[32];
+  std::snprintf(text, sizeof text, "%08llx-%04llx", time >> 16, time & 0xffff);
+  return text;
+}
+
+// Canaries of earlier probes below `prefix`, whose name after it comes before `before` ("" for all). What a lock still holds is refused by the store and stays.
+Result<void> sweep(S3Client& client, std::string_view prefix, const std::string& before) {
   S3Call call;
-  call.query = {{"versions", ""}, {"prefix", std::string(kPrefix)}, {"max-keys", "100"}};
+  call.query = {{"versions", ""}, {"prefix", std::string(prefix)}, {"max-keys", "100"}};
   const auto reply = STELLA_TRY(client.call(call));
   if (!reply.ok()) return client.failure(reply, "");
   const auto page = STELLA_TRY(parse_xml(reply.body));
   for (const auto& node : page.children) {
     if (node.name != "Version" && node.name != "DeleteMarker") continue;
     const std::string key(node.str("Key"));
-    if (key.starts_with(kPrefix)) STELLA_TRY_VOID(delete_version(client, key, std::string(node.str("VersionId"))));
+    if (key.starts_with(prefix) && (before.empty() || key.substr(prefix.size()) < before)) STELLA_TRY_VOID(delete_version(client, key, std::string(node.str("VersionId"))));
   }
   return {};
 }
@@ -157,7 +168,9 @@ Result<void> sweep(S3Client& client) {
 }  // namespace
 
 Result<WormReport> s3_worm_probe(S3Client& client, LockMode mode, bool create_only, const std::string& second_domain) {
-  STELLA_TRY_VOID(sweep(client));
+  STELLA_TRY_VOID(sweep(client, kPrefix, ""));
+  // Those of readiness, which a store in trouble did not delete; the young ones may be in use.
+  STELLA_TRY_VOID(sweep(client, kReadyCanaries, uuids_before(kReadyCanaryAge)));
   Transcript transcript;
   transcript.line("probe of an S3 store", Timestamp::now().rfc3339_seconds());
   transcript.line("creating a key twice", create_only ? "412, refused" : "NOT refused: a look before each upload stands in");
