@@ -22,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [os.path.join(ROOT, "tests", "platform")]
 
 from report import Report  # noqa: E402
-from stella_platform import SAMPLES, Platform, binary  # noqa: E402
+from stella_platform import OPERATORS, SAMPLES, Platform, binary  # noqa: E402
 
 BANNER = "> **Imposed rule:** Work of this type or tasks of this type on this component must also be applied everywhere else it should be applied."
 DIAGRAMS = ("flowchart", "sequenceDiagram", "stateDiagram-v2", "erDiagram", "classDiagram")
@@ -131,10 +131,13 @@ def main():
     if missing:
         report.skip("examples", "not there: " + ", ".join(missing))
         report.end()
+    OPERATORS["acme"] = ["admin", "grace"]
     with Platform(tenants=("acme",)) as p, tempfile.TemporaryDirectory(prefix="stella-docs-") as home:
         environment = {"PATH": os.path.dirname(binary("stella")) + ":" + os.environ["PATH"], "HOME": home, "LANG": "C.UTF-8", "NO_COLOR": "1",
                        "STELLA_URL": p.url, "STELLA_USERNAME": "admin", "STELLA_PASSWORD": p.passwords["admin"]}
         os.symlink(SAMPLES, os.path.join(home, "samples"))
+        with open(os.path.join(home, "grace.secret"), "w", encoding="utf-8") as f:
+            f.write(p.passwords["grace"])
         setup = subprocess.run(["bash", "-ec", SETUP], cwd=home, env=environment, capture_output=True, text=True, timeout=180)
         if report.check("setup: what `make up` leaves", setup.returncode == 0, setup.stdout + setup.stderr):
             for page in pages:

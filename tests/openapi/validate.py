@@ -228,6 +228,17 @@ def check_access(api, p, c):
     api.call("revoked", "me", made, 401)
     api.call("unknown token", "revoke_token", c, 404)
     api.call("a platform administrator's, by one of the tenant", "revoke_token", p.service(c, ["tenant:admin"]), 403, token_id=c.get("/me")["token_id"])
+    old, new = "correct horse battery staple", "another horse and its battery"
+    assert c.post("/principals", {"kind": "service", "login": "ci-rotates", "secret": old, "scopes": ["sbom:read"]}).status == 201
+    made = Client(api.url)
+    made.login("ci-rotates", old, grant="client_credentials")
+    api.call("not the old one", "change_secret", made, 403, {"old_secret": new, "new_secret": old})
+    api.call("too short", "change_secret", made, 422, {"old_secret": old, "new_secret": "short"})
+    api.call("not JSON", "change_secret", made, 400, b"[")
+    api.call("a new one", "change_secret", made, 200, {"old_secret": old, "new_secret": new})
+    api.call("its token ended", "me", made, 401)
+    made.login("ci-rotates", new, grant="client_credentials")
+    api.call("the new one opens", "me", made, 200)
     api.call("list", "list_tenants", c, 200)
     api.call("list", "list_tenant_keys", c, 200)
     api.call("new", "create_tenant", c, 201, {"tenant_id": "delta", "display_name": "Delta"})
@@ -551,7 +562,11 @@ def check_evidence(api, c, done, export):
 
 def check_holds(api, p, c):
     """A hold of the case that has bundles: placed by one, released by two, each refusal as documented."""
-    second = p.service(c, ["evidence:hold", "evidence:read"])
+    second, robot = p.client("second"), p.service(c, ["evidence:hold", "evidence:read"])
+    login = {"kind": "user", "login": "eve", "secret": "correct horse battery staple", "scopes": ["evidence:hold"]}
+    assert c.post("/principals", login).status == 201
+    own = Client(api.url)
+    own.login("eve", login["secret"])
     case = {"case_id": "CASE-1"}
     api.call("nobody has heard of it", "get_hold", c, 200, case_id="CASE-NEW")
     api.call("no case id", "get_hold", c, 422, case_id="a..b")
@@ -573,6 +588,11 @@ def check_holds(api, p, c):
     api.report.check("the case is held", held["held"] and [h["due"] for h in held["holds"]] == ["request_release"], repr(held))
     api.call("ask", "change_hold", c, 200, {"action": "request_release", "reason": "the order was lifted"}, **case)
     api.call("by the same person", "change_hold", c, 403, {"action": "confirm_release"}, **case)
+    refusals = lambda: p.sql("SELECT count(*) AS n FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%disposition.refused%'")[0]["n"] + p.sql("SELECT count(*) AS n FROM timeline_events WHERE kind = 'disposition.refused'")[0]["n"]
+    before = refusals()
+    api.call("by a service account of their own making", "change_hold", robot, 403, {"action": "confirm_release"}, **case)
+    api.call("by a login of their own making", "change_hold", own, 403, {"action": "confirm_release"}, **case)
+    api.report.check("both refusals stand on the timeline", wait_for(lambda: refusals() >= before + 2))
     done = api.call("by another", "change_hold", second, 200, {"action": "confirm_release"}, **case)
     api.report.check("two people release it", done["step"] == "released" and not done["held"], repr(done))
     api.call("released", "get_hold", c, 200, **case)

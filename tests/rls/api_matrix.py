@@ -96,6 +96,7 @@ class Things:
             "create_snapshot": {"kind": "eval", "resource_id": i("evaluation_id"), "case_id": "CASE-9"},
             "export_evidence": {"recipient": "matrix"},
             "change_tenant": {"display_name": "T"}, "change_principal": {"display_name": "P"}, "change_scopes": {"action": "grant", "scopes": ["sbom:read"]},
+            "change_secret": {"old_secret": "none that is in force", "new_secret": uuid.uuid4().hex},
             "annotate": {"target": "evaluation/" + i("evaluation_id"), "star": True},
             "change_key": {"action": "retire", "key_id": "SHA256:" + "A" * 43},
             "change_hold": {"action": "place", "authority": "matrix", "reason": "matrix"},

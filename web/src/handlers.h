@@ -9,6 +9,7 @@ namespace stella::web::handlers {
 Result<http::Response> create_token(Context&);
 Result<http::Response> revoke_token(Context&);
 Result<http::Response> me(Context&);
+Result<http::Response> change_secret(Context&);
 Result<http::Response> list_tenants(Context&);
 Result<http::Response> list_tenant_keys(Context&);
 Result<http::Response> create_tenant(Context&);

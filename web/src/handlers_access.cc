@@ -85,6 +85,15 @@ Result<http::Response> me(Context& ctx) {
                                                                    {"scopes", scope_list(p.scopes)}})));
 }
 
+Result<http::Response> change_secret(Context& ctx) {
+  const json::Value body = STELLA_TRY(ctx.json_body({{"old_secret"}, {"new_secret"}}));
+  const std::string old_secret = STELLA_TRY(take_string(body, "old_secret", 1024));
+  const std::string new_secret = STELLA_TRY(take_string(body, "new_secret", 1024));
+  STELLA_TRY_VOID(ctx.write_decision());
+  const int ended = STELLA_TRY(ctx.services.authority.change_secret(*ctx.principal, old_secret, new_secret, ctx.trace, ctx.request.remote));
+  return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"principal_id", ctx.principal->id.str()}, {"ended_tokens", ended}, {"trace_id", ctx.trace.hex()}}))));
+}
+
 // Tenants are rows of their own tenant: an operator of the platform sees only that they exist, through the authority.
 Result<http::Response> list_tenants(Context& ctx) {
   const auto tenants = STELLA_TRY(ctx.services.provisioner.list_tenants());
@@ -145,7 +154,7 @@ Result<http::Response> create_principal(Context& ctx) {
   if (!p.platform_scopes.empty() && !ctx.principal->has(authority::platform_scope_text("tenant:admin")))
     return Error(contracts::errors::kForbidden, "platform scopes may be given by a platform administrator alone").with("missing_scope", authority::platform_scope_text("tenant:admin"));
   STELLA_TRY_VOID(ctx.write_decision());
-  const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace));
+  const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace, ctx.principal->id));
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
 }
 

@@ -28,6 +28,7 @@ constexpr std::array kRoutes{
     Route{"POST", "/tokens", kPublic, "", kAnonymousBodyBytes, h::create_token},
     Route{"DELETE", "/tokens/:token_id", kToken, "", 0, h::revoke_token},
     Route{"GET", "/me", kToken, "", 0, h::me},
+    Route{"POST", "/me/secret", kToken, "", kJson, h::change_secret},
     Route{"GET", "/tenants", kPlatform, "tenant:admin", 0, h::list_tenants},
     Route{"POST", "/tenants", kPlatform, "tenant:admin", kJson, h::create_tenant},
     Route{"PATCH", "/tenants/:tenant_id", kPlatform, "tenant:admin", kJson, h::change_tenant},

@@ -546,6 +546,20 @@ TEST_F(Api, AnAbandonedRequestIsCountedOnceUnderItsRoute) {
   EXPECT_GE(figure(sum) - before[3], 0.5);
 }
 
+// Guesses of one's own old secret are as few as of any.
+TEST_F(Api, AHolderTakesANewSecret) {
+  const std::string token = sign_in("acme", "dora", {"sbom:read"});
+  const auto ask = [&](std::string_view old_secret) { return call("POST", "/me/secret", R"({"old_secret":")" + std::string(old_secret) + R"(","new_secret":"a secret of my own"})", {{"content-type", "application/json"}}, token); };
+  EXPECT_EQ(ask("not the one in force").status, 403);
+  const Reply changed = ask(kSecret);
+  EXPECT_EQ(changed.status, 200) << changed.raw.body;
+  EXPECT_EQ(changed.body.integer("ended_tokens"), 1);
+  EXPECT_EQ(call("GET", "/me", "", {}, token).status, 401);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM principals WHERE created_by IS NOT NULL"), "0");
+  ASSERT_EQ(call("POST", "/principals", R"({"kind":"user","login":"eve","secret":"correct horse battery","scopes":[]})").status, 201);
+  EXPECT_EQ(db_.sql("SELECT created_by FROM principals WHERE login = 'eve'"), std::string(call("GET", "/me").body.str("principal_id"))) << "who made it is kept";
+}
+
 TEST_F(Api, SigningOutEndsTheToken) {
   const std::string token = sign_in("acme", "carl", {"sbom:read"});
   const std::string id(call("GET", "/me", "", {}, token).body.str("token_id"));

@@ -89,6 +89,31 @@ Result<HoldOutcome> done(pg::TenantTx& tx, const HoldRequest& request, std::stri
   return HoldOutcome{std::string(step), STELLA_TRY(hold_state(tx, request.case_id, request.releasers)), std::nullopt};
 }
 
+// Whoever made a login chose its secret, and may have made that of whoever made it.
+constexpr std::string_view kMadeBy =
+    "WITH RECURSIVE line (id) AS (SELECT created_by FROM principals WHERE tenant_id = $1 AND principal_id = $2 "
+    "UNION SELECT p.created_by FROM line l JOIN principals p ON p.tenant_id = $1 AND p.principal_id = l.id) SELECT FROM line WHERE id = $3";
+
+std::optional<PrincipalId> principal_of(std::string_view actor) {
+  const std::size_t colon = actor.find(':');
+  auto id = PrincipalId::parse(colon == actor.npos ? std::string_view() : actor.substr(colon + 1));
+  return id ? std::optional(*id) : std::nullopt;
+}
+
+// Why the second one of a release does not count as one: a service account is nobody, and an administrator is one person with every login they made.
+Result<std::optional<Error>> no_second_person(pg::TenantTx& tx, const ActiveHold& hold) {
+  if (!tx.actor().starts_with("user:"))
+    return std::optional(Error(contracts::errors::kForbidden, "a person confirms a release, no service account does").with("requested_by", hold.requested_by).with("remedy", "A user with the scope evidence:hold confirms it."));
+  const auto first = principal_of(hold.requested_by), second = principal_of(tx.actor());
+  for (const auto& [one, other] : {std::pair(first, second), std::pair(second, first)}) {
+    if (!one || !other) continue;
+    const auto made = STELLA_TRY(tx.query(kMadeBy, {tx.tenant(), *one, *other}));
+    if (!made.empty())
+      return std::optional(Error(contracts::errors::kForbidden, "one of the two made the other's login: they do not count as two people").with("requested_by", hold.requested_by).with("remedy", "Another person with the scope evidence:hold, whose login neither of them made, confirms it."));
+  }
+  return std::optional<Error>();
+}
+
 // The store follows: every bundle of the case is looked at again.
 Result<void> tell_keeper(pg::TenantTx& tx, const CaseId& case_id) {
   STELLA_TRY_VOID(tx.query(kDirtyCase, {tx.tenant(), case_id.str()}));
@@ -173,7 +198,10 @@ Result<HoldOutcome> confirm_release(pg::TenantTx& tx, const HoldRequest& request
   STELLA_TRY_VOID(lock_case(tx, request.case_id));
   const ActiveHold hold = STELLA_TRY(chosen(tx, request));
   switch (confirm_step(hold.requested_by, tx.actor(), request.releasers)) {
-    case ReleaseStep::kReleased: return release(tx, request, hold);
+    case ReleaseStep::kReleased: {
+      auto nobody = request.releasers > 1 ? STELLA_TRY(no_second_person(tx, hold)) : std::optional<Error>();
+      return nobody ? refuse(tx, request, hold, std::move(*nobody)) : release(tx, request, hold);
+    }
     case ReleaseStep::kNobodyAsked: return refuse(tx, request, hold, Error(contracts::errors::kConflict, "nobody has asked for this release yet").with("remedy", "Send request_release with a reason; a second person confirms it."));
     default: break;
   }

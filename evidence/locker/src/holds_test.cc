@@ -40,6 +40,35 @@ TEST_F(Holding, TwoPeopleReleaseAHold) {
   EXPECT_EQ(hold_state(t, CaseId::parse("C-1").value(), 2)->items("holds").size(), 2u);
 }
 
+// An administrator can make a login and choose its secret: that is no second person, however many logins lie between.
+TEST_F(Holding, NobodyReleasesAHoldWithALoginOfTheirOwnMaking) {
+  const auto uuid = [](std::string_view actor) { return std::string(actor.substr(actor.find(':') + 1)); };
+  const std::string between = "00000000-0000-7000-8000-0000000000cc", robot = "service:00000000-0000-7000-8000-0000000000dd";
+  const auto made = [&](const std::string& id, const std::string& by) {
+    db_.sql("INSERT INTO principals (tenant_id, principal_id, kind, login, secret_hash, created_by) VALUES ('acme', '" + id + "', 'user', '" + id + "', 'x', " + (by.empty() ? "NULL" : "'" + by + "'") + ")");
+  };
+  made(uuid(kAnn), "");
+  made(between, uuid(kAnn));
+  made(uuid(kBob), between);
+  made(uuid(kEve), "");
+  const auto refused = [&](std::string_view first, std::string_view second) {
+    EXPECT_EQ(step(place_hold, "C-1", kEve), "placed");
+    EXPECT_EQ(step(request_release, "C-1", first), "release_requested");
+    const auto out = act(confirm_release, "C-1", second, "", "");
+    EXPECT_TRUE(out.has_value() && out->refused && out->refused->code() == errors::kForbidden) << first << " and " << second;
+    return out.has_value() && out->refused ? std::string(out->refused->message()) : std::string();
+  };
+  EXPECT_NE(refused(kAnn, kBob).find("made the other's login"), std::string::npos);
+  EXPECT_NE(refused(kBob, kAnn).find("made the other's login"), std::string::npos);
+  EXPECT_NE(refused(kAnn, robot).find("no service account"), std::string::npos);
+  EXPECT_EQ(events("disposition.refused"), "3");
+  EXPECT_EQ(events("hold.released"), "0");
+  EXPECT_EQ(step(confirm_release, "C-1", kEve), "released") << "whose login neither made";
+  EXPECT_EQ(step(place_hold, "C-1", kAnn), "placed");
+  EXPECT_EQ(step(request_release, "C-1", robot), "release_requested");
+  EXPECT_EQ(step(confirm_release, "C-1", kBob), "released") << "a service account may ask";
+}
+
 TEST_F(Holding, OnePersonWhereTheSettingSaysSo) {
   EXPECT_EQ(step(place_hold, "C-1", kAnn), "placed");
   EXPECT_EQ(step(request_release, "C-1", kAnn, "court 7", 1), "released");

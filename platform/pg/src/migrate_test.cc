@@ -59,6 +59,19 @@ TEST(Migrate, ADatabaseOfBeforeLosesTemporaryObjects) {
     EXPECT_EQ(db.sql("SELECT has_database_privilege('" + std::string(login) + "', current_database(), 'TEMPORARY')"), login == "stella_owner" ? "t" : "f") << login;
 }
 
+TEST(Migrate, WhoMadeAPrincipalIsTakenFromTheTimeline) {
+  testing::TestDatabase db;
+  db.tenant("acme");
+  const std::string ada = "00000000-0000-7000-8000-00000000000a", bob = "00000000-0000-7000-8000-00000000000b";
+  db.sql("ALTER TABLE principals DROP COLUMN created_by; DELETE FROM schema_migrations WHERE name = '0057_creators'");
+  for (const auto& [id, actor] : {std::pair<std::string, std::string>{ada, "system:init"}, {bob, "user:" + ada}})
+    db.sql("INSERT INTO principals (tenant_id, principal_id, kind, login, secret_hash) VALUES ('acme', '" + id + "', 'user', '" + id + "', 'x');"
+           "INSERT INTO timeline_events VALUES (gen_random_uuid(), now(), 'acme', NULL, 'principal.created', '" + actor + "', 'principal', '" + id + "', '', sha256('x'), '{}')");
+  auto made = migrate(db.options("stella_owner"));
+  ASSERT_TRUE(made.has_value()) << made.error().describe();
+  EXPECT_EQ(db.sql("SELECT string_agg(login || ' by ' || coalesce(created_by::text, 'nobody'), ', ' ORDER BY login) FROM principals"), ada + " by nobody, " + bob + " by " + ada);
+}
+
 TEST(Bootstrap, TakesAwayRightsThatALoginMustNotHave) {
   Postgres& cluster = Postgres::shared();
   cluster.sql("ALTER ROLE stella_web BYPASSRLS CREATEROLE; GRANT TEMPORARY ON DATABASE stella TO stella_web", "postgres");

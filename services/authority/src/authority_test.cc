@@ -483,6 +483,38 @@ TEST_F(Signing, WithoutTheDatabaseNobodyIsLetIn) {
   EXPECT_EQ(blind.authorize(issued.principal, demand).error().code(), errors::kUnavailable);
 }
 
+// Whoever made a login knows its first secret; whoever found one has it until then.
+TEST_F(Signing, AHolderTakesANewSecret) {
+  constexpr std::string_view kFresh = "a secret of my own";
+  add("ada", {"sbom:read"});
+  add("bob", {"sbom:read"});
+  const auto first = authority_.login("ada", kSecret, "password", TraceId::generate()).value(), second = authority_.login("ada", kSecret, "password", TraceId::generate()).value();
+  const Principal bob = sign_in("bob"), &ada = first.principal;
+  EXPECT_EQ(authority_.change_secret(ada, kSecret, "short", TraceId()).error().field("field"), "new_secret");
+  EXPECT_EQ(authority_.change_secret(ada, kSecret, kSecret, TraceId()).error().field("field"), "new_secret");
+  EXPECT_EQ(authority_.change_secret(ada, "not the one in force", kFresh, TraceId()).error().code(), errors::kForbidden);
+  EXPECT_TRUE(authority_.authenticate(first.token).has_value());
+  EXPECT_EQ(authority_.change_secret(ada, kSecret, kFresh, TraceId::generate()).value(), 2);
+  for (const IssuedToken* ended : {&first, &second}) EXPECT_EQ(authority_.authenticate(ended->token).error().field("reason"), "revoked");
+  EXPECT_EQ(authority_.login("ada", kSecret, "password", TraceId()).error().code(), errors::kUnauthenticated);
+  EXPECT_TRUE(authority_.login("ada", kFresh, "password", TraceId::generate()).has_value());
+  EXPECT_TRUE(authority_.login("bob", kSecret, "password", TraceId::generate()).has_value()) << "nobody else's";
+  EXPECT_EQ(events("principal.changed"), "1");
+  EXPECT_EQ(events("token.revoked"), "2");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM timeline_outbox WHERE convert_from(entry, 'UTF8') LIKE '%" + std::string(kFresh) + "%'"), "0");
+  // A stolen token is no way to guess on.
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(authority_.change_secret(bob, "a guess of many", kFresh, TraceId()).error().code(), errors::kForbidden);
+  EXPECT_EQ(authority_.change_secret(bob, kSecret, kFresh, TraceId()).error().code(), errors::kRateLimited);
+  EXPECT_EQ(authority_.login("bob", kSecret, "password", TraceId()).error().code(), errors::kRateLimited);
+}
+
+TEST_F(Signing, WhoMadeAPrincipalIsKept) {
+  const PrincipalId ada = add("ada", {"tenant:admin"});
+  const auto made = provisioner_.create_principal(acme_, {"user", "bob", "", std::string(kSecret), {}, {}}, "user:" + ada.str(), TraceId::generate(), ada);
+  ASSERT_TRUE(made.has_value());
+  EXPECT_EQ(db_.sql("SELECT string_agg(login || ':' || coalesce(created_by::text, ''), ' ' ORDER BY login) FROM principals"), "ada: bob:" + ada.str());
+}
+
 TEST_F(Signing, ProvisioningRefusesWhatIsNoName) {
   const auto create = [&](NewPrincipal p) { return provisioner_.create_principal(acme_, p, "system:test", TraceId::generate()); };
   EXPECT_EQ(create({"robot", "r2", "", std::string(kSecret), {}, {}}).error().field("field"), "kind");

@@ -7,6 +7,7 @@
 #include "stella/contracts/events.h"
 #include "stella/services/authority.h"
 #include "stella/timeline/emit.h"
+#include "token_events.h"
 
 namespace stella::authority {
 namespace {
@@ -24,17 +25,6 @@ using timeline::event_of;
 bool platform_admin(const Principal& by) { return by.has(platform_scope_text("tenant:admin")); }
 
 Error platform_only(Literal message) { return Error(errors::kForbidden, message).with("missing_scope", platform_scope_text("tenant:admin")); }
-
-// One event per token that ended: `rows` are (token_id, principal_id).
-std::vector<timeline::Event> ended_events(const pg::Rows& rows, std::string_view actor, std::string_view reason, TraceId trace) {
-  std::vector<timeline::Event> out;
-  for (int i = 0; i < rows.size(); ++i) {
-    out.push_back(event_of(kinds::kTokenRevoked, "token", std::string(rows.text(i, 0)), trace,
-                           json::Value::object({{"token_id", rows.text(i, 0)}, {"principal_id", rows.text(i, 1)}, {"reason", reason}})));
-    out.back().actor = std::string(actor);
-  }
-  return out;
-}
 
 Result<int> end_tokens(pg::TenantTx& tx, const PrincipalId& id, std::string_view reason, TraceId trace) {
   const auto rows = STELLA_TRY(tx.query("UPDATE tokens SET revoked_at = now() WHERE tenant_id = $1 AND principal_id = $2 AND revoked_at IS NULL AND expires_at > now() RETURNING token_id, principal_id", {tx.tenant(), id}));

@@ -12,7 +12,6 @@ namespace stella::authority {
 namespace {
 
 using Tx = pg::SystemTx<pg::AuthorityRole>;
-constexpr std::size_t kSecretCharacters = 12;
 
 Error invalid(Literal message, std::string field, std::string expected) {
   return Error(base_errors::kInvalid, message).with("field", std::move(field)).with("expected", std::move(expected));
@@ -107,16 +106,16 @@ Result<ProjectId> Provisioner::create_project(const TenantId& tenant, std::strin
   return id;
 }
 
-Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const NewPrincipal& p, std::string_view actor, TraceId trace) {
+Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const NewPrincipal& p, std::string_view actor, TraceId trace, std::optional<PrincipalId> by) {
   if (p.kind != "user" && p.kind != "service") return invalid("not a kind of principal", "kind", "user or service");
   if (!valid_login(p.login)) return invalid("not a login", "login", "[a-z0-9][a-z0-9._@-]{0,126}");
-  if (p.secret.size() < kSecretCharacters) return invalid("the secret is too short", "secret", "at least 12 characters");
+  if (p.secret.size() < kLeastSecretBytes) return invalid("the secret is too short", "secret", "at least 12 characters");
   const auto scopes = STELLA_TRY(scope_texts(tenant, p.scopes, p.platform_scopes));
   const auto hash = STELLA_TRY(crypto::password_hash(p.secret));
   const PrincipalId id = PrincipalId::generate();
   auto tx = STELLA_TRY(Tx::open(pool_));
-  STELLA_TRY_VOID(tx.query("INSERT INTO principals (tenant_id, principal_id, kind, login, display_name, secret_hash) VALUES ($1, $2, $3, $4, $5, $6)",
-                           {tenant, id, p.kind, p.login, p.display_name, hash}));
+  STELLA_TRY_VOID(tx.query("INSERT INTO principals (tenant_id, principal_id, kind, login, display_name, secret_hash, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                           {tenant, id, p.kind, p.login, p.display_name, hash, by ? pg::Param(*by) : pg::Param(nullptr)}));
   for (const std::string& scope : scopes)
     STELLA_TRY_VOID(tx.query("INSERT INTO principal_scopes (tenant_id, principal_id, scope) VALUES ($1, $2, $3)", {tenant, id, scope}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(contracts::events::kPrincipalCreated, actor, "principal", id.str(), trace,

@@ -28,6 +28,8 @@ namespace stella::authority {
 std::string tenant_scope_text(std::string_view name, const TenantId& tenant);
 std::string platform_scope_text(std::string_view name);
 
+inline constexpr std::size_t kLeastSecretBytes = 12;  // of a login
+
 // Somebody whose token verified. Scopes are exact texts; nothing matches by pattern.
 struct Principal {
   TenantId tenant;
@@ -136,6 +138,10 @@ class Authority {
   // kForbidden where it is that of another who holds platform scopes and `by` is no platform administrator.
   Result<void> revoke(pg::TenantTx& tx, const Principal& by, const Uuid& token_id, TraceId trace);
 
+  // The new secret of `by`, who knows the old one; every token of `by` ends with it, this one too. How many did. kForbidden where the old one is not
+  // in force, kInvalid where the new one is too short or no other, kRateLimited as for login().
+  Result<int> change_secret(const Principal& by, std::string_view old_secret, std::string_view new_secret, TraceId trace, std::string_view peer = {});
+
   // Changes of a principal of `tx`'s tenant, each with its events, by `by`. A disabled principal's tokens end with it, and so do those of one who
   // loses a scope, since a token carries its scopes; a granted scope is in the next token. What is so already changes nothing. kNotFound;
   // kForbidden where platform scopes are concerned and `by` is no platform administrator; kConflict where `by` would lock itself out.
@@ -205,7 +211,8 @@ class Provisioner {
   Result<std::vector<TenantRow>> list_tenants();
   // With its project `default`. kConflict where it exists, kInvalid for reserved ids.
   Result<void> create_tenant(const TenantId& tenant, std::string_view display_name, std::string_view actor, TraceId trace);
-  Result<PrincipalId> create_principal(const TenantId& tenant, const NewPrincipal& principal, std::string_view actor, TraceId trace);
+  // `by`: the principal of the tenant who makes it, where it is one.
+  Result<PrincipalId> create_principal(const TenantId& tenant, const NewPrincipal& principal, std::string_view actor, TraceId trace, std::optional<PrincipalId> by = std::nullopt);
   Result<ProjectId> create_project(const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace);
   // Public halves of all signing keys, oldest first.
   Result<std::vector<KeyRow>> list_keys();

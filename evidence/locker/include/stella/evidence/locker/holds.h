@@ -42,7 +42,8 @@ Result<HoldOutcome> place_hold(pg::TenantTx& tx, const HoldRequest& request);
 // The first of two people; with releasers = 1 the hold is released at once. kNotFound: no such hold is in force; kInvalid: several are, and
 // none is named.
 Result<HoldOutcome> request_release(pg::TenantTx& tx, const HoldRequest& request);
-// The second one. Refused (kForbidden) where it is the one who asked, and (kConflict) where nobody asked.
+// The second one: a user. Refused (kForbidden) where it is the one who asked or one of the two made the other's login, directly or through others, and
+// (kConflict) where nobody asked.
 Result<HoldOutcome> confirm_release(pg::TenantTx& tx, const HoldRequest& request);
 
 // {case_id, state, held, closed_at, retain_until, incident_until, bundles: {sealed, locked, disposed}, holds: [{hold_id, authority, reason,
