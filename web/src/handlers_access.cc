@@ -154,8 +154,14 @@ Result<http::Response> create_principal(Context& ctx) {
   if (!p.platform_scopes.empty() && !ctx.principal->has(authority::platform_scope_text("tenant:admin")))
     return Error(contracts::errors::kForbidden, "platform scopes may be given by a platform administrator alone").with("missing_scope", authority::platform_scope_text("tenant:admin"));
   STELLA_TRY_VOID(ctx.write_decision());
-  const PrincipalId id = STELLA_TRY(ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace, ctx.principal->id));
-  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id.str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
+  // A login is unique in the deployment, so a refusal says that somebody has it, maybe of another tenant: nobody learns many of them that way.
+  STELLA_TRY_VOID(ctx.services.taken_logins.may(ctx.tenant(), "too many logins that are taken were asked for within an hour"));
+  auto id = ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace, ctx.principal->id);
+  if (!id) {
+    if (id.error().code() == contracts::errors::kConflict) ctx.services.taken_logins.count(ctx.tenant());
+    return std::move(id.error());
+  }
+  return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id->str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));
 }
 
 Result<http::Response> change_tenant(Context& ctx) {

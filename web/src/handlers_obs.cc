@@ -102,8 +102,10 @@ Result<http::Response> obs_settings(Context& ctx) {
 Result<http::Response> change_obs_settings(Context& ctx) {
   const json::Value body = STELLA_TRY(ctx.json_body({{"levels", Member::kObject}, {"temporary_levels", Member::kAny}, {"sampling", Member::kAny}, {"deep_debug", Member::kAny}}));
   const controls::Change change = STELLA_TRY(controls::parse_change(body));
+  STELLA_TRY_VOID(ctx.services.telemetry_changes.may(ctx.tenant(), "the telemetry of the tenant was changed too often within a minute"));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const controls::Stored stored = STELLA_TRY(controls::change(*tx, change, ctx.trace));
+  ctx.services.telemetry_changes.count(ctx.tenant());
   return ctx.commit(settings_response(stored));
 }
 

@@ -546,6 +546,40 @@ TEST_F(Api, AnAbandonedRequestIsCountedOnceUnderItsRoute) {
   EXPECT_GE(figure(sum) - before[3], 0.5);
 }
 
+// What one tenant asks for costs every process, or tells of others: so often and no more.
+TEST_F(Api, ATenantIsHeldToItsRate) {
+  const std::string other = sign_in("beta", "bob", {"obs:write", "tenant:admin"});
+  const auto change = [&](int i, std::optional<std::string> token = std::nullopt) { return call("PATCH", "/obs/settings/telemetry", R"({"sampling":0.)" + std::to_string(i + 1) + "}", {{"content-type", "application/json"}}, token); };
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(change(i).status, 200) << i;
+  const Reply refused = change(10);
+  EXPECT_EQ(refused.status, 429) << refused.raw.body;
+  EXPECT_NE(refused.raw.header("retry-after"), "");
+  EXPECT_EQ(change(0, other).status, 200) << "another tenant's";
+  const auto create = [&](const std::string& login, std::optional<std::string> token = std::nullopt) {
+    return call("POST", "/principals", R"({"kind":"user","login":")" + login + R"(","secret":"correct horse battery","scopes":[]})", {{"content-type", "application/json"}}, token).status;
+  };
+  EXPECT_EQ(create("eve"), 201) << "as often as it likes";
+  for (int i = 0; i < 20; ++i) services_->taken_logins.count(TenantId::parse("acme").value());
+  EXPECT_EQ(create("carl"), 429);
+  EXPECT_EQ(create("ada", other), 409);
+  EXPECT_EQ(create("carl", other), 201);
+}
+
+TEST(Rate, EndsWithItsTime) {
+  TenantRate rate(2, std::chrono::seconds(60));
+  const TenantId acme = TenantId::parse("acme").value();
+  const Timestamp begin = Timestamp::now();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(rate.may(acme, "no", begin).has_value());
+    rate.count(acme, begin + std::chrono::seconds(i * 10));
+  }
+  EXPECT_FALSE(rate.may(acme, "no", begin + std::chrono::seconds(59)).has_value());
+  EXPECT_TRUE(rate.may(acme, "no", begin + std::chrono::seconds(60)).has_value());
+  rate.count(acme, begin + std::chrono::seconds(60));
+  EXPECT_FALSE(rate.may(acme, "no", begin + std::chrono::seconds(69)).has_value());
+  EXPECT_TRUE(rate.may(acme, "no", begin + std::chrono::seconds(70)).has_value());
+}
+
 // Guesses of one's own old secret are as few as of any.
 TEST_F(Api, AHolderTakesANewSecret) {
   const std::string token = sign_in("acme", "dora", {"sbom:read"});

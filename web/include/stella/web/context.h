@@ -24,6 +24,7 @@
 #include "stella/services/authority.h"
 #include "stella/services/key_ring.h"
 #include "stella/web/streams.h"
+#include "stella/web/tenant_rate.h"
 #include "stella/web/turns.h"
 
 namespace stella::web {
@@ -54,6 +55,8 @@ struct Services {
   int hold_releasers = 2;        // how many people the release of a legal hold takes
   bool dispose = false;          // evidence that nothing keeps any more is deleted by itself
   Turns turns{};                 // who may have a worker; start() sets the limits by their number
+  TenantRate telemetry_changes{10, std::chrono::minutes(1)};  // each is taken over by every process
+  TenantRate taken_logins{20, std::chrono::hours(1)};         // each tells that somebody of the deployment has that login
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
