@@ -16,7 +16,7 @@ from client import tar_of  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import ROOT, SAMPLES, Platform  # noqa: E402
 
-ROUTE = re.compile(r'Route\{"(\w+)", "([^"]+)", (k\w+), "([^"]*)", ([^,]+), h::(\w+)(?:, true)?\}')
+ROUTE = re.compile(r'Route\{"(\w+)", "([^"]+)", (k\w+), "([^"]*)", ([^,]+), h::(\w+)(?:, (?:true|false))*\}')
 # Reachable without a token: each on purpose.
 PUBLIC = {"GET /", "GET /healthz", "GET /readyz", "GET /metrics", "GET /.well-known/openid-configuration", "GET /.well-known/jwks.json", "GET /keys", "GET /keys/history", "POST /tokens"}
 
@@ -40,7 +40,7 @@ class Things:
     def __init__(self, platform, admin):
         assert admin.post("/advisories?global=1&wait=60", tar_of(SAMPLES + "/advisories"), headers={"content-type": "application/x-tar"}).status == 201
         with open(SAMPLES + "/vex.openvex.json", "rb") as f:
-            batch = admin.post("/vex?wait=60", f.read(), headers={"content-type": "application/json"})["batch_id"]
+            assert admin.post("/vex?wait=60", f.read(), headers={"content-type": "application/json"}).status == 201
         own = admin.post("/advisories?wait=60&source=own", tar_of([("a.json", b'{"id":"ACME-SECRET-1","modified":"2024-01-01T00:00:00Z","aliases":["OWN-ALIAS-2"],"affected":[]}')]), headers={"content-type": "application/x-tar"})
         assert own["counts"]["new"] == 1, own
         with open(SAMPLES + "/policy.yaml", "rb") as f:
@@ -58,7 +58,7 @@ class Things:
         second = platform.client("second")
         lesser = platform.service(admin, ["sbom:read"]).get("/me")["principal_id"]  # without platform scopes, so that any administrator may change it
         assert admin.post("/tenants", {"tenant_id": "gamma", "display_name": "G"}).status == 201
-        self.ids = {"tenant_id": "gamma", "principal_id": lesser, "token_id": second.get("/me")["token_id"], "sbom_id": sbom, "advisory_id": "OWN-ALIAS-2", "batch_id": batch, "policy_version": policy, "evaluation_id": evaluation["evaluation_id"],
+        self.ids = {"tenant_id": "gamma", "principal_id": lesser, "token_id": second.get("/me")["token_id"], "sbom_id": sbom, "advisory_id": "OWN-ALIAS-2", "batch_id": own["batch_id"], "policy_version": policy, "evaluation_id": evaluation["evaluation_id"],
                     "export_id": export["export_id"], "name": "manifest.json", "job_id": evaluation["jobs"]["link"], "event_id": events[0]["event_id"], "bundle_id": bundle["bundle_id"],
                     "attestation_id": export["attestation_id"], "trace_id": evaluation.trace, "case_id": "CASE-1"}
         self.digest = "0" * 64
