@@ -63,8 +63,8 @@ Result<std::vector<std::pair<std::string, std::string>>> passwords(const config:
 
 Result<void> prepare_database(const config::Settings& settings, const Arguments& arguments) {
   pg::PoolOptions superuser = STELLA_TRY(pool_options(settings, "stella_owner"));
-  const std::string host = settings.text("pg.host").empty() ? settings.text("data_dir") + "/run" : settings.text("pg.host");
-  superuser.conninfo = "host='" + host + "' port=" + std::to_string(settings.integer("pg.port")) + " dbname='postgres' user='" + (arguments.superuser.empty() ? "postgres" : arguments.superuser) + "'";
+  superuser.conninfo = STELLA_TRY(database_server(settings));
+  superuser.conninfo += " dbname='postgres' user='" + (arguments.superuser.empty() ? "postgres" : arguments.superuser) + "'";
   superuser.password = STELLA_TRY(read_secret(arguments.superuser_password_file));
   const auto logins = STELLA_TRY(passwords(settings));
   STELLA_TRY_VOID(pg::bootstrap(superuser, logins, settings.text("pg.database")));

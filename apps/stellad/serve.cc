@@ -17,6 +17,7 @@
 #include "stella/evidence/locker/keeper.h"
 #include "stella/evidence/locker/locker.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/platform/exposure.h"
 #include "stella/platform/process.h"
 #include "stella/services/controls.h"
 #include "stella/services/export.h"
@@ -343,6 +344,7 @@ Result<void> start_web(const config::Settings& settings, Process& p) {
   if (p.locker) p.services->evidence_signer = p.evidence_key;
   p.services->key_ring = p.key_ring;
   p.services->settle_telemetry = [&p] { (void)(*p.telemetry)->flush(Deadline::after(kSettle)); };
+  p.services->behind_proxy = settings.boolean("http.behind_tls_proxy");
   p.services->dispose = settings.boolean("evidence.dispose");
   p.services->hold_releasers = static_cast<int>(settings.integer("hold.releasers"));
   http::ServerOptions http;
@@ -409,9 +411,10 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
 }  // namespace
 
 Result<void> serve(const config::Settings& settings) {
+  const auto roles = roles_of(settings);
+  if (roles && roles->contains("web")) STELLA_TRY_VOID(config::check_listener(settings.text("http.address"), settings.boolean("http.behind_tls_proxy"), settings.text("http.public_url")));
   Process p;
   TelemetryToken token(settings);
-  const auto roles = roles_of(settings);
   const bool signs = roles && roles->contains("web");  // the only role that has the key
   if (signs) token.renew();  // before the first record is sent
   STELLA_TRY_VOID(start_all(settings, p));

@@ -11,6 +11,7 @@
 #include "stella/crypto/key_provider.h"
 #include "stella/crypto/pkcs11.h"
 #include "stella/platform/encrypted_objects.h"
+#include "stella/platform/exposure.h"
 #include "stella/services/authority.h"
 #include "stella/tenancy/contents.h"
 #include "stellad.h"
@@ -29,10 +30,16 @@ Result<std::string> read_secret(const std::string& path) {
   return text;
 }
 
+Result<std::string> database_server(const config::Settings& settings) {
+  const std::string host = settings.text("pg.host").empty() ? settings.text("data_dir") + "/run" : settings.text("pg.host");
+  const std::string tls = STELLA_TRY(config::database_tls(host, settings.text("pg.ca_file")));
+  return "host='" + host + "' port=" + std::to_string(settings.integer("pg.port")) + tls;
+}
+
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login) {
   pg::PoolOptions options;
-  const std::string host = settings.text("pg.host").empty() ? settings.text("data_dir") + "/run" : settings.text("pg.host");
-  options.conninfo = "host='" + host + "' port=" + std::to_string(settings.integer("pg.port")) + " dbname='" + settings.text("pg.database") + "' user='" + std::string(login) + "'";
+  options.conninfo = STELLA_TRY(database_server(settings));
+  options.conninfo += " dbname='" + settings.text("pg.database") + "' user='" + std::string(login) + "'";
   options.password = STELLA_TRY(read_secret(path_of(settings, "pg.password_dir", "secrets/pg") + "/" + std::string(login)));
   options.application_name = std::string(login);
   options.max_connections = static_cast<int>(settings.integer("pg.pool.size"));

@@ -39,6 +39,8 @@ std::string path_of(const config::Settings& settings, std::string_view name, std
 Result<std::string> read_secret(const std::string& path);
 // What the private keys on disk are encrypted with.
 Result<std::string> key_passphrase(const config::Settings& settings);
+// The part of a connection string that names the database server, and how it is to prove who it is.
+Result<std::string> database_server(const config::Settings& settings);
 // Pool options of a database login ("stella_web", …).
 Result<pg::PoolOptions> pool_options(const config::Settings& settings, std::string_view login);
 // The deployment's key of that purpose ("evidence", "token") in its directory of keys; --init makes it.

@@ -23,6 +23,18 @@ const TenantScope& Context::scope() const {
   return grant->scope;
 }
 
+std::string_view Context::client_address() const {
+  if (!services.behind_proxy) return request.remote;
+  // What the proxy itself saw is what it put last; anything before that is the client's own word.
+  std::string_view last;
+  for (const auto& [name, value] : request.headers)
+    if (name == "x-forwarded-for") last = value;
+  if (const std::size_t comma = last.rfind(','); comma != last.npos) last.remove_prefix(comma + 1);
+  while (!last.empty() && last.front() == ' ') last.remove_prefix(1);
+  while (!last.empty() && last.back() == ' ') last.remove_suffix(1);
+  return last.empty() ? std::string_view(request.remote) : last;
+}
+
 Result<pg::TenantTx*> Context::tx() {
   if (!tx_) {
     auto opened = pg::TenantTx::open(services.pool, scope());

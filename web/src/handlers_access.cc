@@ -61,7 +61,7 @@ Result<http::Response> create_token(Context& ctx) {
   const bool user = grant == "password";
   const std::string login = STELLA_TRY(take_string(body, user ? "username" : "client_id"));
   const std::string secret = STELLA_TRY(take_string(body, user ? "password" : "client_secret", 1024));
-  const authority::IssuedToken issued = STELLA_TRY(ctx.services.authority.login(login, secret, grant, ctx.trace, ctx.request.remote));
+  const authority::IssuedToken issued = STELLA_TRY(ctx.services.authority.login(login, secret, grant, ctx.trace, ctx.client_address()));
   http::Response response = http::Response::json(200, json::dump(json::Value::object({{"access_token", issued.token}, {"token_type", "Bearer"}, {"expires_in", static_cast<std::int64_t>(issued.expires_in.count())},
                                                                                        {"tenant_id", issued.principal.tenant.str()}, {"actor", issued.principal.actor},
                                                                                        {"scopes", scope_list(issued.principal.scopes)}, {"trace_id", ctx.trace.hex()}})));

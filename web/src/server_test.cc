@@ -392,6 +392,19 @@ TEST_F(Api, AVexBatchIsForThoseWhoMayReadVex) {
   EXPECT_EQ(call("GET", "/batches/" + insert("global", "vex") + "?global=1").status, 200);
 }
 
+TEST_F(Api, GuessesAreCountedForWhomTheProxySaw) {
+  const auto guess = [this](std::string_view secret, std::string forwarded) {
+    return call("POST", "/tokens", "grant_type=password&username=ada&password=" + percent_encode(secret), {{"content-type", "application/x-www-form-urlencoded"}, {"x-forwarded-for", std::move(forwarded)}}, "").status;
+  };
+  services_->behind_proxy = true;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(guess("wrong", "198.51.100." + std::to_string(i) + ", 203.0.113.9"), 401);
+  EXPECT_EQ(guess(kSecret, "203.0.113.9"), 429);
+  EXPECT_EQ(guess(kSecret, "192.0.2.1, 203.0.113.9"), 429) << "the client's own word";
+  EXPECT_EQ(guess(kSecret, "203.0.113.9, 192.0.2.1"), 200);
+  services_->behind_proxy = false;
+  EXPECT_EQ(guess(kSecret, "203.0.113.9"), 200) << "nobody's word counts where no proxy is";
+}
+
 TEST_F(Api, HealthTellsTheTruth) {
   EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
   EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 200);

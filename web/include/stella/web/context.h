@@ -53,6 +53,7 @@ struct Services {
   std::optional<crypto::TimestampTrust> time_trust;
   std::size_t time_threshold = 1;
   int hold_releasers = 2;        // how many people the release of a legal hold takes
+  bool behind_proxy = false;     // which is the only one that connects, and says whom for
   bool dispose = false;          // evidence that nothing keeps any more is deleted by itself
   Turns turns{};                 // who may have a worker; start() sets the limits by their number
   TenantRate telemetry_changes{10, std::chrono::minutes(1)};  // each is taken over by every process
@@ -124,6 +125,9 @@ class Context {
   Result<std::chrono::milliseconds> wait() const;
   // ?limit=: default 100, 1…500.
   Result<int> limit() const;
+
+  // Who sent it: the peer, or whom a proxy in front says it came from. PII: never log it.
+  std::string_view client_address() const;
 
   // Filled by the middleware from the Idempotency-Key header.
   std::string idempotency_key;

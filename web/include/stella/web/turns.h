@@ -25,7 +25,7 @@ struct TurnLimits {
   Of running{1 << 20, 6};
   Of may_take_long{3, 2};
   Of awaiting{3, 2};            // ?wait=: polls until something is done
-  int queued_per_tenant = 64;   // without a worker; beyond it: kFull
+  int queued_per_tenant = 256;  // without a worker; beyond it: kFull
   // For so many workers: some are left whatever one tenant does, and whatever all do that takes long.
   static TurnLimits of_workers(int workers);
 };
