@@ -45,7 +45,11 @@ ConnectOptions login(std::string url, std::string_view user, std::string passwor
   return out;
 }
 
-Topology jobs_topology(std::chrono::milliseconds ack_wait) { return work_queue(kJobsStream, subject::kJobsAll, kRunnerConsumer, ack_wait); }
+Topology jobs_topology(std::chrono::milliseconds ack_wait) {
+  Topology out = work_queue(kJobsStream, subject::kJobsAll, kRunnerConsumer, ack_wait);
+  out.stream.max_age = kJobAge;
+  return out;
+}
 Topology results_topology() { return work_queue(kResultsStream, subject::kResultsAll, kOrchestratorConsumer, seconds(30)); }
 Topology timeline_topology() { return news(kTimelineStream, subject::kTimelineAll); }
 Topology kb_topology() { return news(kKbStream, subject::kKbAll); }

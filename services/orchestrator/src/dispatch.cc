@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 
 #include "state.h"
@@ -30,19 +31,28 @@ constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr std::int64_t kSilenceMicros = 5'000'000;   // no message for so long while rows wait: probe
 constexpr std::uint64_t kInputBytes = 4ull << 30;      // of a job, unless its kind may write more
 constexpr std::size_t kListBytes = 512u << 10;       // of inputs in a message; the bus takes 1 MiB in all
+constexpr std::chrono::seconds kPreparing{60};       // of a dispatch that copies inputs, until it says that it still does
+constexpr int kMissing = 12;                         // looks in a row that find fewer messages than jobs: then one was lost, and is told again
 
 constexpr std::chrono::seconds kMeasureEvery{5};
 constexpr telemetry::Gauge kQueued{contracts::metrics::kJobsQueued};
 constexpr telemetry::Gauge kRunning{contracts::metrics::kJobsRunning};
 
+// A queued job that no runner was told of, or whose message must be gone. Of two roundings by `now()` neither takes what keep_waiting() keeps:
+// what it did not see expire waits for its next look.
+#define STELLA_SQL_UNTOLD(silence, patience) \
+  "(j.lease_until IS NULL OR (j.lease_until <= now() - make_interval(secs => " silence ") AND (j.dispatched_at IS NULL OR j.dispatched_at <= now() - make_interval(secs => " patience "))))"
+
 // Copies an object into the job's directory: a link could be changed by its owner, a copy cannot be changed by the store's.
-Result<std::uint64_t> copy_into(objects::Store& store, const std::string& key, const std::string& path) {
+// `alive` is called between the pieces.
+Result<std::uint64_t> copy_into(objects::Store& store, const std::string& key, const std::string& path, const std::function<void()>& alive) {
   const Fd in = STELLA_TRY(store.open(key));
   const Fd out(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640));
   if (!out) return io_error("cannot create a job input", path);
   std::uint64_t total = 0;
   std::string buffer;  // only where the kernel cannot copy between the two file systems
   for (;;) {
+    alive();
     ssize_t n = buffer.empty() ? ::copy_file_range(in.get(), nullptr, out.get(), nullptr, 64u << 20, 0) : ::read(in.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && buffer.empty() && total == 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
@@ -115,6 +125,7 @@ std::string Orchestrator::Impl::directory(const JobId& job, int attempt) const {
 void Orchestrator::Impl::dispatch_loop() {
   while (!stopping) {
     int waiting = 0;
+    more = false;
     if (auto round = dispatch_round()) waiting = *round;
     else kLog.warn("dispatch round failed", {f::error(round.error())});
     if (auto reaped = reap(); !reaped) kLog.warn("lease check failed", {f::error(reaped.error())});
@@ -123,43 +134,84 @@ void Orchestrator::Impl::dispatch_loop() {
     if (next_measure.passed()) measure();
     Lock lock(mutex);
     const Deadline deadline = Deadline::after(options.poll);
-    while (!woken && !stopping && changed.wait_until(mutex, deadline)) {
+    while (!woken && !more && !stopping && changed.wait_until(mutex, deadline)) {
     }
     woken = false;
   }
 }
 
+// What was dispatched and still lies on the bus waits for a runner: told again, its inputs would be copied anew, and the message that is
+// there would lead nowhere. Sets `silence` and `patience` for this round.
+Result<void> Orchestrator::Impl::keep_waiting() {
+  const double age = std::chrono::duration<double>(bus::kJobAge).count();
+  silence = silence_s();
+  patience = age;
+  auto tx = STELLA_TRY(Tx::open(pool));
+  const auto rows = STELLA_TRY(tx.query("SELECT count(*), count(*) FILTER (WHERE lease_until <= now() - make_interval(secs => $1)) FROM jobs WHERE state = 'queued' AND lease_until IS NOT NULL "
+                                        "AND dispatched_at > now() - make_interval(secs => $2)", {silence, age}));
+  STELLA_TRY_VOID(tx.commit());
+  if (rows.integer(0, 1) == 0) return {};  // dispatched a moment ago, or nothing
+  const auto backlog = bus.backlog(bus::kJobsStream, bus::kRunnerConsumer);
+  // Without an answer nothing is known: should the stream be gone, watch_bus() notices.
+  const std::uint64_t there = backlog ? backlog->waiting + backlog->taken : 0;
+  // One look proves nothing: a runner may have taken a message whose `started` is on its way.
+  if (!backlog || there >= static_cast<std::uint64_t>(rows.integer(0, 0))) missing = 0;
+  else missing += there == 0 ? kMissing / 2 : 1;
+  if (missing >= kMissing) {
+    missing = 0;
+    patience = 0;
+    return {};
+  }
+  auto keeping = STELLA_TRY(Tx::open(pool));
+  STELLA_TRY_VOID(keeping.query("UPDATE jobs SET lease_until = now() + make_interval(secs => $3) WHERE (tenant_id, job_id) IN (SELECT tenant_id, job_id FROM jobs WHERE state = 'queued' "
+                                "AND lease_until <= now() - make_interval(secs => $1) AND dispatched_at > now() - make_interval(secs => $2) FOR UPDATE SKIP LOCKED)",
+                                {silence, patience, seconds_of(options.dispatch_timeout)}));
+  return keeping.commit();
+}
+
 Result<int> Orchestrator::Impl::dispatch_round() {
   std::vector<JobKey> keys;
   int waiting = 0;
+  int at_once = 0;
+  STELLA_TRY_VOID(keep_waiting());
   {
     auto tx = STELLA_TRY(Tx::open(pool));
-    const auto busy = STELLA_TRY(tx.query("SELECT count(*) FROM jobs WHERE state = 'running' OR (state = 'queued' AND lease_until > now())"));
+    const auto busy = STELLA_TRY(tx.query("SELECT count(*) FROM jobs j WHERE state = 'running' OR (state = 'queued' AND NOT " STELLA_SQL_UNTOLD("$1", "$2") ")", {silence, patience}));
     waiting = static_cast<int>(busy.integer(0, 0));
-    const int room = std::max(0, options.in_flight - waiting);
+    const int room = bus.connected() ? std::max(0, options.in_flight - waiting) : 0;  // nothing is copied that cannot be told
     // Tenants take turns: a job's place is how many of its tenant's go before it, what runs already included.
-    // Cancelled and cached jobs need no runner, so they are taken even where there is no room.
+    // Cancelled and cached jobs need no runner, so they are taken even where there is no room: few at once, since they take turns with all
+    // others on this thread.
     const auto rows = STELLA_TRY(tx.query(
-        "WITH busy AS (SELECT tenant_id, count(*) AS n FROM jobs WHERE state = 'running' OR (state = 'queued' AND lease_until > now()) GROUP BY tenant_id), "
-        "ready AS (SELECT tenant_id, job_id, priority, created_at, row_number() OVER (PARTITION BY tenant_id ORDER BY priority DESC, created_at, job_id) AS n FROM jobs "
-        "WHERE state = 'queued' AND not_before <= now() AND (lease_until IS NULL OR lease_until <= now()) AND cached_from IS NULL AND NOT cancel_requested) "
+        "WITH busy AS (SELECT tenant_id, count(*) AS n FROM jobs j WHERE state = 'running' OR (state = 'queued' AND NOT " STELLA_SQL_UNTOLD("$3", "$4") ") GROUP BY tenant_id), "
+        "ready AS (SELECT tenant_id, job_id, priority, created_at, row_number() OVER (PARTITION BY tenant_id ORDER BY priority DESC, created_at, job_id) AS n FROM jobs j "
+        "WHERE state = 'queued' AND not_before <= now() AND " STELLA_SQL_UNTOLD("$3", "$4") " AND cached_from IS NULL AND NOT cancel_requested), "
+        "reused AS (SELECT tenant_id, job_id, priority, created_at, row_number() OVER (PARTITION BY tenant_id ORDER BY priority DESC, created_at, job_id) AS n FROM jobs "
+        "WHERE state = 'queued' AND not_before <= now() AND cached_from IS NOT NULL AND NOT cancel_requested), "
+        "cancelled AS (SELECT tenant_id, job_id, priority, created_at, row_number() OVER (PARTITION BY tenant_id ORDER BY created_at, job_id) AS n FROM jobs "
+        "WHERE state IN ('queued', 'running') AND cancel_requested) "
         "(SELECT r.tenant_id, r.job_id, 0 AS class, r.n + coalesce(b.n, 0) AS place, r.priority, r.created_at FROM ready r LEFT JOIN busy b USING (tenant_id) "
         "WHERE r.n + coalesce(b.n, 0) <= $2 ORDER BY r.priority DESC, place, r.created_at LIMIT $1) UNION ALL "
-        "(SELECT tenant_id, job_id, 1, 0, priority, created_at FROM jobs WHERE state = 'queued' AND not_before <= now() AND (cached_from IS NOT NULL OR cancel_requested) ORDER BY created_at LIMIT 64) UNION ALL "
-        "(SELECT tenant_id, job_id, 1, 0, priority, created_at FROM jobs WHERE state = 'running' AND cancel_requested LIMIT 64) ORDER BY class DESC, priority DESC, place, created_at",
-        {room, options.per_tenant}));
+        "(SELECT tenant_id, job_id, 1, n, priority, created_at FROM reused ORDER BY n, created_at LIMIT 8) UNION ALL "
+        "(SELECT tenant_id, job_id, 2, n, priority, created_at FROM cancelled ORDER BY n, created_at LIMIT 8) ORDER BY class DESC, priority DESC, place, created_at",
+        {room, options.per_tenant, silence, patience}));
     for (int i = 0; i < rows.size(); ++i) {
       JobKey key;
       key.tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
       key.job = STELLA_TRY(JobId::parse(rows.text(i, 1)));
       keys.push_back(std::move(key));
+      at_once += rows.integer(i, 2) > 0 ? 1 : 0;
     }
     STELLA_TRY_VOID(tx.commit());
   }
+  bool all = true;
   for (const JobKey& key : keys) {
     if (stopping) break;
-    if (auto taken = take(key); !taken) kLog.warn("a job could not be dispatched", {f::error(taken.error()), f::detail(key.job.str())});
+    auto taken = take(key);
+    all = all && taken && *taken;  // what another one has locked is not waited for in a loop
+    if (!taken) kLog.warn("a job could not be dispatched", {f::error(taken.error()), f::detail(key.job.str())});
   }
+  more = all && at_once >= 8;
   return waiting + static_cast<int>(keys.size());
 }
 
@@ -168,8 +220,8 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   const auto rows = STELLA_TRY(tx.query(std::string("SELECT ").append(kJobColumns).append(
       ", (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from), " STELLA_SQL_CONTROLS("j.tenant_id") " FROM jobs j "
       "WHERE j.tenant_id = $1 AND j.job_id = $2 AND ((j.state IN ('queued', 'running') AND j.cancel_requested) OR (j.state = 'queued' AND j.not_before <= now() AND "
-      "(j.cached_from IS NOT NULL OR j.lease_until IS NULL OR j.lease_until <= now()))) FOR UPDATE OF j SKIP LOCKED"),
-      {key.tenant, key.job}));
+      "(j.cached_from IS NOT NULL OR " STELLA_SQL_UNTOLD("$3", "$4") "))) FOR UPDATE OF j SKIP LOCKED"),
+      {key.tenant, key.job, silence, patience}));
   if (rows.empty()) return false;
   JobRow job = STELLA_TRY(read_job(rows, 0));
   job.controls = std::string(rows.text(0, 21));
@@ -178,6 +230,7 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
     if (job.state == "running") STELLA_TRY_VOID(end_run(tx, job, "cancelled", "cancelled on request", nullptr));
     STELLA_TRY_VOID(fail(tx, job, json::Value::object({{"code", "cancelled"}, {"message", "was cancelled"}}), "cancelled on request", true, false));
     STELLA_TRY_VOID(tx.commit());
+    take_away(job.job_id, job.attempt);
     return true;
   }
   if (job.cached_from) {
@@ -199,24 +252,36 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   const int before = job.attempt;
   job.attempt += 1;
   STELLA_TRY_VOID(tx.query(
-      "UPDATE jobs SET attempt = $3, dispatches = dispatches + 1, lease_until = now() + make_interval(secs => $4) WHERE tenant_id = $1 AND job_id = $2",
-      {job.tenant, job.job_id, job.attempt, static_cast<double>(options.dispatch_timeout.count()) / 1000.0}));
+      "UPDATE jobs SET attempt = $3, dispatches = dispatches + 1, dispatched_at = NULL, lease_until = now() + make_interval(secs => $4) WHERE tenant_id = $1 AND job_id = $2",
+      {job.tenant, job.job_id, job.attempt, seconds_of(std::max<std::chrono::milliseconds>(kPreparing, options.dispatch_timeout))}));
   STELLA_TRY_VOID(tx.commit());
   // Outside the transaction: if this fails, nobody starts the attempt and the row's dispatch time-out brings the next.
   const telemetry::ContextScope scope(jobs::context_of(job));
   telemetry::Span span("orchestrator.schedule", telemetry::SpanKind::kProducer, {f::job_kind(job.kind), f::attempt(job.attempt)});
-  if (before > 0) {
-    // A message of the attempt before may still wait for a runner: without its inputs it ends at once instead of working in vain.
-    std::error_code ignored;
-    std::filesystem::remove_all(directory(job.job_id, before), ignored);
-  }
+  if (before > 0) take_away(job.job_id, before);
   auto sent = send(job);
+  keep_dispatch(job, options.dispatch_timeout, sent.has_value());
   if (!sent) {
     span.fail(sent.error());
     if (!passing(sent.error()) && sent.error().code() != base_errors::kIo) STELLA_TRY_VOID(give_up(job, sent.error()));
     return std::move(sent.error());
   }
   return true;
+}
+
+// An attempt that is over: a runner that works on it stops, one that takes its message later ends at once.
+void Orchestrator::Impl::take_away(const JobId& job, int attempt) {
+  std::error_code ignored;
+  std::filesystem::remove_all(directory(job, attempt), ignored);  // what a runner makes meanwhile is left to sweep()
+}
+
+void Orchestrator::Impl::keep_dispatch(const JobRow& job, std::chrono::milliseconds duration, bool told) {
+  auto tx = Tx::open(pool);
+  if (!tx) return;  // the longer lease of its preparation runs out
+  const auto kept = tx->query("UPDATE jobs SET lease_until = clock_timestamp() + make_interval(secs => $4), dispatched_at = CASE WHEN $5 THEN clock_timestamp() END "
+                              "WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'queued' AND lease_until IS NOT NULL",
+                              {job.tenant, job.job_id, job.attempt, seconds_of(duration), told});
+  if (kept) (void)tx->commit().has_value();
 }
 
 Result<void> Orchestrator::Impl::prepare_directory(const JobRow& job, json::Value& message) {
@@ -230,12 +295,18 @@ Result<void> Orchestrator::Impl::prepare_directory(const JobRow& job, json::Valu
   const auto* kind = contracts::find_job_kind(job.kind);
   const std::uint64_t most = std::max(kInputBytes, kind == nullptr ? std::uint64_t{0} : static_cast<std::uint64_t>(kind->output_bytes));
   std::uint64_t total = 0;
+  auto next = Deadline::after(kPreparing / 3);
+  const auto alive = [&] {
+    if (!next.passed()) return;
+    keep_dispatch(job, kPreparing, false);
+    next = Deadline::after(kPreparing / 3);
+  };
   for (const jobs::InputRef& input : job.inputs) {
     const std::string key = object_key::object(input.tenant, input.sha256);
     auto [it, fresh] = files.try_emplace(key, "in/" + std::to_string(files.size()));
     struct stat st {};
     if (fresh) {
-      total += STELLA_TRY(copy_into(store, key, dir + "/" + it->second));
+      total += STELLA_TRY(copy_into(store, key, dir + "/" + it->second, alive));
       if (total > most) return Error(base_errors::kLimit, "job inputs are too large").with("limit", most);
     }
     if (::stat((dir + "/" + it->second).c_str(), &st) != 0) return io_error("cannot read a job input", dir);
@@ -303,7 +374,9 @@ Result<void> Orchestrator::Impl::reap_one(const JobKey& key) {
   ending.fail(Error(contracts::errors::kUnavailable, "the runner fell silent").with("part", "runner"));
   STELLA_TRY_VOID(end_run(tx, job, "lost", "errored: the runner fell silent", nullptr));
   STELLA_TRY_VOID(retry_or_bury(tx, job, json::Value::object({{"code", "unavailable"}, {"message", "the runner fell silent"}}), "errored: the runner fell silent", "lease_expired"));
-  return tx.commit();
+  STELLA_TRY_VOID(tx.commit());
+  take_away(job.job_id, job.attempt);
+  return {};
 }
 
 Result<void> Orchestrator::Impl::give_up(const JobRow& job, const Error& why) {

@@ -36,6 +36,7 @@ struct Recorder final : jobs::KindHandler {
       return Error(base_errors::kMalformed, "the output means nothing");
     }
     if (const int ms = slow_ms.exchange(0); ms > 0) std::this_thread::sleep_for(milliseconds(ms));
+    std::this_thread::sleep_for(milliseconds(each_ms));
     ++finished;
     cached += job.cached ? 1 : 0;
     return {};
@@ -48,6 +49,7 @@ struct Recorder final : jobs::KindHandler {
   }
   std::atomic<int> finished{0}, failed{0}, dead{0}, cancelled{0}, cached{0}, refusals{0};
   std::atomic<int> slow_ms{0};  // of the next end
+  std::atomic<int> each_ms{0};  // of every end
 };
 
 // Waits for what must happen; the bound only ends a broken test.
@@ -204,6 +206,7 @@ TEST_F(Orchestration, AResultWithoutItsStartIsAStartToo) {
 
 TEST_F(Orchestration, AnOlderAttemptIsDropped) {
   options_.dispatch_timeout = milliseconds(50);
+  options_.lease = seconds(2);
   start();
   const JobId job = schedule();
   const json::Value first = take();
@@ -226,6 +229,35 @@ TEST_F(Orchestration, AnOlderAttemptIsDropped) {
   EXPECT_EQ(recorder_->finished, 1);
   EXPECT_FALSE(store_->stat(object_key::object(acme_, crypto::sha256("old"))).has_value());
   EXPECT_TRUE(store_->stat(object_key::object(acme_, crypto::sha256("new"))).has_value());
+}
+
+// Without a runner the queue stands: nothing is copied again, no message is added.
+TEST_F(Orchestration, WhatWaitsOnTheBusIsNotToldAgain) {
+  options_.dispatch_timeout = milliseconds(50);
+  options_.lease = milliseconds(100);
+  start();
+  for (const char* salt : {"a", "b", "c"}) schedule(salt);
+  ASSERT_TRUE(eventually([&] { return db_.sql("SELECT count(*) FROM jobs WHERE dispatched_at < now() - interval '1 s'") == "3"; }));
+  EXPECT_EQ(db_.sql("SELECT max(attempt) || ' ' || max(dispatches) FROM jobs"), "1 1");
+  const auto backlog = owner_->backlog(bus::kJobsStream, bus::kRunnerConsumer);
+  ASSERT_TRUE(backlog);
+  EXPECT_EQ(backlog->waiting + backlog->taken, 3u);
+  EXPECT_EQ(read_file(std::string(take().str("dir")) + "/in/0", 100).value(), "input");
+}
+
+// Inputs are not copied for a message that cannot be sent.
+TEST_F(Orchestration, NothingIsPreparedWhileTheBusIsAway) {
+  start();
+  const JobId first = schedule("a");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(first) == "finished"; }));
+  server_.kill();
+  ASSERT_TRUE(eventually([&] { return !owner_->connected(); }));
+  const JobId second = schedule("b");
+  std::this_thread::sleep_for(milliseconds(200));  // ten rounds
+  EXPECT_EQ(field(second, "attempt"), "0");
+  server_.start();
+  EXPECT_TRUE(eventually([&] { return field(second, "attempt") == "1"; }));
 }
 
 TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
@@ -252,6 +284,7 @@ TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
     auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
     const auto retried = jobs::retry(*tx, job, TraceId::generate());
     ASSERT_TRUE(retried.has_value()) << retried.error().describe();
+    EXPECT_TRUE(make_dirs(std::string(lost.str("dir")) + "/out"));  // its own was taken away with its lease
     tell("result", finished(lost, "late"));
     ASSERT_TRUE(tx->commit().has_value());
   }
@@ -469,6 +502,8 @@ TEST_F(Orchestration, CancellingARunningJobDropsItsResult) {
   }
   orchestrator_->wake();
   ASSERT_TRUE(eventually([&] { return state(job) == "cancelled"; }));
+  EXPECT_TRUE(eventually([&] { return ::access(std::string(message.str("dir")).c_str(), F_OK) != 0; }));  // the work in it stops
+  ASSERT_TRUE(make_dirs(std::string(message.str("dir")) + "/out"));
   tell("result", finished(message, "too late"));
   const JobId next = schedule("next");
   tell("result", finished(take()));
@@ -545,6 +580,25 @@ TEST_F(Orchestration, TenantsTakeTurns) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM jobs WHERE attempt > 0"), "2");
   EXPECT_EQ(field(theirs, "attempt"), "1");
   EXPECT_EQ(field(ours[0], "attempt"), "1");
+}
+
+// A tenant whose many jobs need no runner holds up nobody.
+TEST_F(Orchestration, CachedJobsTakeTurnsToo) {
+  start();
+  const JobId first = schedule();
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(first) == "finished"; }));
+  orchestrator_.reset();
+  for (int i = 0; i < 60; ++i) schedule();
+  const JobId other = schedule("", crypto::sha256("input"), &beta_);
+  const JobId cancelled = schedule("cancelled", crypto::sha256("input"), &beta_);
+  db_.sql("UPDATE jobs SET cancel_requested = true WHERE job_id = '" + cancelled.str() + "'");
+  recorder_->each_ms = 50;
+  start();
+  ASSERT_TRUE(eventually([&] { return state(cancelled) == "cancelled" && field(other, "attempt") == "1"; }));
+  EXPECT_LE(recorder_->cached, 20);
+  recorder_->each_ms = 0;
+  EXPECT_TRUE(eventually([&] { return recorder_->cached == 60; }));
 }
 
 TEST_F(Orchestration, DirectoriesOfEndedAttemptsAreSwept) {

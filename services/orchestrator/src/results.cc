@@ -30,8 +30,6 @@ constexpr double kAroundTheChildS = 60;          // inputs and outputs are hashe
 constexpr std::string_view kAlive = " AND (j.state = 'running' OR (j.state = 'queued' AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.tenant_id = j.tenant_id "
                                     "AND r.job_id = j.job_id AND r.attempt = j.attempt)))";
 
-double seconds_of(std::chrono::milliseconds duration) { return static_cast<double>(duration.count()) / 1000.0; }
-
 bool plain_name(std::string_view name) {
   if (name.empty() || name.size() > 200 || name.front() == '.') return false;
   return std::all_of(name.begin(), name.end(), [](char c) {

@@ -15,6 +15,8 @@ namespace stella::orchestrator {
 
 using Tx = pg::SystemTx<pg::OrchestratorRole>;
 
+inline double seconds_of(std::chrono::milliseconds duration) { return static_cast<double>(duration.count()) / 1000.0; }
+
 struct JobRow : jobs::JobFacts {
   std::string state;
   int max_attempts = 0;
@@ -89,6 +91,9 @@ struct Orchestrator::Impl {
   std::atomic<std::int64_t> last_message_micros{0};
   Deadline next_sweep = Deadline::after(std::chrono::seconds(0));    // dispatcher's
   Deadline next_measure = Deadline::after(std::chrono::seconds(0));  // dispatcher's
+  double silence = 0, patience = 0;                                  // dispatcher's, of a round: see keep_waiting()
+  int missing = 0;                                                   // dispatcher's: see keep_waiting()
+  bool more = false;                                                 // dispatcher's: a round left something that needs no runner
   std::thread dispatcher;
   std::thread receiver;
   std::thread finisher;
@@ -110,6 +115,7 @@ struct Orchestrator::Impl {
   // dispatch.cc
   void dispatch_loop();
   Result<int> dispatch_round();
+  Result<void> keep_waiting();
   Result<bool> take(const JobKey& key);           // one queued job: cancel, complete from cache, or dispatch
   Result<void> send(const JobRow& job);           // directory and message
   Result<void> give_up(const JobRow& job, const Error& why);  // what cannot be sent, ever: its inputs are not there
@@ -117,6 +123,8 @@ struct Orchestrator::Impl {
   Result<void> reap_one(const JobKey& key);
   void sweep();                                   // directories of attempts that are over
   void measure();                                 // gauges
+  void take_away(const JobId& job, int attempt);  // an attempt's directory, and with it the work in it
+  void keep_dispatch(const JobRow& job, std::chrono::milliseconds duration, bool told);
   void watch_bus(int waiting);                    // probes and rebuilds (architecture.md §2)
   void tell_again();
   Result<void> prepare_directory(const JobRow& job, json::Value& message);

@@ -38,7 +38,9 @@ struct Topology {
   std::vector<ConsumerSpec> consumers;
 };
 
-// Owner orchestrator; subjects stellajobs.>, a work queue: a message is gone once it was acknowledged.
+// How long a job's message waits for a runner before it is dropped; its row brings the next.
+inline constexpr std::chrono::minutes kJobAge{10};
+// Owner orchestrator; subjects stellajobs.>, a work queue: a message is gone once it was acknowledged, or after kJobAge.
 // `ack_wait`: a job taken from the queue and not acknowledged for so long is delivered again.
 Topology jobs_topology(std::chrono::milliseconds ack_wait = std::chrono::seconds(30));
 // Owner orchestrator; subjects stellaresults.>, a work queue.

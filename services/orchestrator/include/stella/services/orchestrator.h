@@ -1,7 +1,7 @@
 // The orchestrator: jobs rows → bus → runner → results → state. Rows remember, the bus only tells (architecture.md §2).
 //
 //   queued ──dispatch──► queued (dispatched until lease_until) ──started──► running ──result──► finished | failed
-//     ▲                        │ nobody started it: dispatched again with the next attempt        │ errored, lease lost
+//     ▲                        │ nobody started it and its message is gone: the next attempt       │ errored, lease lost
 //     └────────────────────────┴──────────────────── backoff ◄─────────────────────────────────────┘ → dead after max attempts
 //
 // `attempt` is the fencing token: what an older attempt says is dropped.
@@ -24,7 +24,7 @@ namespace stella::orchestrator {
 struct Options {
   std::string jobs_dir;                              // one directory per attempt; readable by the runner's group
   std::chrono::milliseconds lease{30'000};           // a runner that is silent for so long has lost its job
-  std::chrono::milliseconds dispatch_timeout{30'000};// a message that nobody took for so long is sent again
+  std::chrono::milliseconds dispatch_timeout{30'000};// a job that no runner began for so long is sent again where its message is gone
   int in_flight = 32;                                // dispatched and running jobs at once: the queue waits in rows, not on the bus
   std::chrono::milliseconds poll{250};               // backstop for lost wake-ups
   std::string environment_key;                       // values of a job's environment are recorded as HMACs: short ones could be guessed from hashes
