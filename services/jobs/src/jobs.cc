@@ -203,7 +203,7 @@ Result<void> cancel(pg::TenantTx& tx, const JobId& job, TraceId trace) {
 Result<void> retry(pg::TenantTx& tx, const JobId& job, TraceId trace) {
   const auto rows = STELLA_TRY(lock_job(tx, job, {"failed", "dead", "cancelled"}));
   STELLA_TRY_VOID(tx.query(
-      "UPDATE jobs SET state = 'queued', cancel_requested = false, not_before = now(), lease_until = NULL, finished_at = NULL, error_code = NULL, error_message = NULL, "
+      "UPDATE jobs SET state = 'queued', cancel_requested = false, not_before = now(), retried_at = now(), lease_until = NULL, finished_at = NULL, error_code = NULL, error_message = NULL, "
       "root_cause = NULL, max_attempts = (SELECT count(*) FROM runs r WHERE r.tenant_id = jobs.tenant_id AND r.job_id = jobs.job_id) + $3 "
       "WHERE tenant_id = $1 AND job_id = $2",
       {tx.tenant(), job, g_max_attempts.load()}));

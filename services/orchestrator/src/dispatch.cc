@@ -98,8 +98,7 @@ Result<JobRow> read_job(const pg::Rows& rows, int row) {
   job.cancel_requested = rows.boolean(row, 15);
   if (!rows.is_null(row, 16)) job.cached_from = STELLA_TRY(JobId::parse(rows.text(row, 16)));
   job.failures = rows.integer(row, 17);
-  job.created_at = rows.timestamp(row, 18);
-  job.tracestate = std::string(rows.text(row, 19));
+  job.tracestate = std::string(rows.text(row, 18));
   return job;
 }
 
@@ -224,7 +223,7 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
       {key.tenant, key.job, silence, patience}));
   if (rows.empty()) return false;
   JobRow job = STELLA_TRY(read_job(rows, 0));
-  job.controls = std::string(rows.text(0, 21));
+  job.controls = std::string(rows.text(0, 20));
   if (job.cancel_requested) {
     const EndSpan ending(job);
     if (job.state == "running") STELLA_TRY_VOID(end_run(tx, job, "cancelled", "cancelled on request", nullptr));
@@ -235,7 +234,7 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   }
   if (job.cached_from) {
     EndSpan ending(job);
-    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 20)));
+    auto outputs = STELLA_TRY(jobs::outputs_from_json(rows.text(0, 19)));
     auto finished = finish(tx, job, std::move(outputs), nullptr);
     if (finished) finished = tx.commit();
     if (finished) return true;

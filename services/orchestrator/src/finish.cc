@@ -102,13 +102,18 @@ attest::JobProvenance provenance_of(const jobs::FinishedJob& job, const Report* 
   return p;
 }
 
-// A user's way from the request to its result: from the first job that was scheduled for the thing to this end.
-void count_journey(Tx& tx, const JobRow& job) {
+// A user's way from the request to its result: from the first job that was scheduled for the thing to this end. None where a person put one
+// of its jobs back: that time is theirs.
+Result<void> count_journey(Tx& tx, const JobRow& job) {
   const auto* kind = contracts::find_job_kind(job.kind);
-  if (kind == nullptr || kind->journey.empty()) return;
-  tx.on_commit([journey = std::string(kind->journey), since = job.created_at] {
+  if (kind == nullptr || kind->journey.empty()) return {};
+  const auto rows = STELLA_TRY(tx.query("SELECT min(created_at), bool_or(retried_at IS NOT NULL) FROM jobs WHERE tenant_id = $1 AND (job_id = $2 OR (resource_type = $3 AND resource_id = $4 AND $4 <> ''))",
+                                        {job.tenant, job.job_id, job.resource_type, job.resource_id}));
+  if (rows.boolean(0, 1)) return {};
+  tx.on_commit([journey = std::string(kind->journey), since = rows.timestamp(0, 0)] {
     kJourney.record(std::max(0.0, static_cast<double>((Timestamp::now() - since).count()) / 1e6), journey);
   });
+  return {};
 }
 
 }  // namespace
@@ -177,7 +182,7 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
   STELLA_TRY_VOID(attest::attest_job(tx, store, *signer.load(), provenance_of(done, report), std::move(stated)));
   if (h != nullptr) STELLA_TRY_VOID(h->on_finished(tx, done));
   count_end(tx, job, done.cached ? "cached" : "finished");
-  count_journey(tx, job);
+  STELLA_TRY_VOID(count_journey(tx, job));
   return {};
 }
 

@@ -442,6 +442,46 @@ TEST_F(Orchestration, HostileReportsDoNotStopTheOthers) {
   EXPECT_EQ(db_.sql("SELECT count(*) FROM telemetry_logs WHERE trace_id <> '" + trace + "'"), "0");
 }
 
+// From the first job for the thing to the end of the last; not where a person put a job back.
+TEST_F(Orchestration, AJourneyBeginsWithTheFirstJob) {
+  const auto journeys = [] {
+    const telemetry::MetricSnapshot now = telemetry::snapshot();
+    std::pair<std::uint64_t, double> out;
+    for (const auto& family : now.families)
+      if (family.spec->name == "stella_journey_duration_seconds")
+        for (const auto& point : family.points)
+          if (!point.overflow && (*point.labels)[0] == "sbom_ingest") out = {point.count, point.sum};
+    return out;
+  };
+  start();
+  const auto before = journeys();
+  const JobId first = schedule("first");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return journeys().first == before.first + 1; }));
+  const JobId next = schedule("next");
+  db_.sql("UPDATE jobs SET resource_id = (SELECT resource_id FROM jobs WHERE job_id = '" + first.str() + "') WHERE job_id = '" + next.str() + "'");
+  db_.sql("UPDATE jobs SET created_at = created_at - interval '1 hour' WHERE job_id = '" + first.str() + "'");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return journeys().first == before.first + 2; }));
+  EXPECT_GT(journeys().second, before.second + 3600);
+  const JobId third = schedule("third");
+  json::Value failure = report(take(), "failed");
+  tell("result", failure);
+  ASSERT_TRUE(eventually([&] { return state(third) == "failed"; }));
+  {
+    auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
+    ASSERT_TRUE(jobs::retry(*tx, third, TraceId::generate()).has_value());
+    ASSERT_TRUE(tx->commit().has_value());
+  }
+  orchestrator_->wake();
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(third) == "finished"; }));
+  const JobId last = schedule("last");
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(last) == "finished" && journeys().first > before.first + 2; }));
+  EXPECT_EQ(journeys().first, before.first + 3);
+}
+
 TEST_F(Orchestration, OutputsThatMeanNothingAreTheAttemptsFault) {
   recorder_->refusals = 1;
   start();

@@ -25,14 +25,13 @@ struct JobRow : jobs::JobFacts {
   std::string outputs;  // JSON text of an earlier job, where cached
   std::string controls;  // JSON text of the tenant's run-time controls of telemetry, "" where there are none
   std::int64_t failures = 0;
-  Timestamp created_at;
 };
 
 // The columns of JobRow in order; `j` is the alias of jobs.
 inline constexpr std::string_view kJobColumns =
     "j.tenant_id, j.job_id, j.kind, j.state, j.engine_version, j.params, j.inputs, j.project_id, j.resource_type, j.resource_id, j.requested_by, "
     "j.traceparent, j.trace_id, j.attempt, j.max_attempts, j.cancel_requested, j.cached_from, "
-    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.created_at, j.tracestate";
+    "(SELECT count(*) FROM runs r WHERE r.tenant_id = j.tenant_id AND r.job_id = j.job_id AND r.state IN ('failed', 'errored', 'lost')), j.tracestate";
 Result<JobRow> read_job(const pg::Rows& rows, int row);
 
 // The span under which a job's end is written down, ambient until it goes: what is counted and logged after the commit belongs to it.
