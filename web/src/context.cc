@@ -56,6 +56,7 @@ constexpr std::string_view kUseKey =
 }  // namespace
 
 Result<http::Response> Context::commit(http::Response response) {
+  deed_done = deed_done || key_in_use;
   pg::TenantTx* t = STELLA_TRY(tx());
   if (!idempotency_key.empty()) {
     if (key_in_use) STELLA_TRY_VOID(t->query(kForgetKey, {tenant(), actor(), route, idempotency_key}));

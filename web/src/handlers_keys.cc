@@ -47,6 +47,7 @@ Result<http::Response> change_key(Context& ctx) {
     return Error(base_errors::kInvalid, "not an action on a key").with("field", std::string("action")).with("expected", std::string("rotate, retire or compromise"));
   if (!ctx.services.key_ring) return Error(contracts::errors::kUnavailable, "this server does not hold the evidence key: ask one with the role locker").with("part", "evidence key");
   STELLA_TRY_VOID(ctx.write_decision());
+  ctx.deed_done = true;  // files follow the commit: what fails may have been done
   const std::string key = STELLA_TRY(act(ctx, *ctx.services.key_ring, action, body));
   const auto history = STELLA_TRY(ctx.services.provisioner.key_history());
   const auto id = STELLA_TRY(KeyId::parse(key));

@@ -212,6 +212,11 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std:
   return response;
 }
 
+// Under the same key it may be sent again: what failed by the caller's doing, or before the deed, or was rolled back.
+bool did_nothing(const Context& ctx, const Error& failed) {
+  return contracts::error_info(failed.code()).http_status < 500 || (!ctx.deed_done && failed.field("outcome") != "unknown");
+}
+
 // "sbom/0190…" of a route with one id in it; "" where the id is none: what callers write there is nobody's field.
 std::string resource_of(const Context& ctx) {
   if (ctx.params.empty()) return {};
@@ -309,8 +314,7 @@ http::Response answer(Services& services, http::Request& request) {
     else failed = std::move(handled.error());
     // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.
     if (auto written = ctx.write_decision_alone(); !written && !failed) failed = std::move(written.error());
-    // What failed by the caller's doing did nothing: under the same key it may be sent again. Whether anything else was done nobody knows.
-    if (failed && contracts::error_info(failed->code()).http_status < 500) (void)ctx.release_key();
+    if (failed && did_nothing(ctx, *failed)) (void)ctx.release_key();
     if (failed) response = problem(*failed, ctx.trace);
     else if (response.status >= 400 && made->effect == "deny") failed = Error(errors::kForbidden, "the token does not allow this");
   }

@@ -230,13 +230,36 @@ TEST_F(Api, OneKeyAtOnceIsOneDeedWhoeverCommitsIt) {
   EXPECT_EQ(call("POST", "/projects", R"({"slug":"other","name":"Other"})", {{"idempotency-key", "p-1"}}).status, 409);
   db_.sql("DELETE FROM projects WHERE slug = 'shop'");
   EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 409) << "not yet";
-  db_.sql("UPDATE idempotency_keys SET created_at = now() - interval '11 minutes' WHERE key = 'p-1'");
+  db_.sql("UPDATE idempotency_keys SET created_at = now() - interval '4 minutes' WHERE key = 'p-1'");
   EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).status, 201);
   EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-1"}}).raw.header("idempotency-replayed"), "true");
   // What failed did nothing, and may be sent again under its key.
   EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-2"}}).status, 409);
   db_.sql("DELETE FROM projects WHERE slug = 'shop'");
   EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "p-2"}}).status, 201);
+}
+
+// A failure of ours before the deed leaves the key free; one after it does not, for the deed is done.
+TEST_F(Api, AKeyIsFreeAgainWhereNothingWasDone) {
+  const auto fail_on = [&](const std::string& table, const std::string& when) {
+    db_.sql("CREATE FUNCTION fail_" + table + "() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '53100'; END $$");
+    db_.sql("CREATE TRIGGER fail BEFORE INSERT ON " + table + " FOR EACH ROW WHEN (" + when + ") EXECUTE FUNCTION fail_" + table + "()");
+  };
+  const std::string project = R"({"slug":"shop","name":"Shop"})";
+  fail_on("projects", "true");
+  EXPECT_GE(call("POST", "/projects", project, {{"idempotency-key", "f-1"}}).status, 500);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM idempotency_keys"), "0");
+  db_.sql("DROP TRIGGER fail ON projects");
+  EXPECT_EQ(call("POST", "/projects", project, {{"idempotency-key", "f-1"}}).status, 201);
+
+  const std::string later = R"({"slug":"later","name":"Later"})";
+  fail_on("idempotency_keys", "NEW.status <> 0");
+  EXPECT_GE(call("POST", "/projects", later, {{"idempotency-key", "f-2"}}).status, 500);
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM projects WHERE slug = 'later'"), "1");
+  db_.sql("DROP TRIGGER fail ON idempotency_keys");
+  const Reply unknown = call("POST", "/projects", later, {{"idempotency-key", "f-2"}});
+  EXPECT_EQ(unknown.status, 409);
+  EXPECT_EQ(unknown.raw.header("retry-after"), "2") << unknown.raw.body;
 }
 
 TEST_F(Api, WaitingRequestsLeaveWorkersForOthers) {

@@ -78,6 +78,7 @@ Result<http::ClientResponse> Api::try_once(const Call& call, const std::string& 
   }
   again = response->status == 503 || response->status == 429 || response->status == 502 || response->status == 504;
   retry_after = std::string(response->header("retry-after"));
+  again = again || (response->status == 409 && !retry_after.empty());  // the try before is still being answered
   if (response->status >= 400) return problem_error(response->status, response->body);
   return response;
 }

@@ -126,6 +126,24 @@ TEST_F(ApiTest, TriesAgainWithTheSameKeyAndHonoursRetryAfter) {
   EXPECT_NE(seen_[0].header("idempotency-key"), seen_[3].header("idempotency-key"));  // another call is another wish
 }
 
+TEST_F(ApiTest, WaitsForTheAnswerOfATryThatIsStillMade) {
+  start([](http::Request&, int n) {
+    if (n < 2) {
+      http::Response r = problem(409, "conflict");
+      r.header("Retry-After", "2");
+      return r;
+    }
+    return n == 2 ? http::Response::json(201, "{\"id\":1}") : problem(409, "conflict");
+  });
+  Api api(options());
+  ASSERT_TRUE(api.post("/principals", json::Value::object({})));
+  ASSERT_EQ(seen_.size(), 2u);
+  EXPECT_EQ(seen_[0].header("idempotency-key"), seen_[1].header("idempotency-key"));
+  EXPECT_EQ(slept_, std::vector<milliseconds>{milliseconds(2000)});
+  ASSERT_FALSE(api.post("/principals", json::Value::object({})));  // a conflict with what is stored stays one
+  EXPECT_EQ(seen_.size(), 3u);
+}
+
 TEST_F(ApiTest, RefusalsAreNotTriedAgain) {
   start([](http::Request&, int) { return problem(403, "forbidden"); });
   Api api(options());

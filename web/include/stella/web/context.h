@@ -61,9 +61,10 @@ struct Services {
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
-// What stands in idempotency_keys for an answer that is still being made. Older than any request of such a route takes: nobody makes it any more.
+// What stands in idempotency_keys for an answer that is still being made. Older than any request of such a route takes (http's request
+// time-out and some grace): nobody makes it any more.
 inline constexpr int kKeyInUse = 0;
-#define STELLA_SQL_KEY_ABANDONED "(status = 0 AND created_at < now() - interval '10 minutes')"
+#define STELLA_SQL_KEY_ABANDONED "(status = 0 AND created_at < now() - interval '3 minutes')"
 
 // A member that a request's body may have.
 struct Member {
@@ -134,6 +135,7 @@ class Context {
   std::optional<Sha256> request_sha256;
   bool decision_written = false;
   bool key_in_use = false;  // its row is there, without an answer
+  bool deed_done = false;   // or maybe done, by a component with transactions of its own: a failure from here on says nothing about it
 
  private:
   Result<void> write_decision(bool with_key);
