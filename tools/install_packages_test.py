@@ -33,7 +33,8 @@ class RootPart(unittest.TestCase):
         program.chmod(0o755)
         env = {"PATH": f"{self.dir}/bin:/usr/bin:/bin", "TMPDIR": str(self.dir / "tmp")}
         # The script comes through a pipe, as in the program.
-        child = subprocess.Popen(["sh", "-eu", "-s", "--", "a-package"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, start_new_session=True)
+        child = subprocess.Popen(["sh", "-eu", "-s", "--", "a-package"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, start_new_session=True,
+                                 preexec_fn=lambda: [signal.signal(s, signal.SIG_DFL) for s in (signal.SIGINT, signal.SIGHUP)])  # a shell in the background ignores them
         child.stdin.write(self.script.encode())
         child.stdin.close()
         self.addCleanup(child.stdout.close)

@@ -194,6 +194,8 @@ def on_a_terminal(m, end):
     before = log.stat().st_size
     child, terminal = pty.fork()
     if child == 0:
+        for number in (signal.SIGHUP, signal.SIGINT):  # a test run in the background ignores them
+            signal.signal(number, signal.SIG_DFL)
         os.execve(STELLA, [STELLA, "--no-color", "up"], m.env)
     shown = ""
     while "Ctrl-C stops it" not in shown:

@@ -149,6 +149,7 @@ Result<void> Orchestrator::Impl::keep_waiting() {
   const auto rows = STELLA_TRY(tx.query("SELECT count(*), count(*) FILTER (WHERE lease_until <= now() - make_interval(secs => $1)) FROM jobs WHERE state = 'queued' AND lease_until IS NOT NULL "
                                         "AND dispatched_at > now() - make_interval(secs => $2)", {silence, age}));
   STELLA_TRY_VOID(tx.commit());
+  if (rows.integer(0, 0) == 0) missing = 0;
   if (rows.integer(0, 1) == 0) return {};  // dispatched a moment ago, or nothing
   const auto backlog = bus.backlog(bus::kJobsStream, bus::kRunnerConsumer);
   // Without an answer nothing is known: should the stream be gone, watch_bus() notices.

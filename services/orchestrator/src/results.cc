@@ -100,13 +100,14 @@ Result<void> Orchestrator::Impl::on_started(const Report& report) {
 // The row may be locked by whoever ends the attempt: it decides, and nobody waits for it here.
 Result<void> Orchestrator::Impl::on_heartbeat(const Report& report) {
   // A child ends at its wall clock. A runner that goes on saying otherwise is stuck, or lies.
-  const auto* kind = contracts::find_job_kind(report.body.str("kind"));
+  const std::string_view name = report.body.str("kind");  // of the row, or it holds nothing
+  const auto* kind = contracts::find_job_kind(name);
   const double longest = static_cast<double>(kind != nullptr ? kind->wall_ms : kLongestMs) / 1000.0 + kAroundTheChildS + seconds_of(options.lease);
   auto tx = STELLA_TRY(Tx::open(pool));
-  STELLA_TRY_VOID(tx.query("WITH mine AS (SELECT tenant_id, job_id FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running' FOR UPDATE SKIP LOCKED) "
+  STELLA_TRY_VOID(tx.query("WITH mine AS (SELECT tenant_id, job_id FROM jobs WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND state = 'running' AND kind = $6 FOR UPDATE SKIP LOCKED) "
                            "UPDATE jobs j SET lease_until = least(now() + make_interval(secs => $4), (SELECT max(r.started_at) FROM runs r WHERE r.tenant_id = j.tenant_id "
                            "AND r.job_id = j.job_id AND r.attempt = j.attempt) + make_interval(secs => $5)) FROM mine WHERE j.tenant_id = mine.tenant_id AND j.job_id = mine.job_id",
-                           {report.tenant, report.job_id, report.attempt, seconds_of(options.lease), longest}));
+                           {report.tenant, report.job_id, report.attempt, seconds_of(options.lease), longest, name}));
   return tx.commit();
 }
 

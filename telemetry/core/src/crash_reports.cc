@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "crash.h"
+#include "instance.h"
 #include "stella/base/file.h"
 #include "stella/telemetry/log.h"
 
@@ -69,6 +70,17 @@ Result<void> move(const std::string& from, const std::string& to) {
   return sync_parent_dir(to);
 }
 
+// A process that is being reported on right now, perhaps this one: it crashes while it starts. `tail` is "<pid>-<start>.ndjson".
+bool lives(std::string_view tail) {
+  int pid = 0;
+  std::uint64_t start = 0;
+  const char* const end = tail.data() + tail.size();
+  const auto number = std::from_chars(tail.data(), end, pid);
+  if (number.ec != std::errc() || number.ptr == end || *number.ptr != '-') return false;
+  if (std::from_chars(number.ptr + 1, end, start).ec != std::errc()) return false;
+  return start != 0 && static_cast<std::uint64_t>(process_start(pid)) == start;
+}
+
 std::int64_t signal_of(const std::string& path) {
   std::string first(256, '\0');
   std::int64_t signal = 0;
@@ -104,6 +116,7 @@ void announce_crash_reports(const std::string& dir, const std::string& service, 
   for (const std::string& name : names_with(dir, fresh)) {
     const std::string from = dir + "/" + name, told = dir + "/" + std::string(kReported) + name;
     struct stat status {};
+    if (lives(std::string_view(name).substr(fresh.size()))) continue;
     if (stat(from.c_str(), &status) != 0 || rename(from.c_str(), told.c_str()) != 0) continue;  // another process was faster
     const std::int64_t signal = signal_of(told);
     if (place.dir.empty()) {

@@ -272,15 +272,20 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
     }
     return RecordView::parse(bytes.substr(0, size)).has_value();
   };
+  // All of it or nothing: what is taken now is written, and would be again by the next start.
+  std::vector<Spill::Frame> frames = Spill::recover(remains.path + "/spill", counts.torn, counts.unread);
   for (const std::string& name : names_in(remains.path)) {
     if (!name.starts_with("ring-")) continue;
+    errno = 0;
     auto opened = Ring::open(remains.path + "/" + name);
-    if (!opened) {
-      if (opened.error().code() == base_errors::kIo) counts.unread = true;
-      else ++counts.torn;
-      continue;
-    }
-    Ring& ring = **opened;
+    const bool ours = errno != EACCES && errno != ELOOP;  // else it will never be read
+    if (opened) rings.push_back(std::move(*opened));
+    else if (opened.error().code() == base_errors::kIo && ours) counts.unread = true;
+    else ++counts.torn;
+  }
+  if (counts.unread) return {.unread = true};
+  for (const auto& held : rings) {
+    Ring& ring = *held;
     const RingHeader& h = ring.header();
     counts.dropped_logs += h.dropped_logs - h.counted_logs;
     counts.dropped_spans += h.dropped_spans - h.counted_spans;
@@ -308,9 +313,8 @@ RecoveredCounts read_remains(const Remains& remains, const std::function<void(co
     walk(ring.held_bytes(), true);
     walk(ring.readable(), false);
     if (const std::uint64_t numbers = ring.unaccounted(); numbers > seen) counts.lost += numbers - seen;
-    rings.push_back(std::move(*opened));
   }
-  for (Spill::Frame& frame : Spill::recover(remains.path + "/spill", counts.torn, counts.unread)) {
+  for (Spill::Frame& frame : frames) {
     std::size_t size = 0;
     std::int64_t ns = 0;
     std::string own;

@@ -30,22 +30,25 @@ std::string stamp(std::int64_t ns) {
   return text;
 }
 
-// False: not for half a minute.
+// False: not within a second.
 bool wait_writable(int fd) noexcept {
   pollfd one{fd, POLLOUT, 0};
-  int found = 0;
-  for (int i = 0; i < 30 && found <= 0; ++i) found = ::poll(&one, 1, 1000);
-  return found > 0 && (one.revents & POLLOUT) != 0;
+  return ::poll(&one, 1, 1000) > 0 && (one.revents & POLLOUT) != 0;
 }
 
-bool write_fully(int fd, std::string_view bytes, std::size_t& written) noexcept {
+// `patient`: somebody who shares standard error may have made it non-blocking, and a slow reader is no failure. False where there seems to be
+// no reader: then nobody waits for it again until it has taken something.
+bool write_fully(int fd, std::string_view bytes, std::size_t& written, bool* patient = nullptr) noexcept {
   written = 0;
   while (written < bytes.size()) {
     const ssize_t n = ::write(fd, bytes.data() + written, bytes.size() - written);
     if (n < 0 && errno == EINTR) continue;
-    // Somebody who shares standard error made it non-blocking, and its reader is slow: that is no failure.
-    if (n < 0 && errno == EAGAIN && wait_writable(fd)) continue;
+    if (n < 0 && errno == EAGAIN && patient != nullptr && *patient) {
+      if (wait_writable(fd)) continue;
+      *patient = false;
+    }
     if (n <= 0) return false;
+    if (patient != nullptr) *patient = true;
     written += static_cast<std::size_t>(n);
   }
   return true;
@@ -163,13 +166,13 @@ std::size_t LogFile::write(std::string_view lines, std::int64_t now_ns) noexcept
   }
   std::size_t written = 0;
   if (torn_) {
-    if (!write_fully(fd(), "\n", written)) return 0;
+    if (!write_fully(fd(), "\n", written, &patient_)) return 0;
     torn_ = false;
     ++size_;
   }
   if (size_ == 0) opened_ns_ = now_ns;
   reserve(lines.size());
-  write_fully(fd(), lines, written);
+  write_fully(fd(), lines, written, &patient_);
   size_ += written;
   torn_ = written > 0 && lines[written - 1] != '\n';
   if (!path_.empty()) {

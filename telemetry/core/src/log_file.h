@@ -47,6 +47,7 @@ class LogFile {
   bool torn_ = false;           // the file may end within a line
   std::atomic<bool> reopen_ = false;
   std::atomic<int> fd_number_ = 2;
+  bool patient_ = true;  // of write(): the reader of standard error took something the last time
 
   // The syncing thread: fdatasync may take long, and must not hold the lines up.
   Mutex mutex_;

@@ -235,6 +235,21 @@ TEST(LogFile, WaitsForTheReaderOfANonBlockingPipe) {
   EXPECT_EQ(got, lines);
 }
 
+TEST(LogFile, WhereNobodyReadsItWaitsOnce) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+  const Fd reader(ends[0]), writer(ends[1]), before(::dup(STDERR_FILENO));
+  ASSERT_GE(::dup2(writer.get(), STDERR_FILENO), 0);
+  const auto log = *LogFile::open("", {});
+  const std::string lines(1 << 20, 'x');
+  EXPECT_LT(log->write(lines, kStart), lines.size());
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(log->write("y\n", kStart), 0u);
+  const auto took = std::chrono::steady_clock::now() - began;
+  ::dup2(before.get(), STDERR_FILENO);
+  EXPECT_LT(took, std::chrono::seconds(50));  // a hundred waits would be 100 s
+}
+
 TEST(LogFile, SaysWhyItCannotBeOpened) {
   const auto log = LogFile::open("/nonexistent/dir/log", {});
   ASSERT_FALSE(log);

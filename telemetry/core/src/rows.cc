@@ -154,7 +154,8 @@ void RowFeed::run() {
     if (!kept) retry = Deadline::Clock::now() + kRetry;
     Lock lock(mutex_);
     in_hand_ = spans.size() + logs.size();
-    if (logs.empty()) log_bytes_in_hand_ = 0;
+    log_bytes_in_hand_ = 0;
+    for (const LogRecord& log : logs) log_bytes_in_hand_ += log.line.size();
     if (kept && answered_ != asked) {
       answered_ = asked;
       done_.notify_all();

@@ -111,14 +111,18 @@ Result<Stream::Opened> Stream::open(const std::string& dir) {
   Cursor cursor;
   if (::pread(out.cursor.get(), &cursor, sizeof cursor, 0) != static_cast<ssize_t>(sizeof cursor) || cursor.crc != crc_of(cursor) || cursor.segment > kMostSegment) cursor = {};
   std::vector<std::uint64_t> numbers;
-  if (DIR* const listing = ::opendir(dir.c_str())) {
-    while (const dirent* entry = ::readdir(listing)) {
-      const std::string_view name = entry->d_name;
-      std::uint64_t number = 0;
-      if (name.size() == 20 && name.ends_with(".seg") && std::sscanf(entry->d_name, "%16" SCNx64, &number) == 1 && number <= kMostSegment) numbers.push_back(number);
-    }
-    ::closedir(listing);
+  DIR* const listing = ::opendir(dir.c_str());
+  if (listing == nullptr) return io_error("cannot list the telemetry spool", dir);
+  errno = 0;
+  while (const dirent* entry = ::readdir(listing)) {
+    const std::string_view name = entry->d_name;
+    std::uint64_t number = 0;
+    if (name.size() == 20 && name.ends_with(".seg") && std::sscanf(entry->d_name, "%16" SCNx64, &number) == 1 && number <= kMostSegment) numbers.push_back(number);
+    errno = 0;
   }
+  const int trouble = errno;
+  ::closedir(listing);
+  if (trouble != 0) return Error(base_errors::kIo, "cannot list the telemetry spool").with("path", dir).with("errno", std::string(std::strerror(trouble)));
   std::sort(numbers.begin(), numbers.end());
   std::uint64_t next = cursor.segment;
   for (const std::uint64_t number : numbers) {

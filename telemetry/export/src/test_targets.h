@@ -198,6 +198,10 @@ class GrpcTarget {
     thread_ = std::thread([this] { serve(); });
   }
   ~GrpcTarget() {
+    {
+      const std::lock_guard lock(asking_);
+      stopped_ = true;
+    }
     server_->Shutdown(std::chrono::system_clock::now());
     queue_->Shutdown();
     thread_.join();
@@ -214,7 +218,11 @@ class GrpcTarget {
     for (int n = 0;; ++n) {
       grpc::GenericServerContext context;
       grpc::GenericServerAsyncReaderWriter stream(&context);
-      service_.RequestCall(&context, &stream, queue_.get(), queue_.get(), this);
+      {
+        const std::lock_guard lock(asking_);  // to ask a server that was shut down is an assertion of gRPC's
+        if (stopped_) break;
+        service_.RequestCall(&context, &stream, queue_.get(), queue_.get(), this);
+      }
       if (!queue_->Next(&tag, &ok) || !ok) break;
       grpc::ByteBuffer request;
       stream.Read(&request, this);
@@ -242,6 +250,8 @@ class GrpcTarget {
     }
   }
   const Answer answer_;
+  std::mutex asking_;
+  bool stopped_ = false;
   grpc::AsyncGenericService service_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
