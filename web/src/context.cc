@@ -35,6 +35,14 @@ std::string_view Context::client_address() const {
   return last.empty() ? std::string_view(request.remote) : last;
 }
 
+bool Context::may_take_long() {
+  if (turn.kind() == TurnKind::kLong) return true;
+  turn.end();
+  turn = services.turns.try_take(principal->tenant, TurnKind::kLong);
+  awaits_long = !turn;
+  return !awaits_long;
+}
+
 Result<pg::TenantTx*> Context::tx() {
   if (!tx_) {
     auto opened = pg::TenantTx::open(services.pool, scope());

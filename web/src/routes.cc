@@ -79,7 +79,7 @@ constexpr std::array kRoutes{
 
     Route{"POST", "/evidence/snapshot", kTenant, "evidence:create", kJson, h::create_snapshot, true},
     Route{"GET", "/evidence", kTenant, "evidence:read", 0, h::list_evidence},
-    Route{"GET", "/evidence/:bundle_id", kTenant, "evidence:read", 0, h::get_evidence, false, true},
+    Route{"GET", "/evidence/:bundle_id", kTenant, "evidence:read", 0, h::get_evidence},
     Route{"POST", "/evidence/:bundle_id/export", kTenant, "evidence:export", kJson, h::export_evidence, false, true},
     Route{"POST", "/evidence/:bundle_id/redact", kTenant, "evidence:redact", kJson, h::redact_evidence, true},
     Route{"POST", "/evidence/verify", kTenant, "evidence:verify", limits::kBundleBytes, h::verify_evidence, false, true},

@@ -173,6 +173,17 @@ Result<std::optional<http::Response>> replayed(Context& ctx) {
 // Whether a request of somebody known may go on now.
 enum class Entry : std::uint8_t { kIn, kPutAside, kFull };
 
+// For a turn that is not to be had at once.
+Entry queue(Services& services, http::Request& request, const TenantId& tenant, TurnKind kind, Turns::Turn& turn) {
+  const auto place = std::make_shared<Turns::Turn>();
+  request.held = place;
+  const auto outcome = services.turns.take_or_queue(tenant, kind, place, [&request] { return request.parking->park(); });
+  if (outcome == Turns::Outcome::kQueued) return Entry::kPutAside;
+  request.held.reset();
+  turn = std::move(*place);
+  return outcome == Turns::Outcome::kFull ? Entry::kFull : Entry::kIn;
+}
+
 // kPutAside: the request is somebody else's from here on.
 Entry enter(Services& services, http::Request& request, const Route& route, const TenantId& tenant, Turns::Turn& turn) {
   const TurnKind kind = route.may_take_long ? TurnKind::kLong : TurnKind::kRunning;
@@ -183,19 +194,15 @@ Entry enter(Services& services, http::Request& request, const Route& route, cons
   }
   turn = services.turns.try_take(tenant, kind);
   if (turn) return Entry::kIn;
-  place = std::make_shared<Turns::Turn>();
-  request.held = place;
-  const auto outcome = services.turns.take_or_queue(tenant, kind, place, [&request] { return request.parking->park(); });
-  if (outcome == Turns::Outcome::kQueued) return Entry::kPutAside;
-  request.held.reset();
-  turn = std::move(*place);
-  return outcome == Turns::Outcome::kFull ? Entry::kFull : Entry::kIn;
+  return queue(services, request, tenant, kind, turn);
 }
+
+Error too_many() { return Error(errors::kRateLimited, "too many requests of the tenant run or wait already").with("retry_after", 1); }
 
 Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std::optional<authority::Principal>> caller, bool full, Decided& made) {
   if (full) {
     made = decided("deny", "too many requests of the tenant at once", route);
-    return Error(errors::kRateLimited, "too many requests of the tenant run or wait already").with("retry_after", 1);
+    return too_many();
   }
   auto early = STELLA_TRY(admit(ctx, route, std::move(caller), made));
   if (early) return std::move(*early);
@@ -288,9 +295,8 @@ http::Response answer(Services& services, http::Request& request) {
   ctx.route = found.route != nullptr ? found.route->path : "/";
   ctx.params = found.params;
   auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
-  Turns::Turn turn;
   Entry entry = Entry::kIn;
-  if (caller.has_value() && caller->has_value()) entry = enter(services, request, *found.route, (*caller)->tenant, turn);
+  if (caller.has_value() && caller->has_value()) entry = enter(services, request, *found.route, (*caller)->tenant, ctx.turn);
   if (entry == Entry::kPutAside) return http::Response::put_aside();
   auto admission = admission_of(request, caller.has_value() && caller->has_value() ? &**caller : nullptr);
   const telemetry::ContextScope scope(request_context(std::move(admission.context), request, ctx.route, ctx.request_id));
@@ -310,6 +316,15 @@ http::Response answer(Services& services, http::Request& request) {
     failed = std::move(error);
   } else {
     auto handled = run_handler(ctx, *found.route, std::move(caller), entry == Entry::kFull, made.emplace());
+    if (ctx.awaits_long) {
+      ctx.abandon();
+      entry = queue(services, request, ctx.principal->tenant, TurnKind::kLong, ctx.turn);
+      if (entry == Entry::kPutAside) {  // nothing was done: its second call is the request
+        span.drop();
+        return http::Response::put_aside();
+      }
+      handled = entry == Entry::kFull ? Result<http::Response>(too_many()) : found.route->handler(ctx);
+    }
     if (handled) response = std::move(*handled);
     else failed = std::move(handled.error());
     // A decision that no transaction of the handler carried gets one of its own: none is ever lost. Failing that, the request fails.

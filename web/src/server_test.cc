@@ -301,6 +301,38 @@ TEST_F(Api, OneTenantTakesNotAllWorkers) {
   EXPECT_EQ(services_->turns.now(TurnKind::kRunning), 0);
 }
 
+// Only who reads a whole bundle waits for others who do.
+TEST_F(Api, ABundleThatIsNotSealedIsLookedAtAtOnce) {
+  const auto bundle = [this](const std::string& state) {
+    const std::string id = Uuid::v7().str();
+    db_.sql("INSERT INTO evidence_snapshots (tenant_id, bundle_id, case_id, kind, resource_id, state, requested_by, traceparent, trace_id) VALUES ('acme', '" + id + "', 'C-1', 'job', '" + state + "', '" + state + "', 'user:x', '', '')");
+    return "/evidence/" + id;
+  };
+  const std::string building = bundle("building"), sealed = bundle("sealed");
+  TurnLimits one = TurnLimits::of_workers(4);
+  one.may_take_long = {1, 1};
+  services_->turns.set_limits(one);
+  auto other = services_->turns.try_take(TenantId::parse("beta").value(), TurnKind::kLong);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(call("GET", building).body.str("state"), "building");
+  const std::string before = decisions();
+  int status = 0;
+  {
+    std::jthread waits([&] { status = call("GET", sealed).status; });
+    const Deadline patience = Deadline::after(std::chrono::seconds(20));
+    while (services_->turns.queued() == 0 && !patience.passed()) std::this_thread::yield();
+    EXPECT_EQ(services_->turns.queued(), 1);
+    EXPECT_EQ(services_->turns.now(TurnKind::kRunning), 1) << "the other's alone";
+    EXPECT_EQ(call("GET", building).status, 200);
+    other.end();
+  }
+  EXPECT_GE(status, 400) << "there is no object of it";
+  EXPECT_NE(status, 429);
+  EXPECT_EQ(decisions(), std::to_string(std::stoi(before) + 2)) << "each request is one";
+  EXPECT_EQ(services_->turns.now(TurnKind::kRunning), 0);
+  EXPECT_EQ(services_->turns.now(TurnKind::kLong), 0);
+}
+
 TEST_F(Api, ATenantsQueueHasAnEnd) {
   TurnLimits none;
   none.running.per_tenant = 0;

@@ -538,6 +538,36 @@ TEST(Server, WhoWaitsForItsTurnTooLongIsToldAndNoServerWaitsForIt) {
   aside.resume_all();
 }
 
+TEST(Server, ATurnBeginsWithItsWholeTimeAndIsLetGoOfWhereItNeverCame) {
+  Mutex mutex;
+  std::function<void()> resume;
+  std::weak_ptr<void> place;
+  Limits limits;
+  limits.request_timeout = std::chrono::milliseconds(2000);
+  const auto server = serve([&](Request& request) {
+    if (request.held) return Response::json(200, std::to_string(request.deadline.left().count()));
+    request.held = std::make_shared<int>(1);
+    const Lock lock(mutex);
+    place = request.held;
+    resume = request.parking->park();
+    return Response::put_aside();
+  }, limits);
+  const auto take = [&] {
+    const Lock lock(mutex);
+    return std::exchange(resume, nullptr);
+  };
+  RawClient client(server->port());
+  client.send(get("/waits"));
+  std::function<void()> go;
+  wait_for([&] { return static_cast<bool>(go = go ? go : take()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  go();
+  EXPECT_GT(std::stoi(body_of(client.read_response())), 1600);
+  client.send(get("/never"));
+  EXPECT_EQ(status_of(client.read_response()), 503);
+  wait_for([&] { return place.expired(); });
+}
+
 TEST(Server, ExpressRequestsAreAnsweredWhileAllWorkersAreTaken) {
   std::latch taken(2), go(1);
   ServerOptions options;

@@ -118,7 +118,13 @@ class Session : public Connection, public Parking, public std::enable_shared_fro
     server_.park(shared_from_this());
     return [weak = weak_from_this()] {
       const auto self = weak.lock();
-      if (self && self->server_.take_parked(self.get())) self->server_.pool.push([self] { self->run_handler(); });
+      if (!self || !self->server_.take_parked(self.get())) return;
+      // What it waited is not taken from what it may take.
+      self->request_.deadline = Deadline::after(self->limits_.request_timeout);
+      net::post(self->socket_.get_executor(), [self] {
+        if (self->handling_) self->arm(self->limits_.request_timeout + kHandlerGrace);
+      });
+      self->server_.pool.push([self] { self->run_handler(); });
     };
   }
 
@@ -325,6 +331,7 @@ class Session : public Connection, public Parking, public std::enable_shared_fro
     WorkerPool& pool = server_.is_express(request_) ? *server_.express_pool : server_.pool;
     if (pool.try_push([self = shared_from_this()] { self->run_handler(); })) return;
     handling_ = false;
+    drop_body();
     refuse(503, "the server is overloaded", &request_);
   }
 
@@ -357,7 +364,10 @@ class Session : public Connection, public Parking, public std::enable_shared_fro
     if (!request_.claim.take()) return arm(kHandlerGrace);
     handling_ = false;
     body_pending_ = true;
-    if (parked) return refuse(503, "the request waited too long for its turn", &request_);
+    if (parked) {
+      request_.held.reset();
+      return refuse(503, "the request waited too long for its turn", &request_);
+    }
     refuse(504, "the handler took too long", &request_);
   }
 

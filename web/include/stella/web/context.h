@@ -112,6 +112,9 @@ class Context {
   Result<void> write_decision_alone();
   // The key of a request that failed, and that may be sent again.
   Result<void> release_key();
+  // For a handler that learns only from a row whether it will take long: changes its turn for a long one. False: others have them all; it returns
+  // whatever it likes, having done nothing, and is called again when it is its turn.
+  bool may_take_long();
   // Rolls back what tx() began, if anything.
   void abandon() { tx_.reset(); }
   // A read in one round trip of its own (the decision goes with the next transaction, else the middleware writes it).
@@ -133,6 +136,8 @@ class Context {
   // Filled by the middleware from the Idempotency-Key header.
   std::string idempotency_key;
   std::optional<Sha256> request_sha256;
+  Turns::Turn turn;             // of who is known
+  bool awaits_long = false;     // may_take_long() said no
   bool decision_written = false;
   bool key_in_use = false;  // its row is there, without an answer
   bool deed_done = false;   // or maybe done, by a component with transactions of its own: a failure from here on says nothing about it

@@ -34,7 +34,7 @@ struct Route {
   std::uint64_t body_bytes = 1 << 20;  // of who has a token with the scope; kAnonymousBodyBytes of everybody else
   HandlerFn handler = nullptr;
   bool starts_job = false;   // 503 with part=nats while the bus is away
-  bool may_take_long = false;  // reads a whole bundle, which may have gigabytes
+  bool may_take_long = false;  // always reads a whole bundle, which may have gigabytes; see Context::may_take_long()
 };
 
 // All routes, in documentation order.

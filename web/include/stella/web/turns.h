@@ -47,6 +47,7 @@ class Turns {
     Turn& operator=(Turn&& other) noexcept;
     ~Turn() { end(); }
     explicit operator bool() const { return turns_ != nullptr; }
+    TurnKind kind() const { return kind_; }
     void end();
 
    private:
