@@ -418,6 +418,8 @@ Result<void> serve(const config::Settings& settings) {
   const bool signs = roles && roles->contains("web");  // the only role that has the key
   if (signs) token.renew();  // before the first record is sent
   STELLA_TRY_VOID(start_all(settings, p));
+  if (signs && config::proxy_undeclared(settings.boolean("http.behind_tls_proxy"), settings.text("http.public_url")))
+    kLog.warn("http.public_url is https and http.behind_tls_proxy is false: every client of the proxy counts as this machine; set it to true, and let the proxy set X-Forwarded-For");
   const bool keeps_telemetry = roles_of(settings)->contains("telemetry");
   Deadline retention = Deadline::after(std::chrono::minutes(1));
   bool told = true;  // whether what was seen of the parts is on the timeline

@@ -32,7 +32,7 @@ std::string_view Context::client_address() const {
   if (const std::size_t comma = last.rfind(','); comma != last.npos) last.remove_prefix(comma + 1);
   while (!last.empty() && last.front() == ' ') last.remove_prefix(1);
   while (!last.empty() && last.back() == ' ') last.remove_suffix(1);
-  return last.empty() ? std::string_view(request.remote) : last;
+  return last;  // none where the proxy says nothing: its own address is everybody's
 }
 
 bool Context::may_take_long() {

@@ -90,7 +90,7 @@ Result<http::Response> change_secret(Context& ctx) {
   const std::string old_secret = STELLA_TRY(take_string(body, "old_secret", 1024));
   const std::string new_secret = STELLA_TRY(take_string(body, "new_secret", 1024));
   STELLA_TRY_VOID(ctx.write_decision());
-  const int ended = STELLA_TRY(ctx.services.authority.change_secret(*ctx.principal, old_secret, new_secret, ctx.trace, ctx.request.remote));
+  const int ended = STELLA_TRY(ctx.services.authority.change_secret(*ctx.principal, old_secret, new_secret, ctx.trace, ctx.client_address()));
   return ctx.commit(http::Response::json(200, json::dump(json::Value::object({{"principal_id", ctx.principal->id.str()}, {"ended_tokens", ended}, {"trace_id", ctx.trace.hex()}}))));
 }
 
@@ -141,6 +141,15 @@ Result<http::Response> list_principals(Context& ctx) {
   return list_page(ctx, q);
 }
 
+namespace {
+
+Result<bool> own_login(Context& ctx, const std::string& login) {
+  const auto rows = STELLA_TRY(ctx.read("SELECT 1 FROM principals WHERE tenant_id = $1 AND login = $2", {ctx.tenant(), login}));
+  return !rows.empty();
+}
+
+}  // namespace
+
 Result<http::Response> create_principal(Context& ctx) {
   const json::Value body = STELLA_TRY(ctx.json_body({{"kind"}, {"login"}, {"display_name"}, {"secret"}, {"scopes", Member::kStrings}, {"platform_scopes", Member::kStrings}}));
   authority::NewPrincipal p;
@@ -158,7 +167,8 @@ Result<http::Response> create_principal(Context& ctx) {
   STELLA_TRY_VOID(ctx.services.taken_logins.may(ctx.tenant(), "too many logins that are taken were asked for within an hour"));
   auto id = ctx.services.provisioner.create_principal(ctx.tenant(), p, ctx.actor(), ctx.trace, ctx.principal->id);
   if (!id) {
-    if (id.error().code() == contracts::errors::kConflict) ctx.services.taken_logins.count(ctx.tenant());
+    // Of its own logins a tenant learns nothing.
+    if (id.error().code() == contracts::errors::kConflict && !STELLA_TRY(own_login(ctx, p.login))) ctx.services.taken_logins.count(ctx.tenant());
     return std::move(id.error());
   }
   return ctx.commit(http::Response::json(201, json::dump(json::Value::object({{"principal_id", id->str()}, {"kind", p.kind}, {"login", p.login}, {"trace_id", ctx.trace.hex()}}))));

@@ -460,6 +460,16 @@ TEST_F(Api, GuessesAreCountedForWhomTheProxySaw) {
   EXPECT_EQ(guess(kSecret, "203.0.113.9"), 200) << "nobody's word counts where no proxy is";
 }
 
+TEST_F(Api, GuessesOfAnOldSecretAreCountedForWhomTheProxySaw) {
+  const auto guess = [this](std::string forwarded) {
+    return call("POST", "/me/secret", R"({"old_secret":"not the one in force","new_secret":"a secret of my own"})", {{"content-type", "application/json"}, {"x-forwarded-for", std::move(forwarded)}}).status;
+  };
+  services_->behind_proxy = true;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(guess("203.0.113.9"), 403);
+  EXPECT_EQ(guess("203.0.113.9"), 429);
+  EXPECT_EQ(guess("192.0.2.1"), 403);
+}
+
 TEST_F(Api, HealthTellsTheTruth) {
   EXPECT_EQ(call("GET", "/healthz", "", {}, "").status, 200);
   EXPECT_EQ(call("GET", "/readyz", "", {}, "").status, 200);
@@ -627,7 +637,10 @@ TEST_F(Api, ATenantIsHeldToItsRate) {
     return call("POST", "/principals", R"({"kind":"user","login":")" + login + R"(","secret":"correct horse battery","scopes":[]})", {{"content-type", "application/json"}}, token).status;
   };
   EXPECT_EQ(create("eve"), 201) << "as often as it likes";
-  for (int i = 0; i < 20; ++i) services_->taken_logins.count(TenantId::parse("acme").value());
+  for (int i = 0; i < 19; ++i) services_->taken_logins.count(TenantId::parse("acme").value());
+  EXPECT_EQ(create("eve"), 409);
+  EXPECT_EQ(create("fay"), 201) << "its own tell it nothing";
+  EXPECT_EQ(create("bob"), 409);
   EXPECT_EQ(create("carl"), 429);
   EXPECT_EQ(create("ada", other), 409);
   EXPECT_EQ(create("carl", other), 201);

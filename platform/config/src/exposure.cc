@@ -27,6 +27,8 @@ Result<void> check_listener(std::string_view address, bool behind_tls_proxy, std
   return Error(base_errors::kInvalid, "behind a proxy that speaks TLS the API has an https URL").with("field", std::string("http.public_url")).with("expected", std::string("https://…, as clients reach the proxy"));
 }
 
+bool proxy_undeclared(bool behind_tls_proxy, std::string_view public_url) { return !behind_tls_proxy && public_url.starts_with("https://"); }
+
 Result<std::string> database_tls(std::string_view hosts, std::string_view ca_file) {
   bool local = true;
   for (std::string_view rest = hosts; !rest.empty();) {

@@ -18,6 +18,9 @@ TEST(Exposure, NobodyListensInTheClear) {
   EXPECT_EQ(check_listener("192.0.2.1", true, "").error().field("field"), "http.public_url");
   EXPECT_EQ(check_listener("192.0.2.1", true, "http://stella.test").error().field("field"), "http.public_url");
   EXPECT_TRUE(check_listener("0.0.0.0", true, "https://stella.test"));
+  EXPECT_TRUE(proxy_undeclared(false, "https://stella.test"));
+  EXPECT_FALSE(proxy_undeclared(true, "https://stella.test"));
+  EXPECT_FALSE(proxy_undeclared(false, "http://127.0.0.1:18080"));
 }
 
 TEST(Exposure, ADatabaseElsewhereProvesWhoItIs) {

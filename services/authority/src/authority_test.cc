@@ -156,7 +156,22 @@ TEST(Guard, ANetworkHasItsShare) {
   EXPECT_TRUE(guard.check("4abc"));
 }
 
+// Everybody behind a proxy that does not say whom for.
+TEST(Guard, NobodyIsShutOutWithEverybodyElse) {
+  SignInGuard guard;
+  const std::string network = network_of("127.0.0.1");
+  for (std::size_t i = 0; i < SignInGuard::kFailuresOfNetwork; ++i) EXPECT_FALSE(guard.failed("nobody" + std::to_string(i), network));
+  EXPECT_TRUE(guard.may_try("new", network).has_value());
+  for (std::size_t i = 0; i < SignInGuard::kFailuresOfLogin; ++i) (void)guard.failed("ada", network);
+  EXPECT_FALSE(guard.may_try("ada", network).has_value());
+  const auto first = guard.check(network), second = guard.check(network), third = guard.check(network), fourth = guard.check(network);
+  EXPECT_TRUE(third && fourth);
+  EXPECT_FALSE(guard.check(network)) << "at once";
+}
+
 TEST(Guard, NetworksOfAddresses) {
+  for (const char* here : {"127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"}) EXPECT_EQ(network_of(here), "") << here;
+
   EXPECT_EQ(network_of("192.0.2.1"), network_of("192.0.2.254"));
   EXPECT_NE(network_of("192.0.2.1"), network_of("192.0.3.1"));
   EXPECT_EQ(network_of("192.0.2.1"), network_of("::ffff:192.0.2.9"));

@@ -23,10 +23,13 @@ std::string key_of(const std::string& login, const std::string& network) { retur
 std::string network_of(std::string_view address) {
   const std::string text(address.substr(0, 64));
   std::array<unsigned char, 16> bytes{};
-  if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) return "4" + std::string(bytes.begin(), bytes.begin() + 3);
+  const auto of_four = [&](auto begin) { return *begin == 127 ? std::string() : "4" + std::string(begin, begin + 3); };
+  if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) return of_four(bytes.begin());
   if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) != 1) return {};
+  static constexpr std::array<unsigned char, 16> kOne{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  if (bytes == kOne) return {};
   static constexpr std::array<unsigned char, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-  if (std::equal(kMapped.begin(), kMapped.end(), bytes.begin())) return "4" + std::string(bytes.begin() + 12, bytes.begin() + 15);
+  if (std::equal(kMapped.begin(), kMapped.end(), bytes.begin())) return of_four(bytes.begin() + 12);
   return "6" + std::string(bytes.begin(), bytes.begin() + 6);
 }
 
@@ -49,14 +52,14 @@ Result<void> SignInGuard::may_try(const std::string& login, const std::string& n
   const Timestamp now = Timestamp::now();
   const Lock lock(mutex_);
   if (lately(key_of(login, network), now) >= kFailuresOfLogin) return Error(errors::kRateLimited, "too many failed logins").with("retry_after", 60);
-  if (lately(network, now) >= kFailuresOfNetwork) return Error(errors::kRateLimited, "too many failed logins from this network").with("retry_after", 60);
+  if (!network.empty() && lately(network, now) >= kFailuresOfNetwork) return Error(errors::kRateLimited, "too many failed logins from this network").with("retry_after", 60);
   return {};
 }
 
 Result<SignInGuard::Check> SignInGuard::check(const std::string& network) {
   const Lock lock(mutex_);
   const auto own = checks_.find(network);
-  if (checks_now_ >= kHashesAtOnce || (own != checks_.end() && own->second >= kHashesOfNetwork)) return Error(errors::kRateLimited, "too many logins at once").with("retry_after", 1);
+  if (checks_now_ >= kHashesAtOnce || (!network.empty() && own != checks_.end() && own->second >= kHashesOfNetwork)) return Error(errors::kRateLimited, "too many logins at once").with("retry_after", 1);
   ++checks_[network];
   ++checks_now_;
   return Check(this, network);

@@ -15,7 +15,8 @@
 
 namespace stella::authority {
 
-// Whom a peer's address stands for: the /24 of an IPv4 address, the /48 of an IPv6 one. "" for what is no address: they are all one.
+// Whom a peer's address stands for: the /24 of an IPv4 address, the /48 of an IPv6 one. "" for what is no address and for
+// this machine: a proxy that nobody told us of stands there for everybody, so only the failures of each login are counted.
 std::string network_of(std::string_view address);
 
 // Thread-safe.
