@@ -17,7 +17,10 @@ constexpr int kClusterTries = 20;
 
 void write_profile(const ProfileStore& store, const State& state, std::string_view username, const Tell& tell) {
   auto profile = store.load();
-  if (!profile) return;
+  if (!profile) {
+    tell("the profile could not be read: " + profile.error().describe());
+    return;
+  }
   if (!profile->url.empty() && profile->url != state.url && profile->url.find("//127.0.0.1:") == std::string::npos && profile->url.find("//localhost") == std::string::npos) {
     tell("your profile points to " + profile->url + " and stays so; stella --url " + state.url + " …");
     return;
@@ -32,14 +35,16 @@ void write_profile(const ProfileStore& store, const State& state, std::string_vi
 }  // namespace
 
 void write_profiles(const State& state, std::string_view username, const Tell& tell) {
-  if (auto own = ProfileStore::of_user()) write_profile(*own, state, username, tell);
+  const auto own = ProfileStore::of_user();
   const std::string sudo = environment("SUDO_USER");
   const passwd* user = ::geteuid() == 0 && !sudo.empty() && sudo != "root" ? ::getpwnam(sudo.c_str()) : nullptr;
-  if (user == nullptr || user->pw_dir == nullptr) return;
-  const std::string home = user->pw_dir;
-  if (!exists(home)) return;
+  const std::string home = user != nullptr && user->pw_dir != nullptr ? user->pw_dir : "";
+  // A sudo that keeps HOME, or the variable that names the directory: what root makes there the person cannot read.
+  const bool theirs = own && !home.empty() && own->directory().starts_with(home + "/");
+  if (own && !theirs) write_profile(*own, state, username, tell);
+  if (home.empty() || !exists(home)) return;
   // In somebody's home with that person's rights only: a link there leads root nowhere, and what is made is theirs.
-  const auto write = [&] { write_profile(ProfileStore(home + "/.config/stella"), state, username, tell); };
+  const auto write = [&] { write_profile(theirs ? *own : ProfileStore(home + "/.config/stella"), state, username, tell); };
   if (auto done = as_user({user->pw_uid, user->pw_gid}, write); !done) tell("the profile of " + sudo + " was not written: " + done.error().describe());
 }
 
@@ -78,6 +83,9 @@ Result<void> Platform::prepare(int http_port) {
 
 Result<void> Platform::start_part(process::Service service) {
   const std::string name = service.name;
+  // The parts have sessions of their own, so what ends this program in the terminal must be looked for.
+  if (process::stop_requested()) return Error(contracts::errors::kUnavailable, "a service was not started").with("part", name).with("cause", "a stop was asked for");
+  service.give_up = process::stop_requested;
   STELLA_TRY_VOID(supervisor_->start(std::move(service)));
   note_parts();
   STELLA_TRY_VOID(write_state(layout_, state_));

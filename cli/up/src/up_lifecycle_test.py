@@ -187,8 +187,8 @@ def a_lost_secret_is_named_and_not_replaced(m):
     (m.root / "salt_secret").rename(secret)
 
 
-def on_a_terminal(m, end):
-    """`stella up` in the foreground of a terminal of its own until it is ready, then `end(terminal)`. Its status, and PostgreSQL's log of that time."""
+def on_a_terminal(m, end, until="Ctrl-C stops it"):
+    """`stella up` in the foreground of a terminal of its own until it says so, then `end(terminal)`. Its status, and PostgreSQL's log of that time."""
     m.run("down")
     log = m.data / "log/postgresql.log"
     before = log.stat().st_size
@@ -198,7 +198,7 @@ def on_a_terminal(m, end):
             signal.signal(number, signal.SIG_DFL)
         os.execve(STELLA, [STELLA, "--no-color", "up"], m.env)
     shown = ""
-    while "Ctrl-C stops it" not in shown:
+    while until not in shown:
         shown += os.read(terminal, 4096).decode(errors="replace")
     terminal = end(terminal)
     while terminal is not None:
@@ -211,11 +211,19 @@ def on_a_terminal(m, end):
     return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")[before:], shown
 
 
-def ctrl_c_stops_the_newest_first(m):
-    def press(terminal):
-        os.write(terminal, b"\x03")
-        return terminal
+def press(terminal):
+    os.write(terminal, b"\x03")
+    return terminal
 
+
+def ctrl_c_ends_a_start_too(m):
+    status, log, shown = on_a_terminal(m, press, until="database: migrated")
+    assert status != 0, shown
+    assert "a stop was asked for" in shown and "stella-runner: ready" not in shown, shown
+    assert log.count("database system is shut down") == 1, log
+
+
+def ctrl_c_stops_the_newest_first(m):
     status, log, shown = on_a_terminal(m, press)
     assert status == 0, (status, shown)
     assert log.count("database system is shut down") == 1, log
@@ -245,7 +253,7 @@ def main():
     try:
         for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
                      a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, a_number_in_the_lock_is_nobody_to_stop,
-                     a_lost_secret_is_named_and_not_replaced, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, down_stops_everything_and_keeps_the_data):
+                     a_lost_secret_is_named_and_not_replaced, ctrl_c_ends_a_start_too, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, down_stops_everything_and_keeps_the_data):
             try:
                 test(m)
                 passed += 1

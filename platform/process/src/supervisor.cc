@@ -205,6 +205,7 @@ Result<void> Supervisor::Impl::start(Service service) {
     if (!cause.empty()) return failed(entry, std::move(cause));
     if (running && (!entry->service.ready || entry->service.ready())) break;
     if (deadline.passed()) return failed(entry, "it was not ready in time");
+    if (entry->service.give_up && entry->service.give_up()) return failed(entry, "a stop was asked for");
   }
   {
     Lock lock(mutex);

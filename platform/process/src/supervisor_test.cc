@@ -45,6 +45,18 @@ TEST(Supervisor, StartReturnsWhenReady) {
   EXPECT_NE(::kill(status[0].pid, 0), 0) << "ended and reaped";
 }
 
+TEST(Supervisor, AWaitThatIsGivenUpStopsWhatItWaitedFor) {
+  const std::string dir = temp_dir();
+  Supervisor supervisor;
+  auto service = shell("db", "touch " + dir + "/up; exec sleep 1000", dir + "/log");
+  service.ready = [] { return false; };
+  service.give_up = [&] { return exists(dir + "/up"); };
+  const auto started = supervisor.start(std::move(service));
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().field("cause"), "a stop was asked for");
+  EXPECT_TRUE(supervisor.status().empty());
+}
+
 TEST(Supervisor, EndBeforeReadyIsAnErrorWithTheNewLogLines) {
   const std::string dir = temp_dir();
   ASSERT_TRUE(write_file_durable(dir + "/log", "from an earlier run\n"));

@@ -60,6 +60,7 @@ struct Service {
   SpawnOptions options;
   std::function<bool()> ready;   // polled until true or `ready_timeout`; null: ready at once
   std::chrono::milliseconds ready_timeout{30000};
+  std::function<bool()> give_up;  // asked while it is not ready: true ends the wait, and it is stopped; null: never
   std::chrono::milliseconds stop_timeout{10000};
   int stop_signal = 15;
   std::function<void(int status)> on_exit;  // told (from the supervisor's thread) whenever it ended without being asked to; must not call back
