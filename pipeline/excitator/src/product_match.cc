@@ -37,6 +37,12 @@ std::string package_key(const Purl& purl, bool go_case) {
   return key;
 }
 
+void spell_go_standard(Purl& purl) {
+  if (purl.type != "golang" || !purl.namespace_.empty()) return;
+  if (purl.name == "std") purl.name = "stdlib";
+  if ((purl.name == "stdlib" || purl.name == "toolchain") && purl.version.starts_with("go")) purl.version.erase(0, 2);
+}
+
 Match match(const Purl& statement, const Purl& component) {
   if (package_key(statement) != package_key(component)) return Match::kOtherPackage;
   if (!statement.subpath.empty() && statement.subpath != component.subpath) return Match::kOtherPackage;

@@ -21,6 +21,9 @@ enum class Match : int {
 // had it, which told Go modules apart that differ in case alone; tools that write purls drop it.
 std::string package_key(const Purl& purl, bool go_case = false);
 
+// Go's own packages in one spelling, OSV's: "std" is "stdlib", and its versions have no "go". Version 1 of the precedence rule has it not.
+void spell_go_standard(Purl& purl);
+
 // Both must have the same package_key (else kOtherPackage).
 Match match(const Purl& statement, const Purl& component);
 

@@ -62,11 +62,12 @@ std::string_view match_text(Match match) {
   }
 }
 
-std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids, bool go_case) {
+std::vector<ParsedId> parse_ids(const std::vector<std::string>& ids, bool first_rule) {
   std::vector<ParsedId> out;
   for (const auto& id : ids)
     if (auto purl = parse_purl(id)) {
-      std::string key = vex::package_key(*purl, go_case);
+      if (!first_rule) vex::spell_go_standard(*purl);
+      std::string key = vex::package_key(*purl, first_rule);
       out.push_back({std::move(*purl), std::move(key)});
     }
   return out;
@@ -341,7 +342,10 @@ class Reconciler {
       auto purl = parse_purl(table_.components[i].purl);
       if (!purl) continue;
       if (purl->version.empty()) purl->version = table_.components[i].version;
-      if (!first_rule_) join_module(i, *purl);
+      if (!first_rule_) {
+        vex::spell_go_standard(*purl);
+        join_module(i, *purl);
+      }
       keys_[i] = vex::package_key(*purl, first_rule_);
       purls_[i] = std::move(*purl);
       by_package_[keys_[i]].push_back(i);

@@ -243,6 +243,25 @@ TEST(Reconcile, AGoSubpathThatIsPartOfTheModule) {
   EXPECT_EQ(status(0, "pkg:golang/github.com/hashicorp/consul/api@v1.12.0", {}, kVexPrecedenceRule1), VexStatus::kNone);
 }
 
+// Scanners and authors of statements do not agree on what Go's own packages are called.
+TEST(Reconcile, GoStandardLibraryInEverySpelling) {
+  const auto status = [](std::string of, std::string version, std::string product, std::string_view rule = kVexPrecedenceRule) {
+    contracts::ComponentTable t;
+    t.components = {component(std::move(of), "golang", std::move(version))};
+    const auto d = document({{.product = std::move(product)}});
+    const std::vector<VexSource> sources = {{&d, 0}};
+    const auto result = reconcile(t, exposures(0), sources, rule);
+    return result && !result->outcomes.empty() ? result->outcomes[0].status : VexStatus::kNone;
+  };
+  EXPECT_EQ(status("pkg:golang/std@go1.21.0", "go1.21.0", "pkg:golang/stdlib@1.21.0"), VexStatus::kNotAffected);
+  EXPECT_EQ(status("pkg:golang/stdlib@v1.21.0", "v1.21.0", "pkg:golang/std@go1.21.0"), VexStatus::kNotAffected);
+  EXPECT_EQ(status("pkg:golang/std", "go1.21.0", "pkg:golang/stdlib@1.21.0"), VexStatus::kNotAffected);  // the version beside the purl
+  EXPECT_EQ(status("pkg:golang/std@1.21.0", "1.21.0", "pkg:golang/stdlib"), VexStatus::kNotAffected);
+  EXPECT_EQ(status("pkg:golang/std@go1.21.0", "go1.21.0", "pkg:golang/stdlib@1.21.1"), VexStatus::kNone);
+  EXPECT_EQ(status("pkg:golang/example.org/std@1", "1", "pkg:golang/stdlib@1"), VexStatus::kNone);
+  EXPECT_EQ(status("pkg:golang/std@go1.21.0", "go1.21.0", "pkg:golang/stdlib@1.21.0", kVexPrecedenceRule1), VexStatus::kNone);  // as it was sealed
+}
+
 TEST(Reconcile, EveryProductOfAStatementIsLookedAt) {
   auto d = parse_vex(R"({"@context":"https://openvex.dev/ns/v0.2.0","@id":"i","author":"a","timestamp":"2025-01-01T00:00:00Z","statements":[
     {"vulnerability":{"name":"CVE-1"},"status":"fixed","products":[{"@id":"pkg:npm/lib@7"},{"@id":"not a purl"},{"@id":"x","identifiers":{"purl":"pkg:npm/lib@1"}}]}]})");

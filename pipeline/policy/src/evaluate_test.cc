@@ -179,6 +179,10 @@ TEST(Evaluate, ScopesKnowEverySpelling) {
   EXPECT_TRUE(fires("npm", "@babel/core", "pkg:npm/%40babel/core@7.0.0", "purls: ['pkg:npm/@babel/*']"));
   EXPECT_TRUE(fires("PyPI", "django", "pkg:pypi/django@4.2", "purls: ['pkg:PyPI/Django@4.2']"));
   EXPECT_FALSE(fires("npm", "@babel/core", "pkg:npm/%40babel/core@7.0.0", "purls: ['pkg:npm/@babel/core@7.0.1']"));
+  for (const std::string scope : {"purls: ['pkg:golang/stdlib@1.21.0']", "purls: ['pkg:golang/std@go1.21.0']", "purls: ['pkg:golang/stdlib@go1.*']", "purls: ['pkg:golang/std@*']", "purls: ['pkg:golang/std*']", "packages: [std]", "packages: [stdlib]"})
+    for (const std::string purl : {"pkg:golang/std@go1.21.0", "pkg:golang/stdlib@1.21.0", "pkg:golang/stdlib@v1.21.0"}) EXPECT_TRUE(fires("Go", "stdlib", purl, scope)) << scope << " " << purl;
+  EXPECT_FALSE(fires("Go", "stdlib", "pkg:golang/std@go1.21.0", "purls: ['pkg:golang/stdlib@1.21.1']"));
+  EXPECT_FALSE(fires("Go", "stdx", "pkg:golang/stdx@v1.21.0", "purls: ['pkg:golang/std@*']"));
 }
 
 TEST(Evaluate, ScopeByEcosystemCoversItsReleases) {

@@ -17,6 +17,7 @@ namespace stella::pipeline {
 //     `upstream`) and the package: the component itself, a subcomponent, or a product of the SBOM. Silence is not a statement. Names of
 //     NuGet packages and Go modules are the same in any case. A Go purl with a subpath whose document calls the component by the joined
 //     path is the module of that path: a statement names it so, or spells the same purl; one about the module around it does not.
+//     Go's `std` is `stdlib`, whose version may begin with `go`.
 //  2. A statement applies where it names the component as product; or as subcomponent of a product that the SBOM is or contains,
 //     with the component inside that product; or where it names such a product without subcomponents. Versions that the statement
 //     gives must be the SBOM's; so must the qualifiers it gives. "Inside" follows contains and depends_on edges; parts that one
@@ -32,7 +33,7 @@ namespace stella::pipeline {
 inline constexpr std::string_view kVexPrecedenceRule = "stella.vex-precedence/2";
 
 // Version 1, for results that were sealed under it. It looked for uses outside of the product at the component's own holders alone, and
-// took no statement at all for a component that also lies outside; Go modules that differ in case were two; a Go
+// took no statement at all for a component that also lies outside; Go modules that differ in case were two, and so were `std` and `stdlib`; a Go
 // component with a subpath was the module around it.
 inline constexpr std::string_view kVexPrecedenceRule1 = "stella.vex-precedence/1";
 
