@@ -18,6 +18,7 @@ namespace stella::evidence {
 namespace {
 
 constexpr std::string_view kPlatformTenant = "platform";
+constexpr std::chrono::microseconds kStampUnit = std::chrono::seconds(1);
 
 // What an event of a log says, as far as keys go.
 struct Said {
@@ -132,7 +133,9 @@ std::string joined(std::initializer_list<std::string_view> texts) {
 
 std::optional<When> when_signed(const VerifyOptions& options, const LogEvidence& log, const Record& record, const Verdict& verdict) {
   const Timestamp stamped = verdict.proven_at;
-  const bool by_stamp = stamped.micros() != 0 && (!record.signed_event || stamped < record.signed_event->at);
+  // Authorities cut the fraction of a second off, and logs do not: a stamp of that little before the last key event says nothing against the log.
+  const bool too_coarse = record.signed_event && stamped < record.last && record.last < stamped + kStampUnit + verdict.proven_within;
+  const bool by_stamp = stamped.micros() != 0 && !too_coarse && (!record.signed_event || stamped < record.signed_event->at);
   // A stamp of before the last key event contradicts the log's clock: then it counts alone.
   if (by_stamp && (!record.signed_event || stamped < record.last)) return When{stamped, stamped, "at " + stamped.rfc3339_seconds(), std::string(options.time_source)};
   if (!record.signed_event) return std::nullopt;

@@ -140,6 +140,7 @@ void check_time(const Contents& contents, const VerifyOptions& options, Verdict&
     const Timestamp proven = found.stamps[options.time_threshold - 1].verified.gen_time;
     if (proven < verdict.proven_at) continue;
     verdict.proven_at = proven;
+    verdict.proven_within = found.stamps[options.time_threshold - 1].verified.accuracy.value_or(std::chrono::microseconds(0));
     latest = std::move(found);
   }
   for (const auto& stamp : latest.stamps) verdict.time_authorities.push_back(stamp.verified.signer_name);

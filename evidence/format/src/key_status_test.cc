@@ -139,6 +139,19 @@ class KeyStatusTest : public BundleTest {
     EXPECT_NE(found.reason.find(word), std::string::npos) << what << ": " << found.reason;
   }
 
+  // What an authority of its own says now of the seal's signature; its root is in root.pem.
+  std::string stamp_of(const std::string& envelope) const {
+    write("sig", crypto::dsse_parse(envelope)->signatures.front().sig);
+    write("conf", "[req]\ndistinguished_name = dn\n[dn]\n[root]\nbasicConstraints = critical,CA:true\nkeyUsage = critical,keyCertSign\n[tsa]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = critical,timeStamping\n[ts]\nserial = serial\n"
+                  "default_policy = 1.2.3.4.1\ndigests = sha256\nsigner_digest = sha256\ness_cert_id_alg = sha256\n");
+    const auto run = shell("echo 01 > serial && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.pem -days 30 -subj /CN=Root -config conf -extensions root && "
+                           "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tsa.key -out tsa.csr -subj /CN=Authority -config conf && "
+                           "openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile conf -extensions tsa -out tsa.pem && "
+                           "openssl ts -query -data sig -sha256 -cert -out q && openssl ts -reply -config conf -section ts -queryfile q -signer tsa.pem -inkey tsa.key -out r");
+    EXPECT_EQ(run.exit_code, 0) << run.output;
+    return testing::slurp(path("r"));
+  }
+
   Verdict verdict(const Members& m, const VerifyOptions& o) const {
     const std::string tgz = pack(m);
     StringSource source(tgz);
@@ -266,16 +279,9 @@ TEST_F(KeyStatusTest, AThiefCannotDateItsSealBack) {
 // "No later than" is not "at": what the log took in before the key was rotated, and the authority saw after it, is good.
 TEST_F(KeyStatusTest, AStampAfterTheEndOfTheKeyTakesNothingFromTheLog) {
   const auto made = make(key_, history(), 2, at(10));
-  write("sig", crypto::dsse_parse(made.envelope)->signatures.front().sig);
-  write("conf", "[req]\ndistinguished_name = dn\n[dn]\n[root]\nbasicConstraints = critical,CA:true\nkeyUsage = critical,keyCertSign\n[tsa]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = critical,timeStamping\n[ts]\nserial = serial\n"
-                "default_policy = 1.2.3.4.1\ndigests = sha256\nsigner_digest = sha256\ness_cert_id_alg = sha256\n");
-  const auto run = shell("echo 01 > serial && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout root.key -out root.pem -days 30 -subj /CN=Root -config conf -extensions root && "
-                         "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tsa.key -out tsa.csr -subj /CN=Authority -config conf && "
-                         "openssl x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 20 -extfile conf -extensions tsa -out tsa.pem && "
-                         "openssl ts -query -data sig -sha256 -cert -out q && openssl ts -reply -config conf -section ts -queryfile q -signer tsa.pem -inkey tsa.key -out r");
-  ASSERT_EQ(run.exit_code, 0) << run.output;
+  const std::string stamp = stamp_of(made.envelope);
   Members m = made.files;
-  m["time/1.tsr"] = testing::slurp(path("r"));
+  m["time/1.tsr"] = stamp;
   fix_manifests(m);
   const auto roots = crypto::TimestampTrust::from_pem(testing::slurp(path("root.pem"))).value();
   const crypto::KeyPair next = crypto::KeyPair::generate().value();
@@ -304,7 +310,7 @@ TEST_F(KeyStatusTest, AStampAfterTheEndOfTheKeyTakesNothingFromTheLog) {
   lines_.resize(2);
   took_in(made.envelope, tomorrow);
   m = made.files;
-  m["time/1.tsr"] = testing::slurp(path("r"));
+  m["time/1.tsr"] = stamp;
   enclose(m);
   const auto stamped = status(m, o);
   EXPECT_EQ(stamped.outcome, Outcome::kPass) << stamped.reason;
@@ -312,6 +318,36 @@ TEST_F(KeyStatusTest, AStampAfterTheEndOfTheKeyTakesNothingFromTheLog) {
   EXPECT_NE(stamped.trust_input.find("LOG.pub; ROOTS.pem"), std::string::npos) << stamped.trust_input;
   o.key_history = &all;
   EXPECT_EQ(status(m, o).outcome, Outcome::kFail);
+}
+
+// Rotated at 12:00:00.3, signed, logged and stamped by .9: the stamp says 12:00:00, and the new key was active.
+TEST_F(KeyStatusTest, AStampOfTheSameSecondIsNoneOfBeforeTheRotation) {
+  const auto made = make(key_, history(), 2, at(10));
+  const std::string stamp = stamp_of(made.envelope);
+  const auto roots = crypto::TimestampTrust::from_pem(testing::slurp(path("root.pem"))).value();
+  VerifyOptions o = options();
+  o.time_trust = &roots;
+  Members m = made.files;
+  m["time/1.tsr"] = stamp;
+  fix_manifests(m);
+  const Timestamp stamped = verdict(m, o).proven_at;
+  ASSERT_NE(stamped.micros(), 0);
+  // The logs with the activation of the key so much after what the stamp says, and the signature half a second later.
+  const auto activated = [&](std::chrono::microseconds after) {
+    platform_.entries.resize(1);
+    platform_.enclosed.clear();
+    platform_.add("key.event", stamped + after, json::Value::object({{"envelope_sha256", crypto::sha256(lines_[1].event.json()).hex()}}));
+    tenant_.entries.resize(1);
+    tenant_.enclosed.resize(1);
+    took_in(made.envelope, stamped + after + std::chrono::milliseconds(500));
+    enclose(m);
+    return status(m, o);
+  };
+  const auto coarse = activated(std::chrono::milliseconds(300));
+  EXPECT_EQ(coarse.outcome, Outcome::kPass) << coarse.reason;
+  EXPECT_NE(coarse.reason.find("entry 1 of log.example/acme"), std::string::npos) << coarse.reason;
+  const auto before = activated(std::chrono::seconds(2));
+  EXPECT_EQ(before.outcome, Outcome::kFail) << before.reason;
 }
 
 TEST_F(KeyStatusTest, WhatIsEnclosedOfKeysIsWholeAndProved) {

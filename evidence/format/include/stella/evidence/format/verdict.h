@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -45,6 +46,7 @@ struct Verdict {
   Disclosure disclosure;
   std::vector<std::string> signers;  // key ids of the trusted keys that signed
   Timestamp proven_at;               // the seal was signed no later than this, as trusted authorities say; zero where none does
+  std::chrono::microseconds proven_within{0};  // what the authority says of its accuracy; zero where it says nothing
   std::vector<std::string> time_authorities;
   std::vector<Item> items;           // disclosed
   std::size_t hints = 0;             // files in trust-hints/, which nothing rests on
