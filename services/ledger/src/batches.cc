@@ -57,9 +57,9 @@ Result<ReceivedBatch> receive_batch(pg::TenantTx& tx, objects::Store& store, Doc
     documents.push_back({tx.tenant(), digest, kind_name(kind), source_id, "application/json", f.bytes.size(), out.id.str()});
   }
   STELLA_TRY_VOID(store.put_many(objects));
-  STELLA_TRY_VOID(tx.query("INSERT INTO ingest_batches (tenant_id, batch_id, kind, source_id, sha256, size, documents, state, received_by, trace_id) "
-                           "VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $9)",
-                           {tx.tenant(), out.id.str(), kind_name(kind), source_id, tar_digest, bytes.size(), out.documents, tx.actor(), trace.id.hex()}));
+  STELLA_TRY_VOID(tx.query("INSERT INTO ingest_batches (tenant_id, batch_id, kind, source_id, sha256, size, documents, state, received_by, trace_id, complete) "
+                           "VALUES ($1, $2, $3, $4, $5, $6, $7, 'received', $8, $9, $10)",
+                           {tx.tenant(), out.id.str(), kind_name(kind), source_id, tar_digest, bytes.size(), out.documents, tx.actor(), trace.id.hex(), complete}));
   STELLA_TRY_VOID(tx.query_many("INSERT INTO source_documents (tenant_id, sha256, kind, source_id, media_type, size, first_batch) VALUES ($1, $2, $3, $4, $5, $6, $7) "
                                 "ON CONFLICT DO NOTHING",
                                 documents));

@@ -26,6 +26,10 @@ Result<Revisions> Revisions::load(OrchestratorTx& tx, const DocumentTables& tabl
   STELLA_TRY_VOID(tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", {std::string(tables.current) + "/" + tenant.str() + "/" + source_id}));
   const std::string of_these = " WHERE o.tenant_id = $1 AND o.source_id = $2 AND o.native_id = ANY($3::text[])";
   Revisions out;
+  // One with a rejected document says nothing for certain of what it leaves out.
+  const auto whole = STELLA_TRY(tx.query("SELECT batch_id::text FROM ingest_batches WHERE tenant_id = $1 AND kind = $2 AND source_id = $3 AND complete AND state = 'ingested' AND (counts->>'rejected')::int = 0 ORDER BY batch_id DESC LIMIT 1",
+                                         {tenant, tables.kind, source_id}));
+  if (!whole.empty()) out.whole_ = whole.text(0, 0);
   const auto numbers = STELLA_TRY(tx.query(std::string("SELECT o.native_id, max(o.revision_no), coalesce(max(o.batch_id::text) FILTER (WHERE o.vanished), '') FROM ").append(tables.observations).append(" o").append(of_these).append(" GROUP BY o.native_id"),
                                            {tenant, source_id, pg::Param::text_array(ids)}));
   for (int i = 0; i < numbers.size(); ++i) {
@@ -51,8 +55,8 @@ Taken Revisions::take(const std::string& id, const Sha256& document, std::string
   Known& known = known_[id];
   Standing next{document, document_time(time), std::string(batch)};
   if (known.in_force && known.in_force->document == document) return {Step::kUnchanged, 0, document};
-  // Received before the snapshot that did not hold it any more.
-  if (!known.in_force && next.batch < known.vanished) {
+  // Received before the snapshot that did not hold it any more, or never did.
+  if (!known.in_force && next.batch < std::max(known.vanished, whole_)) {
     if (!known.observed.insert(document).second) return {Step::kStaleAgain, 0, document};
     return {Step::kStale, ++known.last, document};
   }

@@ -15,12 +15,13 @@ namespace stella::ledger {
 
 // Where the documents of one kind are kept.
 struct DocumentTables {
+  std::string_view kind;  // of their batches
   std::string_view observations, current;
   std::string_view time;    // the column with the document's own time
   std::string_view copied;  // the columns that a revision says of the document, beside its digest
 };
-inline constexpr DocumentTables kAdvisoryTables{"advisory_observations", "advisory_current", "modified", "modified, withdrawn, aliases, ecosystems, path"};
-inline constexpr DocumentTables kVexTables{"vex_observations", "vex_current", "document_time", "format, document_time, statements, deviations, path"};
+inline constexpr DocumentTables kAdvisoryTables{"advisory", "advisory_observations", "advisory_current", "modified", "modified, withdrawn, aliases, ecosystems, path"};
+inline constexpr DocumentTables kVexTables{"vex", "vex_observations", "vex_current", "document_time", "format, document_time, statements, deviations, path"};
 
 enum class Step : std::uint8_t {
   kNew,        // the first revision of its document
@@ -60,6 +61,7 @@ class Revisions {
     std::set<Sha256> observed;
   };
   std::map<std::string, Known> known_;
+  std::string whole_;  // the newest batch that was all that the source has; "" where none
 };
 
 struct Vanished {

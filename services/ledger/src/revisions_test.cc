@@ -146,6 +146,30 @@ TEST_F(RevisionsTest, ASnapshotThatANewerBatchOvertookTakesNothing) {
   EXPECT_EQ(db_.sql("SELECT string_agg(native_id, ',') FROM advisory_current"), "GHSA-a");
 }
 
+// The snapshot that did not hold it ended first: no row says that it vanished.
+TEST_F(RevisionsTest, WhatIsOlderThanASnapshotWithoutItDoesNotComeIntoForce) {
+  const std::string a = advisory("GHSA-a", "2026-01-01T00:00:00Z", "4.0.0"), b = advisory("GHSA-b", "2026-02-01T00:00:00Z", "4.0.0");
+  const auto last_first = [&] {
+    db_.sql("UPDATE jobs SET created_at = now() - interval '1 hour' WHERE job_id = (SELECT job_id FROM jobs WHERE state = 'queued' ORDER BY created_at DESC, job_id DESC LIMIT 1)");
+    runner_->drain();
+  };
+  const std::string older = batch(DocumentKind::kAdvisory, b, false, "acme", false);
+  batch(DocumentKind::kAdvisory, tar_of({a}), true, "acme", false, true);
+  last_first();
+  ASSERT_TRUE(runner_->last.has_value()) << runner_->last.error().describe();
+  EXPECT_EQ(db_.sql("SELECT string_agg(native_id, ',') FROM advisory_current"), "GHSA-a");
+  EXPECT_EQ(stale(older), "1");
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_observations WHERE native_id = 'GHSA-b'"), "1");
+  batch(DocumentKind::kAdvisory, b, false);  // it comes later: the source has it again
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_current"), "2");
+  // A snapshot of which something was rejected says nothing of the rest.
+  const std::string c = advisory("GHSA-c", "2026-02-01T00:00:00Z", "4.0.0");
+  batch(DocumentKind::kAdvisory, c, false, "acme", false);
+  batch(DocumentKind::kAdvisory, tar_of({a, b, "{"}), true, "acme", false, true);
+  last_first();
+  EXPECT_EQ(db_.sql("SELECT count(*) FROM advisory_current"), "3");
+}
+
 TEST_F(RevisionsTest, VexOfACompleteBatchLikewise) {
   const std::string one = vex("https://v/1", "2026-01-01T00:00:00Z", "fixed"), two = vex("https://v/2", "2026-01-01T00:00:00Z", "fixed");
   batch(DocumentKind::kVex, tar_of({one, two}), true, "acme", true, true);
