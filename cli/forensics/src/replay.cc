@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <limits>
 #include <map>
+#include <set>
 
 #include "stella/base/tar.h"
 #include "stella/cli/format.h"
 #include "stella/cli/table.h"
 #include "stella/contracts/errors.h"
+#include "stella/contracts/job_kinds.h"
 #include "stella/crypto/digest.h"
 #include "stella/pipeline/jobs/jobs.h"
 
@@ -67,6 +70,7 @@ class Chain {
     replay_.as_of = STELLA_TRY(config.require_string("as_of"));
     replay_.sealed_engine = std::string(config.str("engine_version"));
     replay_.engine = STELLA_VERSION;
+    if (const json::Value* revisions = config.find("revisions"); revisions != nullptr && revisions->is_object()) revisions_ = *revisions;
     return {};
   }
 
@@ -87,16 +91,23 @@ class Chain {
     for (const auto& output : outputs) {
       if (output.name != name) continue;
       STELLA_TRY_VOID(compare(kind, output));
-      return std::string_view(output.bytes);
+      // What another revision made is where the next job began; whether that one made its own output of it can still be told.
+      return replay_.outputs.back().other_revision() ? input("data/outputs/" + output.name) : Result<std::string_view>(output.bytes);
     }
     return Error(base_errors::kInternal, "a job made no output of that name").with("path", std::string(name));
   }
 
   Result<void> compare(std::string_view kind, const pipeline::MemoryOutput& output) {
     const std::string_view sealed = STELLA_TRY(input("data/outputs/" + output.name));
-    replay_.outputs.push_back({output.name, std::string(kind), crypto::sha256(sealed), crypto::sha256(output.bytes), {}});
+    replay_.outputs.push_back({output.name, std::string(kind), crypto::sha256(sealed), crypto::sha256(output.bytes), {}, sealed_revision(kind), contracts::job_kinds::revision(kind)});
     if (!replay_.outputs.back().identical()) differing_.push_back({replay_.outputs.size() - 1, sealed, output.bytes});
     return {};
+  }
+
+  // Bundles of before there were revisions name none.
+  std::uint32_t sealed_revision(std::string_view kind) const {
+    const std::int64_t revision = revisions_.integer(kind, 1);
+    return revision > 0 && revision <= std::numeric_limits<std::int32_t>::max() ? static_cast<std::uint32_t>(revision) : 1;
   }
 
   // One wrong output makes those after it differ too, so each gets its share of the list.
@@ -161,6 +172,7 @@ class Chain {
 
   std::map<std::string, const evidence::BundleFile*> files_;  // by path: documents are named by digest, so this is the order of the original
   std::deque<Outputs> kept_;
+  json::Value revisions_ = json::Value::object();
   struct Pair {
     std::size_t output;  // position in replay_.outputs
     std::string_view sealed, replayed;
@@ -188,7 +200,24 @@ std::string differences(const std::vector<ReplayedOutput>& outputs, const Palett
   return out + (notes.empty() ? "" : "\n" + notes);
 }
 
+std::string head_of(const Replay& replay, const Palette& palette) {
+  if (replay.identical()) return palette(Style::kGreen, "identical") + ": every output was made again, byte for byte";
+  if (replay.different()) return palette(Style::kRed, "different") + ": not every output could be made again";
+  std::set<std::string> made;
+  for (const ReplayedOutput& o : replay.outputs)
+    if (o.other_revision()) made.insert("made by revision " + std::to_string(o.sealed_revision) + " of " + o.job + "; this engine has " + std::to_string(o.revision));
+  std::string out = palette(Style::kYellow, "cannot be replayed") + " by this engine: it does not have the functions that made all of this";
+  for (const std::string& one : made) out += "\n  " + one;
+  return out;
+}
+
+std::string_view outcome_of(const ReplayedOutput& output) { return output.identical() ? "identical" : output.other_revision() ? "other revision" : "differs"; }
+
 }  // namespace
+
+bool Replay::different() const {
+  return std::any_of(outputs.begin(), outputs.end(), [](const ReplayedOutput& o) { return !o.identical() && !o.other_revision(); });
+}
 
 bool Replay::identical() const {
   return !outputs.empty() && std::all_of(outputs.begin(), outputs.end(), [](const ReplayedOutput& o) { return o.identical(); });
@@ -197,22 +226,23 @@ bool Replay::identical() const {
 json::Value Replay::json() const {
   json::Array list;
   for (const ReplayedOutput& o : outputs) {
-    json::Value output = json::Value::object({{"name", o.name}, {"job", o.job}, {"sealed_sha256", o.sealed.hex()}, {"replayed_sha256", o.replayed.hex()}, {"identical", o.identical()}});
+    json::Value output = json::Value::object({{"name", o.name}, {"job", o.job}, {"sealed_sha256", o.sealed.hex()}, {"replayed_sha256", o.replayed.hex()}, {"identical", o.identical()},
+                                              {"sealed_revision", std::int64_t{o.sealed_revision}}, {"revision", std::int64_t{o.revision}}});
     if (!o.identical()) output.set("diff", o.diff.json());
     list.push_back(std::move(output));
   }
-  return json::Value::object({{"bundle_id", bundle_id}, {"identical", identical()}, {"sealed_engine", sealed_engine}, {"engine", engine}, {"as_of", as_of}, {"advisories", advisories}, {"vex_documents", vex_documents},
+  return json::Value::object({{"bundle_id", bundle_id}, {"identical", identical()}, {"different", different()}, {"sealed_engine", sealed_engine}, {"engine", engine}, {"as_of", as_of}, {"advisories", advisories}, {"vex_documents", vex_documents},
                               {"took_us", took_us}, {"outputs", std::move(list)}});
 }
 
 std::string Replay::text(const Palette& palette) const {
-  const std::string head = identical() ? palette(Style::kGreen, "identical") + ": every output was made again, byte for byte" : palette(Style::kRed, "different") + ": not every output could be made again";
+  const std::string head = head_of(*this, palette);
   Facts facts;
   facts.add("bundle", bundle_id).add("as of", as_of).add("engine", engine == sealed_engine ? engine : engine + ", sealed by " + sealed_engine);
   facts.add("inputs", "the SBOM, the policy, " + counted(static_cast<std::int64_t>(advisories), "advisory") + ", " + counted(static_cast<std::int64_t>(vex_documents), "VEX document")).add("took", human_duration(took_us));
   Table table({{"OUTPUT"}, {"JOB"}, {""}, {"SHA256"}});
   for (const ReplayedOutput& o : outputs) {
-    table.row({o.name, o.job, word(o.identical() ? "identical" : "differs"), o.sealed.hex().substr(0, o.identical() ? 64 : 16) + (o.identical() ? "" : "… sealed, " + o.replayed.hex().substr(0, 16) + "… now")});
+    table.row({o.name, o.job, word(outcome_of(o)), o.sealed.hex().substr(0, o.identical() ? 64 : 16) + (o.identical() ? "" : "… sealed, " + o.replayed.hex().substr(0, 16) + "… now")});
   }
   return head + "\n" + facts.render(palette, 2) + table.render(palette, 0) + differences(outputs, palette);
 }

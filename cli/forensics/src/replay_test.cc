@@ -16,6 +16,7 @@
 #include "stella/cli/forensics/commands.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/exposures.h"
+#include "stella/contracts/job_kinds.h"
 #include "stella/crypto/digest.h"
 #include "stella/crypto/keys.h"
 #include "stella/evidence/format/bundle_writer.h"
@@ -43,6 +44,13 @@ const std::string& bytes_of(const Outputs& outputs, std::string_view name) {
     if (o.name == name) return o.bytes;
   ADD_FAILURE() << "no output " << name;
   return kNone;
+}
+
+json::Value revisions() {
+  json::Value out = json::Value::object();
+  for (const auto kind : {contracts::job_kinds::kSbomCompute, contracts::job_kinds::kAdvisoryLink, contracts::job_kinds::kVexReconcile, contracts::job_kinds::kPolicyEvaluate})
+    out.set(std::string(kind), std::int64_t{contracts::job_kinds::revision(kind)});
+  return out;
 }
 
 // What the platform does with these documents: an index over all of them, a bundle with the candidates alone.
@@ -80,7 +88,7 @@ std::vector<evidence::LeafFile> evaluation(const std::string& sbom, const std::v
   const auto leaf = [&](std::string path, std::string role, std::string bytes) { files.push_back({.path = std::move(path), .media_type = "application/json", .role = std::move(role), .source_path = {}, .source_fd = -1, .bytes = std::move(bytes)}); };
   leaf("data/inputs/sbom/sbom.json", "input", sbom);
   leaf("data/inputs/policy/policy.json", "input", policy->canonical);
-  leaf("data/inputs/config/config.json", "input", json::dump(json::Value::object({{"as_of", kAsOf}, {"engine_version", STELLA_VERSION}, {"policy_version", policy->version}})));
+  leaf("data/inputs/config/config.json", "input", json::dump(json::Value::object({{"as_of", kAsOf}, {"engine_version", STELLA_VERSION}, {"policy_version", policy->version}, {"revisions", revisions()}})));
   const auto exposures = contracts::decode_exposures(bytes_of(linked, "exposures.ndjson"));
   std::set<Sha256> candidates;
   for (const auto& e : exposures->exposures)
@@ -196,6 +204,33 @@ TEST_F(ReplayTest, UnderTheRuleThatWasSealed) {
   std::string& text = file(files, "data/outputs/vex.ndjson").bytes;
   text.replace(text.find("precedence/1"), 12, "precedence/9");
   EXPECT_FALSE(replay_bundle(seal(std::move(files))));
+}
+
+// What an older function made otherwise is no sign of tampering; what ours made of it still is one.
+TEST_F(ReplayTest, AnotherRevisionIsNoDifference) {
+  auto files = samples();
+  std::string& config = file(files, "data/inputs/config/config.json").bytes;
+  json::Value older = *json::parse(config);
+  json::Value sealed_revisions = revisions();
+  sealed_revisions.set("policy.evaluate", 1);
+  older.set("revisions", sealed_revisions);
+  config = json::dump(older);
+  EXPECT_EQ(stella({"forensic", "replay", seal(files)}).first, 0) << "the same came out";
+  std::string& decision = file(files, "data/outputs/decision.json").bytes;
+  const std::size_t at = decision.find("deny");
+  ASSERT_NE(at, std::string::npos);
+  decision.replace(at, 4, "warn");
+  const auto told = stella({"forensic", "replay", seal(files)});
+  EXPECT_EQ(told.first, 2) << told.second;
+  EXPECT_NE(told.second.find("made by revision 1 of policy.evaluate; this engine has 2"), std::string::npos) << told.second;
+  EXPECT_EQ(told.second.find("different"), std::string::npos) << told.second;
+  // A bundle of before there were revisions is of the first ones.
+  config = json::dump(json::Value::object({{"as_of", older.str("as_of")}, {"engine_version", older.str("engine_version")}}));
+  EXPECT_EQ(stella({"forensic", "replay", seal(files)}).first, 2);
+  // The policy's own output is excused, the components are not.
+  config = json::dump(older);
+  file(files, "data/outputs/components.ndjson").bytes += "{}\n";
+  EXPECT_EQ(stella({"forensic", "replay", seal(files)}).first, 1);
 }
 
 // How far it is: only where somebody asked for it, as there is no terminal here.

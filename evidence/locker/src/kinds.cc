@@ -6,6 +6,7 @@
 #include "stella/contracts/decision.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/exposures.h"
+#include "stella/contracts/job_kinds.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::evidence {
@@ -53,6 +54,20 @@ struct Column {
   std::string_view media_type;
 };
 
+// Of which revision each kind was that made the outputs: replay by another one says so, and does not call the outputs different.
+Result<json::Value> revisions_of(pg::TenantTx& tx, const pg::Rows& evaluation) {
+  constexpr std::pair<int, std::string_view> kJobs[] = {
+      {19, contracts::job_kinds::kSbomCompute}, {20, contracts::job_kinds::kAdvisoryLink}, {21, contracts::job_kinds::kVexReconcile}, {22, contracts::job_kinds::kPolicyEvaluate}};
+  json::Value out = json::Value::object();
+  for (const auto& [column, kind] : kJobs) {
+    const auto job = JobId::parse(evaluation.text(0, column));
+    const auto revision = job ? jobs::revision_of(tx, *job) : Result<std::uint32_t>(1u);
+    if (!revision && revision.error().code() != base_errors::kNotFound) return Error(revision.error());
+    out.set(std::string(kind), std::int64_t{revision ? *revision : 1u});
+  }
+  return out;
+}
+
 Result<void> not_ready(std::string_view state) { return Error(contracts::errors::kNotReady, "it has not ended successfully, so there is nothing to preserve yet").with("state", std::string(state)); }
 
 }  // namespace
@@ -81,7 +96,8 @@ Result<void> close_over_evaluation(pg::TenantTx& tx, objects::Store& store, std:
     const Sha256 digest = STELLA_TRY(rows.sha256(0, file.index));
     closure.add(std::string(file.path), std::string(file.role), std::string(file.media_type), digest, tx.tenant());
   }
-  const json::Value config = json::Value::object({{"as_of", rows.text(0, 11)}, {"engine_version", rows.text(0, 27)}, {"policy_version", rows.text(0, 12)}});
+  json::Value config = json::Value::object({{"as_of", rows.text(0, 11)}, {"engine_version", rows.text(0, 27)}, {"policy_version", rows.text(0, 12)}});
+  config.set("revisions", STELLA_TRY(revisions_of(tx, rows)));
   const std::string config_text = STELLA_TRY(json::canonical(config));
   STELLA_TRY_VOID(closure.add_bytes("data/inputs/config/config.json", "input", "application/json", config_text));
   if (!rows.is_null(0, 26)) STELLA_TRY_VOID(closure.add_bytes("data/record/decision.json", "record", "application/json", rows.text(0, 26)));

@@ -189,6 +189,14 @@ TEST_F(Sealing, ALostPayloadIsMadeAgain) {
   sealed();  // by a job that runs again
 }
 
+// Replay by an engine whose functions make something else is to say so.
+TEST_F(Sealing, TheRevisionsOfTheJobsAreSealed) {
+  const json::Value config = json::parse(member(sealed(), "data/inputs/config/config.json")).value();
+  const json::Value* revisions = config.find("revisions");
+  ASSERT_NE(revisions, nullptr);
+  for (const std::string_view kind : {"sbom.compute", "advisory.link", "vex.reconcile", "policy.evaluate"}) EXPECT_GE(revisions->integer(kind), 1) << kind;
+}
+
 // Logs, spans, transcripts and the list itself are written for the snapshot alone: its row says so, and of nothing else.
 TEST_F(Sealing, ARowNamesWhatItsClosureWrote) {
   const BundleId id = sealed();

@@ -46,6 +46,14 @@ Result<EventId> emit(pg::SystemTx<pg::OrchestratorRole>& tx, const TenantId& ten
   return timeline::emit(tx, tenant, std::move(event));
 }
 
+Result<Sha256> call_digest(const Spec& spec, std::string_view engine, std::uint32_t revision) {
+  json::Array inputs;
+  for (const InputRef& i : spec.inputs) inputs.push_back(json::Value::object({{"name", i.name}, {"sha256", i.sha256.hex()}}));
+  json::Value call = json::Value::object({{"kind", spec.kind}, {"engine_version", engine}, {"params", spec.params}, {"inputs", std::move(inputs)}});
+  if (revision != 1) call.set("revision", std::int64_t{revision});
+  return crypto::sha256(STELLA_TRY(json::canonical(call)));
+}
+
 template <class Tx>
 Result<Scheduled> schedule_in(Tx& tx, const TenantId& tenant, const Spec& spec) {
   if (contracts::find_job_kind(spec.kind) == nullptr) return Error(base_errors::kInternal, "job kind is not in contracts/jobs.json");
@@ -177,12 +185,19 @@ json::Value error_json(const FailedJob& job) {
   return out;
 }
 
-Result<Sha256> idempotency_digest(const Spec& spec) {
-  json::Array inputs;
-  for (const InputRef& i : spec.inputs) inputs.push_back(json::Value::object({{"name", i.name}, {"sha256", i.sha256.hex()}}));
-  json::Value call = json::Value::object({{"kind", spec.kind}, {"engine_version", STELLA_VERSION}, {"params", spec.params}, {"inputs", std::move(inputs)}});
-  if (const auto revision = contracts::job_kinds::revision(spec.kind); revision != 1) call.set("revision", std::int64_t{revision});
-  return crypto::sha256(STELLA_TRY(json::canonical(call)));
+Result<Sha256> idempotency_digest(const Spec& spec) { return call_digest(spec, STELLA_VERSION, contracts::job_kinds::revision(spec.kind)); }
+
+Result<std::uint32_t> revision_of(pg::TenantTx& tx, const JobId& job) {
+  const auto rows = STELLA_TRY(tx.query("SELECT kind, params, inputs, engine_version, idempotency_sha256 FROM jobs WHERE tenant_id = $1 AND job_id = $2", {tx.tenant(), job}));
+  if (rows.empty()) return Error(base_errors::kNotFound, "no such job");
+  Spec spec;
+  spec.kind = rows.text(0, 0);
+  spec.params = STELLA_TRY(json::parse(rows.text(0, 1)));
+  spec.inputs = STELLA_TRY(inputs_from_json(rows.text(0, 2)));
+  const Sha256 kept = STELLA_TRY(rows.sha256(0, 4));
+  for (std::uint32_t revision = contracts::job_kinds::revision(spec.kind); revision > 1; --revision)
+    if (STELLA_TRY(call_digest(spec, rows.text(0, 3), revision)) == kept) return revision;
+  return 1u;
 }
 
 Result<Scheduled> schedule(pg::TenantTx& tx, const Spec& spec) { return schedule_in(tx, tx.tenant(), spec); }

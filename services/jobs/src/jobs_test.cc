@@ -85,6 +85,21 @@ TEST_F(Jobs, AnOlderRevisionOfTheFunctionIsNoAnswer) {
   EXPECT_NE(idempotency_digest(s).value(), crypto::sha256(older.value()));
 }
 
+TEST_F(Jobs, ARowTellsOfWhichRevisionItsFunctionWas) {
+  Spec s = spec();
+  s.kind = std::string(contracts::job_kinds::kAdvisoryLink);
+  const JobId id = scheduled(s).job_id;
+  auto t = tx();
+  EXPECT_EQ(revision_of(t, id).value(), contracts::job_kinds::revision(s.kind));
+  // As a row of before there were revisions.
+  json::Array inputs;
+  for (const auto& i : s.inputs) inputs.push_back(json::Value::object({{"name", i.name}, {"sha256", i.sha256.hex()}}));
+  const auto older = json::canonical(json::Value::object({{"kind", s.kind}, {"engine_version", STELLA_VERSION}, {"params", s.params}, {"inputs", std::move(inputs)}}));
+  set(id, "idempotency_sha256 = decode('" + crypto::sha256(older.value()).hex() + "', 'hex')");
+  auto again = tx();
+  EXPECT_EQ(revision_of(again, id).value(), 1u);
+}
+
 TEST_F(Jobs, OnlyAFinishedJobOfTheSameTenantIsReused) {
   const Scheduled first = scheduled(spec());
   EXPECT_FALSE(first.cached);

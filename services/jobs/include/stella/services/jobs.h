@@ -50,6 +50,8 @@ struct Scheduled {
 
 // Over (kind, engine version, canonical parameters with as_of, inputs by name and digest). The tenant is the other half of the key.
 Result<Sha256> idempotency_digest(const Spec& spec);
+// Of which revision its kind was when this job was scheduled, by the digest that the row keeps; 1 where that is no digest of ours.
+Result<std::uint32_t> revision_of(pg::TenantTx& tx, const JobId& job);
 
 // Inserts the row (with the ambient trace state) and its job.scheduled event in the caller's transaction; wakes the orchestrator after commit.
 Result<Scheduled> schedule(pg::TenantTx& tx, const Spec& spec);

@@ -20,7 +20,11 @@ struct ReplayedOutput {
   Sha256 sealed;
   Sha256 replayed;
   evidence::JsonDiff diff;  // where they differ; of all outputs together at most evidence::kMaxDifferences are listed
+  std::uint32_t sealed_revision = 1;  // of the job's kind, as it was
+  std::uint32_t revision = 1;         // as it is here
   bool identical() const { return sealed == replayed; }
+  // Another function made it: that ours makes something else says nothing about the sealed one.
+  bool other_revision() const { return !identical() && sealed_revision != revision; }
 };
 
 struct Replay {
@@ -34,6 +38,7 @@ struct Replay {
   std::int64_t took_us = 0;
 
   bool identical() const;
+  bool different() const;  // an output differs that this engine's own functions made; neither: this engine cannot tell
   json::Value json() const;
   std::string text(const Palette& palette) const;
 };
