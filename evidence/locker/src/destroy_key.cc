@@ -177,18 +177,22 @@ Result<std::optional<Disposition>> Keeper::execute_key(const TenantId& tenant, c
 }
 
 Result<int> Keeper::destroy_keys() {
-  const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM key_dispositions WHERE state IN ('planned', 'destroying') AND not_before <= $1 ORDER BY planned_at LIMIT 16", {options_.now()}));
+  if (!options_.tenant_keys) return 0;  // not ours to do, and not to put off
+  const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM key_dispositions WHERE state IN ('planned', 'destroying') AND not_before <= $1 ORDER BY not_before, planned_at LIMIT 16", {options_.now()}));
   int done = 0;
   std::optional<Error> trouble;
   for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
     auto one = disposition_work(contracts::work::kEvidenceKeys, tenant, [&](telemetry::Work&) { return execute_key(tenant); });
-    if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-    if (one || others_were_faster(one.error())) continue;
-    // One key that cannot be reached keeps no other tenant's from its end, also where there are many of them.
-    trouble = std::move(one.error());
+    if (one && one->state != Disposition::kWaiting) {
+      ++done;
+      continue;
+    }
+    // One key that cannot be reached, or waits, keeps no other tenant's from its end, also where there are many of them.
+    const bool waits = one || others_were_faster(one.error());
+    if (!waits) trouble = std::move(one.error());
     auto tx = STELLA_TRY(Tx::open(pool_));
-    STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET not_before = $2 WHERE tenant_id = $1 AND state IN ('planned', 'destroying')", {tenant, options_.now() + kLater}));
+    STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET not_before = $2 WHERE tenant_id = $1 AND state IN ('planned', 'destroying')", {tenant, waits ? options_.now() : options_.now() + kLater}));
     STELLA_TRY_VOID(tx.commit());
   }
   if (trouble) return std::move(*trouble);

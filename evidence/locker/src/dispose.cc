@@ -25,9 +25,10 @@ constexpr std::string_view kExpired =
     "SELECT r.tenant_id, r.bundle_id FROM evidence_retention r JOIN evidence_snapshots s USING (tenant_id, bundle_id) LEFT JOIN evidence_cases c ON c.tenant_id = r.tenant_id AND c.case_id = r.case_id WHERE r.retain_until < $1 AND r.done_at IS NULL "
     "AND r.base_at IS NOT NULL AND r.dispose_after < $1 AND s.state IN ('sealed', 'failed') AND coalesce(greatest(c.retain_until, c.incident_until) < $1, true) AND NOT EXISTS (SELECT FROM dispositions d WHERE d.tenant_id = r.tenant_id "
     "AND d.bundle_id = r.bundle_id AND (d.state IN ('planned', 'deleting') OR d.ended_at > $1 - interval '1 day')) ORDER BY r.retain_until LIMIT 64";
-constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') AND not_before <= $1 ORDER BY planned_at LIMIT 64";
-// What failed stands behind all others for a minute, or 64 of them would stop every deletion. $3: until when.
-constexpr std::string_view kPlanLater = "UPDATE evidence_retention SET dispose_after = $3 WHERE tenant_id = $1 AND bundle_id = $2";
+constexpr std::string_view kPending = "SELECT tenant_id, bundle_id FROM dispositions WHERE state IN ('planned', 'deleting') AND not_before <= $1 ORDER BY not_before, planned_at LIMIT 64";
+// What failed stands behind all others for a minute, or 64 of them would stop every deletion; what waits, for its checkpoint or for others, stands
+// behind those of this round. $3: until when.
+constexpr std::string_view kPlanLater = "UPDATE evidence_retention SET dispose_after = greatest(dispose_after, $3) WHERE tenant_id = $1 AND bundle_id = $2";
 constexpr std::string_view kExecuteLater = "UPDATE dispositions SET not_before = $3 WHERE tenant_id = $1 AND bundle_id = $2 AND state IN ('planned', 'deleting')";
 constexpr std::string_view kFacts =
     "SELECT s.case_id, s.state, r.base_at, r.retain_until, c.retain_until, c.incident_until, (SELECT count(*) FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND h.released_at IS NULL), "
@@ -150,7 +151,7 @@ Result<Disposition> Keeper::plan_as(const TenantId& tenant, const BundleId& bund
   if (!asked && (kept == Kept::kRetained || kept == Kept::kInUse)) {
     // The store's lock ends a little later than the rows say, or somebody is reading: no refusal, only not yet.
     const Timestamp now = options_.now(), later = kept == Kept::kInUse ? now + kSoon : std::min(kept_until(found->facts).value_or(now), now + kLate);
-    STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET dispose_after = $3 WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, later}));
+    STELLA_TRY_VOID(tx.query("UPDATE evidence_retention SET dispose_after = greatest(dispose_after, $3) WHERE tenant_id = $1 AND bundle_id = $2", {tenant, bundle, later}));
     STELLA_TRY_VOID(tx.commit());
     return Disposition{Disposition::kWaiting, reason};
   }
@@ -233,11 +234,14 @@ Result<int> Keeper::dispose() {
         work.set(f::bundle_id(bundle));
         return (this->*step)(tenant, bundle);
       });
-      if (one) done += one->state != Disposition::kWaiting ? 1 : 0;
-      if (one || others_were_faster(one.error())) continue;
-      trouble = std::move(one.error());
+      if (one && one->state != Disposition::kWaiting) {
+        ++done;
+        continue;
+      }
+      const bool waits = one || others_were_faster(one.error());
+      if (!waits) trouble = std::move(one.error());
       auto tx = STELLA_TRY(Tx::open(pool_));
-      STELLA_TRY_VOID(tx.query(put_off, {tenant, bundle, options_.now() + kSoon}));
+      STELLA_TRY_VOID(tx.query(put_off, {tenant, bundle, waits ? options_.now() : options_.now() + kSoon}));
       STELLA_TRY_VOID(tx.commit());
     }
     return {};

@@ -289,6 +289,34 @@ TEST_F(Holding, AHoldThatComesBetweenStopsTheDeletion) {
   EXPECT_EQ(k->execute(acme_, id).error().code(), base_errors::kNotFound) << "it has to be planned again";
 }
 
+// Or 64 bundles of a tenant whose log gets no checkpoint would stop every other tenant's deletion.
+TEST_F(Holding, APlanThatWaitsStandsBehindTheOthers) {
+  const BundleId id = sealed("C-1");
+  auto k = keeper();
+  ASSERT_TRUE(k->round().has_value());
+  pass(hours(25));
+  ASSERT_EQ(k->plan(acme_, id)->state, Disposition::kPlanned);
+  // 64 of them, planned before that of another tenant.
+  db_.sql("INSERT INTO dispositions SELECT (jsonb_populate_record(d, jsonb_build_object('disposition_id', gen_random_uuid(), 'bundle_id', gen_random_uuid(), 'planned_at', d.planned_at - n * interval '1 hour', 'planned_event', gen_random_uuid()))).* "
+          "FROM dispositions d, generate_series(1, 64) n");
+  sign_log();
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(state(id), "sealed") << "the others came first";
+  ASSERT_TRUE(k->round().has_value());
+  EXPECT_EQ(state(id), "disposed");
+}
+
+// A process that has no keys leaves their ends to the one that has.
+TEST_F(Holding, AKeeperWithoutTheKeysPutsNothingOff) {
+  keys_ = std::move(crypto::FileKeyring::create(dir_.path() + "/keys", "pass", {10, 8, 1}).value());
+  ASSERT_TRUE(keys_->add_key("tenant/acme"));
+  ASSERT_EQ(keeper()->plan_key(acme_, "off-boarding")->state, Disposition::kPlanned);
+  const std::string before = db_.sql("SELECT not_before FROM key_dispositions");
+  auto held = std::move(keys_);
+  EXPECT_TRUE(keeper()->round().has_value());
+  EXPECT_EQ(db_.sql("SELECT not_before FROM key_dispositions"), before);
+}
+
 TEST_F(Holding, ACrashInTheMiddleOfADeletionIsFinished) {
   const BundleId id = sealed("C-1");
   auto k = keeper();
