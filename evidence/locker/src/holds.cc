@@ -100,7 +100,8 @@ std::optional<PrincipalId> principal_of(std::string_view actor) {
   return id ? std::optional(*id) : std::nullopt;
 }
 
-// Why the second one of a release does not count as one: a service account is nobody, and an administrator is one person with every login they made.
+// Why the second one of a release does not count as one: a service account is nobody, and an administrator is one person with each login
+// they made. Two logins that one administrator made pass: whether their holders are two people nobody here can see.
 Result<std::optional<Error>> no_second_person(pg::TenantTx& tx, const ActiveHold& hold) {
   if (!tx.actor().starts_with("user:"))
     return std::optional(Error(contracts::errors::kForbidden, "a person confirms a release, no service account does").with("requested_by", hold.requested_by).with("remedy", "A user with the scope evidence:hold confirms it."));

@@ -43,7 +43,7 @@ Result<HoldOutcome> place_hold(pg::TenantTx& tx, const HoldRequest& request);
 // none is named.
 Result<HoldOutcome> request_release(pg::TenantTx& tx, const HoldRequest& request);
 // The second one: a user. Refused (kForbidden) where it is the one who asked or one of the two made the other's login, directly or through others, and
-// (kConflict) where nobody asked.
+// (kConflict) where nobody asked. Not refused where a third one made both logins: that one may know both secrets, or use both.
 Result<HoldOutcome> confirm_release(pg::TenantTx& tx, const HoldRequest& request);
 
 // {case_id, state, held, closed_at, retain_until, incident_until, bundles: {sealed, locked, disposed}, holds: [{hold_id, authority, reason,
