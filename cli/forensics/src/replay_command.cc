@@ -66,7 +66,7 @@ void register_replay(App& app) {
   auto file = std::make_shared<std::string>();
   app.command("forensic replay", "Compute everything in an evaluation bundle again from its inputs, offline, and compare the digests.")
       .argument("FILE", file.get(), "The bundle (.tgz).", {.required = true, .value = "FILE"})
-      .note("Exit codes\n  0  every output is identical\n  1  one differs, or a job failed; the table says which\n  2  it cannot be replayed: an input is not inside, another revision of a job made an output, or the file cannot be read\n  3  this is no bundle\n\nReplay shows that the outputs follow from the inputs; `stella forensic verify` shows who vouches for them.")
+      .note("Exit codes\n  0  every output is identical\n  1  one differs, or a job failed; the table says which\n  2  it cannot be replayed: an input, the job's revision or the file is missing\n  3  this is no bundle\n\nReplay shows that the outputs follow from the inputs; `stella forensic verify` shows who vouches for them.")
       .run([file](Session& s) { return run(s, *file); });
 }
 
