@@ -47,7 +47,7 @@ class Worker(threading.Thread):
         raise SystemExit
 
     def insist(self, what, attempt, passing=lambda reply: False):
-        """Calls attempt() until its reply is final; 503 says to come again, 409 not_ready is a state that passes."""
+        """Calls attempt() until its reply is final; 503 says to come again, 409 not_ready is a state that passes, and so is 409 with Retry-After."""
         deadline = time.monotonic() + PATIENCE
         while True:
             with self.told.lock:
@@ -55,7 +55,8 @@ class Worker(threading.Thread):
             try:
                 reply = attempt()
                 why = repr(reply)
-                if reply.status not in (503, 504) and not (reply.status == 409 and reply.json["code"] == "not_ready") and not passing(reply):
+                passes = reply.status in (503, 504) or (reply.status == 409 and (reply.json["code"] == "not_ready" or "retry-after" in reply.headers))
+                if not passes and not passing(reply):
                     return reply
             except Unreachable as e:
                 why = str(e)

@@ -61,10 +61,10 @@ struct Services {
   Streams streams{};             // GET /timeline/stream; stopped before the server goes
 };
 
-// What stands in idempotency_keys for an answer that is still being made. Older than any request of such a route takes (http's request
-// time-out and some grace): nobody makes it any more.
+// What stands in idempotency_keys for an answer that is still being made. Older than the handlers of such routes take, whose statements and waits
+// for a connection the pool ends within seconds: its process was killed, and nobody makes it any more.
 inline constexpr int kKeyInUse = 0;
-#define STELLA_SQL_KEY_ABANDONED "(status = 0 AND created_at < now() - interval '3 minutes')"
+#define STELLA_SQL_KEY_ABANDONED "(status = 0 AND created_at < now() - interval '1 minute')"
 
 // A member that a request's body may have.
 struct Member {
