@@ -103,7 +103,9 @@ Result<Disposition> Keeper::plan_key(const TenantId& tenant, std::string_view pu
   if (!there) return no_key();
   if (auto first = STELLA_TRY(plan_key(tenant, purpose, std::nullopt))) return std::move(*first);
   const std::string by_store = STELLA_TRY(key_needed_in_store(tenant));
-  return *STELLA_TRY(plan_key(tenant, purpose, by_store));
+  auto second = STELLA_TRY(plan_key(tenant, purpose, by_store));  // always there: the store was asked
+  if (!second) return Error(base_errors::kInternal, "a key's plan was not decided");
+  return std::move(*second);
 }
 
 // `by_store`: why the store does not let it go; nullopt: nobody has asked, and where the answer is nullopt that is to be asked next.
