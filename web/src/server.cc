@@ -31,11 +31,6 @@ constexpr telemetry::Histogram kLatency{contracts::metrics::kHttpRequestDuration
 constexpr telemetry::Counter kDecisions{contracts::metrics::kAuthzDecisions};
 constexpr telemetry::Counter kRejected{contracts::metrics::kHttpRejected};
 
-std::string_view status_class(int status) {
-  static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
-  return kClasses[std::clamp(status / 100, 1, 5) - 1];
-}
-
 // The record of who may do what: on the request's span and in its line, whatever came of it. What a tenant's token was allowed or denied
 // is a row as well (authority); a public route and a caller without a good token belong to no tenant and are told here only.
 struct Decided {
@@ -342,7 +337,7 @@ http::Response answer(Services& services, http::Request& request) {
     kLog.warn("request finished after its caller was answered", {f::http_status(response.status), f::duration(micros)});
     return response;
   }
-  kRequests.add(1, request.method, ctx.route, status_class(response.status));
+  kRequests.add(1, request.method, ctx.route, http::status_class(response.status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);
   tell(span, ctx, response, made ? &*made : nullptr, failed ? &*failed : nullptr, micros);
   return response;
@@ -416,7 +411,7 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   add_timing(response, telemetry::Context::current(), took);
   add_safety(response);
   if (status < 500 || status == 503) kRejected.add(1, rejection_of(status, detail.view()));
-  kRequests.add(1, request.method, ctx.route, status_class(status));
+  kRequests.add(1, request.method, ctx.route, http::status_class(status));
   if (head != nullptr) kLatency.record(std::chrono::duration<double>(took).count(), request.method, ctx.route);  // where no head came there is no duration
   std::optional<Decided> made;
   if (found.route != nullptr) made = decided("deny", "the request was not taken", *found.route);

@@ -173,6 +173,11 @@ Response& Response::header(std::string name, std::string value) {
   return *this;
 }
 
+std::string_view status_class(int status) {
+  static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
+  return kClasses[std::clamp(status / 100, 1, 5) - 1];
+}
+
 std::string_view reason_phrase(int status) {
   switch (status) {
     case 100: return "Continue";

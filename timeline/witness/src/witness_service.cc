@@ -1,7 +1,6 @@
 // One route. A witness knows no callers: what it cosigns is decided by the log's signature and by what it remembers.
 #include "stella/timeline/witness_service.h"
 
-#include <algorithm>
 #include <chrono>
 
 #include "stella/base/time.h"
@@ -64,8 +63,7 @@ http::Response observed(WitnessStore& store, http::Request& request) {
   span.set(f::http_status(status));
   if (status >= 500) span.fail();
   const auto took = std::chrono::steady_clock::now() - began;
-  static constexpr std::string_view kClasses[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
-  kRequests.add(1, request.method, route, kClasses[std::clamp(status / 100, 1, 5) - 1]);
+  kRequests.add(1, request.method, route, http::status_class(status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, route);
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
   if (status >= 500) kLog.error("request failed", {f::http_status(status), f::duration(micros)});

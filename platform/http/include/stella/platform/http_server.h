@@ -100,6 +100,9 @@ class Stream {
   virtual void close() = 0;
 };
 
+// "2xx": the class of a status, for a label of a metric.
+std::string_view status_class(int status);
+
 struct Response {
   int status = 200;
   Headers headers;          // content-length, date, connection are set by the server
