@@ -4,7 +4,6 @@
 
 #include "state.h"
 #include "stella/base/encoding.h"
-#include "stella/contracts/errors.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/log.h"
 #include "stella/tenancy/paths.h"
@@ -74,9 +73,7 @@ void Orchestrator::Impl::receive_loop() {
 // Acknowledged where it was handled or would never be; else it comes again, later each time.
 bool Orchestrator::Impl::answer(bus::Delivery& delivery, const Result<void>& handled) {
   const std::uint64_t deliveries = delivery.message().deliveries;
-  // A database that is away says nothing of the message, however long that takes.
-  const bool away = !handled && (handled.error().code() == contracts::errors::kUnavailable || handled.error().code() == contracts::errors::kTimeout || handled.error().code() == contracts::errors::kDiskFull);
-  if (handled || !passing(handled.error()) || (deliveries > kDeliveries && !away)) {
+  if (handled || !passing(handled.error()) || (deliveries > kDeliveries && !away(handled.error()))) {
     if (!handled) kLog.error("a runner's message could not be handled and is given up", {f::error(handled.error())});
     (void)delivery.ack().has_value();
     return true;

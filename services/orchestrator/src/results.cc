@@ -61,11 +61,12 @@ std::string_view base_name(std::string_view path) {
 
 }  // namespace
 
-bool passing(const Error& error) {
+bool away(const Error& error) {
   namespace errors = contracts::errors;
-  return error.code() == errors::kUnavailable || error.code() == errors::kDiskFull || error.code() == errors::kTimeout ||
-         (error.code() == errors::kConflict && error.field("retry") == "yes");
+  return error.code() == errors::kUnavailable || error.code() == errors::kDiskFull || error.code() == errors::kTimeout;
 }
+
+bool passing(const Error& error) { return away(error) || (error.code() == contracts::errors::kConflict && error.field("retry") == "yes"); }
 
 Result<Report> parse_report(std::string_view payload) {
   Report r;

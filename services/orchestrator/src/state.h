@@ -72,6 +72,8 @@ Result<Report> parse_report(std::string_view payload);
 // What there is no room for is counted.
 Result<void> keep_telemetry(Tx& tx, const JobRow& job, const Report& report);
 
+// The database or another part is away, or full: that says nothing of what was asked of it.
+bool away(const Error& error);
 // Passes by itself: another transaction, a part that is away, a full disk. Everything else would be the same the next time.
 bool passing(const Error& error);
 
