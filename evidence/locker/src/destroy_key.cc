@@ -25,7 +25,7 @@ constexpr std::string_view kFirstKept =
     "SELECT s.bundle_id, CASE WHEN r.base_at IS NOT NULL THEN greatest(r.retain_until, c.retain_until, c.incident_until) END FROM evidence_snapshots s LEFT JOIN evidence_retention r ON r.tenant_id = s.tenant_id AND r.bundle_id = s.bundle_id "
     "LEFT JOIN evidence_cases c ON c.tenant_id = s.tenant_id AND c.case_id = s.case_id WHERE s.tenant_id = $1 AND s.state = 'sealed' AND (r.base_at IS NULL OR greatest(r.retain_until, c.retain_until, c.incident_until) >= $2) "
     "ORDER BY s.case_id, s.bundle_id LIMIT 1";
-constexpr std::chrono::microseconds kLater = std::chrono::minutes(1);
+constexpr std::string_view kLater = "UPDATE key_dispositions SET not_before = $2 WHERE tenant_id = $1 AND state IN ('planned', 'destroying')";
 
 std::string of_bundle(std::string_view bundle, std::string_view reason) { return std::string("bundle ").append(bundle).append(": ").append(reason); }
 
@@ -74,13 +74,7 @@ Result<std::string> Keeper::key_needed_in_store(const TenantId& tenant) {
       for (BundleObjects::Shared& object : objects.shared)
         if (asked.insert(object.digest).second) objects.own.push_back(std::move(object.key));
       RetentionFacts facts{.base = Timestamp{}};
-      for (const std::string& key : objects.own) {
-        const auto lock = store_.lock_state(key);
-        if (!lock && lock.error().code() == base_errors::kNotFound) continue;
-        if (!lock) return Error(lock.error());
-        facts.store_held = facts.store_held || lock->legal_hold;
-        if (lock->mode != objects::LockMode::kNone) facts.store = std::max(facts.store, lock->retain_until);
-      }
+      for (const std::string& key : objects.own) STELLA_TRY_VOID(add_locks(store_, key, facts));
       if (const Kept kept = deletable(facts, options_.now(), false); kept != Kept::kDeletable) return of_bundle(after.str(), reason_of(kept));
     }
   }
@@ -181,24 +175,14 @@ Result<std::optional<Disposition>> Keeper::execute_key(const TenantId& tenant, c
 Result<int> Keeper::destroy_keys() {
   if (!options_.tenant_keys) return 0;  // not ours to do, and not to put off
   const auto rows = STELLA_TRY(Tx::read(pool_, "SELECT tenant_id FROM key_dispositions WHERE state IN ('planned', 'destroying') AND not_before <= $1 ORDER BY not_before, planned_at LIMIT 16", {options_.now()}));
-  int done = 0;
-  std::optional<Error> trouble;
+  Steps steps;
   for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
     const TenantId tenant = STELLA_TRY(TenantId::parse(rows.text(i, 0)));
     auto one = disposition_work(contracts::work::kEvidenceKeys, tenant, [&](telemetry::Work&) { return execute_key(tenant); });
-    if (one && one->state != Disposition::kWaiting) {
-      ++done;
-      continue;
-    }
-    // One key that cannot be reached, or waits, keeps no other tenant's from its end, also where there are many of them.
-    const bool waits = one || others_were_faster(one.error());
-    if (!waits) trouble = std::move(one.error());
-    auto tx = STELLA_TRY(Tx::open(pool_));
-    STELLA_TRY_VOID(tx.query("UPDATE key_dispositions SET not_before = $2 WHERE tenant_id = $1 AND state IN ('planned', 'destroying')", {tenant, waits ? options_.now() : options_.now() + kLater}));
-    STELLA_TRY_VOID(tx.commit());
+    STELLA_TRY_VOID(note_step(steps, std::move(one), kLater, {tenant}));
   }
-  if (trouble) return std::move(*trouble);
-  return done;
+  if (steps.trouble) return std::move(*steps.trouble);
+  return steps.done;
 }
 
 }  // namespace stella::evidence

@@ -88,14 +88,19 @@ Result<bool> plan_is_covered(pg::SystemTx<pg::LockerRole>& tx, const TenantId& t
   return false;
 }
 
+Result<bool> add_locks(objects::Store& store, const std::string& key, RetentionFacts& facts) {
+  const auto lock = store.lock_state(key);
+  if (!lock && missing(lock.error())) return false;
+  if (!lock) return Error(lock.error());
+  facts.store_held = facts.store_held || lock->legal_hold;
+  if (lock->mode != objects::LockMode::kNone) facts.store = std::max(facts.store, lock->retain_until);
+  return true;
+}
+
 Result<void> Keeper::look_at_store(Doomed& found, const std::string& bundle_key) {
   for (const std::string& key : found.remove) {
-    const auto lock = store_.lock_state(key);
-    if (!lock && missing(lock.error())) continue;
-    if (!lock) return Error(lock.error());
-    found.facts.store_held = found.facts.store_held || lock->legal_hold;
-    if (lock->mode != objects::LockMode::kNone) found.facts.store = std::max(found.facts.store, lock->retain_until);
-    if (key == bundle_key) found.present = true;
+    const bool there = STELLA_TRY(add_locks(store_, key, found.facts));
+    if (there && key == bundle_key) found.present = true;
   }
   return {};
 }
@@ -221,10 +226,24 @@ Result<bool> Keeper::destroy(Tx& tx, const Doomed& bundle) {
   return true;
 }
 
+// What failed or waits stands behind all others, so that it holds up nobody. `put_off`: of its row, which is named by `which`; the last parameter is
+// until when.
+Result<void> Keeper::note_step(Steps& steps, Result<Disposition> one, std::string_view put_off, std::vector<pg::Param> which) {
+  if (one && one->state != Disposition::kWaiting) {
+    ++steps.done;
+    return {};
+  }
+  const bool waits = one || others_were_faster(one.error());
+  if (!waits) steps.trouble = std::move(one.error());
+  which.emplace_back(waits ? options_.now() : options_.now() + kSoon);
+  auto tx = STELLA_TRY(Tx::open(pool_));
+  STELLA_TRY_VOID(tx.query(put_off, which));
+  return tx.commit();
+}
+
 Result<int> Keeper::dispose() {
   if (!frozen().empty()) return 0;
-  int done = 0;
-  std::optional<Error> trouble;
+  Steps steps;
   const auto each = [&](std::string_view sql, std::string_view put_off, Result<Disposition> (Keeper::*step)(const TenantId&, const BundleId&)) -> Result<void> {
     const auto rows = STELLA_TRY(Tx::read(pool_, sql, {options_.now()}));
     for (int i = 0; i < rows.size() && !rounds_.stopping(); ++i) {
@@ -234,23 +253,15 @@ Result<int> Keeper::dispose() {
         work.set(f::bundle_id(bundle));
         return (this->*step)(tenant, bundle);
       });
-      if (one && one->state != Disposition::kWaiting) {
-        ++done;
-        continue;
-      }
-      const bool waits = one || others_were_faster(one.error());
-      if (!waits) trouble = std::move(one.error());
-      auto tx = STELLA_TRY(Tx::open(pool_));
-      STELLA_TRY_VOID(tx.query(put_off, {tenant, bundle, waits ? options_.now() : options_.now() + kSoon}));
-      STELLA_TRY_VOID(tx.commit());
+      STELLA_TRY_VOID(note_step(steps, std::move(one), put_off, {tenant, bundle}));
     }
     return {};
   };
   if (options_.dispose) STELLA_TRY_VOID(each(kExpired, kPlanLater, &Keeper::plan_expired));
   STELLA_TRY_VOID(each(kPending, kExecuteLater, &Keeper::execute));
   const auto keys = destroy_keys();
-  if (trouble) return std::move(*trouble);
-  return done + STELLA_TRY(keys);
+  if (steps.trouble) return std::move(*steps.trouble);
+  return steps.done + STELLA_TRY(keys);
 }
 
 }  // namespace stella::evidence

@@ -46,6 +46,9 @@ struct Keeper::Doomed {
   }
 };
 
+// Adds what the store says of an object's locks; false where the store does not have it.
+Result<bool> add_locks(objects::Store& store, const std::string& key, RetentionFacts& facts);
+
 // One step of a deletion, done and committed (stella_dispositions). `what`: "bundle", "timeline" or "key".
 inline void count_disposition(std::string_view what, std::string_view step) { telemetry::Counter{contracts::metrics::kDispositions}.add(1, what, step); }
 // The name of a refusal's step.

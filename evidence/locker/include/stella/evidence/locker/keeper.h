@@ -87,6 +87,12 @@ class Keeper {
   Result<int> reconcile();
   Result<bool> reconcile_one(const TenantId& tenant, const BundleId& bundle);
   Result<void> postpone(const TenantId& tenant, const BundleId& bundle);
+  // What a round came to in one queue of dispositions.
+  struct Steps {
+    int done = 0;
+    std::optional<Error> trouble = std::nullopt;  // the last
+  };
+  Result<void> note_step(Steps& steps, Result<Disposition> one, std::string_view put_off, std::vector<pg::Param> which);
   Result<int> dispose();
   Result<Disposition> plan_expired(const TenantId& tenant, const BundleId& bundle);
   Result<Disposition> plan_as(const TenantId& tenant, const BundleId& bundle, bool asked);
