@@ -39,8 +39,8 @@ std::string package_key(const Purl& purl, bool go_case) {
 
 void spell_go_standard(Purl& purl) {
   if (purl.type != "golang" || !purl.namespace_.empty()) return;
-  if (purl.name == "std") purl.name = "stdlib";
-  if ((purl.name == "stdlib" || purl.name == "toolchain") && purl.version.starts_with("go")) purl.version.erase(0, 2);
+  purl.name = std::string(go_module(purl.name));
+  purl.version = std::string(go_standard_version(purl.name, purl.version));
 }
 
 Match match(const Purl& statement, const Purl& component) {

@@ -68,7 +68,7 @@ bool ScopeMatch::covers(const contracts::Exposure& e, const contracts::Component
     const Ecosystem* row = find_ecosystem(ecosystem);
     const auto& patterns = packages_[static_cast<std::size_t>(row == nullptr ? NameRule::kExact : row->names)];
     const std::string name = index_name(ecosystem, component.name);
-    if (!any(patterns, [&](const std::string& x) { return matches(x, name) || (ecosystem == "Go" && x == "std" && name == "stdlib"); })) return false;
+    if (!any(patterns, [&](const std::string& x) { return matches(x, name) || (ecosystem == "Go" && go_module(x) == name); })) return false;
   }
   const std::string purl = purls_.empty() ? std::string() : spelled_go(e.purl);
   return any(purls_, [&](const std::string& x) { return matches(x, purl); }) &&

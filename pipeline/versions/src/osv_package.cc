@@ -50,12 +50,8 @@ std::string joined(const Purl& purl, char joiner) {
 // A Go version as OSV writes it.
 std::string_view go_version(std::string_view name, std::string_view version) {
   if (version.starts_with('v')) version.remove_prefix(1);
-  if ((name == "stdlib" || name == "toolchain") && version.starts_with("go")) version.remove_prefix(2);
-  return version;
+  return go_standard_version(name, version);
 }
-
-// What Go's own tools and some scanners call "std" is OSV's "stdlib".
-std::string_view go_module(std::string_view name) { return name == "std" ? "stdlib" : name; }
 
 OsvPackage language_package(const Purl& purl, const LanguageType& row, std::string_view document_name) {
   OsvPackage out{std::string(row.ecosystem), joined(purl, row.joiner), purl.version};
@@ -210,6 +206,13 @@ void write_joined(const PlainPurl& purl, char joiner, std::string& out) {
 }
 
 }  // namespace
+
+std::string_view go_module(std::string_view name) { return name == "std" ? "stdlib" : name; }
+
+std::string_view go_standard_version(std::string_view name, std::string_view version) {
+  if ((name == "stdlib" || name == "toolchain") && version.starts_with("go")) version.remove_prefix(2);
+  return version;
+}
 
 bool plain_osv_package(const PlainPurl& purl, std::string& ecosystem, std::string& name, std::string& version) {
   if (purl.type == "rpm") {  // Red Hat's records name binary packages and carry no release; the rest of the family needs `distro`

@@ -51,6 +51,10 @@ struct OsvPackage {
   std::string version;    // as given, Go without leading 'v'; "" where missing or no version ("(devel)")
 };
 
+// Go's own packages as OSV has them: what Go's tools and some scanners call "std" is "stdlib", and its versions, like those of "toolchain", have no "go".
+std::string_view go_module(std::string_view name);
+std::string_view go_standard_version(std::string_view name, std::string_view version);
+
 // `document_name` is the component's name in its document: it decides whether a Go subpath belongs to the module path.
 OsvPackage osv_package(const Purl& purl, std::string_view document_name = {});
 
