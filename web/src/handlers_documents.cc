@@ -120,6 +120,9 @@ Result<http::Response> list_observations(Context& ctx, ListQuery q) {
     q.params.emplace_back(id);
     q.where = " AND native_id = $2";
   }
+  q.time = "observed_at";
+  q.id = "(source_id || ':' || native_id || ':' || revision_no)";
+  q.id_type = "text";
   q.from_global = wants_global(ctx);
   return list_page(ctx, q);
 }
@@ -131,9 +134,6 @@ Result<http::Response> list_advisories(Context& ctx) {
   q.select = "json_build_object('advisory_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'modified', modified, 'withdrawn', withdrawn, "
              "'aliases', aliases, 'ecosystems', ecosystems, 'path', path, 'vanished', vanished, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
   q.from = "FROM advisory_observations";
-  q.time = "observed_at";
-  q.id = "(source_id || ':' || native_id || ':' || revision_no)";
-  q.id_type = "text";
   return list_observations(ctx, std::move(q));
 }
 
@@ -158,9 +158,6 @@ Result<http::Response> list_vex(Context& ctx) {
   q.select = "json_build_object('document_id', native_id, 'source_id', source_id, 'revision', revision_no, 'sha256', " STELLA_SQL_HEX("doc_sha256") ", 'format', format, 'document_time', document_time, "
              "'statements', statements, 'deviations', deviations, 'path', path, 'vanished', vanished, 'batch_id', batch_id, 'observed_at', " STELLA_SQL_TIME("observed_at") ")";
   q.from = "FROM vex_observations";
-  q.time = "observed_at";
-  q.id = "(source_id || ':' || native_id || ':' || revision_no)";
-  q.id_type = "text";
   return list_observations(ctx, std::move(q));
 }
 

@@ -2,11 +2,9 @@
 #include "stella/pipeline/conseiller/ingest.h"
 
 #include <algorithm>
-#include <charconv>
 
-#include "stella/base/encoding.h"
 #include "stella/base/json.h"
-#include "stella/contracts/catalogue.h"
+#include "stella/contracts/observations.h"
 #include "stella/crypto/digest.h"
 #include "stella/pipeline/conseiller/osv.h"
 
@@ -42,29 +40,6 @@ void write_parsed(json::Writer& out, const AdvisoryRecord& record) {
   out.member("git_ranges", std::uint64_t{record.git_ranges});
 }
 
-// Fields are texts; line and column are numbers to whoever reads JSON.
-void write_rejected(json::Writer& out, const Error& error) {
-  out.member("status", std::string_view("rejected"));
-  out.key("error").begin_object();
-  out.member("code", contracts::error_info(error.code()).wire);
-  out.member("message", error.message());
-  for (const auto& [name, value] : error.fields()) {
-    std::uint64_t number = 0;
-    const auto end = value.data() + value.size();
-    const auto parsed = std::from_chars(value.data(), end, number);
-    out.key(name);
-    if (parsed.ec == std::errc() && parsed.ptr == end) {
-      out.value(number);
-    } else {
-      out.value(std::string_view(value));
-    }
-  }
-  out.end_object();
-}
-
-// Names in a tar are bytes; a line of JSON holds UTF-8.
-std::string printable(std::string_view path) { return is_utf8(path) ? std::string(path) : percent_encode(path); }
-
 }  // namespace
 
 Result<IngestedAdvisories> ingest_advisories(std::span<const AdvisoryDocument> documents) {
@@ -76,15 +51,13 @@ Result<IngestedAdvisories> ingest_advisories(std::span<const AdvisoryDocument> d
     std::string line;
     json::Writer writer(line);
     writer.begin_object();
-    writer.member("path", std::string_view(printable(document.path)));
-    writer.member("sha256", std::string_view(digest.hex()));
-    writer.member("size", std::uint64_t{document.bytes.size()});
+    contracts::write_document(writer, document.path, digest, document.bytes.size());
     if (record) {
       write_parsed(writer, *record);
       builder.add(std::move(*record), digest);
       ++out.parsed;
     } else {
-      write_rejected(writer, record.error());
+      contracts::write_rejected(writer, record.error());
       ++out.rejected;
     }
     writer.end_object();

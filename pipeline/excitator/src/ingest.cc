@@ -1,12 +1,10 @@
 // A batch of documents as received becomes one observation line each.
 #include "stella/pipeline/excitator/ingest.h"
 
-#include <charconv>
 #include <set>
 
-#include "stella/base/encoding.h"
 #include "stella/base/json.h"
-#include "stella/contracts/catalogue.h"
+#include "stella/contracts/observations.h"
 #include "stella/crypto/digest.h"
 #include "stella/pipeline/excitator/openvex.h"
 
@@ -49,26 +47,6 @@ void write_parsed(json::Writer& out, const VexDocument& document) {
   out.key("error").null();
 }
 
-// Fields are texts; line and column are numbers to whoever reads JSON.
-void write_rejected(json::Writer& out, const Error& error) {
-  out.member("status", std::string_view("rejected"));
-  out.key("error").begin_object();
-  out.member("code", contracts::error_info(error.code()).wire);
-  out.member("message", error.message());
-  for (const auto& [name, value] : error.fields()) {
-    std::uint64_t number = 0;
-    const char* const end = value.data() + value.size();
-    const auto parsed = std::from_chars(value.data(), end, number);
-    out.key(name);
-    if (parsed.ec == std::errc() && parsed.ptr == end) {
-      out.value(number);
-    } else {
-      out.value(std::string_view(value));
-    }
-  }
-  out.end_object();
-}
-
 }  // namespace
 
 IngestedVex ingest_vex(std::span<const VexFile> documents) {
@@ -78,15 +56,12 @@ IngestedVex ingest_vex(std::span<const VexFile> documents) {
     std::string line;
     json::Writer writer(line);
     writer.begin_object();
-    // Names in a tar are bytes; a line of JSON holds UTF-8.
-    writer.member("path", std::string_view(is_utf8(file.path) ? file.path : percent_encode(file.path)));
-    writer.member("sha256", std::string_view((document ? document->sha256 : crypto::sha256(file.bytes)).hex()));
-    writer.member("size", std::uint64_t{file.bytes.size()});
+    contracts::write_document(writer, file.path, document ? document->sha256 : crypto::sha256(file.bytes), file.bytes.size());
     if (document) {
       write_parsed(writer, *document);
       ++out.parsed;
     } else {
-      write_rejected(writer, document.error());
+      contracts::write_rejected(writer, document.error());
       ++out.rejected;
     }
     writer.end_object();
