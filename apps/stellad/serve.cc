@@ -105,6 +105,14 @@ void wake_orchestrator() {
   else if (auto* bus = g_wake_bus.load()) bus->tell(kWakeJobs, "");
 }
 
+// Nobody is woken from here on.
+void let_go_of_hooks() {
+  timeline::set_wake_hook({});
+  jobs::set_wake_hook(nullptr);
+  g_orchestrator = nullptr;
+  g_wake_bus = nullptr;
+}
+
 // How the parts are, for /readyz and /obs/health. The API is up before the bus is, so what is asked changes while requests ask.
 class Health {
  public:
@@ -175,10 +183,12 @@ class Health {
 
 // Everything that runs, in order of construction; destroyed in reverse.
 struct Process {
+  // Also after a start that failed halfway.
+  ~Process() { let_go_of_hooks(); }
+
   Health health;
   std::unique_ptr<apps::Telemetry> telemetry;
   std::unique_ptr<objects::Store> store;
-  std::unique_ptr<pg::SystemPool<pg::TelemetryRole>> telemetry_pool;
   std::shared_ptr<PgRowSink> row_sink;
   std::unique_ptr<controls::Watcher> controls;
   std::unique_ptr<bus::Connection> orchestrator_bus, indexer_bus, web_bus;
@@ -211,8 +221,7 @@ Result<void> start_telemetry(const config::Settings& settings, Process& p) {
   telemetry::Work::announce();
   for (const contracts::MetricSpec* spec : {contracts::metrics::kDispositions.spec, contracts::metrics::kEvidenceRenewals.spec, contracts::metrics::kTimelineCosignatures.spec}) telemetry::declare_series(*spec);
   const pg::PoolOptions login = STELLA_TRY(pool_options(settings, "stella_telemetry"));
-  p.telemetry_pool = std::make_unique<pg::SystemPool<pg::TelemetryRole>>(login);
-  p.row_sink = std::make_shared<PgRowSink>(*p.telemetry_pool);
+  p.row_sink = std::make_shared<PgRowSink>(login);
   (*p.telemetry)->set_row_sink(p.row_sink);
   return {};
 }
@@ -385,7 +394,7 @@ Result<void> start_all(const config::Settings& settings, Process& p) {
   if (!checked) return Error(checked.error());
   const auto& roles = *checked;
   STELLA_TRY_VOID(start_telemetry(settings, p));
-  p.controls = std::make_unique<controls::Watcher>(*p.telemetry_pool, kControlsEvery, roles.contains("telemetry"));
+  p.controls = std::make_unique<controls::Watcher>(p.row_sink->pool(), kControlsEvery, roles.contains("telemetry"));
   STELLA_TRY_VOID(make_dirs(settings.text("data_dir") + "/tmp", 0700));
   p.store = STELLA_TRY(open_store(settings));
   jobs::set_wake_hook(wake_orchestrator);
@@ -426,7 +435,7 @@ Result<void> serve(const config::Settings& settings) {
   while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(1)))) {
     if (signs) {
       token.renew();
-      const auto written = p.health.tell(*p.telemetry_pool);
+      const auto written = p.health.tell(p.row_sink->pool());
       if (!written && told) kLog.warn("what happened to a part of the platform cannot be written to the timeline yet, trying again", {f::error(written.error())});
       told = written.has_value();
     }
@@ -440,18 +449,16 @@ Result<void> serve(const config::Settings& settings) {
   if (p.server) p.server->drain(Deadline::after(milliseconds(settings.integer("http.drain_timeout"))));
   if (p.services) p.services->streams.stop();
   p.server.reset();
-  timeline::set_wake_hook({});
-  jobs::set_wake_hook(nullptr);
+  let_go_of_hooks();
   p.wake_listener.reset();
-  g_orchestrator = nullptr;
-  g_wake_bus = nullptr;
   if (p.orchestrator) p.orchestrator->stop();
   if (p.keeper) p.keeper->stop();
   if (p.locker) p.locker->stop();
   p.indexer_thread = {};
   if (p.cosigner) p.cosigner->stop();
   if (p.checkpointer) p.checkpointer->stop();
-  (*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)));
+  // A database that does not take the last rows by now is not waited for again.
+  if (!(*p.telemetry)->flush(Deadline::after(std::chrono::seconds(3)))) (*p.telemetry)->set_row_sink(nullptr);
   return {};
 }
 

@@ -163,8 +163,11 @@ def up_runs_the_collector_and_keeps_it_alive(folder):
         wait_until(lambda: target.bodies()["after both"] and m.json("status", expect=None)["ready"], 30, "the record, and all ready")
         again = next(x for x in m.json("status")["parts"] if x["name"] == "collector")
         assert "Collector" not in m.run("up", "--detach", "--collector").stderr.split("already running")[0]
+        before = target.bodies()["stopping"]
         m.run("down")
         assert not os.path.exists(f"/proc/{again['pid']}"), "it outlived the platform"
+        assert target.bodies()["stopping"] > before, "the last that stellad said came to the target before the Collector went"
+        assert not list(m.data.glob("crash/*/*")), "nobody died of the stop"
         return f"{collector['resident_bytes'] >> 20} MiB"
     finally:
         m.end()

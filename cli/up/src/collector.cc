@@ -228,6 +228,7 @@ process::Service collector_service(const Layout& l, const CollectorChoice& choic
   for (std::string gate; gates >> gate;) argv.push_back(gate);
   process::Service s = service(l, "collector", std::move(argv), l.collector);
   s.options.directory = dir;
+  s.outlives = "stellad";  // it takes the last telemetry of those that send to it
   Environment own = given();
   if (!environment("STELLA_COLLECTOR_TARGET").empty()) set_default(own, "STELLA_COLLECTOR_EXPORTER", "otlp_http/target");
   set_default(own, "STELLA_COLLECTOR_OTLP_GRPC", loopback(ports.otlp_grpc));

@@ -104,7 +104,7 @@ struct Supervisor::Impl {
 
   mutable Mutex mutex;
   CondVar changed;
-  std::list<EntryPtr> entries STELLA_GUARDED_BY(mutex);  // oldest first
+  std::list<EntryPtr> entries STELLA_GUARDED_BY(mutex);  // oldest first, but for those that outlive one
   bool quit STELLA_GUARDED_BY(mutex) = false;
   Fd wake;
   std::thread thread;
@@ -187,7 +187,8 @@ Result<void> Supervisor::Impl::start(Service service) {
     if (find(entry->service.name)) {
       return Error(contracts::errors::kConflict, "a service of this name runs already").with("part", entry->service.name);
     }
-    entries.push_back(entry);
+    const EntryPtr first = find(entry->service.outlives);
+    entries.insert(first ? std::find(entries.begin(), entries.end(), first) : entries.end(), entry);
   }
   poke();
   for (;;) {

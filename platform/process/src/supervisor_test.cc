@@ -145,6 +145,22 @@ TEST(Supervisor, TellsWhatStoppedNewestFirst) {
   EXPECT_EQ(order, "second first ");
 }
 
+// A collector, started with the help of the server, takes the server's last telemetry.
+TEST(Supervisor, WhatOutlivesAnOlderOneStopsAfterIt) {
+  Supervisor supervisor;
+  ASSERT_TRUE(supervisor.start(shell("db", "exec sleep 1000", "")));
+  ASSERT_TRUE(supervisor.start(shell("server", "exec sleep 1000", "")));
+  auto collector = shell("collector", "exec sleep 1000", "");
+  collector.outlives = "server";
+  ASSERT_TRUE(supervisor.start(std::move(collector)));
+  auto other = shell("other", "exec sleep 1000", "");
+  other.outlives = "nobody";
+  ASSERT_TRUE(supervisor.start(std::move(other)));
+  std::vector<std::string> stopped;
+  supervisor.stop_all([&](const std::string& name) { stopped.push_back(name); });
+  EXPECT_EQ(stopped, (std::vector<std::string>{"other", "server", "collector", "db"}));
+}
+
 TEST(Supervisor, StopsTheNewestFirstAndDoesNotRestart) {
   const std::string dir = temp_dir();
   {

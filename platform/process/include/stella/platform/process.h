@@ -63,6 +63,7 @@ struct Service {
   std::function<bool()> give_up;  // asked while it is not ready: true ends the wait, and it is stopped; null: never
   std::chrono::milliseconds stop_timeout{10000};
   int stop_signal = 15;
+  std::string outlives;          // name of a service that was started before this one and all the same ends before it; "": none
   std::function<void(int status)> on_exit;  // told (from the supervisor's thread) whenever it ended without being asked to; must not call back
 };
 class Supervisor {
@@ -74,9 +75,9 @@ class Supervisor {
   Result<void> start(Service service);
   // Stops one: its signal, then SIGKILL after its stop_timeout. kNotFound.
   Result<void> stop(const std::string& name);
-  // Newest first; nothing is restarted from here on. `stopped` is told the name of each that ended.
+  // Newest first, but for Service::outlives; nothing is restarted from here on. `stopped` is told the name of each that ended.
   void stop_all(const std::function<void(const std::string& name)>& stopped = {});
-  // name, pid, restarts
+  // name, pid, restarts; backwards this is the order of stop_all
   struct Status {
     std::string name;
     int pid = 0;
