@@ -41,15 +41,20 @@ class Count:
         print(f"skip  {what}: {why}")
 
 
+BUILD_SECONDS = 1500  # 3 to 10 minutes, once: then it lies in the cache of tools/toolchain
+
+
 def cosign_program():
     """The program and "", or None and why not."""
     if "COSIGN" in os.environ:
         return os.environ["COSIGN"], ""
-    step = [] if "STELLA_BUILD_COSIGN" in os.environ else ["--find"]  # a build of many minutes is asked for, never a surprise
-    found = subprocess.run([ROOT / "tools/build-cosign", *step], capture_output=True, text=True, check=False)
-    if found.returncode == 0:
-        return found.stdout.strip().splitlines()[-1], ""
-    return None, " ".join(found.stderr.split())[-300:] or "not built yet: tools/build-cosign builds it once (or set STELLA_BUILD_COSIGN)"
+    try:
+        built = subprocess.run([ROOT / "tools/build-cosign"], capture_output=True, text=True, check=False, timeout=BUILD_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None, f"it was not built within {BUILD_SECONDS} s: run tools/build-cosign once, or set COSIGN to a program that is here"
+    if built.returncode == 0:
+        return built.stdout.strip().splitlines()[-1], ""
+    return None, "it could not be built (set COSIGN to a program that is here): " + " ".join(built.stderr.split())[-300:]
 
 
 def judge_with_cosign(count, directory):
