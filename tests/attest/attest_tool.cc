@@ -1,5 +1,5 @@
 // Writes what the judges look at into a directory: keys, artifacts, every kind of statement alone (*.sigstore.json) and as a member of one
-// signed batch (*.batch.json), and a sealed bundle. The statements are made by the functions that the platform makes them with.
+// signed batch (*.batch.json), as a plain DSSE envelope (*.dsse.json), and a sealed bundle. The statements are made by the functions that the platform makes them with.
 #include <fcntl.h>
 
 #include <cstdio>
@@ -8,6 +8,7 @@
 
 #include "stella/base/file.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/bundle_writer.h"
 #include "stella/provenance/decision.h"
@@ -112,6 +113,8 @@ Result<void> run(const std::string& dir) {
   for (std::size_t i = 0; i < statements.size(); ++i) {
     const std::string alone = STELLA_TRY(sign_statement(key, statements[i]));
     STELLA_TRY_VOID(write_file_durable(dir + "/" + names[i] + ".sigstore.json", alone));
+    const std::string plain = STELLA_TRY(crypto::dsse_sign(kInTotoPayloadType, statements[i], key)).json();  // what ?form=dsse answers
+    STELLA_TRY_VOID(write_file_durable(dir + "/" + names[i] + ".dsse.json", plain));
     const std::string member = STELLA_TRY(batch.document(i, statements[i]));
     STELLA_TRY_VOID(write_file_durable(dir + "/" + names[i] + ".batch.json", member));
   }

@@ -105,6 +105,9 @@ for kind, about in KINDS.items():
     dsse_envelope = json.loads(alone)["dsseEnvelope"]
     check(f"securesystemslib accepts {kind}", not refused(lambda e=dsse_envelope: verify_dsse(e)))
     check(f"securesystemslib refuses {kind} by another key", refused(lambda e=dsse_envelope: verify_dsse(e, "other.pub")))
+    plain = json.loads(text(f"{kind}.dsse.json"))
+    check(f"securesystemslib accepts {kind} as a plain envelope", not refused(lambda e=plain: verify_dsse(e)) and verify_dsse(plain) == verify_dsse(dsse_envelope))
+    check(f"securesystemslib refuses {kind} as a plain envelope by another key", refused(lambda e=plain: verify_dsse(e, "other.pub")))
     check(f"sigstore accepts {kind}", not refused(lambda d=alone: verify_sigstore(d)))
     check(f"sigstore refuses {kind} by another key", refused(lambda d=alone: verify_sigstore(d, "other.pub")))
     changed = copy.deepcopy(dsse_envelope)

@@ -9,6 +9,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/events.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/predicates.h"
 #include "stella/tenancy/paths.h"
@@ -146,20 +147,29 @@ Result<Examined> examine_stored(const Stored& stored, Form form, const evidence:
   return out;
 }
 
-// A batch document for tools that know only Sigstore: the control plane signs the verified statement again, now.
-Result<json::Value> signed_on_demand(Context& ctx, const Examined& examined) {
+// For tools that know only Sigstore bundles, or only DSSE: the control plane signs the verified statement again, now.
+Result<json::Value> signed_on_demand(Context& ctx, const Examined& examined, Form form) {
   if (!examined.statement) return Error(contracts::errors::kIntegrity, "the stored statement does not verify, so it is not signed again").with("reason", std::string(examined.verdict.str("reason")));
   const auto signer = ctx.services.evidence_signer.load();
   if (!signer) return Error(contracts::errors::kUnavailable, "this server does not hold the evidence key: ask one with the role locker").with("part", "evidence key");
+  if (form == Form::kDsse) return json::parse(STELLA_TRY(crypto::dsse_sign(evidence::kInTotoPayloadType, *examined.statement, *signer)).json());
   return json::parse(STELLA_TRY(evidence::sign_statement(*signer, *examined.statement)));
+}
+
+// What is asked for; nothing: as it is stored.
+Result<std::optional<Form>> wanted_form(Context& ctx) {
+  const std::string wanted = ctx.request.query_param("form");
+  if (wanted.empty() || wanted == "stored") return std::optional<Form>();
+  if (wanted == "sigstore") return std::optional(Form::kSigstore);
+  if (wanted == "dsse") return std::optional(Form::kDsse);
+  return Error(base_errors::kInvalid, "no such form of an attestation").with("field", "form").with("expected", "stored, sigstore, dsse");
 }
 
 }  // namespace
 
 Result<http::Response> get_attestation(Context& ctx) {
   const AttestationId id = STELLA_TRY(ctx.id_param<AttestationId>("attestation_id"));
-  const std::string wanted = ctx.request.query_param("form");
-  if (!wanted.empty() && wanted != "stored" && wanted != "sigstore") return Error(base_errors::kInvalid, "no such form of an attestation").with("field", "form").with("expected", "stored, sigstore");
+  const std::optional<Form> wanted = STELLA_TRY(wanted_form(ctx));
   const Stored stored = STELLA_TRY(stored_statement(ctx, id));
   const evidence::Trust trust = STELLA_TRY(trust_of(ctx));
   auto document = json::parse(stored.text);
@@ -167,9 +177,12 @@ Result<http::Response> get_attestation(Context& ctx) {
   if (!document) return Error(contracts::errors::kIntegrity, "the stored document cannot be read any more: it was changed in the store").with("part", "objects");
   const Form form = form_of(*document);
   const Examined examined = STELLA_TRY(examine_stored(stored, form, trust));
-  const bool again = wanted == "sigstore" && form == Form::kBatch;
-  if (again) document = STELLA_TRY(signed_on_demand(ctx, examined));
-  json::Value body = json::Value::object({{"attestation_id", id.str()}, {"form", again ? "sigstore" : to_string(form)}, {"signed", again ? "on_demand" : "stored"}, {"created_at", stored.created_at},
+  // A Sigstore bundle holds the envelope that it signs with: that one is older, and so worth more, than any made now.
+  const json::Value* inside = form == Form::kSigstore ? document->find("dsseEnvelope") : nullptr;
+  const bool again = wanted && *wanted != form && (*wanted != Form::kDsse || inside == nullptr);
+  if (again) document = STELLA_TRY(signed_on_demand(ctx, examined, *wanted));
+  else if (wanted && *wanted != form) document = json::Value(*inside);
+  json::Value body = json::Value::object({{"attestation_id", id.str()}, {"form", to_string(wanted.value_or(form))}, {"signed", again ? "on_demand" : "stored"}, {"created_at", stored.created_at},
                                           {"bundle", std::move(*document)}, {"verdict", examined.verdict}, {"trace_id", ctx.trace.hex()}});
   if (examined.statement) body.set("statement", STELLA_TRY(json::parse(*examined.statement)));
   return http::Response::json(200, json::dump(body));

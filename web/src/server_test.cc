@@ -12,6 +12,7 @@
 #include "stella/base/encoding.h"
 #include "stella/base/file.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
 #include "stella/crypto/keys.h"
 #include "stella/evidence/format/batch.h"
 #include "stella/evidence/format/gzip.h"
@@ -726,6 +727,15 @@ TEST_F(Api, AnAttestationIsVerifiedWheneverItIsRead) {
   const auto again = evidence::verify_statement(json::dump(*plain.body.find("bundle")), {.trust = trust, .subject = &subject.sha256, .predicate_type = evidence::kSvrPredicate});
   ASSERT_TRUE(again.has_value()) << again.error().describe();
   EXPECT_EQ(again->bytes, svr);
+  // For tools that know only DSSE: an envelope whose payload is the statement.
+  const Reply envelope = call("GET", "/attestations/" + id + "?form=dsse");
+  ASSERT_EQ(envelope.status, 200) << envelope.raw.body;
+  EXPECT_EQ(envelope.body.str("form"), "dsse");
+  EXPECT_EQ(envelope.body.str("signed"), "on_demand");
+  const auto parsed = crypto::dsse_parse(json::dump(*envelope.body.find("bundle")));
+  ASSERT_TRUE(parsed.has_value()) << parsed.error().describe();
+  EXPECT_EQ(parsed->payload, svr);
+  EXPECT_TRUE(crypto::dsse_verify(*parsed, trust).has_value());
   EXPECT_EQ(call("GET", "/attestations/" + id + "?form=pdf").status, 422);
   const auto verify = [&](const std::string& sha256) { return call("POST", "/attestations/verify", json::dump(json::Value::object({{"statement", document}, {"subject_digest", sha256}}))); };
   EXPECT_EQ(verify(subject.sha256.hex()).body.str("result"), "pass");
@@ -736,6 +746,7 @@ TEST_F(Api, AnAttestationIsVerifiedWheneverItIsRead) {
   EXPECT_EQ(withdrawn.body.find("verdict")->str("result"), "fail");
   EXPECT_EQ(withdrawn.body.find("statement"), nullptr);
   EXPECT_EQ(call("GET", "/attestations/" + id + "?form=sigstore").status, 422);
+  EXPECT_EQ(call("GET", "/attestations/" + id + "?form=dsse").status, 422);
   db_.sql("UPDATE signing_keys SET state = 'active'");
   // Nor do other bytes; a document of the same meaning is not the one that was recorded either.
   ASSERT_TRUE(write_file_durable(root_ + "/" + path, document + " ").has_value());

@@ -29,6 +29,7 @@ struct Args {
   std::string trust;
   std::string type;
   std::string out;
+  std::string form;  // of `out`; empty = sigstore
 };
 
 // What users type for the predicate types that this product states; anything else is a type itself.
@@ -74,17 +75,18 @@ Result<std::vector<std::string>> attestation_ids(Api& api, const std::string& ar
 }
 
 Result<int> show(Session& session, const Args& args) {
+  if (!args.form.empty() && args.out.empty()) return Error(base_errors::kInvalid, "--form is the form of the file that --out writes").with("field", "--out").with("expected", "a file name");
   Api* api = STELLA_TRY(session.api());
   const auto ids = STELLA_TRY(attestation_ids(*api, args.artifact, predicate_type(args.type)));
   json::Array all;
   for (const std::string& id : ids) all.push_back(STELLA_TRY(api->get("/attestations/" + path_segment(id))));
   if (!args.out.empty()) {
-    // Other tools know no batch: the control plane signs such a statement again, alone.
-    const json::Value newest = STELLA_TRY(api->get("/attestations/" + path_segment(ids.back()) + "?form=sigstore"));
+    // Other tools know one form: the control plane signs a statement that is stored in another again, alone.
+    const json::Value newest = STELLA_TRY(api->get("/attestations/" + path_segment(ids.back()) + "?form=" + (args.form.empty() ? "sigstore" : args.form)));
     const json::Value* bundle = newest.find("bundle");
     if (bundle == nullptr) return Error(base_errors::kInternal, "the answer holds no statement");
     STELLA_TRY_VOID(write_file_durable(args.out, json::dump(*bundle)));
-    session.console().note(args.out + "  the newest of them, as a Sigstore bundle" + (newest.str("signed") == "on_demand" ? ", signed for this request" : "") + "\n");
+    session.console().note(args.out + "  the newest of them, as a " + (args.form == "dsse" ? "DSSE envelope" : "Sigstore bundle") + (newest.str("signed") == "on_demand" ? ", signed for this request" : "") + "\n");
   }
   session.show_list(json::Value::object({{"items", all}, {"next_cursor", nullptr}}), [&] {
     const Palette& paint = session.console().out_palette();
@@ -161,7 +163,8 @@ void register_attest(App& app) {
   app.command("forensic attest show", "What is attested about an artifact: who made it, when, from what. The server verifies each statement.")
       .argument("ARTIFACT", &args->artifact, "A file, a sha256 digest, an attestation id, or the id of an evaluation, job, export or SBOM.", {.required = true, .value = "FILE"})
       .option("--type", &args->type, "Only statements of this type: provenance, vsa, svr, vulns, or a URI.", {.value = "TYPE"})
-      .option("--out", &args->out, "Also write the newest statement as a Sigstore bundle.", {.value = "FILE"})
+      .option("--out", &args->out, "Also write the newest statement as a Sigstore bundle, or in the form that --form names.", {.value = "FILE"})
+      .option("--form", &args->form, "Form of the file that --out writes (default: sigstore); dsse: a DSSE envelope, for tools that know only that.", {.choices = {"sigstore", "dsse"}})
       .run([args](Session& s) { return show(s, *args); });
   app.command("forensic attest verify", "Verify a statement about a file, offline.")
       .argument("FILE", &args->file, "The statement: a Sigstore bundle, a DSSE envelope, or a document of a signed batch.", {.required = true, .value = "FILE"})
