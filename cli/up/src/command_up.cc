@@ -13,6 +13,7 @@
 #include "stella/base/file.h"
 #include "stella/cli/up.h"
 #include "stella/contracts/errors.h"
+#include "telemetry.h"
 
 namespace stella::cli {
 namespace up {
@@ -157,6 +158,7 @@ Result<process::Child> spawn_detached(const Layout& layout, const Args& args, co
   options.environment = {{kDetachedMark, "1"}};
   for (const char* name : {"PATH", "HOME", "XDG_DATA_HOME", "LANG"})
     if (const std::string value = environment(name); !value.empty()) options.environment.emplace_back(name, value);
+  for (auto& variable : otel_environment(false)) options.environment.push_back(std::move(variable));
   for (auto& variable : collector_environment(collector)) options.environment.push_back(std::move(variable));
   options.stdout_path = layout.log("up");
   options.stderr_path = layout.log("up");

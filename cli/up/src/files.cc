@@ -12,7 +12,9 @@
 #include "stella/base/file.h"
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
+#include "stella/contracts/settings.h"
 #include "stella/platform/config.h"
+#include "telemetry.h"
 
 namespace stella::cli::up {
 namespace {
@@ -234,11 +236,8 @@ Result<void> write_runner_settings(const Layout& l) {
   const config::Settings& s = *loaded;
   std::string text = "# Written by `stella up` from stella.yaml at every start.\n";
   text += "data_dir: " + quoted(l.data) + "\n" + "nats.password_dir: " + quoted(l.path("secrets-runner")) + "\n";
-  for (const char* name : {"nats.url", "env", "region", "instance_id", "log.level", "jobs.dir"})
-    if (!s.text(name).empty()) text += std::string(name) + ": " + quoted(s.text(name)) + "\n";
-  text += "runner.concurrency: " + std::to_string(s.integer("runner.concurrency")) + "\n";
-  text += "runner.heartbeat: " + s.text("runner.heartbeat") + "\n";
-  text += std::string("runner.allow_without_landlock: ") + (s.boolean("runner.allow_without_landlock") ? "true" : "false") + "\n";
+  for (const config::SettingSpec& row : contracts::kSettings)
+    if (for_runner(row.name) && !of_each_program(row.name) && s.source(row.name) != "default") text += std::string(row.name) + ": " + quoted(s.text(row.name)) + "\n";
   return write_file_durable(l.runner_config(), text, 0644);
 }
 

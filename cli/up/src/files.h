@@ -42,7 +42,7 @@ Result<Ports> make_settings(const Layout& layout, int http_port);
 Result<Ports> read_ports(const Layout& layout);
 Result<config::Settings> load_settings(const Layout& layout);
 std::string settings_text(const Layout& layout, const Ports& ports);
-// The runner's own file: it cannot read the server's secrets.
+// The runner's own file, since it cannot read the server's secrets: of stella.yaml what concerns it (for_runner).
 Result<void> write_runner_settings(const Layout& layout);
 
 }  // namespace stella::cli::up

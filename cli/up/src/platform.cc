@@ -7,6 +7,7 @@
 
 #include "cluster.h"
 #include "services.h"
+#include "telemetry.h"
 #include "stella/cli/profile.h"
 #include "stella/contracts/errors.h"
 
@@ -71,6 +72,9 @@ Result<void> Platform::prepare(int http_port) {
   STELLA_TRY_VOID(make_secrets(layout_));
   state_.ports = STELLA_TRY(make_settings(layout_, http_port));
   STELLA_TRY_VOID(write_runner_settings(layout_));
+  const auto settings = load_settings(layout_);
+  if (!settings) return settings.error();
+  STELLA_TRY_VOID(make_telemetry_dirs(layout_, *settings));
   if (!collector_.program.empty()) STELLA_TRY_VOID(prepare_collector(layout_, collector_, state_.ports));
   state_.state = "starting";
   state_.self = process_of("up", ::getpid());
@@ -105,9 +109,11 @@ Result<void> Platform::start_parts() {
   STELLA_TRY_VOID(start_part(nats_service(layout_, state_.ports)));
   state_.new_operators = STELLA_TRY(init_platform(layout_));
   tell_("database: migrated");
-  STELLA_TRY_VOID(start_part(stellad_service(layout_, state_.ports, state_.url)));
+  const auto settings = load_settings(layout_);
+  if (!settings) return settings.error();
+  STELLA_TRY_VOID(start_part(stellad_service(layout_, state_.ports, *settings, state_.url)));
   if (!collector_.program.empty()) STELLA_TRY_VOID(start_collector());  // after stellad: it asks it for the keys of our tokens
-  return start_part(runner_service(layout_, state_.ports));
+  return start_part(runner_service(layout_, state_.ports, *settings));
 }
 
 Result<void> Platform::start_collector() {
@@ -119,6 +125,7 @@ Result<void> Platform::start_collector() {
   }
   if (!started) return started;
   tell_("collector: telemetry goes to " + collector_target());
+  if (otel_environment(true).size() != otel_environment(false).size()) tell_("collector: OTEL_EXPORTER_OTLP_* is not followed beside it; STELLA_COLLECTOR_TARGET names its target");
   return {};
 }
 

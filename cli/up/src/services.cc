@@ -14,6 +14,7 @@
 #include "stella/base/file.h"
 #include "stella/base/json.h"
 #include "stella/platform/http_client.h"
+#include "telemetry.h"
 
 namespace stella::cli::up {
 namespace {
@@ -28,9 +29,10 @@ void rotate(const std::string& path) {
 
 std::string nats_config_path(const Layout& l) { return l.path("secrets/nats-server.conf"); }
 
-// Where the Collector runs, they send their telemetry through it.
-process::Service sending(process::Service s, const Layout& l, const Ports& ports) {
-  for (auto& variable : sender_environment(l, ports)) s.options.environment.push_back(std::move(variable));
+// A program of ours. Where the Collector runs it sends its telemetry through it, else where OTEL_* says.
+process::Service sending(process::Service s, const Layout& l, const Ports& ports, const config::Settings& settings) {
+  for (const auto& variables : {own_environment(l, settings, s.name), otel_environment(ports.otlp_http != 0), sender_environment(l, ports)})
+    s.options.environment.insert(s.options.environment.end(), variables.begin(), variables.end());
   return s;
 }
 
@@ -79,18 +81,18 @@ process::Service nats_service(const Layout& l, const Ports& ports) {
   return s;
 }
 
-process::Service stellad_service(const Layout& l, const Ports& ports, const std::string& url) {
-  process::Service s = sending(service(l, "stellad", {l.programs + "/stellad", "--config", l.config()}, l.server), l, ports);
+process::Service stellad_service(const Layout& l, const Ports& ports, const config::Settings& settings, const std::string& url) {
+  process::Service s = sending(service(l, "stellad", {l.programs + "/stellad", "--config", l.config()}, l.server), l, ports, settings);
   s.ready = [url] { return web_ready(url); };
   s.ready_timeout = std::chrono::seconds(60);
   s.stop_timeout = std::chrono::seconds(30);
   return s;
 }
 
-process::Service runner_service(const Layout& l, const Ports& ports) {
+process::Service runner_service(const Layout& l, const Ports& ports, const config::Settings& settings) {
   const std::string ready = l.path("run/runner/ready");
   ::unlink(ready.c_str());
-  process::Service s = sending(service(l, "stella-runner", {l.programs + "/stella-runner", "--config", l.runner_config(), "--ready-file", ready}, l.runner), l, ports);
+  process::Service s = sending(service(l, "stella-runner", {l.programs + "/stella-runner", "--config", l.runner_config(), "--ready-file", ready}, l.runner), l, ports, settings);
   s.ready = [ready] { return exists(ready); };
   s.stop_timeout = std::chrono::seconds(20);
   return s;

@@ -16,8 +16,8 @@ process::Service service(const Layout& layout, const std::string& name, std::vec
 void shorten_log(const std::string& path, off_t limit = 64 << 20);
 process::Service postgres_service(const Layout& layout);
 process::Service nats_service(const Layout& layout, const Ports& ports);
-process::Service stellad_service(const Layout& layout, const Ports& ports, const std::string& url);
-process::Service runner_service(const Layout& layout, const Ports& ports);
+process::Service stellad_service(const Layout& layout, const Ports& ports, const config::Settings& settings, const std::string& url);
+process::Service runner_service(const Layout& layout, const Ports& ports, const config::Settings& settings);
 
 // nats-server.conf, by `stellad --nats-config`.
 Result<void> write_nats_config(const Layout& layout);

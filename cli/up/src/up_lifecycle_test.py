@@ -237,6 +237,25 @@ def a_terminal_that_goes_stops_it_too(m):
     assert log.count("database system is shut down") == 1, log
 
 
+def otel_variables_reach_the_parts_and_no_file(m):
+    m.run("down")
+    said = {"OTEL_RESOURCE_ATTRIBUTES": "team=blue", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20zQ9dNoFileHoldsThis"}
+    m.env.update(said)
+    try:
+        m.run("up", "--detach")
+    finally:
+        for name in said:
+            del m.env[name]
+    for part in m.state()["parts"]:
+        environment = pathlib.Path(f"/proc/{part['pid']}/environ").read_text().split("\0")
+        for name, value in said.items():
+            assert (f"{name}={value}" in environment) == (part["name"] in ("stellad", "stella-runner")), (part["name"], name)
+    wait(lambda: not m.run("status", expect=None).returncode, 30)
+    m.run("down")
+    for path in m.data.rglob("*"):
+        assert not path.is_file() or b"zQ9dNoFileHoldsThis" not in path.read_bytes(), path
+
+
 def wait(condition, seconds):
     """Until it holds; a bound on a hang, no measure of speed."""
     import time
@@ -253,7 +272,7 @@ def main():
     try:
         for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
                      a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, a_number_in_the_lock_is_nobody_to_stop,
-                     a_lost_secret_is_named_and_not_replaced, ctrl_c_ends_a_start_too, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, down_stops_everything_and_keeps_the_data):
+                     a_lost_secret_is_named_and_not_replaced, ctrl_c_ends_a_start_too, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, otel_variables_reach_the_parts_and_no_file, down_stops_everything_and_keeps_the_data):
             try:
                 test(m)
                 passed += 1

@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "checks.h"
@@ -20,6 +22,8 @@
 #include "state.h"
 #include "stella/base/file.h"
 #include "stella/contracts/errors.h"
+#include "stella/contracts/settings.h"
+#include "telemetry.h"
 
 namespace stella::cli::up {
 namespace {
@@ -259,6 +263,70 @@ TEST(Files, ASettingIsReplacedInTheShapeThatItsWriterChose) {
 }
 
 // Links that a part taken over put where root will write.
+// A setting of telemetry that is added later is followed by the runner without anybody remembering it.
+TEST(RunnerSettings, HoldWhatStellaYamlSaysOfTelemetryAndLog) {
+  const Home home;
+  const std::set<std::string_view> own = {"log.path", "telemetry.dir"};  // of each program its own
+  ASSERT_TRUE(make_dirs(home.layout.path("run"), 0755));
+  std::string text;
+  std::vector<std::pair<std::string_view, std::string>> said;
+  for (const contracts::SettingRow& row : contracts::kSettings) {
+    if (!row.name.starts_with("telemetry.") && !row.name.starts_with("log.")) continue;
+    std::string value(row.example);
+    if (value == row.default_text || value.empty()) value = row.type == "bool" ? row.default_text == "true" ? "false" : "true" : row.type == "int" ? std::to_string(row.min + 1) : "other";
+    text += std::string(row.name) + ": " + value + "\n";
+    said.emplace_back(row.name, value);
+  }
+  ASSERT_GT(said.size(), 15u);
+  ASSERT_TRUE(write_file_durable(home.layout.config(), text, 0644));
+  const auto written = write_runner_settings(home.layout);
+  ASSERT_TRUE(written) << written.error().describe();
+  const auto runner = config::Settings::load(home.layout.runner_config(), {});
+  ASSERT_TRUE(runner) << runner.error().describe();
+  for (const auto& [name, value] : said) EXPECT_EQ(runner->text(name), own.contains(name) ? "" : value) << name;
+}
+
+TEST(OwnEnvironment, RingsOfTwoUsersLieApart) {
+  const Home home;
+  ASSERT_TRUE(make_dirs(home.layout.data, 0755));
+  ASSERT_TRUE(write_file_durable(home.layout.config(), "telemetry.dir: " + home.dir + "/rings\ntelemetry.spool_dir: " + home.dir + "/spool\n", 0644));
+  const auto settings = load_settings(home.layout);
+  ASSERT_TRUE(settings);
+  ASSERT_TRUE(make_telemetry_dirs(home.layout, *settings));
+  for (const std::string program : {"stellad", "stella-runner"}) {
+    const auto own = own_environment(home.layout, *settings, program);
+    const auto dir = std::find_if(own.begin(), own.end(), [](const auto& e) { return e.first == "STELLA_TELEMETRY_DIR"; });
+    ASSERT_NE(dir, own.end());
+    EXPECT_EQ(dir->second, home.dir + "/rings/" + program);
+    EXPECT_EQ(mode_of(dir->second), 0700u);
+    EXPECT_EQ(mode_of(home.dir + "/spool/" + program), 0700u);
+  }
+}
+
+TEST(OtelVariables, GoThroughToOurProgramsAloneAndTheExportersNotBesideTheCollector) {
+  const Home home;
+  ASSERT_TRUE(make_dirs(home.layout.data, 0755));
+  ASSERT_TRUE(write_file_durable(home.layout.config(), "env: test\n", 0644));
+  const auto settings = load_settings(home.layout);
+  ASSERT_TRUE(settings);
+  ::setenv("OTEL_SERVICE_NAME", "shop", 1);
+  ::setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret", 1);
+  const auto has = [](const process::Service& s, const std::string& name) { return std::any_of(s.options.environment.begin(), s.options.environment.end(), [&](const auto& e) { return e.first == name; }); };
+  Ports ports;
+  for (const process::Service& s : {stellad_service(home.layout, ports, *settings, ""), runner_service(home.layout, ports, *settings)}) {
+    EXPECT_TRUE(has(s, "OTEL_SERVICE_NAME")) << s.name;
+    EXPECT_TRUE(has(s, "OTEL_EXPORTER_OTLP_HEADERS")) << s.name;
+  }
+  EXPECT_FALSE(has(nats_service(home.layout, ports), "OTEL_EXPORTER_OTLP_HEADERS"));
+  ports.otlp_http = 4318;
+  const auto beside = stellad_service(home.layout, ports, *settings, "");
+  EXPECT_TRUE(has(beside, "OTEL_SERVICE_NAME"));
+  EXPECT_FALSE(has(beside, "OTEL_EXPORTER_OTLP_HEADERS"));
+  EXPECT_TRUE(has(beside, "OTEL_EXPORTER_OTLP_ENDPOINT")) << "the Collector's";
+  ::unsetenv("OTEL_SERVICE_NAME");
+  ::unsetenv("OTEL_EXPORTER_OTLP_HEADERS");
+}
+
 TEST(Layout, WhatIsNoFileOfOursIsLeftAlone) {
   const Home home;
   const std::string secret = home.dir + "/secret", link = home.dir + "/link", dir_link = home.dir + "/dirlink", twin = home.dir + "/twin";
