@@ -86,6 +86,32 @@ TEST(Disk, AFullOneLeavesWhatFitsIntoMemory) {
   EXPECT_EQ(exporter->stats().of(Signal::kLogs).damaged_records, 0u);
 }
 
+// The kernel kills the process in the middle of an append: after the first bytes of a record, in the system call that would write the rest.
+TEST(Disk, WhatADeathInTheMiddleOfAnAppendLeavesIsCutAndCountedOnce) {
+  const TempDir dir;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto exporter = *make_otlp_exporter(options_for("http://127.0.0.1:1/v1/logs", dir.path()));
+    const rlimit small{1'000, 1'000};
+    ::setrlimit(RLIMIT_FSIZE, &small);  // SIGXFSZ
+    for (int i = 0; i < 40; ++i) exporter->offer(batch(std::string(100, 'x')));
+    ::_exit(1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ);
+  for (int start = 0; start < 3; ++start) {
+    auto exporter = *make_otlp_exporter(options_for("http://127.0.0.1:1/v1/logs", dir.path()));
+    const SignalStats s = exporter->stats().of(Signal::kLogs);
+    EXPECT_EQ(s.recovered, start == 0 ? 16u : 14u) << start;  // seven whole records of two items, and the front of the eighth
+    EXPECT_EQ(s.torn_records, start == 0 ? 1u : 0u) << start;
+    EXPECT_EQ(s.dropped[static_cast<std::size_t>(DropReason::kTorn)], start == 0 ? 2u : 0u) << start;
+    EXPECT_EQ(s.damaged_records, 0u) << start;
+    EXPECT_EQ(s.spool_bytes, 7u * 132) << start;
+    expect_balanced(exporter->stats());
+  }
+}
+
 // The limit goes: what lay in memory alone is written, oldest first, and a process that is killed then has lost nothing. What came in between
 // is on the disk before it, and is sent after it.
 TEST(Disk, WhatAFullOneRefusedIsWrittenOnceThereIsRoom) {

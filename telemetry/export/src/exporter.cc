@@ -231,11 +231,14 @@ class OtlpExporter final : public Exporter {
       return false;
     }
     const Stream::Recovered found = streams_[i].adopt(std::move(*opened));
-    stats.recovered += found.items + found.damaged_items;
+    stats.recovered += found.items + found.damaged_items + found.torn_items;
     stats.damaged_records += found.damaged_records;
+    stats.torn_records += found.torn_records;
     drop(stats, found.damaged_items, DropReason::kCorrupt);
+    drop(stats, found.torn_items, DropReason::kTorn);
     order_ = std::max(order_, found.last_order);
     if (found.damaged_records > 0) kLog.warn("damaged records in the telemetry spool were skipped", {f::count(static_cast<std::int64_t>(found.damaged_records)), f::stream(kStreamNames[i])});
+    if (found.torn_records > 0) kLog.warn("a batch that a process was writing to the telemetry spool when it ended was cut off", {f::count(static_cast<std::int64_t>(found.torn_items)), f::stream(kStreamNames[i])});
     return true;
   }
 
@@ -592,7 +595,7 @@ class OtlpExporter final : public Exporter {
 }  // namespace
 
 std::string_view to_string(DropReason reason) {
-  constexpr std::array<std::string_view, kDropReasons> kNames{"queue_full", "spool_full", "refused", "corrupt", "too_large", "disabled", "shutdown", "expired"};
+  constexpr std::array<std::string_view, kDropReasons> kNames{"queue_full", "spool_full", "refused", "corrupt", "too_large", "disabled", "shutdown", "expired", "torn"};
   return kNames[static_cast<std::size_t>(reason)];
 }
 

@@ -23,6 +23,7 @@ constexpr std::uint32_t kMagic = 0x31505253;  // "SRP1"
 constexpr std::uint32_t kDone = 0x454e4f44;   // "DONE"
 constexpr std::uint64_t kMostSegment = std::uint64_t{1} << 62;  // a name beyond is none of ours
 constexpr std::uint32_t kMostPayload = 64u << 20;
+constexpr std::uint32_t kMostItems = 100'000;  // a number beyond is damage, too
 
 struct RecordFront {
   std::uint32_t magic = kMagic, size = 0, items = 0, errors = 0;
@@ -46,6 +47,25 @@ std::string path_in(const std::string& dir, std::uint64_t number) {
   char name[32];
   std::snprintf(name, sizeof name, "/%016" PRIx64 ".seg", number);
   return dir + name;
+}
+
+// A stretch of a file that holds no record any more. What was found once is not found, and counted, again by the next start: an end that was
+// torn goes, and a damaged stretch in the middle becomes a record of nothing that is settled, whose bytes stay for whoever wants to look at
+// them. Where the disk refuses it, the next start counts again.
+void mark_damage(const std::string& path, std::string_view all, std::size_t at, std::size_t end) {
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return;
+  RecordFront front;
+  if (end == all.size()) {
+    if (::ftruncate(file.get(), static_cast<off_t>(at)) != 0) return;
+  } else {
+    if (end - at < sizeof front || end - at - sizeof front > kMostPayload) return;
+    front.size = static_cast<std::uint32_t>(end - at - sizeof front);
+    front.state = kDone;
+    front.crc = crc_of(front, all.substr(at + sizeof front, front.size));
+    if (::pwrite(file.get(), &front, sizeof front, static_cast<off_t>(at)) != static_cast<ssize_t>(sizeof front)) return;
+  }
+  ::fdatasync(file.get());
 }
 
 // Takes in one file from `from` on. An error: it cannot be read now, which says nothing of what is in it.
@@ -82,11 +102,18 @@ Result<void> read_segment(Stream::Opened& into, std::uint64_t number, std::uint6
     }
     // Damaged, or torn at the end: on to the next beginning of a record, if there is one.
     const std::size_t next = all.find(magic, at + 1);
-    if (next == all.npos && last && (left < sizeof front || (front.magic == kMagic && !whole))) break;  // the write that the end interrupted
-    ++found.damaged_records;
-    if (whole && front.items <= 100'000) found.damaged_items += front.items;
-    if (next == all.npos) break;
-    at = next;
+    const std::size_t end = next == all.npos ? all.size() : next;
+    const std::uint32_t items = left >= sizeof front && front.magic == kMagic && front.items <= kMostItems ? front.items : 0;
+    if (next == all.npos && last && (left < sizeof front || (front.magic == kMagic && !whole))) {  // the write that the end interrupted
+      ++found.torn_records;
+      found.torn_items += items;
+    } else {
+      ++found.damaged_records;
+      if (whole) found.damaged_items += items;
+    }
+    mark_damage(path, all, at, end);
+    if (next == all.npos) segment.bytes = at;
+    at = end;
   }
   if (segment.entries == 0) ::unlink(path.c_str());
   else into.segments.push_back(segment);

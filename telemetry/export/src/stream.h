@@ -4,7 +4,7 @@
 // Disk: <dir>/<number, 16 hex digits>.seg, one record after the other; <dir>/cursor says before which place everything is settled.
 //   record  magic u32 | payload size u32 | items u32 | errors u32 | order u64 | crc32c of these 24 bytes and the payload u32 | state u32 | payload
 // The state is 0, or "DONE" where the record was settled before an earlier one was. Every byte is checked when it is read back: a torn end is
-// cut off, a damaged record is skipped and counted.
+// cut off and counted, a damaged record is skipped and counted, and marked so that it is counted once.
 //
 // A Stream never waits for the disk. It is told what happens (with the lock of its owner) and hands out what is to be done on the disk:
 // SpoolWrite, SpoolRead and SpoolWork are run without a lock. At most one SpoolWrite is between begin() and finish(), and SpoolWork is run in
@@ -96,7 +96,7 @@ class Stream {
  public:
   using Entry = StreamEntry;
   struct Recovered {
-    std::uint64_t items = 0, damaged_records = 0, damaged_items = 0, last_order = 0;
+    std::uint64_t items = 0, damaged_records = 0, damaged_items = 0, torn_records = 0, torn_items = 0, last_order = 0;
   };
   struct Segment {
     std::uint64_t number = 0, bytes = 0, entries = 0;

@@ -53,8 +53,10 @@ enum class DropReason : std::uint8_t {
   kDisabled,   // no target for this signal
   kShutdown,   // the exporter ended and had no spool to leave it in: told in the log, as nobody can ask the exporter any more
   kExpired,    // set aside, and older than `most_aside`; or without a spool, and no room for it
+  kTorn,       // the last batch that an earlier process was writing to the spool when it was killed or the power went: cut off. Its offer() had
+               // not returned, or it was not synced: whoever still has the records (a ring) offers them again, and they count as offered anew
 };
-inline constexpr std::size_t kDropReasons = 8;
+inline constexpr std::size_t kDropReasons = 9;
 std::string_view to_string(DropReason reason);
 
 // Counts of items, unless a name says otherwise.
@@ -73,6 +75,7 @@ struct SignalStats {
   std::uint64_t spool_failures = 0;   // the operating system refused to write a batch that came
   std::uint64_t spooled_late = 0;     // of those, items that it took later: they are tried every second, oldest first
   std::uint64_t damaged_records = 0;  // found in the spool; their items, as far as known, are dropped[kCorrupt]
+  std::uint64_t torn_records = 0;     // likewise at the spool's end; dropped[kTorn]
   bool away = false;                  // the last attempt failed
   std::string away_because;           // for people: why; never content of a request or of a header
   std::uint64_t dropped_total() const {
