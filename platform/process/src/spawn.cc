@@ -112,7 +112,8 @@ int child_main(void* argument) {
 
 Result<Fd> open_log(const std::string& path) {
   if (path.empty()) return Fd();
-  Fd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  // Also to be read: a process looks what an earlier one, that was killed, had written here already, and may not open it by its name.
+  Fd fd(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
   if (!fd) return io_error("cannot open the log of the child", path);
   return fd;
 }

@@ -8,16 +8,21 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "convert.h"
 #include "crash.h"
 #include "export_feed.h"
 #include "export_metrics.h"
+#include "installations.h"
 #include "log_file.h"
+#include "log_mark.h"
 #include "outlet.h"
 #include "process_metrics.h"
 #include "rate_limit.h"
+#include "remains.h"
 #include "rows.h"
 #include "stella/base/sync.h"
 #include "stella/base/thread.h"
@@ -86,8 +91,9 @@ class Backend::Impl {
         rows_(std::make_unique<RowFeed>(options_.queue, options_.rows_per_trace, options_.rows_per_second, options_.row_sink)),
         feed_(options_.exporter, options_.resource_attributes, options_.export_every, options_.export_bytes, options_.metrics_every, options_.export_limits),
         limit_(options_.tenant_lines_per_second, options_.tenant_lines_burst),
-        tail_(options_.tail, options_.latency_threshold ? options_.latency_threshold : tail_keep_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); }) {
+        tail_(make_tail()) {
     outlet_->set_late([this](std::string_view record) { write_late(record); }, [this] { drain_late(); });
+    mark_ = LogMark(outlet_->instance().path(), log_->name());
     chunk_.text.reserve(kChunk + 2 * kLineBytes);
     feed_.limit(options_.export_logs, options_.export_spans, options_.export_exemplars);
     options_.exporter.reset();
@@ -177,6 +183,10 @@ class Backend::Impl {
     bool line;
   };
 
+  TailKeep make_tail() {
+    return TailKeep(options_.tail, options_.latency_threshold ? options_.latency_threshold : tail_keep_threshold, [this](const RecordView& span, SamplingReason reason) { keep_span(span, reason); });
+  }
+
   void install_crash_handler_if_wanted() {
     if (options_.crash_handler) install_crash_handler(dir_, options_.resource);
   }
@@ -184,6 +194,7 @@ class Backend::Impl {
   void run() {
     RingOutlet::set_internal_thread();
     recover();
+    look_after_others();
     std::chrono::milliseconds pause = kSoon;
     while (true) {
       std::uint64_t asked = 0;
@@ -211,6 +222,7 @@ class Backend::Impl {
         }
       }
       if (stopping) return;
+      look_after_others();
       if (again) {
         pause = kSoon;
         continue;
@@ -223,33 +235,88 @@ class Backend::Impl {
   // What processes of before left in their rings.
   void recover() {
     if (options_.crash_handler) announce_crash_reports(dir_, options_.resource.service, {options_.crash_dir, options_.crash_dir_shown});
-    for (Remains& remains : find_remains(dir_, options_.resource.service)) {
-      Lock draining(drain_mutex_);
-      resource_now_ = &remains.resource;
-      output_failed_ = false;
-      const RecoveredCounts counts = read_remains(remains, [&](const RecordView& record, bool written) {
-        if (!written) take(record, false);
-        else export_again(record);
-      });
-      tail_.keep_all(SamplingReason::kError);
-      write_chunk();
-      feed_.offer(remains.resource);
-      rows_->wake();
-      resource_now_ = &options_.resource;
-      totals_.recovered += counts.records;
-      totals_.torn += counts.torn;
-      totals_.lost += counts.lost;
-      count("logs", "queue_full", counts.dropped_logs);
-      count("spans", "queue_full", counts.dropped_spans);
-      count("logs", "torn", counts.torn);
-      count("logs", "lost", counts.lost);
-      if (output_failed_ || counts.unread) continue;  // nobody else has them: the next start tries again
-      remove_remains(remains);
-      if (counts.records > 0 || counts.torn > 0 || counts.lost > 0) {
-        kLog.warn("a process died before its records were written; they are now", {f::pid(remains.pid), f::count(counts.records),
-                                                                                   f::rejected_count(counts.torn), f::total(counts.records + counts.lost)});
-      }
+    for (Remains& remains : find_remains(dir_, options_.resource.service)) recover(remains);
+  }
+
+  // What nobody else will come for.
+  void look_after_others() {
+    const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+    if (now < look_again_ns_) return;
+    look_again_ns_ = now + std::chrono::nanoseconds(std::min<std::chrono::nanoseconds>(std::chrono::minutes(1), options_.orphan_grace)).count();
+    const bool own_dir = options_.dir.empty() && !options_.installation.empty();
+    for (Remains& remains : find_orphans(dir_, {options_.resource.service, options_.installation, own_dir, options_.orphan_grace})) {
+      const std::string service = remains.resource.service;
+      if (!recover(remains)) continue;
+      kLog.warn("the records of a service that does not come back were taken over", {f::pid(remains.pid), f::reason(service)});
     }
+    if (!own_dir) return;
+    if (options_.crash_handler) announce_others_crash_reports(dir_, options_.resource.service, {options_.crash_dir, options_.crash_dir_shown}, options_.orphan_grace);
+    const GoneInstallations gone = remove_gone_installations(dir_, options_.orphan_grace);
+    if (gone.platforms == 0) return;
+    kLog.warn("telemetry rings of platforms whose data directory is gone were removed",
+              {f::count(static_cast<std::int64_t>(gone.platforms)), f::total(static_cast<std::int64_t>(gone.processes)), f::bytes(static_cast<std::int64_t>(gone.bytes))});
+  }
+
+  // In steps, each of which is noted in the rings: a process that is killed here has its successor go on where it stood. False: not all of it
+  // could be read or written, and the next start tries again.
+  bool recover(Remains& remains) {
+    Lock draining(drain_mutex_);
+    Recovery recovery(remains);
+    if (recovery.counts().unread) return false;
+    resource_now_ = &remains.resource;
+    output_failed_ = false;
+    WrittenLines written_lines(remains.path, log_->fd());
+    recovering_ = &written_lines;
+    TailKeep tail = make_tail();  // ours waits for roots that will come
+    tail_now_ = &tail;
+    std::optional<LogMark> mark;
+    if (const auto place = log_->place(); place && !written_lines.covers(*place)) mark.emplace(remains.path, log_->name()).set(place);
+    for (std::size_t bytes = 0; !output_failed_;) {
+      const auto found = recovery.next();
+      if (!found) break;
+      if (!found->written) take(found->view, false);
+      else export_again(found->view);
+      bytes += found->view.head().size;
+      if (bytes < kTurn) continue;
+      note(recovery);
+      bytes = 0;
+    }
+    tail.keep_all(SamplingReason::kError);
+    note(recovery);
+    feed_.offer(*resource_now_);
+    rows_->wake();
+    recovering_ = nullptr;
+    tail_now_ = &tail_;
+    count("spans", "tail_limit", tail.totals().dropped);
+    if (tail.totals().forgotten > 0) kUnsampled.add(static_cast<double>(tail.totals().forgotten));
+    kept_before_ += tail.totals().kept;
+    forgotten_before_ += tail.totals().forgotten;
+    resource_now_ = &options_.resource;
+    const RecoveredCounts& counts = recovery.counts();
+    totals_.recovered += counts.records;
+    if (output_failed_) return false;  // nobody else has them: the next start tries again, and counts
+    totals_.torn += counts.torn;
+    totals_.lost += counts.lost;
+    count("logs", "queue_full", counts.dropped_logs);
+    count("spans", "queue_full", counts.dropped_spans);
+    count("logs", "torn", counts.torn);
+    count("logs", "lost", counts.lost);
+    remove_remains(remains);
+    if (counts.records > 0 || counts.torn > 0 || counts.lost > 0) {
+      kLog.warn("a process died before its records were written; they are now", {f::pid(remains.pid), f::count(counts.records),
+                                                                                 f::rejected_count(counts.torn), f::total(counts.records + counts.lost)});
+    }
+    return true;
+  }
+
+  // All that was taken so far goes where it belongs, and its rings say so.
+  void note(Recovery& recovery) {
+    write_chunk();
+    if (output_failed_) return;
+    recovery.note_written();
+    if (tail_now_->traces() > 0) return;  // they wait in memory for their root
+    feed_.offer(*resource_now_);
+    recovery.note_released();
   }
 
   static void count(std::string_view signal, std::string_view reason, std::uint64_t n) {
@@ -311,6 +378,7 @@ class Backend::Impl {
       spill.done();
       spill_held_ = true;
     }
+    marked_ = false;
     release(all || !frames.empty());
     totals_.torn += broken;
     count("logs", "torn", broken);
@@ -394,8 +462,8 @@ class Backend::Impl {
     kDepth.set(depth);
     tail_.expire(round_ns_);
     const TailKeep::Totals& t = tail_.totals();
-    totals_.kept = t.kept;
-    totals_.forgotten = t.forgotten;
+    totals_.kept = t.kept + kept_before_;
+    totals_.forgotten = t.forgotten + forgotten_before_;
     count("spans", "tail_limit", t.dropped - tail_counted_.dropped);
     if (t.forgotten > tail_counted_.forgotten) kUnsampled.add(static_cast<double>(t.forgotten - tail_counted_.forgotten));
     tail_counted_ = t;
@@ -418,7 +486,7 @@ class Backend::Impl {
     }
     ++totals_.spans;
     if (internal) return;
-    if (record.head().sampling == SamplingReason::kUndecided) tail_.add(record, round_ns_);
+    if (record.head().sampling == SamplingReason::kUndecided) tail_now_->add(record, round_ns_);
     else keep_span(record, record.head().sampling);
   }
 
@@ -433,11 +501,20 @@ class Backend::Impl {
     ++totals_.logs;
     const RecordHead& h = record.head();
     const bool error = h.level == Level::kError;
+    const std::size_t begin = chunk_.text.size();
+    if (recovering_ != nullptr) {
+      append_line(chunk_.text, record, *resource_now_);
+      const bool is_there = recovering_->take(std::string_view(chunk_.text).substr(begin));
+      chunk_.text.resize(begin);
+      if (is_there) {  // its process died between the write and the note of it
+        export_again(record);
+        return;
+      }
+    }
     if (!error && !internal && !limit_.off() && !limit_.take(record.tenant(), h.ns)) {
       kDropped.add(1, "logs", "tenant_rate");
       return;
     }
-    const std::size_t begin = chunk_.text.size();
     append_line(chunk_.text, record, *resource_now_);
     const std::size_t end = chunk_.text.size();
     chunk_.end_line(begin, error);
@@ -508,6 +585,7 @@ class Backend::Impl {
   // What cannot be written is counted; an error still goes to standard error.
   void write_chunk() {
     if (chunk_.text.empty()) return;
+    if (recovering_ == nullptr && !std::exchange(marked_, true)) mark_.set(log_->place());
     const std::size_t written = log_->write(chunk_.text, wall_ns());
     if (written == chunk_.text.size()) {
       totals_.lines += chunk_.lines;
@@ -519,7 +597,7 @@ class Backend::Impl {
       for (const auto& [at, size] : chunk_.errors) {
         if (at + size > written && log_->fd() != STDERR_FILENO && write_all(STDERR_FILENO, std::string_view(chunk_.text).substr(at, size))) --lost;
       }
-      count("logs", "output", lost);
+      if (recovering_ == nullptr) count("logs", "output", lost);  // else they stay where they were
     }
     chunk_.clear();
   }
@@ -557,9 +635,15 @@ class Backend::Impl {
   ExportFeed feed_;
   RateLimit limit_;
   TailKeep tail_;
+  TailKeep* tail_now_ = &tail_;  // another one for records of a dead process
+  std::uint64_t kept_before_ = 0, forgotten_before_ = 0;  // of those
   TailKeep::Totals tail_counted_;
   std::int64_t round_ns_ = 0;  // steady clock, once per round
   const Resource* resource_now_ = &options_.resource;
+  WrittenLines* recovering_ = nullptr;  // while records of a dead process are taken: what the log has of them
+  LogMark mark_;
+  bool marked_ = false;  // lines were written that the rings do not know of yet
+  std::int64_t look_again_ns_ = 0;
   Chunk chunk_;
   std::vector<Waiting> waiting_;
   std::vector<Turn> turns_;
@@ -582,7 +666,12 @@ class Backend::Impl {
 Result<std::unique_ptr<Backend>> Backend::install(BackendOptions options) {
   std::unique_ptr<LogFile> log = STELLA_TRY(LogFile::open(options.log_path, options.rotation));
   std::string dir = STELLA_TRY(telemetry_dir(options.dir, options.installation));
-  Instance instance = STELLA_TRY(Instance::create(dir, options.resource));
+  auto made = Instance::create(dir, options.resource, options.installation);
+  if (!made) {  // the directory may just have gone, as that of a platform that was no more
+    dir = STELLA_TRY(telemetry_dir(options.dir, options.installation));
+    made = Instance::create(dir, options.resource, options.installation);
+  }
+  Instance instance = STELLA_TRY(std::move(made));
   set_resource(options.resource);
   set_level(options.level);
   watch_process();

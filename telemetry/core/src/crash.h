@@ -2,6 +2,7 @@
 // Records are scrubbed before they are pushed, so nothing unscrubbed can stand there.
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "stella/base/result.h"
@@ -21,6 +22,8 @@ struct CrashReports {
 };
 // Finds in `dir` what processes of before left, moves it to `place` and logs each once; keeps the newest sixteen.
 void announce_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place);
+// The same for reports of other services that nobody came for in `grace`: they go to `place`, too.
+void announce_others_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place, std::chrono::seconds grace);
 // What the names of a service's reports begin with.
 std::string crash_report_prefix(const std::string& service);
 

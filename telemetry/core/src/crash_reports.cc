@@ -10,6 +10,8 @@
 #include <cctype>
 #include <charconv>
 #include <cstdint>
+#include <ctime>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -103,16 +105,9 @@ void keep_newest(const std::string& dir, std::string_view prefix) {
   for (std::size_t i = 0; i + kReports < by_age.size(); ++i) unlink((dir + "/" + by_age[i].second).c_str());
 }
 
-}  // namespace
-
-std::string crash_report_prefix(const std::string& service) {
-  std::string text = service.substr(0, 64);
-  std::replace_if(text.begin(), text.end(), [](char c) { return !(std::isalnum(static_cast<unsigned char>(c)) || c == '_'); }, '_');
-  return "crash-" + text + "-";
-}
-
-void announce_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place) {
-  const std::string fresh = crash_report_prefix(service), known = std::string(kReported) + fresh;
+// Reports whose names begin with `fresh`, and those of them that were told before and could not be moved.
+void announce(const std::string& dir, const std::string& fresh, const CrashReports& place) {
+  const std::string known = std::string(kReported) + fresh;
   for (const std::string& name : names_with(dir, fresh)) {
     const std::string from = dir + "/" + name, told = dir + "/" + std::string(kReported) + name;
     struct stat status {};
@@ -137,6 +132,41 @@ void announce_crash_reports(const std::string& dir, const std::string& service, 
     keep_newest(place.dir, fresh);
   }
   keep_newest(dir, known);
+}
+
+// "crash-<service>-" of "crash-<service>-<pid>-<start>.ndjson", also behind "reported-"; "" where it is no such name.
+std::string prefix_of(std::string_view name) {
+  if (name.starts_with(kReported)) name.remove_prefix(kReported.size());
+  const std::size_t last = name.rfind('-');
+  if (!name.starts_with("crash-") || !name.ends_with(".ndjson") || last == name.npos || last == 0) return "";
+  const std::size_t before = name.rfind('-', last - 1);
+  return before == name.npos || before < 6 ? "" : std::string(name.substr(0, before + 1));
+}
+
+}  // namespace
+
+std::string crash_report_prefix(const std::string& service) {
+  std::string text = service.substr(0, 64);
+  std::replace_if(text.begin(), text.end(), [](char c) { return !(std::isalnum(static_cast<unsigned char>(c)) || c == '_'); }, '_');
+  return "crash-" + text + "-";
+}
+
+void announce_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place) {
+  announce(dir, crash_report_prefix(service), place);
+}
+
+void announce_others_crash_reports(const std::string& dir, const std::string& service, const CrashReports& place, std::chrono::seconds grace) {
+  std::map<std::string, std::int64_t> newest;  // by prefix, unix seconds
+  for (const std::string& name : names_with(dir, "")) {
+    const std::string prefix = prefix_of(name);
+    struct stat status {};
+    if (prefix.empty() || prefix == crash_report_prefix(service) || lstat((dir + "/" + name).c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    std::int64_t& time = newest[prefix];
+    time = std::max<std::int64_t>(time, status.st_mtim.tv_sec);
+  }
+  for (const auto& [prefix, time] : newest) {
+    if (std::time(nullptr) - time >= grace.count()) announce(dir, prefix, place);
+  }
 }
 
 }  // namespace stella::telemetry

@@ -15,6 +15,7 @@
 #include "child.h"
 #include "crash.h"
 #include "instance.h"
+#include "remains.h"
 #include "line_schema.h"
 #include "outlet.h"
 #include "stella/telemetry/backend.h"

@@ -1,18 +1,15 @@
-// The directory of ring files of one process, and what is found in those of processes that are gone.
+// The directory of ring files of one process.
 //
 //   <dir>/<pid>-<start time>-<n>/  lock (held while the process lives) | about.json (its Resource) | keys (its field catalogue)
-//                                  ring-0000 … | spill
+//                                  ring-0000 … | spill | written-0 … (log_mark.h) | orphaned (remains.h)
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "ring.h"
-#include "spill.h"
 #include "stella/base/file.h"
 #include "stella/base/result.h"
 #include "stella/telemetry/sink.h"
@@ -25,8 +22,8 @@ Result<std::string> telemetry_dir(std::string dir, std::string_view installation
 
 class Instance {
  public:
-  // Makes and locks the directory.
-  static Result<Instance> create(const std::string& dir, const Resource& resource);
+  // Makes and locks the directory. `installation`: see BackendOptions.
+  static Result<Instance> create(const std::string& dir, const Resource& resource, std::string_view installation = {});
   Instance() = default;
   Instance(Instance&&) = default;
   Instance& operator=(Instance&&) = default;
@@ -46,30 +43,23 @@ class Instance {
   Fd lock_;
 };
 
-// What a dead process left behind; locked against everybody else who starts now.
-struct Remains {
-  std::string path;
-  Resource resource;
-  Fd lock;
+// What `<pid>-<start time>-<n>` says.
+struct InstanceName {
   std::int64_t pid = 0;
+  std::uint64_t start = 0;
+  static std::optional<InstanceName> parse(std::string_view name);
+  // The process itself, not another one that has its number now.
+  bool alive() const;
 };
-// Of processes of `service` alone: lines of another service belong into another file.
-std::vector<Remains> find_remains(const std::string& dir, std::string_view service);
 
-struct RecoveredCounts {
-  std::uint64_t records = 0;
-  std::uint64_t torn = 0;  // no records at all, or broken frames of the spill
-  std::uint64_t lost = 0;  // numbers that are missing, beyond what the process itself had counted as dropped
-  std::uint64_t dropped_logs = 0, dropped_spans = 0;  // counted by the process, in no metric yet
-  bool unread = false;  // the operating system could not read all of it now, which says nothing of what is in it
-};
-// Calls `take` for every record, logs ordered by time; `written` says that its line is in the log already and only its export is not
-// certain. Records of another build's catalogue are rewritten by the names of their fields.
-RecoveredCounts read_remains(const Remains& remains, const std::function<void(const RecordView&, bool written)>& take);
-void remove_remains(Remains& remains);
-
-// `record` as this build would have written it, where `keys` ("key\n" …) is the catalogue of its writer. "" where it is malformed.
-std::string translate_record(std::string_view record, const std::vector<std::string>& keys);
+// Names that a directory goes by while it is made, and while it is removed.
+inline constexpr std::string_view kUnfinished = ".new-", kGone = ".gone-";
+// Sorted, without "." and ".."; none where it cannot be read.
+std::vector<std::string> names_in(const std::string& dir);
+// "" where the working directory has no name.
+std::string absolute_path(std::string_view path);
+// Under another name first: to others all of it goes at once.
+void remove_instance(const std::string& path);
 
 // Field 22 of /proc/<pid>/stat; 0 where there is no such process.
 std::uint64_t process_start(std::int64_t pid);

@@ -54,11 +54,25 @@ bool write_fully(int fd, std::string_view bytes, std::size_t& written, bool* pat
   return true;
 }
 
+// A process died in the middle of it. False also where the file may not be read, or is no file.
+bool ends_within_a_line(int fd) {
+  struct stat status {};
+  char last = '\n';
+  return fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0 && pread(fd, &last, 1, status.st_size - 1) == 1 && last != '\n';
+}
+bool ends_within_a_line(const std::string& path) {
+  const Fd reader(path.empty() ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  return reader && ends_within_a_line(reader.get());
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LogFile>> LogFile::open(std::string path, RotationOptions rotation) {
   std::unique_ptr<LogFile> log(new LogFile(std::move(path), rotation));
-  if (log->path_.empty()) return log;
+  if (log->path_.empty()) {
+    log->torn_ = ends_within_a_line(STDERR_FILENO) || ends_within_a_line(log->name());
+    return log;
+  }
   if (!log->open_file()) return io_error("cannot open the log file", log->path_);
   log->syncer_ = start_thread("log-sync", [raw = log.get()] { raw->run_sync(); });
   return log;
@@ -83,12 +97,7 @@ bool LogFile::open_file() noexcept {
     size_ = static_cast<std::uint64_t>(status.st_size);
     // The age of a file that was there before: since it was last written at the latest.
     opened_ns_ = size_ > 0 ? file_ns(status.st_mtim) : 0;
-    char last = '\n';
-    if (size_ > 0) {  // a process that died in the middle of a line
-      const Fd reader(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-      if (reader) [[maybe_unused]] const ssize_t n = pread(reader.get(), &last, 1, status.st_size - 1);
-    }
-    torn_ = last != '\n';
+    torn_ = ends_within_a_line(path_);
   } else {
     size_ = 0;
     opened_ns_ = 0;
@@ -186,6 +195,19 @@ std::size_t LogFile::write(std::string_view lines, std::int64_t now_ns) noexcept
 bool LogFile::write_late(std::string_view line) noexcept {
   std::size_t written = 0;
   return write_fully(fd(), line, written);
+}
+
+std::string LogFile::name() const {
+  if (!path_.empty()) return path_;
+  char name[4096];  // standard error, which a supervisor has put into a file, perhaps
+  const ssize_t n = readlink(("/proc/self/fd/" + std::to_string(fd())).c_str(), name, sizeof name);
+  return n > 0 && name[0] == '/' ? std::string(name, static_cast<std::size_t>(n)) : std::string();
+}
+
+std::optional<LogPlace> LogFile::place() const noexcept {
+  struct stat status {};
+  if (fstat(fd(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  return LogPlace{status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size)};
 }
 
 void LogFile::sync() noexcept {

@@ -3,10 +3,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 
+#include "log_mark.h"
 #include "stella/base/file.h"
 #include "stella/base/result.h"
 #include "stella/base/sync.h"
@@ -27,6 +29,10 @@ class LogFile {
   void reopen() noexcept { reopen_.store(true, std::memory_order_relaxed); }
   // One line from any thread, beside the owner: for what comes after the end. Never rotates.
   bool write_late(std::string_view line) noexcept;
+  // What the file is called; "" where it has no name (standard error that is a pipe, say).
+  std::string name() const;
+  // Where the file ends now; nothing where it is none that can be read again.
+  std::optional<LogPlace> place() const noexcept;
   // Asks the disk; for the end of the process.
   void sync() noexcept;
   int fd() const { return fd_number_.load(std::memory_order_relaxed); }

@@ -1,5 +1,6 @@
 // From a push to the log file: full rings, many threads, late threads, forks, and processes that die; each with exact accounting.
 #include "outlet.h"
+#include "remains.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -166,6 +167,7 @@ TEST(Outlet, InstallationsOfOneUserStayApart) {
   auto left = find_remains(*one, resource().service);
   ASSERT_EQ(left.size(), 1u);
   remove_remains(left[0]);
+  for (const auto& dir : {*one, *other}) unlink((dir + "/installation.json").c_str());
   rmdir(one->c_str());
   rmdir(other->c_str());
 }

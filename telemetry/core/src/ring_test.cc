@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "instance.h"
+#include "remains.h"
 #include "spill.h"
 #include "stella/contracts/errors.h"
 #include "test_support.h"

@@ -24,8 +24,8 @@ struct FrameHead {
 };
 
 // Takes whole frames off `bytes`; returns the bytes used. A frame that does not check is skipped by its size, or byte by byte where
-// even that is wrong.
-std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, std::uint64_t& broken) {
+// even that is wrong. `begin` is the place of the first byte.
+std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, std::uint64_t& broken, std::uint64_t begin = 0) {
   std::size_t used = 0;
   bool lost = false;  // inside of garbage that is counted already
   while (bytes.size() - used >= sizeof(FrameHead)) {
@@ -46,8 +46,8 @@ std::size_t take_frames(std::string_view bytes, std::vector<Spill::Frame>& out, 
       continue;
     }
     lost = false;
-    out.push_back({std::string(record), head.ring, false});
     used += sizeof head + head.size;
+    out.push_back({std::string(record), head.ring, false, begin + used});
   }
   return used;
 }
@@ -163,12 +163,20 @@ std::vector<Spill::Frame> Spill::recover(const std::string& path, std::uint64_t&
   }
   places[1] = std::clamp<std::uint64_t>(places[1], places[0], bytes->size());
   const std::string_view whole = *bytes;
-  take_frames(whole.substr(places[0], places[1] - places[0]), frames, broken);
+  take_frames(whole.substr(places[0], places[1] - places[0]), frames, broken, places[0]);
   for (Frame& frame : frames) frame.written = true;
   const std::string_view rest = whole.substr(places[1]);
-  const std::size_t used = take_frames(rest, frames, broken);
+  const std::size_t used = take_frames(rest, frames, broken, places[1]);
   if (used < rest.size()) ++broken;  // the frame that was being written
   return frames;
+}
+
+void Spill::note_recovered(const std::string& path, std::optional<std::uint64_t> released, std::uint64_t written) noexcept {
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return;
+  const std::uint64_t places[] = {released.value_or(0), written};
+  const std::size_t from = released ? 0 : 1;  // that one alone
+  [[maybe_unused]] const ssize_t n = pwrite(file.get(), places + from, (2 - from) * sizeof *places, static_cast<off_t>(sizeof kFileMagic + from * sizeof *places));
 }
 
 }  // namespace stella::telemetry

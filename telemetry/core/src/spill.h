@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,8 @@ class Spill {
   struct Frame {
     std::string record;
     std::uint32_t ring = 0;
-    bool written = false;  // as a line, by the process that is gone: recover()
+    bool written = false;   // as a line, by the process that is gone: recover()
+    std::uint64_t end = 0;  // the place behind it: recover()
   };
   // Frames from the reader's place up to `end`, at most about `max_bytes` of them; `broken` counts what does not check.
   std::vector<Frame> read(std::uint64_t end, std::size_t max_bytes, std::uint64_t& broken);
@@ -45,6 +47,8 @@ class Spill {
 
   // The frames of a dead process's file that it had not released, in order; what does not check is counted and skipped.
   static std::vector<Frame> recover(const std::string& path, std::uint64_t& broken, bool& unread);
+  // In such a file: up to where its frames are written as lines, and, where given, released.
+  static void note_recovered(const std::string& path, std::optional<std::uint64_t> released, std::uint64_t written) noexcept;
 
  private:
   static constexpr std::uint64_t kHead = 24;

@@ -58,6 +58,9 @@ struct BackendOptions {
   RotationOptions rotation;
   std::string dir;                     // of ring files (0700); "" is a directory of this user in /dev/shm
   std::string installation;            // with it, that directory is shared only with processes that say the same: what a dead one left is theirs
+  // What a service of this installation left and did not come back for in so long goes to another one of them; and rings of an installation
+  // whose data directory (its name) has not been there for so long are removed.
+  std::chrono::seconds orphan_grace{3600};
   std::size_t ring_bytes = 256 * 1024; // per thread; a power of two, at least 128 KiB
   std::uint64_t spill_bytes = 64u << 20;  // beyond it WARN is dropped, too
   double tenant_lines_per_second = 0;  // log lines of one tenant below ERROR; 0: no limit
