@@ -31,6 +31,7 @@ ERROR [main] com.example.service.OrderProcessor - Unable to process order ~~~~~~
 Started application in ~.~~~ seconds (process running for ~.~~~), listening on port ~~~~ with protocol h2 and ~ worker threads
 kubelet: pod "web-~~~~######-#####" container "api" restarted because of a failing liveness probe: HTTP probe failed with statuscode: 503
 user interface assets were compiled successfully; checking generated files, skipping unchanged entries, removed obsolete sources from the cache
+policy.evaluate accepted the bill of materials of the project acme: every component has a licence, no material vulnerability remains
 systemd[1]: Reached target network is online. Mounted file system, starting cleanup of temporary directories, stopping scheduled maintenance tasks
 the scheduler assigned partition ~~ to consumer group analytics at offset ~~~~~~; rebalance took ~~~ ms and the committed position was reset
 """

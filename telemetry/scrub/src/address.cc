@@ -225,8 +225,10 @@ std::size_t iban_length(std::string_view country) {
     for (const Length& row : kLengths) table[static_cast<std::size_t>((row.country[0] - 'A') * 26 + row.country[1] - 'A')] = row.length;
     return table;
   }();
-  if (country.size() < 2 || !is(country[0], kUpper) || !is(country[1], kUpper)) return 0;
-  return kTable[static_cast<std::size_t>((country[0] - 'A') * 26 + country[1] - 'A')];
+  if (country.size() < 2) return 0;
+  const char a = is(country[0], kUpper) ? 'A' : 'a';
+  const unsigned first = static_cast<unsigned>(country[0] - a), second = static_cast<unsigned>(country[1] - a);
+  return first < 26 && second < 26 ? kTable[first * 26 + second] : 0;
 }
 
 std::string_view network(std::string_view address, std::array<char, 64>& out) {

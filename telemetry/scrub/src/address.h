@@ -12,7 +12,7 @@ bool is_ipv4_in_context(std::string_view text, std::size_t begin, std::size_t en
 bool is_ipv6_to_mask(std::string_view text, std::size_t begin, std::size_t end);
 // [begin, end) is a maximal run of digits and single blanks or dashes.
 bool has_card(std::string_view text, std::size_t begin, std::size_t end);
-// Of a country ("DE"), or 0.
+// Of a country ("DE", "de"), or 0.
 std::size_t iban_length(std::string_view country);
 // "203.0.113.0/24", "2001:db8:1::/48" in `out`; empty where it is no address.
 std::string_view network(std::string_view address, std::array<char, 64>& out);

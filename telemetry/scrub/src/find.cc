@@ -114,6 +114,7 @@ void Finder::match(Matcher matcher, Rule rule, std::size_t pos, std::size_t at) 
     case Matcher::kAuthorization: return authorization(pos);
     case Matcher::kEntropy: return entropy(pos);
     case Matcher::kIban: return iban(pos);
+    case Matcher::kSpacedCard: return spaced_card(pos);
     case Matcher::kPath: return path(pos);
     case Matcher::kIpv6: return ipv6(pos);
     case Matcher::kWindowsPath: return windows_path(pos);

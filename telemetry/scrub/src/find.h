@@ -137,10 +137,16 @@ class Finder {
   std::size_t quoted_end(std::size_t pos) const;
   bool is_option(std::size_t name) const;
   void sql(std::size_t pos);
+  void sql_unquoted(std::size_t end);
   // match_pii.cc
   void email_around(std::size_t at_sign);
   void ipv6_around(std::size_t pos);
+  void phone_after_00(std::size_t begin, std::size_t end);
   void iban(std::size_t pos);
+  void iban_around(std::size_t digits);
+  void spaced_card(std::size_t pos);
+  bool spaced_card_at(std::size_t begin, std::size_t pos);
+  std::size_t separator(std::size_t pos) const;
   void dotted_card(std::size_t begin, std::size_t end);
   struct Purl {
     std::size_t asked = 0;  // the last position, and the answer there
@@ -188,6 +194,7 @@ class Finder {
 
 // Shared with nobody but the matchers; in their own functions so that they can be tested against the rules' words.
 bool innocent_value(std::string_view name, std::string_view value);
+bool innocent_sql(std::string_view value, bool quoted);
 // What follows an option in prose, in a usage or where another option follows: `--password PASSWORD`, "--token is missing".
 bool innocent_argument(std::string_view value);
 bool high_entropy(std::string_view value);

@@ -235,30 +235,63 @@ void Finder::pair(std::size_t pos) {
   }
 }
 
-// PASSWORD 'x', IDENTIFIED BY 'x', IDENTIFIED WITH plugin BY 'x'; `pos` is where "rd" or "by" stand.
+namespace {
+
+// Where the run of characters that `is_one` takes, at most `most`, begins that ends at `from`.
+template <class F>
+std::size_t back_over(std::string_view text, std::size_t from, std::size_t most, F&& is_one) {
+  std::size_t i = from;
+  while (i > 0 && from - i < most && is_one(text[i - 1])) --i;
+  return i;
+}
+bool ends(std::string_view text, std::size_t end, std::string_view word) { return end >= word.size() && begins_nocase(text.substr(end - word.size(), word.size()), word); }
+bool part_of_sql(char c) { return !is(c, kSpace) && c != ',' && c != ';'; }
+constexpr std::size_t kSqlBlanks = 8, kSqlName = 64;
+
+}  // namespace
+
+bool innocent_sql(std::string_view value, bool quoted) {
+  return innocent_value("password", value) || (!quoted && (equal_nocase(value, "password") || equal_nocase(value, "values")));  // what they stand before is quoted
+}
+
+// PASSWORD 'x', IDENTIFIED BY 'x', IDENTIFIED WITH plugin BY 'x'; `pos` is where "rd" or "by" stand, or "fied", behind which the value may lack quotes.
 void Finder::sql(std::size_t pos) {
-  const auto back_over = [this](std::size_t from, std::size_t most, auto&& is_one) {
-    std::size_t i = from;
-    while (i > 0 && from - i < most && is_one(text_[i - 1])) --i;
-    return i;
-  };
-  const auto ends = [this](std::size_t end, std::string_view word) { return end >= word.size() && begins_nocase(text_.substr(end - word.size(), word.size()), word); };
+  if (lower(text_[pos]) == 'f') return sql_unquoted(pos + 4);
   if (at(pos + 2) != ' ' || (at(pos + 3) != '\'' && at(pos + 3) != '"')) return;
   if (lower(text_[pos]) == 'r') {
-    if (!ends(pos + 2, "password")) return;
+    if (!ends(text_, pos + 2, "password")) return;
   } else {
-    const std::size_t before_by = back_over(pos, 8, blank);
-    if (!ends(pos + 2, "by") || before_by == pos) return;
-    if (!ends(before_by, "identified")) {
-      const std::size_t plugin = back_over(before_by, 64, [](char c) { return !is(c, kSpace) && c != ',' && c != ';'; });
-      const std::size_t with = back_over(plugin, 8, blank);
-      if (plugin == before_by || with == plugin || !ends(with, "with")) return;
-      const std::size_t verb = back_over(with - 4, 8, blank);
-      if (verb == with - 4 || !ends(verb, "identified")) return;
+    const std::size_t before_by = back_over(text_, pos, kSqlBlanks, blank);
+    if (!ends(text_, pos + 2, "by") || before_by == pos) return;
+    if (!ends(text_, before_by, "identified")) {
+      const std::size_t plugin = back_over(text_, before_by, kSqlName, part_of_sql);
+      const std::size_t with = back_over(text_, plugin, kSqlBlanks, blank);
+      if (plugin == before_by || with == plugin || !ends(text_, with, "with")) return;
+      const std::size_t verb = back_over(text_, with - 4, kSqlBlanks, blank);
+      if (verb == with - 4 || !ends(text_, verb, "identified")) return;
     }
   }
   const std::size_t end = quoted_end(pos + 3);
-  if (end > pos + 4 && !innocent_value("password", text_.substr(pos + 4, end - pos - 4))) hit(Rule::kSqlPassword, pos + 4, end);
+  if (end > pos + 4 && !innocent_sql(text_.substr(pos + 4, end - pos - 4), true)) hit(Rule::kSqlPassword, pos + 4, end);
+}
+
+// CREATE USER a IDENTIFIED BY x; `end` is behind "identified". In prose, only a statement says that a password follows.
+void Finder::sql_unquoted(std::size_t end) {
+  if (!ends(text_, end, "identified")) return;
+  const auto blanks = [&](std::size_t from) {
+    std::size_t to = from;
+    while (to < from + kSqlBlanks && blank(at(to))) ++to;
+    return to;
+  };
+  const std::size_t by = blanks(end), begin = blanks(std::min(by + 2, text_.size()));
+  if (by == end || !ends(text_, std::min(by + 2, text_.size()), "by") || begin == by + 2) return;
+  const std::size_t name_end = back_over(text_, end - 10, kSqlBlanks, blank), name = back_over(text_, name_end, kSqlName, part_of_sql);
+  const std::size_t user = back_over(text_, name, kSqlBlanks, blank);
+  if (name_end == end - 10 || name == name_end || user == name || !ends(text_, user, "user")) return;
+  const std::size_t verb = back_over(text_, user - 4, kSqlBlanks, blank);
+  if (verb == user - 4 || (!ends(text_, verb, "create") && !ends(text_, verb, "alter"))) return;
+  const std::size_t stop = run_until(begin, kPairStop);
+  if (stop != begin && !innocent_sql(text_.substr(begin, stop - begin), false)) hit(Rule::kSqlPassword, begin, stop);
 }
 
 void Finder::authorization(std::size_t pos) {

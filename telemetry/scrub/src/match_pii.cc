@@ -24,6 +24,15 @@ bool version_like(std::string_view domain) {
   return dot >= 2 && domain[dot - 1] == 'x' && domain.substr(0, dot - 1).find_first_not_of("0123456789") == std::string_view::npos;
 }
 
+// The codes of countries, but for those of one digit.
+bool calls_country(std::string_view code) {
+  if (code.size() != 2 && code.size() != 3) return false;
+  static constexpr std::string_view kTwo[10] = {"", "", "07", "0123469", "013456789", "12345678", "0123456", "", "1246", "0123458"};
+  static constexpr std::string_view kThree[10] = {"", "", "12345689", "578", "2", "09", "79", "", "58", "679"};
+  const std::string_view second = (code.size() == 2 ? kTwo : kThree)[code[0] - '0'];
+  return second.find(code[1]) != std::string_view::npos;
+}
+
 }  // namespace
 
 // Inside a package URL, whose version stands behind an at sign? Positions are asked for in order, so that nothing is looked at twice.
@@ -150,7 +159,29 @@ void Finder::phone(std::size_t pos) {
   hit(Rule::kPhone, sign, second + 8);
 }
 
-// A run of digits and single separators: cards in it, and phone numbers of the form 415-555-2671.
+// 0049 170 1234567: the last groups of the run [begin, end) of digits and single separators, from one that is 00 and a country on. The separator
+// behind it is what tells it from a number of another kind.
+void Finder::phone_after_00(std::size_t begin, std::size_t end) {
+  constexpr std::size_t kMost = 5 + 2 * 12;  // the longest, with a separator before each of its digits
+  const auto begins = [&](std::size_t i) {
+    if (text_[i] != '0' || text_[i + 1] != '0') return false;
+    if (i > begin ? text_[i - 1] != ' ' : alnum(before(i)) || among("_.-", before(i))) return false;
+    std::size_t country = i + 2;
+    while (country < end && is(text_[country], kDigit)) ++country;
+    if (!calls_country(text_.substr(i + 2, country - i - 2)) || text_[country + 1] == '0') return false;
+    std::size_t digits = 0;
+    for (std::size_t k = country; k < end; ++k) digits += is(text_[k], kDigit);
+    return digits >= 7 && digits <= 12;
+  };
+  for (std::size_t i = end - std::min(end - begin, kMost); i + 12 <= end;) {
+    if (begins(i)) return hit(Rule::kPhone, i, end);
+    const void* const blank = std::memchr(text_.data() + i, ' ', end - i);
+    if (blank == nullptr) return;
+    i = static_cast<std::size_t>(static_cast<const char*>(blank) - text_.data()) + 1;
+  }
+}
+
+// A run of digits and single separators: cards in it, an IBAN around it, and phone numbers of the form 415-555-2671.
 void Finder::digits(std::size_t pos) {
   if (pos < seen_.digits) return;
   const auto sep = [](char c) { return c == ' ' || c == '-'; };
@@ -163,15 +194,19 @@ void Finder::digits(std::size_t pos) {
     --begin;
   }
   std::size_t end = begin, count = 0;
+  bool zeros = false;  // a group begins with two
   while (true) {
     const std::size_t group = end;
     while (end < text_.size() && is(text_[end], kDigit)) ++end;
     count += end - group;
+    zeros |= end - group > 2 && text_[group] == '0' && text_[group + 1] == '0';
     if (end == 0 || !sep(at(end)) || !is(text_[end - 1], kDigit) || !is(at(end + 1), kDigit)) break;
     ++end;
   }
   seen_.digits = std::max(end, pos + 1);
   if (count >= 13 && has_card(text_, begin, end)) hit(Rule::kCard, begin, end);
+  if (begin >= 2 && end - begin >= 12 && is(text_[begin - (sep(text_[begin - 1]) ? 2 : 1)], kLower)) iban_around(begin);
+  if (zeros && count >= 11 && !alnum(at(end)) && at(end) != '_') phone_after_00(begin, end);
   // 3-3-4
   for (std::size_t i = begin; i + 12 <= end; ++i) {
     if (text_[i + 3] != '-') {  // where is the next dash? Not before i + 4
@@ -189,26 +224,103 @@ void Finder::digits(std::size_t pos) {
   }
 }
 
+// In lower case, whose first letters too many words of clean text share with it: one that holds the run of digits that begins at `digits`.
+void Finder::iban_around(std::size_t digits) {
+  constexpr std::size_t kMost = 28;  // what may stand before it, with its separators
+  for (std::size_t pos = digits; pos > 0 && digits - pos < kMost && (is(text_[pos - 1], kLower | kDigit) || among(" -", text_[pos - 1])); --pos) {
+    if (is(text_[pos - 1], kLower)) iban(pos - 1);
+  }
+}
+
+// Upper case with single separators anywhere. Lower case is what identifiers are written in: in one piece or in groups of four, and in digits only
+// where the country may begin a hexadecimal number.
 void Finder::iban(std::size_t pos) {
   if (alnum(before(pos))) return;
   const std::size_t length = iban_length(text_.substr(pos, 2));
-  if (length == 0) return;
-  unsigned remainder = 0;
+  if (length == 0 || !is(at(pos + 2), kDigit) || !is(at(pos + 3), kDigit)) return;
+  const bool small = is(text_[pos], kLower);
+  const unsigned part = kDigit | (small ? kLower : kUpper);
   std::size_t i = pos, n = 0;
   std::array<char, 34> chars{};
+  char between = '\0';  // the groups of a small one
   while (n < length) {
-    if (!is(at(i), kUpper | kDigit)) {
-      if ((at(i) != ' ' && at(i) != '-') || n == 0 || !is(at(i + 1), kUpper | kDigit)) return;
+    if (const char c = at(i); !is(c, part)) {
+      if ((c != ' ' && c != '-') || n == 0 || !is(at(i + 1), part)) return;
+      if (small && (n % 4 != 0 || (n > 4 && c != between))) return;
+      if (small) between = c;
       ++i;
+    } else if (between != '\0' && n % 4 == 0) {
+      return;
     }
     chars[n++] = text_[i++];
   }
   if (alnum(at(i))) return;
+  const bool digits = std::all_of(chars.begin() + 4, chars.begin() + static_cast<std::ptrdiff_t>(length), [](char c) { return is(c, kDigit); });
+  if (small && is(text_[pos], kHex) && is(text_[pos + 1], kHex) && !digits) return;
+  unsigned remainder = 0;
   for (std::size_t k = 0; k < length; ++k) {
     const char c = chars[(k + 4) % length];
-    remainder = is(c, kDigit) ? (remainder * 10 + static_cast<unsigned>(c - '0')) % 97 : (remainder * 100 + static_cast<unsigned>(c - 'A' + 10)) % 97;
+    remainder = is(c, kDigit) ? (remainder * 10 + static_cast<unsigned>(c - '0')) % 97 : (remainder * 100 + static_cast<unsigned>(lower(c) - 'a' + 10)) % 97;
   }
   if (remainder == 1) hit(Rule::kIban, pos, i);
+}
+
+// The size of what stands at `pos` between two groups of a card: a blank or two, or a dash with a blank on either side or none; 0: nothing of the kind.
+std::size_t Finder::separator(std::size_t pos) const {
+  const std::size_t blank = at(pos) == ' ' ? 1 : 0;
+  if (at(pos + blank) == '-') return blank + 1 + (at(pos + blank + 1) == ' ' ? 1 : 0);
+  return blank + (blank != 0 && at(pos + 1) == ' ' ? 1 : 0);
+}
+
+// 4111  1111  1111  1111: `pos` is the last digit before a wide separator.
+void Finder::spaced_card(std::size_t pos) {
+  std::size_t end = pos + 1 + separator(pos + 1);  // of a separator
+  for (int groups = 0; groups < 3; ++groups) {
+    std::size_t begin = end;
+    while (begin > 0 && end - begin < 3 && among(" -", text_[begin - 1])) --begin;
+    if (begin == end || begin + separator(begin) != end) return;
+    std::size_t first = begin;
+    while (first > 0 && begin - first < 7 && is(text_[first - 1], kDigit)) --first;
+    if (begin - first != 4 && begin - first != 6) return;
+    if (begin - first == 4 && spaced_card_at(first, pos)) return;
+    end = first;
+  }
+}
+
+// Four groups of four, or groups of four, six and five or four, that begin at `begin` and go on behind `pos`. A row of numbers, which has more of
+// them, is left alone.
+bool Finder::spaced_card_at(std::size_t begin, std::size_t pos) {
+  const auto word = [](char c) { return alnum(c) || c == '_'; };
+  const auto group = [&](std::size_t from) {
+    std::size_t to = from;
+    while (to < from + 7 && is(at(to), kDigit)) ++to;
+    return to - from;
+  };
+  const char previous = before(begin);
+  if (word(previous) || (among(".-", previous) && begin >= 2 && alnum(text_[begin - 2]))) return false;
+  for (const std::size_t wide : {std::size_t{2}, std::size_t{3}}) {  // of a row
+    if (begin >= wide + 4 && separator(begin - wide) == wide && group(begin - wide - 4) >= 4) return false;
+  }
+  std::string digits;
+  std::array<std::size_t, 4> sizes{};
+  std::size_t end = begin;
+  for (std::size_t from = begin, n = 0; n < sizes.size() && group(from) != 0; ++n) {
+    sizes[n] = group(from);
+    digits.append(text_, from, sizes[n]);
+    end = from + sizes[n];
+    if (n == 2 && sizes[1] == 6) break;
+    from = end + separator(end);
+    if (from == end) break;
+  }
+  const bool fours = sizes == std::array<std::size_t, 4>{4, 4, 4, 4};
+  const bool long_middle = sizes[0] == 4 && sizes[1] == 6 && (sizes[2] == 5 || sizes[2] == 4);
+  if ((!fours && !long_middle) || end <= pos + 1) return false;
+  const char next = at(end);
+  if (word(next) || (among(".-", next) && alnum(at(end + 1)))) return false;
+  if (separator(end) >= 2 && group(end + separator(end)) >= 4) return false;
+  if (!has_card(digits, 0, digits.size())) return false;
+  hit(Rule::kCardSpaced, begin, end);
+  return true;
 }
 
 }  // namespace stella::telemetry::scrubbing

@@ -41,8 +41,12 @@ bool luhn_naive(const std::string& digits) {
   return sum % 10 == 0;
 }
 
-bool card_naive(const Match& m) {
+const RE2& issuers() {
   static const RE2 issuer("4(?:\\d{12}|\\d{15}|\\d{18})|(?:5[1-5]\\d\\d|222[1-9]|22[3-9]\\d|2[3-6]\\d\\d|27[01]\\d|2720)\\d{12}|3[47]\\d{13}|(?:6011|65\\d\\d|64[4-9]\\d)\\d{12,15}|35(?:2[89]|[3-8]\\d)\\d{12,15}|3(?:6|8|9|0[0-5])\\d{11,17}|62\\d{14,17}|(?:50|5[6-9]|6\\d)\\d{11,17}");
+  return issuer;
+}
+
+bool card_naive(const Match& m) {
   static const RE2 uuid("\\d{8}-\\d{4}-\\d{4}-\\d{4}-\\d{12}");
   if (RE2::FullMatch(m.group, uuid)) return false;
   static const RE2 traceparent("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}");
@@ -63,10 +67,19 @@ bool card_naive(const Match& m) {
       digits += groups[b];
       if (digits.size() < 13 || digits.size() > 19) continue;
       if ((a == 0 && bad_left) || (b + 1 == groups.size() && bad_right) || (b > a && dashed)) continue;
-      if (RE2::FullMatch(digits, issuer) && luhn_naive(digits)) return true;
+      if (RE2::FullMatch(digits, issuers()) && luhn_naive(digits)) return true;
     }
   }
   return false;
+}
+
+bool spaced_card_naive(const Match& m) {
+  static const RE2 wide("[ -]{2}"), bad_left("(?:[A-Za-z0-9_]|[A-Za-z0-9][.-]|[0-9]{4}(?:  | ?- | -))$"), bad_right("^(?:[A-Za-z0-9_]|[.-][A-Za-z0-9]|(?:  | - ?|- )[0-9]{4})");
+  if (!RE2::PartialMatch(m.group, wide)) return false;
+  if (RE2::PartialMatch(m.text.substr(0, m.begin()), bad_left) || RE2::PartialMatch(m.text.substr(m.end()), bad_right)) return false;
+  std::string digits(m.group);
+  std::erase_if(digits, [](char c) { return c == ' ' || c == '-'; });
+  return RE2::FullMatch(digits, issuers()) && luhn_naive(digits);
 }
 
 bool iban_naive(Match& m) {
@@ -80,8 +93,16 @@ bool iban_naive(Match& m) {
   if (length == 0 || chars.size() < length) return false;
   m.group = m.group.substr(0, used);
   if (word_char(m.after())) return false;
+  static const RE2 hexadecimal("[a-f]{2}.*"), digits("[a-z]{2}[0-9]*"), groups("[a-z0-9]+|(?:[a-z0-9]{4} )+[a-z0-9]{1,4}|(?:[a-z0-9]{4}-)+[a-z0-9]{1,4}");
+  if (std::islower(static_cast<unsigned char>(chars[0]))) {
+    static const RE2 run("([0-9](?:[ -]?[0-9])*)");
+    bool long_run = false;
+    re2::StringPiece rest = m.text.substr(m.begin()), digits_run;
+    while (!long_run && RE2::FindAndConsume(&rest, run, &digits_run) && digits_run.data() < m.text.data() + m.end()) long_run = digits_run.size() >= 12;
+    if (!long_run || !RE2::FullMatch(m.group, groups) || (RE2::FullMatch(chars, hexadecimal) && !RE2::FullMatch(chars, digits))) return false;
+  }
   std::string number;
-  for (const char c : chars.substr(4) + chars.substr(0, 4)) number += std::isdigit(static_cast<unsigned char>(c)) ? std::string(1, c) : std::to_string(c - 'A' + 10);
+  for (const char c : chars.substr(4) + chars.substr(0, 4)) number += std::isdigit(static_cast<unsigned char>(c)) ? std::string(1, c) : std::to_string(std::toupper(static_cast<unsigned char>(c)) - 'A' + 10);
   int rest = 0;
   for (const char c : number) rest = (rest * 10 + (c - '0')) % 97;
   return rest == 1;
@@ -132,6 +153,7 @@ bool basic_naive(std::string_view v) {
 // The value of a rule's first group that took part, if the validator agrees.
 bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
   if (rule.validator == "card") return card_naive(m);
+  if (rule.validator == "spaced_card") return spaced_card_naive(m);
   if (rule.validator == "iban") return iban_naive(m);
   if (rule.validator == "email") return email_naive(m);
   if (rule.validator == "high_entropy") return high_entropy_naive(m.group);
@@ -148,7 +170,7 @@ bool valid(const RuleRow& rule, std::string_view whole, Match& m) {
     return !innocent_value(any ? whole.substr(static_cast<std::size_t>(name.data() - whole.data())) : "", m.group) && !innocent_argument(m.group);
   }
   if (rule.validator == "pair_value") return !innocent_value(whole.substr(whole.find_first_of("pPsStTcCaAmMeEdDlLjJ")), m.group);
-  if (rule.validator == "sql_value") return !innocent_value("password", m.group);
+  if (rule.validator == "sql_value") return !innocent_sql(m.group, m.before() == '\'' || m.before() == '"');
   if (rule.validator == "basic_value") return basic_naive(m.group);
   if (rule.validator == "bearer_value") {
     static const RE2 prose("(?i)authentication|authorization|credentials?|challenges?|assertions?|mechanisms?");
@@ -265,12 +287,12 @@ std::string confidential(Random& random) {
     case 17: return chars(random, "abcdefghijklmnopqrstuvwxyz.+_", n(1, 12)) + "@" + chars(random, "abcdefghijklmnopqrstuvwxyz0123456789-", n(1, 10)) + pick<std::string>(random, {".com", ".example.org", ".de", ".co.uk"});
     case 18: return std::to_string(1 + random() % 255) + "." + std::to_string(random() % 256) + "." + std::to_string(random() % 256) + "." + std::to_string(random() % 256);
     case 19: return "2001:db8:" + chars(random, kHexChars, n(1, 4)) + pick<std::string>(random, {"::", ":1:2:3::", "::a:"}) + chars(random, kHexChars, n(1, 4));
-    case 20: return pick<std::string>(random, {"+49 170 ", "+1-415-555-", "+4420 7946 "}) + chars(random, kDigits, n(4, 4));
+    case 20: return pick<std::string>(random, {"+49 170 ", "+1-415-555-", "+4420 7946 ", "0049 170 5", "00353-1-234", "0010 3456 "}) + chars(random, kDigits, n(4, 4));
     case 21: return pick<std::string>(random, {"(415) 555-", "(212)555-", "415-555-"}) + chars(random, kDigits, 4);
     case 22: {
       std::string card = with_luhn(pick<std::string>(random, {"4", "51", "55"}));
       card = with_luhn(card.substr(0, 1) + chars(random, card[0] == '5' ? "12345" : kDigits, 1) + chars(random, kDigits, 13));
-      const std::string gap = pick<std::string>(random, {"", " ", "-"});
+      const std::string gap = pick<std::string>(random, {"", " ", "-", "  ", " - ", "- ", " -"});
       return card.substr(0, 4) + gap + card.substr(4, 4) + gap + card.substr(8, 4) + gap + card.substr(12);
     }
     case 23: return "eyJ" + chars(random, kAlnum, n(8, 30)) + ".." + chars(random, kAlnum, n(6, 12)) + "." + chars(random, kAlnum, n(8, 60)) + "." + chars(random, kAlnum, n(0, 22));
@@ -280,8 +302,8 @@ std::string confidential(Random& random) {
       const std::string between = pick<std::string>(random, {" ", "  ", "=", "\", \"", "' ", " '", ",", "\",", " --", " -"});
       return option + between + pick<std::string>(random, {"option", "or", "PASSWORD", "4096", chars(random, kAlnum, n(2, 12)), chars(random, kAlnum, n(2, 12))}) + pick<std::string>(random, {"", "\"", "'", ".", " "});
     }
-    case 26: return pick<std::string>(random, {"PASSWORD '", "password \"", "identified by '", "IDENTIFIED  BY \"", "identified with plugin by '", "IDENTIFIED BY PASSWORD '", "with x by '"}) + chars(random, kAlnum, n(0, 9)) + pick<std::string>(random, {"'", "''", "\"", ""});
-    default: return pick<std::string>(random, {"4111.1111.1111.1111", "4111.1111.1111.1112", "DE89-3704-0044-0532-0130-00", "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606", "NL91 ABNA 0417 1643 00"});
+    case 26: return pick<std::string>(random, {"PASSWORD '", "password \"", "alter user scott identified by ", "CREATE USER x  Identified  BY ", "identified by '", "IDENTIFIED  BY \"", "identified with plugin by '", "IDENTIFIED BY PASSWORD '", "with x by '"}) + chars(random, kAlnum, n(0, 9)) + pick<std::string>(random, {"'", "''", "\"", ""});
+    default: return pick<std::string>(random, {"4111.1111.1111.1111", "4111.1111.1111.1112", "DE89-3704-0044-0532-0130-00", "DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR1420041010050500013M02606", "NL91 ABNA 0417 1643 00", "de89370400440532013000", "gb82 west 1234 5698 7654 32", "fr1420041010050500013m02606", "nl91-abna-0417-1643-00", "no9386011117947", "be68 5390 0754 7034"});
   }
 }
 
@@ -291,7 +313,9 @@ std::string identifier(Random& random) {
   switch (random() % 16) {
     case 0: return chars(random, kHexChars, 8) + "-" + chars(random, kHexChars, 4) + "-7" + chars(random, kHexChars, 3) + "-a" + chars(random, kHexChars, 3) + "-" + chars(random, kHexChars, 12);
     case 1: return "sha256:" + chars(random, kHexChars, 64);
-    case 2: return "a" + chars(random, kHexChars, pick<std::size_t>(random, {15, 31, 39, 63, 127}));  // 16 digits alone may be a card's
+    case 2:
+      if (random() % 2 == 0) return pick<std::string>(random, {"be", "ee", "de", "ad", "ae", "ba"}) + chars(random, kDigits, 2) + chars(random, kHexChars, 11 + random() % 10) + "a";  // not the account of a country
+      return "a" + chars(random, kHexChars, pick<std::size_t>(random, {15, 31, 39, 63, 127}));  // 16 digits alone may be a card's
     case 3: return "00-" + chars(random, kHexChars, 32) + "-" + chars(random, kHexChars, 16) + "-01";
     case 4: return number(20) + "." + number(100) + "." + number(100) + pick<std::string>(random, {"", "-rc.1", "-beta.2+build.5", "-SNAPSHOT"});
     case 5: return "v" + number(20) + "." + number(9) + "." + number(9) + "." + number(9);
@@ -302,7 +326,9 @@ std::string identifier(Random& random) {
     case 10: return "17" + chars(random, kDigits, pick<std::size_t>(random, {8, 11, 14, 17}));
     case 11: return "CVE-2021-" + chars(random, kDigits, 5) + " GHSA-" + chars(random, "23456789cfghjmpqrvwx", 4) + "-" + chars(random, "23456789cfghjmpqrvwx", 4) + "-" + chars(random, "23456789cfghjmpqrvwx", 4);
     case 12: return "registry.example.org/team/app@sha256:" + chars(random, kHexChars, 64);
-    case 13: return "port " + number(65536) + " took " + number(1000) + "." + number(1000) + " ms";
+    case 13:
+      if (random() % 2 == 0) return chars(random, "123456789", 4) + "  " + chars(random, kDigits, 4) + "  " + chars(random, kDigits, 4) + "  " + chars(random, kDigits, 4) + "  " + chars(random, kDigits, 4);  // a row
+      return "port " + number(65536) + " took " + number(1000) + "." + number(1000) + " ms";
     case 14: return pick<std::string>(random, {"lodash", "left-pad", "core"}) + "@" + number(9) + "." + number(20) + "." + number(30);
     default: return pick<std::string>(random, {"GET /sboms/:id", "tenants/acme/objects/e3b0c442", "services/authority/src/token.cc:120", "stella::web::serve", "127.0.0.1:8080", "baseline@4f2a91c07d13", "[::1]:443"});
   }
