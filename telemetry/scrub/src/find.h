@@ -143,6 +143,8 @@ class Finder {
   void ipv6_around(std::size_t pos);
   void phone_after_00(std::size_t begin, std::size_t end);
   void iban(std::size_t pos);
+  template <bool small>
+  void iban_at(std::size_t pos, std::size_t length);
   void iban_around(std::size_t digits);
   void spaced_card(std::size_t pos);
   bool spaced_card_at(std::size_t begin, std::size_t pos);

@@ -238,8 +238,13 @@ void Finder::iban(std::size_t pos) {
   if (alnum(before(pos))) return;
   const std::size_t length = iban_length(text_.substr(pos, 2));
   if (length == 0 || !is(at(pos + 2), kDigit) || !is(at(pos + 3), kDigit)) return;
-  const bool small = is(text_[pos], kLower);
-  const unsigned part = kDigit | (small ? kLower : kUpper);
+  if (is(text_[pos], kLower)) return iban_at<true>(pos, length);
+  iban_at<false>(pos, length);
+}
+
+template <bool small>
+void Finder::iban_at(std::size_t pos, std::size_t length) {
+  constexpr unsigned part = kDigit | (small ? kLower : kUpper);
   std::size_t i = pos, n = 0;
   std::array<char, 34> chars{};
   char between = '\0';  // the groups of a small one
@@ -249,14 +254,15 @@ void Finder::iban(std::size_t pos) {
       if (small && (n % 4 != 0 || (n > 4 && c != between))) return;
       if (small) between = c;
       ++i;
-    } else if (between != '\0' && n % 4 == 0) {
+    } else if (small && between != '\0' && n % 4 == 0) {
       return;
     }
     chars[n++] = text_[i++];
   }
   if (alnum(at(i))) return;
-  const bool digits = std::all_of(chars.begin() + 4, chars.begin() + static_cast<std::ptrdiff_t>(length), [](char c) { return is(c, kDigit); });
-  if (small && is(text_[pos], kHex) && is(text_[pos + 1], kHex) && !digits) return;
+  if (small && is(text_[pos], kHex) && is(text_[pos + 1], kHex)) {
+    if (!std::all_of(chars.begin() + 4, chars.begin() + static_cast<std::ptrdiff_t>(length), [](char c) { return is(c, kDigit); })) return;
+  }
   unsigned remainder = 0;
   for (std::size_t k = 0; k < length; ++k) {
     const char c = chars[(k + 4) % length];
