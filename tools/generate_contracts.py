@@ -494,6 +494,7 @@ def log_line_schema():
            "$comment": "Generated from contracts/fields.json by tools/generate_contracts.py. Do not edit.",
            "type": "object", "required": always, "anyOf": [{"required": ["request_id"]}, {"required": ["job_id"]}],
            "dependentRequired": {"error_code": ["error_message"], "run_id": ["job_id"]},
+           "if": {"properties": {"level": {"const": "error"}}}, "then": {"required": ["error_code"]},
            "properties": properties, "additionalProperties": False}
     return json.dumps(doc, indent=2, ensure_ascii=False) + "\n"
 

@@ -30,6 +30,10 @@ TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+), (\w+)\)", re.M)
 # Threads without a name; tests and their helpers may.
 THREAD = re.compile(r"std::j?thread(?:\s+\w+)?\s*[({]|threads?_?\.emplace_back\(|pthread_setname_np|pthread_create")
 THREADS_ALLOWED = re.compile(r"^base/include/stella/base/thread\.h$|^(?:tests|bench)/|/test_\w+\.(?:h|cc)$|_?test_?(?:kit|_support)\.h$|_(?:test|bench|fuzz)\.cc$")
+ERROR_LINE = re.compile(r"\bkLog\.error\((.*?)\);", re.S)  # a line of level error has the code of the error: tests/coverage holds the lines to the schema
+LOGGER = re.compile(r'\bLogger \w+\{"([^"]+)"\}')
+MODULES = "telemetry/controls/include/stella/telemetry/modules.h"  # what a level can be set for
+MODULES_PAGE = "docs/observability/logging.md"
 TODO = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
@@ -57,6 +61,7 @@ class Lint:
         self.edges()
         self.docs()
         self.defects()
+        self.modules()
 
     def read(self, name):
         return (self.root / name).read_text(encoding="utf-8", errors="replace")
@@ -70,6 +75,9 @@ class Lint:
             self.report(name, 1, "first line", "the first line is a comment that says the file's job")
         if name.endswith(".h") and "#pragma once" not in lines[:40]:
             self.report(name, 1, "guard", "headers begin with #pragma once")
+        for call in ERROR_LINE.finditer(text):
+            if "f::error(" not in call[1] and not name.endswith("_test.cc") and not re.search(r"\b(fields|told)\b", call[1]):
+                self.report(name, text.count("\n", 0, call.start()) + 1, "error line", "a line of level error says which error: f::error(error)")
         for number, line in enumerate(lines, 1):
             if not THREADS_ALLOWED.search(name) and THREAD.search(line.split("//")[0]):
                 self.report(name, number, "thread", "start_thread() of base/thread.h, with a name that stands in contracts/workers.json")
@@ -117,6 +125,27 @@ class Lint:
                 continue
             if not any(line.startswith(IMPOSED_RULE) for line in self.read(name).splitlines()[:8]):
                 self.report(name, 1, "banner", "a documentation page begins with the imposed rule")
+
+    def modules(self):
+        """Whoever logs can be turned up at run time: its module is known, and named to those who would do it."""
+        if MODULES not in self.files:
+            return
+        known = set(re.findall(r'"([a-z0-9._]+)"', self.read(MODULES).split("kModules{", 1)[1].split("}", 1)[0]))
+        page = self.read(MODULES_PAGE) if MODULES_PAGE in self.files else ""
+        used = {}
+        for name in self.files:
+            path = pathlib.PurePosixPath(name)
+            if path.suffix not in SOURCES or path.parts[0] in ("tests", "examples", "bench") or path.stem.endswith(("_test", "_bench", "_fuzz")) or path.name.startswith(("test_", "api_bench")) or "/tests" in name:
+                continue
+            text = self.read(name)
+            for found in LOGGER.finditer(text):
+                used.setdefault(found[1], (name, text.count("\n", 0, found.start()) + 1))
+        for module in sorted(set(used) - known):
+            self.report(*used[module], "module", f"{module} is missing in {MODULES}")
+        for module in sorted(known - set(used)):
+            self.report(MODULES, 1, "module", f"nobody logs as {module}")
+        for module in sorted(m for m in known if f"`{m}`" not in page):
+            self.report(MODULES_PAGE, 1, "module", f"`{module}` is not listed")
 
     def defects(self):
         pages = [(name, text) for name in self.files if name.startswith("docs/") and name.endswith(".md") for text in [self.read(name)] if "<!-- defects -->" in text]

@@ -44,6 +44,7 @@ class Rules(unittest.TestCase):
             "guard": {"base/include/stella/base/good.h": "// Declares one thing, and says which.\nint x();\n"},
             "heavy header": {"base/src/good.cc": "// Does one thing, and says which.\n#include <regex>\n"},
             "thread": {"base/src/good.cc": "// Does one thing, and says which.\nauto t = std::thread([] { work(); });\n"},
+            "error line": {"base/src/good.cc": '// Does one thing, and says which.\nvoid f() { kLog.error("broken", {f::count(1)}); }\n'},
             "unfinished": {"base/src/good.cc": "// Does one thing, and says which.\n// TO" + "DO later\n"},
             "machine path": {"base/README.md": "# base\nsee /wo" + "rk/main\n"},
             "glob": {"base/CMakeLists.txt": "stella_module(base RANK 0)\nfile(GLOB x *.cc)\n"},
@@ -55,6 +56,15 @@ class Rules(unittest.TestCase):
             with self.subTest(rule):
                 self.assertEqual(self.lint(changes), (1, [rule]))
 
+
+    def test_modules(self):
+        known = {"telemetry/controls/include/stella/telemetry/modules.h": '// What a level can be set for.\n#pragma once\nkModules{"web"};\n',
+                 "docs/observability/logging.md": GOOD["docs/page.md"] + "`web`\n"}
+        web = {"base/src/good.cc": '// Does one thing, and says which.\nconstexpr Logger kLog{"web"};\n'}
+        self.assertEqual(self.lint({**known, **web}), (0, []))
+        self.assertEqual(self.lint(known), (1, ["module"]), "nobody logs so")
+        self.assertEqual(self.lint({**known, "base/src/good.cc": web["base/src/good.cc"] + 'constexpr Logger kOther{"pg"};\n'}), (1, ["module"]))
+        self.assertEqual(self.lint({**known, **web, "docs/observability/logging.md": GOOD["docs/page.md"]}), (1, ["module"]))
 
     def test_tables_of_defects(self):
         self.assertEqual(self.lint({"docs/page.md": DEFECTS}), (0, []))

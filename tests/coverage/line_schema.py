@@ -3,7 +3,7 @@ that is not."""
 import json
 import re
 
-KNOWN = {"$schema", "title", "$comment", "description", "type", "required", "anyOf", "dependentRequired", "properties", "additionalProperties", "enum", "const", "pattern", "format"}
+KNOWN = {"$schema", "title", "$comment", "description", "type", "required", "anyOf", "if", "then", "dependentRequired", "properties", "additionalProperties", "enum", "const", "pattern", "format"}
 TYPES = {"object": dict, "string": str, "boolean": bool, "array": list}
 
 
@@ -25,6 +25,8 @@ def errors(schema, value, at="line"):
         out += [f"{at}: {name} is missing" for name in schema.get("required", []) if name not in value]
         if "anyOf" in schema and not any(not errors(one, value, at) for one in schema["anyOf"]):
             out.append(f"{at}: no alternative of anyOf holds")
+        if "if" in schema and not errors(schema["if"], value, at):
+            out += errors(schema["then"], value, at)
         for name, needed in schema.get("dependentRequired", {}).items():
             out += [f"{at}: {name} without {other}" for other in needed if name in value and other not in value]
         for name, member in value.items():

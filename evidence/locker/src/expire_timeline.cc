@@ -153,7 +153,7 @@ Result<Disposition> Keeper::plan_timeline(const TenantId& tenant) {
     const EventId none = EventId::generate();
     STELLA_TRY_VOID(tx.query("INSERT INTO timeline_dispositions (tenant_id, disposition_id, from_index, below_index, state, planned_at, planned_event, ended_at, reason) VALUES ($1, $2, $3, $4, 'refused', $5, $6, $5, $7)",
                              {tenant, id, from, to, now, none, look.problem}));
-    kLog.error("entries of a log cannot be deleted: they are not what was signed");
+    kLog.error("entries of a log cannot be deleted: they are not what was signed", {f::error(Error(contracts::errors::kIntegrity, "entries differ from what was signed").with("problem", look.problem))});
     return refuse(tx, tenant, id, look.problem);
   }
   // Of kept entries alone nothing has to be said, except where they would stop the next ones for good.

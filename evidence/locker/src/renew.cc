@@ -218,7 +218,8 @@ Result<void> tell_lost(Tx& tx, const Bundle& b, const StoredRenewals& stored, co
   event.resources.emplace_back("case", b.case_id.str());
   STELLA_TRY_VOID(timeline::emit(tx, b.tenant, std::move(event)));
   STELLA_TRY_VOID(tx.commit());
-  const auto fields = {f::bundle_id(b.id), f::reason(stored.problem)};
+  const Error why = Error(contracts::errors::kIntegrity, "a renewal does not verify").with("problem", stored.problem);
+  const auto fields = {f::bundle_id(b.id), f::reason(stored.problem), f::error(why)};
   if (until && *until > now) kLog.error("a renewal of a bundle's timestamps is lost, renewals go on from what is left", fields);
   else kLog.error("a renewal of a bundle's timestamps is lost, and what it renewed has ended: nothing proves the time of the bundle any more", fields);
   return {};

@@ -30,13 +30,23 @@ constexpr telemetry::Counter kRetries{contracts::metrics::kJobRetries};
 constexpr telemetry::Histogram kDuration{contracts::metrics::kJobDurationSeconds};
 constexpr telemetry::Histogram kJourney{contracts::metrics::kJourneyDurationSeconds};
 
-// Counted and told when it is true, which is after the commit; the caller's EndSpan is ambient then.
-void count_end(Tx& tx, const JobRow& job, std::string_view outcome, const std::string& root_cause = "") {
-  tx.on_commit([kind = job.kind, attempt = job.attempt, outcome, root_cause] {
+// What the work reported, as an error of ours: its code where it is one of ours. Its text came from a sandboxed process and stays a field.
+Error reported_error(const json::Value& error, Literal message, ErrorCode otherwise) {
+  const contracts::ErrorInfo* known = contracts::find_error(error.str("code"));
+  return Error(known != nullptr ? known->code : otherwise, message).with("message", std::string(clip_utf8(error.str("message"), kMessageBytes)));
+}
+
+// Counted and told when it is true, which is after the commit; the caller's EndSpan is ambient then. `error`: what ended the job without a
+// result. A document that is no good is its sender's, and a warning; work that we could not do, after every attempt, is an error of ours.
+void count_end(Tx& tx, const JobRow& job, std::string_view outcome, const std::string& root_cause = "", const json::Value& error = {}) {
+  const bool ours = outcome == "dead_lettered";
+  Error why = ours ? reported_error(error, "every attempt of the job failed", contracts::errors::kInternal) : reported_error(error, "the work was refused", contracts::errors::kJobFailed);
+  tx.on_commit([kind = job.kind, attempt = job.attempt, outcome, root_cause, ours, why = std::move(why)] {
     kJobs.add(1, kind, outcome);
-    if (outcome == "finished" || outcome == "cached") kLog.info("job ended", {f::job_kind(kind), f::attempt(attempt), f::state(outcome)});
-    else if (outcome == "cancelled") kLog.warn("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
-    else kLog.error("job ended without a result", {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause)});
+    if (outcome == "finished" || outcome == "cached") return kLog.info("job ended", {f::job_kind(kind), f::attempt(attempt), f::state(outcome)});
+    const auto told = {f::job_kind(kind), f::attempt(attempt), f::state(outcome), f::root_cause(root_cause), f::error(why)};
+    if (ours) kLog.error("job ended without a result", told);
+    else kLog.warn("job ended without a result", told);
   });
 }
 
@@ -201,7 +211,7 @@ Result<void> Orchestrator::Impl::fail(Tx& tx, const JobRow& job, const json::Val
   }
   if (dead) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(contracts::events::kJobDeadLettered, job, failure_details(job, error, root_cause))));
   if (jobs::KindHandler* h = handler(job.kind)) STELLA_TRY_VOID(h->on_failed(tx, failed));
-  count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed", root_cause);
+  count_end(tx, job, cancelled ? "cancelled" : dead ? "dead_lettered" : "failed", root_cause, error);
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "stella/base/file.h"
+#include "stella/base/sync.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/job_kinds.h"
 #include "stella/crypto/digest.h"
@@ -18,6 +19,7 @@
 #include "stella/telemetry/context.h"
 #include "stella/tenancy/paths.h"
 #include "stella/telemetry/metric_snapshot.h"
+#include "stella/telemetry/sink.h"
 #include "stella/testing/nats_server.h"
 #include "stella/testing/postgres.h"
 #include "stella/testing/work_seen.h"
@@ -69,6 +71,30 @@ std::int64_t counted(std::string_view signal, std::string_view reason) {
         if (!point.overflow && (*point.labels)[0] == signal && (*point.labels)[1] == reason) return point.whole;
   return 0;
 }
+
+// Lines as the process writes them, instead of on standard error.
+class Lines final : public telemetry::Sink {
+ public:
+  Lines() : before_(telemetry::install_sink(std::shared_ptr<Lines>(this, [](Lines*) {}))) {}
+  ~Lines() override { telemetry::install_sink(before_); }
+  void log(telemetry::LogRecord&& record) noexcept override {
+    const Lock lock(mutex_);
+    lines_.push_back(json::parse(record.line).value());
+  }
+  void span(telemetry::SpanRecord&&) noexcept override {}
+  std::vector<json::Value> with(std::string_view message) const {
+    const Lock lock(mutex_);
+    std::vector<json::Value> out;
+    for (const json::Value& line : lines_)
+      if (line.str("message") == message) out.push_back(line);
+    return out;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::vector<json::Value> lines_ STELLA_GUARDED_BY(mutex_);
+  std::shared_ptr<telemetry::Sink> before_;
+};
 
 class Orchestration : public ::testing::Test {
  protected:
@@ -263,6 +289,7 @@ TEST_F(Orchestration, NothingIsPreparedWhileTheBusIsAway) {
 TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
   options_.lease = milliseconds(50);
   jobs::set_max_attempts(2);
+  const Lines lines;
   start();
   const JobId job = schedule();
   json::Value lost;
@@ -279,6 +306,12 @@ TEST_F(Orchestration, ASilentRunnerLosesItsJobUntilItIsDead) {
   EXPECT_EQ(events("job.failed", job), 1);
   EXPECT_EQ(events("job.dead_lettered", job), 1);
   EXPECT_EQ(field(job, "root_cause"), "errored: the runner fell silent");
+  // Ours: an error, with its code.
+  ASSERT_TRUE(eventually([&] { return lines.with("job ended without a result").size() == 1; }));
+  const json::Value line = lines.with("job ended without a result").front();
+  EXPECT_EQ(line.str("level"), "error");
+  EXPECT_EQ(line.str("error_code"), "unavailable");
+  EXPECT_NE(line.str("error_message"), "");
   // Put back by a person: fresh attempts, a higher number; what the lost runner says at last is not believed.
   {
     auto tx = pg::TenantTx::open(web_, testing::TestScope::make("acme"));
@@ -398,6 +431,17 @@ TEST_F(Orchestration, HostileOutputsAreErrorsAndNeverObjects) {
   EXPECT_EQ(recorder_->finished, 0);
 }
 
+// A line of ours is not a runner's to write as often as it likes.
+TEST_F(Orchestration, NonsenseIsToldOnceInAWhile) {
+  const Lines lines;
+  start();
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(runner_->publish(subject::result("result", acme_), "{", {}, "", Deadline::after(seconds(10))));
+  const JobId job = schedule();
+  tell("result", finished(take()));
+  ASSERT_TRUE(eventually([&] { return state(job) == "finished"; }));  // so it has read those before it
+  EXPECT_LE(lines.with("a runner sent nonsense").size(), 2u);
+}
+
 TEST_F(Orchestration, HostileReportsDoNotStopTheOthers) {
   start();
   for (const char* text : {"", "{", "[]", R"({"tenant":"acme"})", R"({"tenant":"acme","job_id":"00000000-0000-7000-8000-000000000001","attempt":99999999999})"})
@@ -513,6 +557,7 @@ TEST_F(Orchestration, OutputsThatAreNotWhatWasReportedAreTriedAgain) {
 }
 
 TEST_F(Orchestration, WhatFailedIsNotTriedAgain) {
+  const Lines lines;
   start();
   const JobId job = schedule();
   json::Value r = report(take(), "failed");
@@ -526,6 +571,12 @@ TEST_F(Orchestration, WhatFailedIsNotTriedAgain) {
   EXPECT_EQ(recorder_->failed, 1);
   EXPECT_EQ(recorder_->dead, 0);
   EXPECT_EQ(events("job.failed", job), 1);
+  // A tenant's document is no error of ours, and whoever looks for it finds what was wrong with it.
+  ASSERT_TRUE(eventually([&] { return lines.with("job ended without a result").size() == 1; }));
+  const json::Value line = lines.with("job ended without a result").front();
+  EXPECT_EQ(line.str("level"), "warn");
+  EXPECT_EQ(line.str("error_code"), "malformed");
+  EXPECT_EQ(line.find("details")->find("error")->str("message"), "not an SBOM");
 }
 
 TEST_F(Orchestration, CancellingARunningJobDropsItsResult) {

@@ -6,6 +6,7 @@
 #include "stella/base/encoding.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/log.h"
+#include "stella/telemetry/sparing.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::orchestrator {
@@ -16,6 +17,7 @@ using std::chrono::seconds;
 
 constexpr telemetry::Logger kLog{"orchestrator"};
 constexpr int kFetch = 16;
+constexpr auto kSparing = seconds(10);           // between two lines about what a runner may send without end
 constexpr std::size_t kWaitingResults = 64;
 constexpr std::uint64_t kDeliveries = 50;         // then a message that fails again and again is given up: the lease brings the next attempt
 constexpr auto kHoldEvery = milliseconds(5000);   // well within the results' ack_wait
@@ -74,7 +76,9 @@ void Orchestrator::Impl::receive_loop() {
 bool Orchestrator::Impl::answer(bus::Delivery& delivery, const Result<void>& handled) {
   const std::uint64_t deliveries = delivery.message().deliveries;
   if (handled || !passing(handled.error()) || (deliveries > kDeliveries && !away(handled.error()))) {
-    if (!handled) kLog.error("a runner's message could not be handled and is given up", {f::error(handled.error())});
+    static telemetry::Sparing told{kSparing};
+    if (!handled)
+      if (const std::int64_t times = told.due(); times > 0) kLog.error("a runner's message could not be handled and is given up", {f::error(handled.error()), f::count(times)});
     (void)delivery.ack().has_value();
     return true;
   }
@@ -94,11 +98,13 @@ bool Orchestrator::Impl::receive(bus::Delivery& delivery) {
   const std::string_view what = subject.substr(dot + 1, subject.find('.', dot + 1) - dot - 1);
   auto report = parse_report(delivery.message().payload);
   if (!report) {
-    kLog.error("a runner sent nonsense", {f::error(report.error())});
+    static telemetry::Sparing told{kSparing};
+    if (const std::int64_t times = told.due(); times > 0) kLog.error("a runner sent nonsense", {f::error(report.error()), f::count(times)});
     return answer(delivery, {});  // it would not get better
   }
   if (report->tenant.str() != subject.substr(subject.rfind('.') + 1)) return answer(delivery, {});
   const bool ending = is_ending(*report);
+  kLog.debug("a runner told", {f::operation(what), f::runner_id(report->runner_id), f::attempt(report->attempt), f::state(report->status), f::detail(report->job_id.str())});
   if (what == "started" && !ending) return answer(delivery, on_started(*report));
   if (what == "heartbeat" && !ending) return answer(delivery, on_heartbeat(*report));
   if (what != "result") return answer(delivery, {});

@@ -181,7 +181,7 @@ Result<void> Orchestrator::Impl::on_result(const Report& pointer) {
   Report report = pointer;
   std::optional<Error> bad;
   const auto reject = [&](Error error) {
-    kLog.error("a job's result is not acceptable", {f::error(error), f::detail(report.job_id.str())});
+    kLog.warn("a job's result is not acceptable", {f::error(error), f::detail(report.job_id.str())});
     bad = std::move(error);
   };
   if (const json::Value* file = report.body.find("result_file"); file != nullptr && file->is_string()) {

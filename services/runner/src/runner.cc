@@ -24,6 +24,7 @@
 #include "stella/telemetry/metrics.h"
 #include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sampler.h"
+#include "stella/telemetry/sparing.h"
 #include "stella/tenancy/paths.h"
 
 namespace stella::runner {
@@ -68,6 +69,12 @@ struct Reporter {
                                 {"sandbox", sandbox}});
   }
 };
+
+// What the child or its sandbox said, as an error of ours: the code where it is one of ours; the text, which nobody vouches for, as a field.
+Error why_not(const Outcome& outcome) {
+  const contracts::ErrorInfo* known = contracts::find_error(outcome.error.str("code"));
+  return Error(known != nullptr ? known->code : contracts::errors::kJobFailed, "job did not finish").with("cause", outcome.cause).with("message", std::string(outcome.error.str("message")));
+}
 
 // Within runner.execute, which is a little longer: whoever is told to keep the trace finds that span kept as well.
 bool is_slow(Clock::duration so_far) {
@@ -189,7 +196,8 @@ void Runner::Impl::beat() {
 void Runner::Impl::handle(bus::Delivery& delivery) {
   const auto job = parse_job(delivery.message().payload);
   if (!job) {
-    kLog.error("job message is not one of ours", {f::error(job.error())});
+    static telemetry::Sparing told{seconds(10)};
+    if (const std::int64_t times = told.due(); times > 0) kLog.error("job message is not one of ours", {f::error(job.error()), f::count(times)});
     (void)delivery.ack().has_value();  // it would not get better
     return;
   }
@@ -270,9 +278,10 @@ void Runner::Impl::run(bus::Delivery& delivery, const JobMessage& job) {
       span.ok();
       kLog.info("job finished", {f::job_kind(job.kind), f::attempt(job.attempt), f::duration(milliseconds(outcome.wall_ms))});
     } else {
-      const Error error = Error(contracts::errors::kJobFailed, "job did not finish").with("cause", outcome.cause);
+      const Error error = why_not(outcome);
       span.fail(error);
-      kLog.error("job did not finish", {f::job_kind(job.kind), f::attempt(job.attempt), f::state(outcome.status), f::root_cause(outcome.cause), f::error(error)});
+      // A warning whoever's fault it is: what a job comes to, after how many attempts, is the orchestrator's to say.
+      kLog.warn("job did not finish", {f::job_kind(job.kind), f::attempt(job.attempt), f::state(outcome.status), f::root_cause(outcome.cause), f::error(error)});
     }
   }
   deliver(reporter, job, result_of(reporter, job, started, outcome, slow, capture));

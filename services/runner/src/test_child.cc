@@ -234,7 +234,7 @@ Result<void> chatter(const Params&, JobIo&) {
     kLog.info("again");
     telemetry::Span inner("selftest.inner");
   }
-  kLog.error("it matters");
+  kLog.error("it matters", {f::error(Error(base_errors::kInternal, "for the test"))});
   return {};
 }
 

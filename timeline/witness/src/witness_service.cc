@@ -5,6 +5,7 @@
 
 #include "stella/base/time.h"
 #include "stella/contracts/metrics.h"
+#include "stella/platform/http_method.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
@@ -52,8 +53,8 @@ http::Response observed(WitnessStore& store, http::Request& request) {
   const auto began = std::chrono::steady_clock::now();
   telemetry::Context context;
   context.request_id = RequestId::generate();
-  context.route = std::string(request.path == kRoute ? kRoute : "/");
-  context.method = request.method;
+  context.route = std::string(request.path == kRoute ? kRoute : std::string_view("unmatched"));
+  context.method = http::known_method(request.method);
   const std::string route = context.route;
   const telemetry::ContextScope scope(std::move(context));
   telemetry::Span span(telemetry::SpanName::api(route), telemetry::SpanKind::kServer);
@@ -66,7 +67,7 @@ http::Response observed(WitnessStore& store, http::Request& request) {
   kRequests.add(1, request.method, route, http::status_class(status));
   kLatency.record(std::chrono::duration<double>(took).count(), request.method, route);
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took);
-  if (status >= 500) kLog.error("request failed", {f::http_status(status), f::duration(micros)});
+  if (status >= 500) kLog.error("request failed", {f::error(Error(base_errors::kInternal, "the state cannot be kept")), f::http_status(status), f::duration(micros)});
   else if (status >= 400) kLog.warn("request refused", {f::http_status(status), f::duration(micros)});
   else kLog.info("a checkpoint is cosigned", {f::http_status(status), f::duration(micros)});
   return response;
