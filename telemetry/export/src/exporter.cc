@@ -154,7 +154,7 @@ class OtlpExporter final : public Exporter {
       s.unspooled += stream.items_in_memory_only();
       s.queue_bytes += stream.memory_bytes();
       s.spooled += stream.items_on_disk_only();
-      s.spool_bytes += stream.disk_bytes();
+      s.spool_bytes += stream.waiting_bytes();
       for (const Stream::Entry& entry : stream.aside()) s.aside += entry.items;
     }
     return out;
@@ -432,7 +432,12 @@ class OtlpExporter final : public Exporter {
   bool carry_out(Lane& lane, const Attempt& attempt) {
     const SpoolBytes read = attempt.read.run();
     std::optional<Answer> answer;
-    if (read.payload) answer = lane.client->send(*read.payload, stop_);
+    if (read.payload) {
+      const auto began = SteadyClock::now();
+      answer = lane.client->send(*read.payload, stop_);
+      kLog.debug("telemetry batch sent", {f::stream(to_string(lane.signal)), f::bytes(static_cast<std::int64_t>(read.payload->size())), f::reason(answer->why),
+                                          f::state(answer->kind == Answer::Kind::kTaken ? "taken" : answer->kind == Answer::Kind::kRetry ? "again" : "refused"), f::duration(SteadyClock::now() - began)});
+    }
     // Out of descriptors or memory says nothing of the entry; a bad sector does, so that others may overtake it.
     else if (read.error != 0) answer = Answer{Answer::Kind::kRetry, 0, std::nullopt, "the telemetry spool cannot be read: " + std::string(std::strerror(read.error)), read.error == EIO};
     SpoolWork work;

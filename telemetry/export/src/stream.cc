@@ -339,6 +339,7 @@ SpoolBytes SpoolRead::run() const {
 }
 
 void Stream::count(const Entry& entry) {
+  waiting_bytes_ += entry.on_disk ? sizeof(RecordFront) + entry.size : 0;
   if (!entry.payload) {
     items_on_disk_only_ += entry.items;
     return;
@@ -349,6 +350,7 @@ void Stream::count(const Entry& entry) {
 }
 
 void Stream::forget(const Entry& entry) {
+  waiting_bytes_ -= entry.on_disk ? sizeof(RecordFront) + entry.size : 0;
   if (!entry.payload) {
     items_on_disk_only_ -= entry.items;
     return;

@@ -156,7 +156,10 @@ class Stream {
   // What to sync: files that were written to since the last call, and the directory where a file is new.
   std::vector<std::shared_ptr<const Fd>> take_dirty();
 
+  // What the files take, with what in them is settled.
   std::uint64_t disk_bytes() const { return disk_bytes_; }
+  // Of that, the records that wait.
+  std::uint64_t waiting_bytes() const { return waiting_bytes_; }
   std::uint64_t memory_bytes() const { return memory_bytes_; }
   std::uint64_t items_in_memory() const { return items_in_memory_; }
   std::uint64_t items_in_memory_only() const { return items_in_memory_only_; }
@@ -185,7 +188,7 @@ class Stream {
   std::vector<std::shared_ptr<const Fd>> dirty_more_;  // and these
   bool shuffled_ = false;  // entries may lie on the disk in another order than they wait
   std::uint64_t next_key_ = 0;
-  std::uint64_t disk_bytes_ = 0, memory_bytes_ = 0, items_in_memory_ = 0, items_in_memory_only_ = 0, items_on_disk_only_ = 0;
+  std::uint64_t waiting_bytes_ = 0, disk_bytes_ = 0, memory_bytes_ = 0, items_in_memory_ = 0, items_in_memory_only_ = 0, items_on_disk_only_ = 0;
 };
 
 }  // namespace stella::telemetry

@@ -109,8 +109,10 @@ TEST(Stream, AFileIsWrittenToUntilItIsFull) {
     pop(stream);
     put(stream, 2);
     EXPECT_EQ(only_segment(dir.path()), first);
+    EXPECT_EQ(stream.waiting_bytes(), 132u);
     pop(stream);
     EXPECT_GT(stream.disk_bytes(), 0u);
+    EXPECT_EQ(stream.waiting_bytes(), 0u) << "what was sent does not wait";
   }
   Stream stream({1 << 20, 1000});
   const auto found = open(stream, dir.path());
