@@ -208,6 +208,9 @@ def check_refusals(api, p, admin):
             api.report.check(f"{name}: the member is named", odd.json["errors"][0].get("field") == "surprise", repr(odd))
             first = next(iter(api.strict(operation)["properties"]))
             api.call("a member of another type", name, admin, 422, {first: 5})
+        known = [api.document["components"]["parameters"][n["$ref"].rsplit("/", 1)[1]] for n in operation["parameters"]]
+        if any(parameter["in"] == "query" for parameter in known):  # whoever takes parameters takes no others
+            api.call("an unknown parameter", name, admin, 422, query="surprise=1")
         if any(n["$ref"].endswith("/limit") for n in operation["parameters"]):
             of_one = name in ("list_findings", "list_components")  # there the cursor is looked at once the thing is found
             for query in ("limit=0", "limit=501", "limit=1x") + (() if of_one else ("cursor=zz",)):
@@ -483,6 +486,7 @@ def check_timeline(api, p, c, done):
     api.report.check("a search says how far back it went", wide["searched_from"] > "2020", repr(wide)[:300])
     check_searches(api, p, c)
     api.call("unknown parameter", "list_timeline", c, 422, query="colour=red")
+    api.call("a type that there is none of", "list_timeline", c, 422, query="resource=sbmo/1")
     api.call("unknown kind", "list_timeline", c, 422, query="kind=job.invented")
     api.call("one", "get_timeline_event", c, 200, event_id=page["items"][0]["event_id"])
     event = {"event_id": uuid7(), "kind": "service.degraded", "resource_type": "service", "resource_id": "scanner",
@@ -754,6 +758,8 @@ def check_settings(api, c):
     for body in ({}, {"levels": {"web": "loud"}}, {"temporary_levels": {"levels": {"web": "debug"}}}, {"sampling": 2}, {"deep_debug": {"classes": ["email"], "ttl_seconds": 86401, "reason": "x"}}, {"deep_debug": {"classes": ["secret"], "ttl_seconds": 1, "reason": "x"}}):
         api.call(f"{body}", "change_obs_settings", c, 422, body)
     api.call("not JSON", "change_obs_settings", c, 400, b"[")
+    api.call("a module that there is none of", "change_obs_settings", c, 422, {"levels": {"nosuch": "debug"}})
+    api.call("nor for a time", "change_obs_settings", c, 422, {"temporary_levels": {"levels": {"nosuch": "debug"}, "ttl_seconds": 60}})
     back = api.call("back to the deployment's", "change_obs_settings", c, 200, {"levels": {}, "temporary_levels": None, "sampling": None, "deep_debug": None})
     api.report.check("nothing is left of it", back["levels"] == {} and back["temporary_levels"] == {} and back["sampling"] is None and back["deep_debug"] is None, repr(back))
 

@@ -4,6 +4,7 @@
 #include "handlers.h"
 #include "page.h"
 #include "stella/services/controls.h"
+#include "stella/telemetry/modules.h"
 
 namespace stella::web::handlers {
 namespace {
@@ -99,9 +100,18 @@ Result<http::Response> obs_settings(Context& ctx) {
   return ctx.commit(settings_response(stored));
 }
 
+// A level of a module that there is none of would be kept, and do nothing.
+Result<void> known_modules(const controls::Change& change) {
+  const auto unknown = [](const auto& levels) { return std::any_of(levels.begin(), levels.end(), [](const auto& one) { return !controls::known_module(one.first); }); };
+  const bool lasting = change.levels && unknown(*change.levels);
+  if (!lasting && !(change.temporary_levels && unknown(change.temporary_levels->levels))) return {};
+  return Error(base_errors::kInvalid, "a level is for a module that there is none of").with("field", std::string(lasting ? "levels" : "temporary_levels.levels")).with("expected", "modules: " + controls::module_names());
+}
+
 Result<http::Response> change_obs_settings(Context& ctx) {
   const json::Value body = STELLA_TRY(ctx.json_body({{"levels", Member::kObject}, {"temporary_levels", Member::kAny}, {"sampling", Member::kAny}, {"deep_debug", Member::kAny}}));
   const controls::Change change = STELLA_TRY(controls::parse_change(body));
+  STELLA_TRY_VOID(known_modules(change));
   STELLA_TRY_VOID(ctx.services.telemetry_changes.may(ctx.tenant(), "the telemetry of the tenant was changed too often within a minute"));
   pg::TenantTx* tx = STELLA_TRY(ctx.tx());
   const controls::Stored stored = STELLA_TRY(controls::change(*tx, change, ctx.trace));

@@ -173,7 +173,7 @@ void register_obs_settings(App& app) {
   app.command("obs settings", "What telemetry records of your tenant: log levels, sampling, deep debug.");
   app.command("obs settings show", "What holds now, beside the deployment's own settings.").run(show);
   app.command("obs settings set", "Changes it for all processes within seconds; each change is on the timeline.")
-      .option("--level", &args->levels, "Least level that a module logs (trace, debug, info, warn, error); * is every module without one of its own, default takes it back; may be repeated.", {.value = "MODULE=LEVEL"})
+      .option("--level", &args->levels, "Least level that a module logs (trace, debug, info, warn, error); * is every module without one of its own, default takes it back; may be repeated. bus, pg, web, orchestrator, runner, evidence.locker, … : an unknown one is refused with the list.", {.value = "MODULE=LEVEL"})
       .option("--level-for", &args->level_for, "How long --level holds, at most a day: 90s, 15m, 2h; then what held before holds again. Without it: until it is changed.", {.value = "TIME"})
       .option("--end-levels", &args->end_levels, "Ends the levels that hold for a time now.")
       .option("--sampling", &args->sampling, "Share of the traces that are kept from their beginning (0.1 or 10%); default takes it back.", {.value = "SHARE"})

@@ -233,6 +233,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   return telemetry::in_work(contracts::work::kEvidenceSeal, std::move(context), [&](telemetry::Work& work) -> Result<bool> {
     work.set(f::bundle_id(row.bundle));
     work.set(f::case_id(row.case_id));
+    kLog.debug("a snapshot's turn", {f::bundle_id(row.bundle), f::attempt(row.attempts)});
     STELLA_TRY_VOID(expect_long_read(tx));
     const Timestamp sealed_at = Timestamp::now();
     const Terms terms = STELLA_TRY(terms_of(tx, row.tenant, row.case_id, options_, sealed_at));
@@ -302,6 +303,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
             return give_up(tx, row, signed_now.error());
           }
           STELLA_TRY_VOID(tx.commit());
+          kLog.debug("the seal is signed, the log has to take it in", {f::bundle_id(row.bundle)});
           work.did(*signed_now ? 1 : 0);
           if (*signed_now) wake();
           return false;
@@ -309,6 +311,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       }
       CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
       if (!custody.covered()) {
+        kLog.debug("waiting for checkpoints that cover the custody events", {f::bundle_id(row.bundle)});
         // The proofs need checkpoints that cover the events: they are asked for.
         STELLA_TRY_VOID(custody.want_checkpoints(tx));
         STELLA_TRY_VOID(tx.commit());
@@ -327,6 +330,7 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       }
       if (::lseek(temp.fd(), 0, SEEK_SET) != 0) return io_error("cannot read the sealed bundle", options_.temp_dir);
       STELLA_TRY_VOID(store_.put_fd(temp.fd(), limits::kBundleBytes, [&](const Sha256&) { return bundle_key_path; }, lock));
+      kLog.debug("the bundle is in the store", {f::bundle_id(row.bundle)});
     }
     const Publication what{row.tenant, row.bundle, row.case_id, row.kind, json::Value::object({{"resource_id", row.resource_id}}), lock, std::nullopt};
     const auto published = before_crash ? publish_bundle(tx, store_, what) : Result<Published>(before_crash.error());

@@ -8,6 +8,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/json.h"
 #include "stella/platform/bus_topology.h"
+#include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
 
 namespace stella::bus {
@@ -18,6 +19,7 @@ constexpr std::int64_t kNano = 1'000'000'000;
 
 std::atomic<std::uint64_t> g_rebuilt{0};
 
+constexpr telemetry::Logger kLog{"bus"};
 constexpr telemetry::Counter kPublished{contracts::metrics::kBusPublished};
 constexpr telemetry::Counter kErrors{contracts::metrics::kBusErrors};
 constexpr telemetry::Counter kRebuilt{contracts::metrics::kBusRebuilt};
@@ -224,7 +226,11 @@ Result<void> Connection::publish(std::string_view subject, std::string_view payl
 
 Result<void> Connection::publish_batch(const std::vector<Message>& messages, Deadline deadline) {
   if (messages.empty()) return {};
+  const auto began = std::chrono::steady_clock::now();
   auto published = publish_all(messages, deadline);
+  const auto took = std::chrono::steady_clock::now() - began;
+  if (published) kLog.debug("published", {f::stream(stream_label(messages.front().subject)), f::count(static_cast<std::int64_t>(messages.size())), f::duration(took)});
+  else kLog.debug("not published", {f::stream(stream_label(messages.front().subject)), f::count(static_cast<std::int64_t>(messages.size())), f::duration(took), f::error(published.error())});
   if (!published) count_error("publish");
   if (const auto stream = stream_label(messages.front().subject); published && !stream.empty()) kPublished.add(static_cast<double>(messages.size()), stream);
   return published;

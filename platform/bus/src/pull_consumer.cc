@@ -1,7 +1,13 @@
 // Pull consumers and what they deliver.
 #include "impl.h"
+#include "stella/telemetry/log.h"
 
 namespace stella::bus {
+namespace {
+
+constexpr telemetry::Logger kLog{"bus"};
+
+}  // namespace
 
 struct Delivery::Impl {
   natsConnection* nc = nullptr;
@@ -97,6 +103,7 @@ Result<std::vector<Delivery>> PullConsumer::fetch(int max, std::chrono::millisec
     out.emplace_back(std::move(impl));
   }
   natsMsgList_Destroy(&list);
+  if (!out.empty()) kLog.debug("taken", {f::stream(impl_->stream), f::count(static_cast<std::int64_t>(out.size())), f::attempt(static_cast<std::int64_t>(out.front().message().deliveries))});
   return out;
 }
 

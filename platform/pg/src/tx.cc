@@ -5,10 +5,13 @@
 #include "codes.h"
 #include "pool.h"
 #include "stella/platform/pg.h"
+#include "stella/telemetry/log.h"
 
 namespace stella::pg {
 namespace {
 
+constexpr telemetry::Logger kLog{"pg"};
+constexpr std::string_view kTelemetryLogin = "stella_telemetry";
 constexpr std::string_view kBegin = "BEGIN";
 constexpr std::string_view kCommit = "COMMIT";
 constexpr std::string_view kRollback = "ROLLBACK";
@@ -31,6 +34,7 @@ struct Tx::State {
   // BEGIN and settings where due, what is deferred, then `statement`; the result of the last one.
   Result<Rows> run(std::optional<Statement> statement);
   Result<Rows> run_once(const std::vector<Statement>& statements);
+  void tell(std::size_t statements, bool good, std::chrono::steady_clock::duration took) const;
   std::vector<Statement> opening() const;
   void give_back();
 
@@ -56,10 +60,19 @@ std::vector<Statement> Tx::State::opening() const {
 }
 
 Result<Rows> Tx::State::run_once(const std::vector<Statement>& statements) {
+  const auto began = std::chrono::steady_clock::now();
   auto rows = connection->run(statements, pool.deadline(statements.size()));
+  tell(statements.size(), rows.has_value(), std::chrono::steady_clock::now() - began);
   if (!rows) return std::move(rows.error());
   if (rows->empty()) return Rows();
   return std::move(rows->back());
+}
+
+// Who asked, how many and how long: never a text, nor a parameter. Of the lines' own rows none, or each would cause the next.
+void Tx::State::tell(std::size_t statements, bool good, std::chrono::steady_clock::duration took) const {
+  const std::string& login = pool.options.application_name;
+  if (login == kTelemetryLogin) return;
+  kLog.debug("statements answered", {f::role(login), f::count(static_cast<std::int64_t>(statements)), f::state(good ? "good" : "failed"), f::duration(took)});
 }
 
 Result<Rows> Tx::State::run(std::optional<Statement> statement) {

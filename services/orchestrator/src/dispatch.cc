@@ -204,6 +204,7 @@ Result<int> Orchestrator::Impl::dispatch_round() {
     }
     STELLA_TRY_VOID(tx.commit());
   }
+  if (!keys.empty()) kLog.debug("jobs chosen", {f::count(static_cast<std::int64_t>(keys.size())), f::queue_depth(waiting), f::limit(options.in_flight)});
   bool all = true;
   for (const JobKey& key : keys) {
     if (stopping) break;
@@ -261,6 +262,7 @@ Result<bool> Orchestrator::Impl::take(const JobKey& key) {
   if (before > 0) take_away(job.job_id, before);
   auto sent = send(job);
   keep_dispatch(job, options.dispatch_timeout, sent.has_value());
+  kLog.debug("job told to the runners", {f::job_kind(job.kind), f::attempt(job.attempt), f::state(sent ? "told" : "not told"), f::count(static_cast<std::int64_t>(job.inputs.size()))});
   if (!sent) {
     span.fail(sent.error());
     if (!passing(sent.error()) && sent.error().code() != base_errors::kIo) STELLA_TRY_VOID(give_up(job, sent.error()));

@@ -21,10 +21,12 @@
 #include "stella/contracts/errors.h"
 #include "stella/crypto/digest.h"
 #include "stella/pipeline/jobs/jobs.h"
+#include "stella/telemetry/log.h"
 
 namespace stella::runner {
 namespace {
 
+constexpr telemetry::Logger kLog{"runner"};
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
@@ -196,12 +198,16 @@ class Attempt {
     const Fd spec = STELLA_TRY(make_spec());
     const auto begin = Clock::now();
     const int pid = STELLA_TRY(start(spec.get()));
+    const std::string limits = "cpu " + std::to_string(job_.limits.cpu_s) + " s, wall " + std::to_string(job_.limits.wall_s) + " s, memory " + std::to_string(job_.limits.memory_mb) + " MiB, output " + std::to_string(job_.limits.output_mb) + " MiB";
+    kLog.debug("child started", {f::pid(pid), f::job_kind(job_.kind), f::detail(limits), f::sandbox(options_.landlock ? "landlock" : "no landlock")});
     const Ending ending = watch(pid, begin);
     outcome_.wall_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<milliseconds>(Clock::now() - begin).count());
     outcome_.cpu_ms = static_cast<std::uint64_t>(ending.usage.ru_utime.tv_sec + ending.usage.ru_stime.tv_sec) * 1000 +
                       static_cast<std::uint64_t>(ending.usage.ru_utime.tv_usec + ending.usage.ru_stime.tv_usec) / 1000;
     outcome_.max_rss_kb = static_cast<std::uint64_t>(ending.usage.ru_maxrss);
     account(ending);
+    kLog.debug("child ended", {f::pid(pid), f::state(outcome_.status), f::exit_code(WIFEXITED(ending.status) ? WEXITSTATUS(ending.status) : -1), f::signal(WIFSIGNALED(ending.status) ? WTERMSIG(ending.status) : 0),
+                               f::bytes(static_cast<std::int64_t>(outcome_.max_rss_kb) * 1024), f::duration(milliseconds(outcome_.wall_ms))});
     json::Value exit = json::Value::object({{"status", outcome_.status}, {"cause", outcome_.cause}});
     if (WIFEXITED(ending.status)) exit.set("exit_code", WEXITSTATUS(ending.status));
     if (WIFSIGNALED(ending.status)) exit.set("signal", WTERMSIG(ending.status));
