@@ -34,7 +34,10 @@ Result<http::Response> get_timeline_event(Context& ctx) {
   json::Value body = STELLA_TRY(json::parse(item.json()));
   const std::string trace(body.str("trace_id"));
   const std::string resource = std::string(body.str("resource_type")) + "/" + std::string(body.str("resource_id"));
-  body.set("links", json::Value::object({{"trace", "/obs/trace/" + trace}, {"proof", "/timeline/" + id.str() + "/proof"}, {"resource", "/timeline?resource=" + percent_encode(resource)}, {"attestations", "/attestations?subject_id=" + percent_encode(body.str("resource_id"))}}));
+  const std::string_view type = body.str("resource_type"), about = body.str("resource_id");
+  // The lines are in the trace's answer; bundles hang on a case, or on what they are about.
+  const std::string evidence = type == "bundle" ? "/evidence/" + percent_encode(about) : (type == "case" ? "/evidence?case=" : "/evidence?resource_id=") + percent_encode(about);
+  body.set("links", json::Value::object({{"trace", "/obs/trace/" + trace}, {"logs", "/obs/trace/" + trace}, {"evidence", evidence}, {"proof", "/timeline/" + id.str() + "/proof"}, {"resource", "/timeline?resource=" + percent_encode(resource)}, {"attestations", "/attestations?subject_id=" + percent_encode(body.str("resource_id"))}}));
   return http::Response::json(200, json::dump(body));
 }
 

@@ -122,6 +122,7 @@ Result<bool> step(Walk& out, const json::Value& item, std::uint64_t kept, const 
     for (const char* ours : {"log_index", "digest", "state"}) entry.as_object().erase(ours);
     bytes = STELLA_TRY(json::canonical(entry));
     leaf = timeline::leaf_hash(bytes);
+    if (item.str("state") == "MISSING") out.bad.emplace_back(index, "MISSING: gone from the search tables, so no filter finds it; the log has it");
     if (leaf.hex() != item.str("digest")) out.bad.emplace_back(index, "INVALID: entry and digest differ");
     // A key signs the logs of all tenants: another one's, moved here row by row, would lead to a signed root as well.
     if (entry.str("tenant_id") != out.tenant) out.bad.emplace_back(index, "INVALID: an entry of the tenant " + std::string(entry.str("tenant_id")));

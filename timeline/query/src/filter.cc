@@ -46,6 +46,21 @@ Result<void> add_kind(Filter& f, std::string_view text) {
   return {};
 }
 
+// Beside what events are about: what they name.
+constexpr std::string_view kNamedTypes[] = {"batch", "component"};
+
+bool known_type(std::string_view type) {
+  if (std::find(std::begin(kNamedTypes), std::end(kNamedTypes), type) != std::end(kNamedTypes)) return true;
+  const auto kinds = contracts::event_kinds();
+  return std::any_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return std::find(kind.resource_types.begin(), kind.resource_types.end(), type) != kind.resource_types.end(); });
+}
+
+// A component is found by its PURL: anything else would find nothing, and look as if nothing had happened.
+bool no_purl(const ResourceFilter& r) {
+  constexpr std::string_view kScheme = "pkg:";
+  return r.type == "component" && !r.id.starts_with(kScheme) && !(r.prefix && kScheme.starts_with(r.id));
+}
+
 Result<void> add_resource(Filter& f, std::string_view text) {
   constexpr std::string_view kExpected = "type/id, type/prefix* or type/";
   const auto slash = text.find('/');
@@ -61,6 +76,8 @@ Result<void> add_resource(Filter& f, std::string_view text) {
     if (r.id.ends_with("\u2026")) r.id.resize(r.id.size() - 3);
   }
   if (r.id.size() > 512 || !is_utf8(r.id) || r.id.find('\0') != r.id.npos) return wrong("resource", kExpected);
+  if (!known_type(r.type)) return wrong("resource", "a type of the event catalogue (docs/reference/events.md), component or batch, before the slash");
+  if (no_purl(r)) return wrong("resource", "component/ with a PURL: component/pkg:npm/lodash or component/pkg:npm/*");
   f.resources.push_back(std::move(r));
   if (f.resources.size() > kMaxResourceFilters) return wrong("resource", "at most 8 resources");
   return {};

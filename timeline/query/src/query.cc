@@ -36,6 +36,16 @@ Item read_item(const pg::Rows& rows, int i) {
   } else {
     item.log_index = rows.integer(i, 4);
   }
+  // The log has it and the search tables have not: what it is, its own bytes say. `state` says that something is gone.
+  if (item.log_index && rows.is_null(i, 3)) {
+    item.state = "MISSING";
+    item.digest = leaf_hash(item.entry);
+    if (const auto entry = json::parse(item.entry); entry && entry->is_object()) {
+      item.kind = entry->str("kind");
+      item.ts = Timestamp::parse(entry->str("ts")).value_or(Timestamp());
+    }
+    return item;
+  }
   const auto digest = rows.sha256(i, 3);
   if (digest) item.digest = *digest;
   if (item.log_index && (!digest || leaf_hash(item.entry) != *digest)) item.state = "INVALID";
@@ -100,7 +110,7 @@ std::string Item::json() const {
   std::string out = "{\"log_index\":" + (log_index ? std::to_string(*log_index) : "null") + ",\"digest\":\"" + digest.hex() + "\",\"state\":\"" + std::string(state) + '"';
   // The entry's own bytes, never encoded again: the log's content is what the reader gets. A tampered one may be no JSON, and so may one that
   // the indexer has not looked at.
-  const bool sound = entry.size() > 2 && (state == "ok" || (state == "pending" && entry.front() == '{' && json::parse(entry)));
+  const bool sound = entry.size() > 2 && (state == "ok" || ((state == "pending" || state == "MISSING") && entry.front() == '{' && json::parse(entry)));
   if (sound) return out + "," + entry.substr(1);
   if (state == "EXPIRED") return out + "}";
   out += ",\"event_id\":\"" + event_id.str() + "\",\"ts\":\"" + ts.rfc3339() + "\",\"kind\":";

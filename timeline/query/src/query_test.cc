@@ -394,6 +394,28 @@ TEST_F(Queries, TamperedRowsAreShownAsWhatTheyAre) {
   EXPECT_EQ(value->items("items")[3].find("details"), nullptr);  // what was not proven is not shown as content
 }
 
+// Nobody finds it by a filter any more; the log has it, and says what it is.
+TEST_F(Queries, ADeletedSearchRowIsMissing) {
+  fill(6);
+  db.sql("DELETE FROM timeline_event_resources WHERE event_id = '" + ids[3].str() + "'; DELETE FROM timeline_events WHERE event_id = '" + ids[3].str() + "'");
+  const auto item = get(web, scope, ids[3]);
+  ASSERT_TRUE(item.has_value());
+  EXPECT_EQ(item->state, "MISSING");
+  EXPECT_EQ(item->log_index, 3);
+  EXPECT_NE(item->kind, "");
+  EXPECT_GT(item->ts.micros(), 0);
+  Filter f;
+  f.order = Order::kLog;
+  const Page p = page(f);
+  ASSERT_EQ(p.items.size(), 6u);
+  EXPECT_EQ(p.items[3].state, "MISSING");
+  const auto value = json::parse(p.json());
+  ASSERT_TRUE(value.has_value());
+  EXPECT_EQ(value->items("items")[3].str("event_id"), ids[3].str());
+  EXPECT_EQ(value->items("items")[3].str("digest"), leaf_hash(p.items[3].entry).hex());
+  EXPECT_NE(value->items("items")[3].find("details"), nullptr) << "its bytes are those that the log signed";
+}
+
 TEST_F(Queries, WhatDispositionsDeletedStandsInItsPlace) {
   fill(40);
   db.sql("CREATE TABLE old AS SELECT log_index, event_id FROM timeline_log WHERE log_index IN (0,1,2,3,4,6,7,20,39) OR log_index = 30");

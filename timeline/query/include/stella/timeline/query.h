@@ -64,7 +64,7 @@ struct Item {
   Sha256 digest;                          // as stored: the leaf hash
   std::string entry;                      // bytes of the log; "" where the row is gone
   std::string kind;
-  // "ok"; "EXPIRED" where a disposition of the tenant deleted it, the digest is then what the tiles hold; "INVALID" where digest and entry do not fit each other; "MISSING" where the log has no bytes; "pending" before indexing; "SET_ASIDE" where the indexer gave up on it: in no log.
+  // "ok"; "EXPIRED" where a disposition of the tenant deleted it, the digest is then what the tiles hold; "INVALID" where digest and entry do not fit each other; "MISSING" where the log has no bytes, or the search tables no row (then with a log_index); "pending" before indexing; "SET_ASIDE" where the indexer gave up on it: in no log.
   std::string_view state = "ok";
 
   // The entry's members plus log_index, digest and state; of a MISSING or SET_ASIDE one only what the rows know, of an EXPIRED one nothing more.
