@@ -15,7 +15,7 @@ json::Value path_json(const Trace& trace) {
   json::Array steps;
   for (const CriticalStep& s : critical_path(trace)) {
     const TraceNode& n = trace.nodes[s.node];
-    steps.push_back(json::Value::object({{"span_id", n.span_id}, {"name", n.title}, {"start_ts", n.at.rfc3339()}, {"own_us", s.own_us}}));
+    steps.push_back(json::Value::object({{"span_id", n.span_id}, {"name", n.title}, {"start_ts", s.at.rfc3339()}, {"own_us", s.own_us}, {"waiting", s.waiting}}));
   }
   return json::Value(std::move(steps));
 }

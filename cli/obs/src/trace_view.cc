@@ -253,18 +253,26 @@ void walk_back(const Trace& trace, const std::vector<std::size_t>& children, std
     if (trace.nodes[child].kind == Kind::kSpan) ends.emplace_back(whole_end(trace, child), child);
   std::sort(ends.begin(), ends.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   Timestamp cursor = until;
+  std::optional<std::size_t> next = owner;  // what begins at the cursor
   std::int64_t own = 0;
+  // The owner's own as long as it lasts; what it caused may begin after that.
+  const auto between = [&](Timestamp stop) {
+    const Timestamp ended = owner ? std::clamp(trace.nodes[*owner].end, stop, std::max(stop, cursor)) : stop;
+    own += (ended - stop).count();
+    if (cursor > ended && next) out.push_back({*next, (cursor - ended).count(), ended, true});
+  };
   for (const auto& [end, child] : ends) {
     const Timestamp begin = trace.nodes[child].at;
     if (begin >= cursor) continue;
     const Timestamp stop = std::min(end, cursor);
-    own += (cursor - stop).count();
+    between(stop);
     walk_back(trace, trace.nodes[child].children, child, begin, stop, out);
     cursor = begin;
+    next = child;
     if (cursor <= from) break;
   }
-  own += std::max<std::int64_t>(0, (cursor - from).count());
-  if (owner) out.push_back({*owner, own});
+  if (cursor > from) between(from);
+  if (owner) out.push_back({*owner, own, trace.nodes[*owner].at, false});
 }
 
 }  // namespace
@@ -357,7 +365,7 @@ std::vector<CriticalStep> critical_path(const Trace& trace) {
   }
   if (first) return out;
   walk_back(trace, trace.roots, std::nullopt, begin, end, out);
-  std::stable_sort(out.begin(), out.end(), [&](const CriticalStep& a, const CriticalStep& b) { return trace.nodes[a.node].at < trace.nodes[b.node].at; });
+  std::stable_sort(out.begin(), out.end(), [](const CriticalStep& a, const CriticalStep& b) { return a.at < b.at; });
   return out;
 }
 
@@ -371,9 +379,13 @@ std::string render_critical_path(const Trace& trace, const Palette& palette, std
     const TraceNode& n = trace.nodes[s.node];
     char share[16];
     std::snprintf(share, sizeof share, "%.0f %%", sum == 0 ? 0.0 : 100.0 * static_cast<double>(s.own_us) / static_cast<double>(sum));
-    table.row({"+" + human_duration((n.at - trace.begin).count()), human_duration(s.own_us), share, Cell(n.title, n.failed ? Style::kRed : Style::kPlain), Cell(n.note, Style::kDim)});
+    const Cell title = s.waiting ? Cell("waiting for " + n.title, Style::kYellow) : Cell(n.title, n.failed ? Style::kRed : Style::kPlain);
+    table.row({"+" + human_duration((s.at - trace.begin).count()), human_duration(s.own_us), share, title, s.waiting ? Cell("") : Cell(n.note, Style::kDim)});
   }
-  return palette(Style::kBold, "critical path") + "  " + human_duration(sum) + " of work that the end waited for\n" + table.render(palette, width);
+  std::int64_t waited = 0;
+  for (const CriticalStep& s : steps) waited += s.waiting ? s.own_us : 0;
+  const std::string idle = waited == 0 ? "" : ", " + human_duration(waited) + " of it between spans";
+  return palette(Style::kBold, "critical path") + "  " + human_duration(sum) + " that the end waited for" + idle + "\n" + table.render(palette, width);
 }
 
 }  // namespace stella::cli

@@ -41,10 +41,13 @@ Trace join_trace(const json::Value& answer);
 // `width` 0: not cut. Bars are drawn where there is room.
 std::string render_trace(const Trace& trace, const Palette& palette, std::size_t width);
 
-// The chain of spans that the trace's end waited for, oldest first, with the time that each alone accounts for.
+// The chain of spans that the trace's end waited for, oldest first, with the time that each alone accounts for. Time in which no span was
+// under way (a queue, a bus) is nobody's own: it stands between them.
 struct CriticalStep {
-  std::size_t node;
+  std::size_t node;      // of a wait: what began at its end
   std::int64_t own_us;
+  Timestamp at;
+  bool waiting = false;
 };
 std::vector<CriticalStep> critical_path(const Trace& trace);
 std::string render_critical_path(const Trace& trace, const Palette& palette, std::size_t width);
