@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "metrics_registry.h"
+#include "stella/telemetry/context.h"
 #include "stella/telemetry/metrics.h"
 
 namespace stella::telemetry {
@@ -83,7 +84,11 @@ MetricSnapshot snapshot() {
     Lock lock(r.mutex);
     callbacks = r.callbacks;
   }
-  for (const auto& callback : callbacks) callback();  // they record, so not under the registry's mutex
+  {
+    // They record, so not under the registry's mutex; what passed since the last look is nobody's work, least of all that of who looks.
+    const ContextScope nobody{Context()};
+    for (const auto& callback : callbacks) callback();
+  }
   detail::renew_exemplars();
 
   MetricSnapshot out;

@@ -145,6 +145,17 @@ TEST(Metrics, ACounterNeverFallsAndKeepsFractions) {
   EXPECT_EQ(sample("stella_http_requests_total{method=\"GET\",route=\"/falls\",status=\"2xx\"} "), "7");
 }
 
+TEST(Metrics, WhatIsObservedAtCollectionIsNobodysWork) {
+  static constexpr Counter kSwitches{contracts::metrics::kProcessContextSwitches};
+  on_collect([] { kSwitches.add(1, "voluntary"); });
+  Context scrape;
+  scrape.trace_id = TraceId::generate();
+  scrape.span_id = SpanId::generate();
+  scrape.flags = TraceParent::kSampled;
+  const ContextScope scope(scrape);
+  EXPECT_EQ(openmetrics().find(scrape.trace_id.hex()), std::string::npos) << "the scrape did not cause what passed since the last one";
+}
+
 TEST(Metrics, OnlySampledTracesLeaveExemplars) {
   Context context;
   context.trace_id = TraceId::generate();
