@@ -43,6 +43,7 @@ Match match(std::string_view method, std::string_view path) {
   for (const Route& route : routes()) {
     auto params = match_one(route, parts);
     if (!params) continue;
+    if (best.path.empty()) best.path = route.path;
     if (route.method != method) {
       if (best.allow.find(route.method) == std::string::npos) best.allow.append(best.allow.empty() ? "" : ", ").append(route.method == "GET" ? "GET, HEAD" : route.method);
       continue;
@@ -50,6 +51,7 @@ Match match(std::string_view method, std::string_view path) {
     // A literal segment beats a parameter: fewer parameters win.
     if (best.route == nullptr || params->size() < best.params.size()) {
       best.route = &route;
+      best.path = route.path;
       best.params = std::move(*params);
     }
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "page.h"
+#include "query_parameters.h"
 #include "stella/base/encoding.h"
 #include "stella/contracts/errors.h"
 #include "stella/contracts/scopes.h"
@@ -71,6 +72,60 @@ TEST(Routes, AreExactlyTheDocumentedOnes) {
     EXPECT_EQ(scope, it->second) << route;
   }
   for (const auto& [route, scope] : described) EXPECT_TRUE(table.contains(route)) << route << " is documented but does not exist";
+}
+
+// "GET /jobs" → "state kind …", of the query alone: `parameters` is one line of references, each component one line.
+Rows documented_queries() {
+  std::ifstream in(STELLA_SOURCE_DIR "/contracts/openapi.yaml");
+  std::map<std::string, std::string> names;  // component → name, where it stands in the query
+  std::map<std::string, std::vector<std::string>> used;
+  std::string line, path, method;
+  while (std::getline(in, line)) {
+    if (line.starts_with("  /")) path = line.substr(2, line.size() - 3);
+    else if (line.starts_with("    ") && line.size() > 5 && line[4] != ' ' && line.back() == ':') method = line.substr(4, line.size() - 5);
+    if (const auto at = line.find(": {name: "); line.starts_with("    ") && at != line.npos && line.find(", in: query,") != line.npos) {
+      const std::string rest = line.substr(at + 9);
+      names[line.substr(4, at - 4)] = rest.substr(0, rest.find(','));
+    }
+    if (!line.starts_with("      parameters: ")) continue;
+    constexpr std::string_view kReference = "#/components/parameters/";
+    for (auto at = line.find(kReference); at != line.npos; at = line.find(kReference, at)) {
+      at += kReference.size();
+      used[method + " " + path].push_back(line.substr(at, line.find('\'', at) - at));
+    }
+  }
+  Rows rows;
+  for (auto& [route, components] : used) {
+    std::string key = route, all;
+    std::transform(key.begin(), key.begin() + static_cast<std::ptrdiff_t>(key.find(' ')), key.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+    for (char& c : key) c = c == '{' ? ':' : c;
+    std::erase(key, '}');
+    for (const std::string& component : components)
+      if (names.contains(component)) all.append(all.empty() ? "" : " ").append(names.at(component));
+    if (!all.empty()) rows[key] = all;
+  }
+  return rows;
+}
+
+TEST(Routes, TakeExactlyTheDocumentedParameters) {
+  const Rows described = documented_queries();
+  ASSERT_GT(described.size(), 20u) << "openapi.yaml was not understood";
+  for (const Route& route : routes()) {
+    const auto it = described.find(std::string(route.method) + " " + std::string(route.path));
+    EXPECT_EQ(known_parameters(route.method, route.path), it == described.end() ? std::string() : it->second) << route.method << ' ' << route.path;
+  }
+}
+
+TEST(Routes, TakeNoOtherParameters) {
+  for (const Route& route : routes()) {
+    const std::string_view names = known_parameters(route.method, route.path);
+    if (names.empty()) continue;
+    const auto refused = no_other_parameters(route, "access_token=x");
+    ASSERT_FALSE(refused.has_value()) << route.path;
+    EXPECT_EQ(refused.error().code(), base_errors::kInvalid);
+    EXPECT_NE(refused.error().field("expected").find(names), std::string_view::npos) << route.path;
+    EXPECT_TRUE(no_other_parameters(route, std::string(names.substr(0, names.find(' '))) + "=1").has_value()) << route.path;
+  }
 }
 
 TEST(Routes, ScopesAreOfTheCatalogue) {

@@ -12,6 +12,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/metrics.h"
 #include "stella/crypto/digest.h"
+#include "stella/platform/http_method.h"
 #include "stella/telemetry/context.h"
 #include "stella/telemetry/log.h"
 #include "stella/telemetry/metrics.h"
@@ -200,7 +201,9 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std:
     return too_many();
   }
   auto early = STELLA_TRY(admit(ctx, route, std::move(caller), made));
+  kLog.debug("request is decided", {f::decision_effect(made.effect), f::decision_reason(made.reason), f::action(made.action), f::scope(made.scope), f::decision_id(made.id)});
   if (early) return std::move(*early);
+  STELLA_TRY_VOID(no_other_parameters(route, ctx.request.query));
   auto before = STELLA_TRY(replayed(ctx));
   if (before) return std::move(*before);
   if (route.starts_job && ctx.services.bus_connected && !ctx.services.bus_connected())
@@ -258,6 +261,9 @@ void tell(telemetry::Span& span, const Context& ctx, const http::Response& respo
   if (failed != nullptr) span.set(f::error_type(contracts::error_info(failed->code()).wire));
   else if (response.status >= 500) span.set(f::error_type(std::to_string(response.status)));
   const auto level = response.status >= 500 ? telemetry::Level::kError : response.status >= 400 ? telemetry::Level::kWarn : telemetry::Level::kInfo;
+  // A handler that says it by its status alone: an error line has a code also then.
+  const Error silent(response.status == 503 ? errors::kUnavailable : errors::kInternal, "the answer says so by its status");
+  if (failed == nullptr && response.status >= 500) failed = &silent;
   const auto line = [&](Literal message) {
     if (made == nullptr) kLog.log(level, message, {f::error(*failed), f::http_status(response.status), f::duration(took)});
     else if (failed != nullptr)
@@ -273,11 +279,14 @@ void tell(telemetry::Span& span, const Context& ctx, const http::Response& respo
   else line("request served");
 }
 
+// The template; that of the path also where only the method is wrong. "unmatched" looks like no route that there is.
+std::string_view route_of(const Match& found) { return found.route != nullptr ? found.route->path : found.path.empty() ? std::string_view("unmatched") : found.path; }
+
 // `context` with what is known of every request.
 telemetry::Context request_context(telemetry::Context context, const http::Request& request, std::string_view route, const RequestId& id) {
   context.request_id = id;
   context.route = std::string(route);
-  context.method = request.method;
+  context.method = http::known_method(request.method);
   return context;
 }
 
@@ -287,7 +296,7 @@ http::Response answer(Services& services, http::Request& request) {
   Context ctx(services, request);
   ctx.request_id = RequestId::generate();
   const Match found = match(request.method, request.path);
-  ctx.route = found.route != nullptr ? found.route->path : "/";
+  ctx.route = route_of(found);
   ctx.params = found.params;
   auto caller = found.route != nullptr ? identify(services, request, *found.route) : Result<std::optional<authority::Principal>>(std::nullopt);
   Entry entry = Entry::kIn;
@@ -298,6 +307,7 @@ http::Response answer(Services& services, http::Request& request) {
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);
   span.started_at(started_at);
   admission.mark(span);
+  kLog.debug("request comes in", {f::http_request_bytes(static_cast<std::int64_t>(request.body.size())), f::state(entry == Entry::kFull ? "too many of the tenant" : found.route == nullptr ? "no route" : "has its turn")});
   ctx.trace = telemetry::Context::current().trace_id;
   ctx.traceparent = telemetry::Context::current().traceparent();
 
@@ -397,7 +407,7 @@ http::Response refuse(Services& services, int status, Literal detail, http::Requ
   Context ctx(services, request);
   ctx.request_id = RequestId::generate();
   const Match found = head == nullptr ? Match() : match(head->method, head->path);
-  ctx.route = found.route != nullptr ? found.route->path : "/";
+  ctx.route = route_of(found);
   auto admission = admission_of(request, nullptr);
   const telemetry::ContextScope scope(request_context(std::move(admission.context), request, ctx.route, ctx.request_id));
   telemetry::Span span(telemetry::SpanName::api(ctx.route), telemetry::SpanKind::kServer);

@@ -549,6 +549,17 @@ TEST_F(Api, AnAnswerOf5xxIsAnErrorOfItsSpanAlsoWithoutAnError) {
   EXPECT_NE(spans.last().status, "error") << "the caller's mistake";
 }
 
+// What a stranger writes as method or path is no field of ours.
+TEST_F(Api, StrangersWriteNeitherMethodNorRoute) {
+  Spans spans;
+  EXPECT_EQ(call("491711120524", "/sboms").status, 405);
+  EXPECT_EQ(spans.last().attributes.find("491711120524"), std::string::npos) << spans.last().attributes;
+  EXPECT_NE(spans.last().attributes.find("\"method\":\"_OTHER\""), std::string::npos) << spans.last().attributes;
+  EXPECT_EQ(spans.last().name, "api./sboms") << "the path is one of ours";
+  EXPECT_EQ(call("GET", "/nowhere").status, 404);
+  EXPECT_EQ(spans.last().name, "api.unmatched");
+}
+
 TEST_F(Api, WhoseTraceIsContinued) {
   const struct {
     const char *method, *target;

@@ -134,7 +134,7 @@ char* put_http(char* p, char tag, const RecordView& record, const Seen& seen) {
   const bool known = std::find(kHttpMethods.begin(), kHttpMethods.end(), record.method()) != kHttpMethods.end();
   if (!known && seen.http_status == 0) return p;
   if (!record.method().empty()) p = put_text(p, tag, kHttpMethod, known ? record.method() : std::string_view("_OTHER"));
-  if (!record.route().empty()) p = put_text(p, tag, kHttpRoute, record.route());
+  if (record.route().starts_with('/')) p = put_text(p, tag, kHttpRoute, record.route());
   return p;
 }
 

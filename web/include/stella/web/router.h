@@ -41,7 +41,8 @@ struct Route {
 std::span<const Route> routes();
 
 struct Match {
-  const Route* route = nullptr;                                // null: no such path
+  const Route* route = nullptr;                                // null: no such path, or not with this method
+  std::string_view path;                                       // its template, also where only the method is wrong
   std::vector<std::pair<std::string, std::string>> params;
   std::string allow;                                           // methods of the path, where only the method is wrong
 };
