@@ -1,9 +1,13 @@
-// The handlers. Everything below report() is async-signal-safe: no allocation, no lock, open and write alone.
+// The handlers. Everything below report() is async-signal-safe: no allocation, no lock, open and write alone. But for the call stack, which asks
+// the unwinder and the dynamic linker: it comes last, and a process that hangs in it is ended by an alarm.
 #include "crash.h"
 
+#include <dlfcn.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,6 +64,17 @@ struct Text {
     p = std::to_chars(p, text + sizeof text, n).ptr;
     return *this;
   }
+  Text& address(std::uintptr_t n) noexcept {
+    *this << "0x";
+    p = std::to_chars(p, text + sizeof text, n, 16).ptr;
+    return *this;
+  }
+  // A name as it stands in a JSON string: what would end it becomes a dot.
+  Text& name(std::string_view s) noexcept {
+    for (const char c : s.substr(0, 160)) *p++ = c >= 0x20 && c < 0x7f && c != '"' && c != '\\' ? c : '.';
+    return *this;
+  }
+  std::string_view view() const noexcept { return {text, static_cast<std::size_t>(p - text)}; }
 };
 
 void write_records(int fd, const Ring& ring, std::string_view members) noexcept {
@@ -73,10 +88,14 @@ void write_records(int fd, const Ring& ring, std::string_view members) noexcept 
     if (head.sequence != n) continue;  // dropped, spilled or overwritten
     const auto view = RecordView::parse(bytes);
     if (!view) continue;
-    // A span is written as a line, too: its name stands where the message does.
     std::size_t size = detail::put_line(g_line, *view, members);
     g_line[size++] = '\n';
-    write_text(fd, {g_line, size});
+    std::string_view line(g_line, size);
+    if (head.kind == RecordKind::kSpan) {  // has the members of a line, its name where the message stands; no reader may take it for one
+      write_text(fd, "{\"record\":\"span\",");
+      line.remove_prefix(1);
+    }
+    write_text(fd, line);
   }
 }
 
@@ -102,6 +121,41 @@ void write_open_spans(int fd) noexcept {
   }
 }
 
+// The calls that led here, the innermost first: file and offset in it, which addr2line reads, and the name where the file has it.
+void write_calls(int fd) noexcept {
+  constexpr unsigned kPatience = 5;  // seconds; what holds the linker's lock may be the thread that died
+  struct sigaction fatal {};
+  fatal.sa_handler = SIG_DFL;
+  sigaction(SIGALRM, &fatal, nullptr);
+  sigset_t alarms;
+  sigemptyset(&alarms);
+  sigaddset(&alarms, SIGALRM);
+  pthread_sigmask(SIG_UNBLOCK, &alarms, nullptr);
+  alarm(kPatience);
+  void* frames[64];
+  const int count = backtrace(frames, 64);
+  for (int i = 0; i < count; ++i) {
+    Text line;
+    const auto at = reinterpret_cast<std::uintptr_t>(frames[i]);
+    line << "{\"call\":" << std::int64_t{i} << ",\"address\":\"";
+    line.address(at) << "\"";
+    Dl_info info{};
+    if (dladdr(frames[i], &info) != 0 && info.dli_fname != nullptr) {
+      const std::string_view path(info.dli_fname);
+      line << ",\"file\":\"";
+      line.name(path.substr(path.rfind('/') + 1)) << "\",\"offset\":\"";
+      line.address(at - reinterpret_cast<std::uintptr_t>(info.dli_fbase)) << "\"";
+      if (info.dli_sname != nullptr) {
+        line << ",\"symbol\":\"";
+        line.name(info.dli_sname) << "\"";
+      }
+    }
+    line << "}\n";
+    write_text(fd, line.view());
+  }
+  alarm(0);
+}
+
 // Another thread crashed while the report is written: whoever goes on ends the process, and the report with it.
 void wait_for_report() noexcept {
   constexpr timespec kTick{.tv_sec = 0, .tv_nsec = 10'000'000};
@@ -115,8 +169,16 @@ void write_report(const Target* target, std::int64_t thread, int signal, const s
   clock_gettime(CLOCK_REALTIME, &now);
   Text head;
   head << "{\"signal\":" << std::int64_t{signal} << ",\"code\":" << std::int64_t{info != nullptr ? info->si_code : 0} << ",\"pid\":"
-       << std::int64_t{getpid()} << ",\"thread\":" << thread << ",\"second\":" << static_cast<std::int64_t>(now.tv_sec) << "}\n";
-  write_text(fd, {head.text, static_cast<std::size_t>(head.p - head.text)});
+       << std::int64_t{getpid()} << ",\"thread\":" << thread << ",\"second\":" << static_cast<std::int64_t>(now.tv_sec) << ",\"thread_name\":\"";
+  char name[16] = {};
+  prctl(PR_GET_NAME, name);
+  head.name(name) << "\"";
+  if (info != nullptr && info->si_code > 0 && signal != SIGABRT) {  // of the kernel: where the access went, or the instruction was
+    head << ",\"fault_address\":\"";
+    head.address(reinterpret_cast<std::uintptr_t>(info->si_addr)) << "\"";
+  }
+  head << "}\n";
+  write_text(fd, head.view());
   const std::string_view members(target->members, target->members_size);
   RingOutlet::each([&](RingOutlet& outlet) {
     const std::size_t own = outlet.own_ring();
@@ -125,7 +187,8 @@ void write_report(const Target* target, std::int64_t thread, int signal, const s
       if (i != own) write_records(fd, outlet.ring(i), members);
     }
   });
-  write_open_spans(fd);  // last: it follows pointers of a process that is broken
+  write_open_spans(fd);  // late: it follows pointers of a process that is broken
+  write_calls(fd);
   close(fd);
 }
 
@@ -191,6 +254,9 @@ void install_crash_handler(const std::string& dir, const Resource& resource) {
   std::memcpy(target->path, path.c_str(), path.size() + 1);
   std::memcpy(target->members, members.data(), members.size());
   target->members_size = members.size();
+  // Loads the unwinder now: its first call allocates.
+  void* frame[1];
+  [[maybe_unused]] const int warm = backtrace(frame, 1);
   const Target* const before = g_target.exchange(target, std::memory_order_acq_rel);
   arm_signal_stack();
   if (before != nullptr) {

@@ -274,6 +274,10 @@ void expect_report(const TempDir& dir, int signal, std::int64_t last, const std:
   const std::vector<std::string> lines = lines_of(dir / "rings" + "/" + report);
   ASSERT_GT(lines.size(), 1u);
   EXPECT_EQ(json::parse(lines[0])->integer("signal"), signal);
+  EXPECT_NE(json::parse(lines[0])->str("thread_name"), "");
+  // A fault of the kernel has an address, a signal that somebody sent has none.
+  EXPECT_EQ(json::parse(lines[0])->find("fault_address") != nullptr, json::parse(lines[0])->integer("code") > 0);
+  int calls = 0, of_this_program = 0;
   std::vector<std::int64_t> found;
   std::vector<std::string> spans;
   for (std::size_t i = 1; i < lines.size(); ++i) {
@@ -283,6 +287,13 @@ void expect_report(const TempDir& dir, int signal, std::int64_t last, const std:
       spans.emplace_back(value->str("open_span"));
       EXPECT_TRUE(TraceId::parse(value->str("trace_id")) && SpanId::parse(value->str("span_id")) && value->integer("start_ns") > 0) << lines[i];
     }
+    if (value->find("call") != nullptr) {
+      ++calls;
+      of_this_program += (value->str("file").ends_with("_test") || value->str("file") == "exe") && value->str("offset").starts_with("0x") ? 1 : 0;
+    }
+    if (value->str("message") == "ended") {
+      EXPECT_EQ(value->str("record"), "span") << "no line of a log";
+    }
     if (value->str("message") == "something happened") {
       checked_line(lines[i]);
       found.push_back(value->integer("count"));
@@ -290,6 +301,8 @@ void expect_report(const TempDir& dir, int signal, std::int64_t last, const std:
   }
   EXPECT_NE(std::find(found.begin(), found.end(), last), found.end());
   EXPECT_EQ(spans, open_spans);
+  EXPECT_GT(calls, 2);
+  EXPECT_GT(of_this_program, 2);
   for (int round = 0; round < 2; ++round) {
     auto backend = *Backend::install(options(dir.path()));
     ASSERT_TRUE(backend->flush(soon()));
