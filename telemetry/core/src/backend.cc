@@ -471,6 +471,7 @@ class Backend::Impl {
   }
 
   void tell_limits(std::int64_t now, bool all) {
+    if (const std::uint64_t lost = std::exchange(room_again_, 0); lost > 0) kLog.warn("the log file takes lines again; those in between are in no file", {f::count(static_cast<std::int64_t>(lost))});
     for (const RateLimit::Bite& bite : limit_.due(now, all)) {
       Context context;
       if (auto tenant = TenantId::parse(bite.tenant)) context.tenant_id = *tenant;
@@ -589,6 +590,7 @@ class Backend::Impl {
     const std::size_t written = log_->write(chunk_.text, wall_ns());
     if (written == chunk_.text.size()) {
       totals_.lines += chunk_.lines;
+      if (lost_lines_ > 0) room_again_ += std::exchange(lost_lines_, 0);
     } else {
       output_failed_ = true;
       const auto whole = static_cast<std::uint64_t>(std::count(chunk_.text.begin(), chunk_.text.begin() + static_cast<std::ptrdiff_t>(written), '\n'));
@@ -597,7 +599,10 @@ class Backend::Impl {
       for (const auto& [at, size] : chunk_.errors) {
         if (at + size > written && log_->fd() != STDERR_FILENO && write_all(STDERR_FILENO, std::string_view(chunk_.text).substr(at, size))) --lost;
       }
-      if (recovering_ == nullptr) count("logs", "output", lost);  // else they stay where they were
+      if (recovering_ == nullptr) {  // else they stay where they were
+        count("logs", "output", lost);
+        lost_lines_ += lost;
+      }
     }
     chunk_.clear();
   }
@@ -650,6 +655,7 @@ class Backend::Impl {
   std::vector<std::string_view> readable_;  // by ring
   BackendTotals totals_;
   std::int64_t housekeeping_ns_ = 0;
+  std::uint64_t lost_lines_ = 0, room_again_ = 0;  // that the file did not take since it last did; and to be told
   bool busy_ = false, output_failed_ = false, spill_held_ = false;
 
   mutable Mutex mutex_;  // after drain_mutex_

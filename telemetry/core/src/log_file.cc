@@ -167,6 +167,14 @@ void LogFile::reserve(std::size_t more) noexcept {
   [[maybe_unused]] const int done = fallocate(fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(size_), static_cast<off_t>(bytes));
 }
 
+// What a full disk took of a line is no line: back to the end of the last one. Only where nobody wrote behind it.
+std::size_t LogFile::cut(std::string_view lines, std::size_t written) noexcept {
+  const std::size_t whole = written == 0 ? 0 : lines.rfind('\n', written - 1) + 1;  // npos + 1 is 0
+  struct stat status {};
+  if (path_.empty() || whole == written || fstat(fd(), &status) != 0 || static_cast<std::uint64_t>(status.st_size) != size_ + written) return written;
+  return ::ftruncate(fd(), static_cast<off_t>(size_ + whole)) == 0 ? whole : written;
+}
+
 std::size_t LogFile::write(std::string_view lines, std::int64_t now_ns) noexcept {
   if (lines.empty()) return 0;
   if (!path_.empty()) {
@@ -181,7 +189,7 @@ std::size_t LogFile::write(std::string_view lines, std::int64_t now_ns) noexcept
   }
   if (size_ == 0) opened_ns_ = now_ns;
   reserve(lines.size());
-  write_fully(fd(), lines, written, &patient_);
+  if (!write_fully(fd(), lines, written, &patient_)) written = cut(lines, written);
   size_ += written;
   torn_ = written > 0 && lines[written - 1] != '\n';
   if (!path_.empty()) {

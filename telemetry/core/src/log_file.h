@@ -40,6 +40,7 @@ class LogFile {
  private:
   LogFile(std::string path, RotationOptions rotation) : path_(std::move(path)), rotation_(rotation) {}
   bool open_file() noexcept;
+  std::size_t cut(std::string_view lines, std::size_t written) noexcept;
   bool due(std::size_t more, std::int64_t now_ns) const;
   void rotate(std::int64_t now_ns) noexcept;
   void drop_old(std::int64_t now_ns) noexcept;

@@ -368,6 +368,16 @@ TEST(Outlet, AFullDiskCostsLinesThatAreCountedAndErrorsGoToStandardError) {
   // RLIMIT_FSIZE binds captured standard error as well (it is a file here): the error is then counted like the rest.
   const std::int64_t said = captured.find("\"count\":3") != captured.npos ? 1 : 0;
   EXPECT_EQ(dropped("logs", "output") - before, 11 - said);
+  // And the file says how many are not in it, once it takes lines again.
+  backend.reset();
+  int told = 0;
+  for (const std::string& line : lines_of(dir / "log")) {
+    const json::Value value = checked_line(line);
+    if (value.str("message") != "the log file takes lines again; those in between are in no file") continue;
+    ++told;
+    EXPECT_EQ(value.integer("count"), 11 - said);
+  }
+  EXPECT_EQ(told, 1);
 }
 
 }  // namespace
