@@ -60,7 +60,7 @@ def rule_names():
             if ":" in name:
                 base = name.split(":")[1]
                 assert name in recorded or name in all_records(), f"{os.path.basename(path)}: {name} is recorded nowhere"
-                assert any(k.startswith(re.split("_per_|_failed|_busy|_open", base)[0]) or base.startswith("stella_p") for k in known), name
+                assert any(k.startswith(re.split("_per_|_failed|_errored|_busy|_open", base)[0]) or base.startswith("stella_p") for k in known), name
                 continue
             used.add(name)
             assert name in known, f"{os.path.basename(path)}: {name} is not declared"

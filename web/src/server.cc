@@ -203,9 +203,9 @@ Result<http::Response> run_handler(Context& ctx, const Route& route, Result<std:
   auto early = STELLA_TRY(admit(ctx, route, std::move(caller), made));
   kLog.debug("request is decided", {f::decision_effect(made.effect), f::decision_reason(made.reason), f::action(made.action), f::scope(made.scope), f::decision_id(made.id)});
   if (early) return std::move(*early);
-  STELLA_TRY_VOID(no_other_parameters(route, ctx.request.query));
   auto before = STELLA_TRY(replayed(ctx));
   if (before) return std::move(*before);
+  STELLA_TRY_VOID(no_other_parameters(route, ctx.request.query));
   if (route.starts_job && ctx.services.bus_connected && !ctx.services.bus_connected())
     return Error(errors::kUnavailable, "the message bus is away, so the work could not start").with("part", "nats");
   auto response = route.handler(ctx);
