@@ -541,7 +541,9 @@ TEST_F(Signing, ProvisioningRefusesWhatIsNoName) {
   EXPECT_EQ(provisioner_.create_tenant(TenantId::parse("global").value(), "", "system:test", TraceId()).error().code(), base_errors::kInvalid);
   const TenantId fresh = TenantId::parse("fresh").value();
   EXPECT_TRUE(provisioner_.create_tenant(fresh, "Fresh", "system:test", TraceId::generate()).has_value());
-  EXPECT_EQ(provisioner_.create_tenant(fresh, "Fresh", "system:test", TraceId::generate()).error().code(), errors::kConflict);
+  const auto again = provisioner_.create_tenant(fresh, "Fresh", "system:test", TraceId::generate());
+  EXPECT_EQ(again.error().code(), errors::kConflict);
+  EXPECT_EQ(again.error().field("sqlstate"), "") << "the database had no error to write into its log";
   EXPECT_EQ(db_.sql("SELECT slug FROM projects WHERE tenant_id = 'fresh'"), "default");
   EXPECT_EQ(events("tenant.created"), "1");
   EXPECT_TRUE(provisioner_.introduce_key(key_->public_key(), "token", TraceId::generate()).has_value());

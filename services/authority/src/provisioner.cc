@@ -31,9 +31,15 @@ timeline::Event event_of(std::string_view kind, std::string_view actor, std::str
   return event;
 }
 
+// One row, or kConflict: asked for this way the database has no error to write into its log.
+Result<void> insert_new(Tx& tx, std::string_view statement, std::initializer_list<pg::Param> values) {
+  const auto made = STELLA_TRY(tx.query(std::string(statement) + " ON CONFLICT DO NOTHING", values));
+  return made.affected() == 1 ? Result<void>() : Result<void>(Error(contracts::errors::kConflict, "already there"));
+}
+
 Result<ProjectId> insert_project(Tx& tx, const TenantId& tenant, std::string_view slug, std::string_view name, std::string_view actor, TraceId trace) {
   const ProjectId id = ProjectId::generate();
-  STELLA_TRY_VOID(tx.query("INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ($1, $2, $3, $4)", {tenant, id, slug, name}));
+  STELLA_TRY_VOID(insert_new(tx, "INSERT INTO projects (tenant_id, project_id, slug, name) VALUES ($1, $2, $3, $4)", {tenant, id, slug, name}));
   timeline::Event event = event_of(contracts::events::kProjectCreated, actor, "project", id.str(), trace,
                                    json::Value::object({{"project_id", id.str()}, {"name", name}}));
   event.project = id;
@@ -90,7 +96,7 @@ Result<void> Provisioner::create_tenant(const TenantId& tenant, std::string_view
   if (is_reserved_tenant(tenant.str())) return invalid("the tenant id is reserved", "tenant_id", "another id than global or platform");
   if (display_name.size() > 200) return invalid("the display name is too long", "display_name", "at most 200 bytes");
   auto tx = STELLA_TRY(Tx::open(pool_));
-  STELLA_TRY_VOID(tx.query("INSERT INTO tenants (tenant_id, display_name) VALUES ($1, $2)", {tenant, display_name}));
+  STELLA_TRY_VOID(insert_new(tx, "INSERT INTO tenants (tenant_id, display_name) VALUES ($1, $2)", {tenant, display_name}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(contracts::events::kTenantCreated, actor, "tenant", tenant.str(), trace,
                                                       json::Value::object({{"display_name", display_name}}))));
   STELLA_TRY_VOID(insert_project(tx, tenant, "default", "Default project", actor, trace));
@@ -114,8 +120,8 @@ Result<PrincipalId> Provisioner::create_principal(const TenantId& tenant, const 
   const auto hash = STELLA_TRY(crypto::password_hash(p.secret));
   const PrincipalId id = PrincipalId::generate();
   auto tx = STELLA_TRY(Tx::open(pool_));
-  STELLA_TRY_VOID(tx.query("INSERT INTO principals (tenant_id, principal_id, kind, login, display_name, secret_hash, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                           {tenant, id, p.kind, p.login, p.display_name, hash, by ? pg::Param(*by) : pg::Param(nullptr)}));
+  STELLA_TRY_VOID(insert_new(tx, "INSERT INTO principals (tenant_id, principal_id, kind, login, display_name, secret_hash, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                             {tenant, id, p.kind, p.login, p.display_name, hash, by ? pg::Param(*by) : pg::Param(nullptr)}));
   for (const std::string& scope : scopes)
     STELLA_TRY_VOID(tx.query("INSERT INTO principal_scopes (tenant_id, principal_id, scope) VALUES ($1, $2, $3)", {tenant, id, scope}));
   STELLA_TRY_VOID(timeline::emit(tx, tenant, event_of(contracts::events::kPrincipalCreated, actor, "principal", id.str(), trace,
