@@ -15,6 +15,7 @@
 #include "stella/telemetry/propagation.h"
 #include "stella/telemetry/sampler.h"
 #include "stella/telemetry/scrub.h"
+#include "stella/telemetry/sink.h"
 
 namespace stella::apps {
 namespace {
@@ -45,9 +46,9 @@ std::function<Secret<std::string>()> token_of(const std::string& path) {
   };
 }
 
-Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::OtelSettings& otel, telemetry::BackendOptions& options) {
+// Who the process is, by the environment where no setting says it.
+void take_attributes(const config::Settings& settings, telemetry::OtelSettings& otel, telemetry::BackendOptions& options) {
   if (otel.service_name) options.resource.service = telemetry::scrub(*otel.service_name);
-  // The environment fills what no setting says.
   const auto own = [&settings](std::string_view key, std::string_view setting, std::string_view instead, std::string& value) {
     return telemetry::OwnAttribute{key, instead, settings.source(setting) == "default" ? &value : nullptr};
   };
@@ -55,6 +56,9 @@ Result<void> add_exporter(const config::Settings& settings, std::string_view ser
              own("service.instance.id", "instance_id", "the setting instance_id holds", options.resource.instance_id),
              {"service.version", "it is that of the program"}, {"tenant_id", "it is that of each record"}});
   options.resource_attributes = std::move(otel.resource_attributes);
+}
+
+Result<void> add_exporter(const config::Settings& settings, std::string_view service, telemetry::OtelSettings& otel, telemetry::BackendOptions& options) {
   if (otel.disabled || !otel.export_named || !settings.boolean("telemetry.enabled")) return {};
   options.export_every = std::min(otel.logs.schedule_delay, otel.spans.schedule_delay);  // one clock for both: nothing waits longer than asked
   options.export_logs = otel.logs.size_set ? otel.logs.max_export_batch_size : 0;
@@ -101,6 +105,9 @@ Result<telemetry::BackendOptions> backend_options(const config::Settings& settin
   options.tenant_lines_per_second = static_cast<double>(settings.integer("telemetry.tenant_lines_per_second"));
   options.rows_per_second = static_cast<double>(settings.integer("telemetry.rows_per_second"));
   options.ring_bytes = static_cast<std::size_t>(settings.integer("telemetry.ring_bytes"));
+  take_attributes(settings, otel, options);
+  // From here on something may be said: of this process, not of one unknown.
+  telemetry::set_resource(options.resource);
   STELLA_TRY_VOID(add_exporter(settings, service, otel, options));
   return options;
 }
@@ -139,6 +146,12 @@ Result<void> allow_baggage(const config::Settings& settings) {
   return allowed;
 }
 
+void warn_of_idle_rotation(const config::Settings& settings) {
+  if (!settings.text("log.path").empty()) return;
+  for (const char* setting : {"log.rotate_bytes", "log.rotate_age", "log.keep_files"})
+    if (settings.source(setting) != "default") kLog.warn("a setting of the log file has no effect: lines go to standard error, set log.path", {f::detail(setting)});
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& settings, std::string_view service) {
@@ -149,6 +162,7 @@ Result<std::unique_ptr<Telemetry>> Telemetry::start(const config::Settings& sett
   apply_sampling(settings, otel);
   telemetry::set_propagators(otel.trace_context, otel.baggage);
   STELLA_TRY_VOID(allow_baggage(settings));
+  warn_of_idle_rotation(settings);
   for (const std::string& warning : otel.warnings) kLog.warn("a telemetry variable of the environment is not followed", {f::detail(warning)});
   return started;
 }
