@@ -10,6 +10,7 @@
 #include "cluster.h"
 #include "commands.h"
 #include "platform.h"
+#include "services.h"
 #include "stella/base/file.h"
 #include "stella/cli/up.h"
 #include "stella/contracts/errors.h"
@@ -36,7 +37,7 @@ Tell progress(Console& console) {
     const double seconds = std::chrono::duration<double>(Deadline::Clock::now() - begin).count();
     char prefix[32];
     std::snprintf(prefix, sizeof prefix, "[%5.1fs] ", seconds);
-    console.err(prefix + std::string(step) + "\n");
+    console.err(prefix + std::string(step) + "\n");  // one write: several threads tell
   };
 }
 
@@ -99,7 +100,7 @@ int failed(Session& session, const Layout& layout, const Error& error) {
   std::string text = session.console().err_palette()(Style::kRed, "error:") + " " + std::string(error.message()) + (part.empty() ? "" : ": " + part) + "\n";
   for (const ErrorField& f : error.fields())
     if (f.name != "part" && f.name != "path" && f.name != "log" && f.name != "remedy") text += "  " + std::string(f.name) + "  " + printable(f.value) + "\n";
-  std::istringstream lines{std::string(error.field("log"))};
+  std::istringstream lines{error.field("log").empty() ? last_lines(layout, part) : std::string(error.field("log"))};
   for (std::string line; std::getline(lines, line);)
     if (!line.empty()) text += "  | " + ellipsized(printable(line), 160) + "\n";
   if (!log.empty()) text += "  where  " + log + "\n";

@@ -29,7 +29,12 @@ struct Layout {
   std::string runner_config() const { return path("run/runner.yaml"); }
   std::string state() const { return path("run/state.json"); }
   std::string lock() const { return path("run/up.lock"); }
+  // What a part writes: the file of its standard error, or of stellad and the runner a link to their lines.
   std::string log(std::string_view part) const { return path("log/" + std::string(part) + ".log"); }
+  // stellad and the runner write their lines themselves, and rotate them: each into a directory of its own.
+  std::string lines(std::string_view program) const { return path("log/" + std::string(program) + "/" + std::string(program) + ".log"); }
+  // Their standard error: what is said before there are lines, or where the disk takes none.
+  std::string errors(std::string_view program) const { return path("log/" + std::string(program) + ".err"); }
 };
 
 // `data_dir` "" is STELLA_DATA_DIR, else /var/lib/stella for root, else $XDG_DATA_HOME/stella. Makes nothing. kInvalid for a home that is unknown.

@@ -2,6 +2,8 @@
 #include "platform.h"
 
 #include <pwd.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +17,14 @@ namespace stella::cli::up {
 namespace {
 
 constexpr int kClusterTries = 20;
+
+// "" for an end with 0.
+std::string how_it_ended(int status) {
+  if (status == 0) return "";
+  if (status <= 128) return "with status " + std::to_string(status);
+  const char* name = ::sigabbrev_np(status - 128);
+  return "of signal " + std::to_string(status - 128) + (name == nullptr ? "" : std::string(" (SIG") + name + ")");
+}
 
 void write_profile(const ProfileStore& store, const State& state, std::string_view username, const Tell& tell) {
   auto profile = store.load();
@@ -90,6 +100,11 @@ Result<void> Platform::start_part(process::Service service) {
   // The parts have sessions of their own, so what ends this program in the terminal must be looked for.
   if (process::stop_requested()) return Error(contracts::errors::kUnavailable, "a service was not started").with("part", name).with("cause", "a stop was asked for");
   service.give_up = process::stop_requested;
+  service.on_exit = [tell = tell_, name, also = std::move(service.on_exit)](int status) {
+    if (also) also(status);
+    const std::string how = how_it_ended(status);
+    tell(name + ": ended " + (how.empty() ? "by itself" : how) + " at " + Timestamp::now().rfc3339() + ", starting it again");
+  };
   STELLA_TRY_VOID(supervisor_->start(std::move(service)));
   note_parts();
   STELLA_TRY_VOID(write_state(layout_, state_));
@@ -135,11 +150,20 @@ void Platform::note_parts() {
   state_.parts = std::move(parts);
 }
 
+void Platform::tell_restarts(const std::vector<Process>& before) {
+  for (const Process& now : state_.parts) {
+    const auto then = std::find_if(before.begin(), before.end(), [&](const Process& p) { return p.name == now.name; });
+    if (then != before.end() && now.pid != 0 && now.pid != then->pid) tell_(now.name + ": started again (pid " + std::to_string(now.pid) + ")");
+  }
+}
+
 void Platform::wait() {
   while (!process::wait_for_stop(Deadline::after(std::chrono::seconds(5)))) {
     const auto before = state_.parts;
     note_parts();
-    for (const Process& part : state_.parts) shorten_log(layout_.log(part.name));
+    tell_restarts(before);
+    for (const Process& part : state_.parts)
+      for (const std::string& file : {layout_.log(part.name), layout_.errors(part.name)}) shorten_log(file);
     const bool same = std::equal(before.begin(), before.end(), state_.parts.begin(), state_.parts.end(), [](const Process& a, const Process& b) { return a.pid == b.pid && a.start == b.start; });
     if (!same) (void)write_state(layout_, state_);
   }
@@ -148,7 +172,10 @@ void Platform::wait() {
 void Platform::stop() {
   state_.state = "stopping";
   (void)write_state(layout_, state_);
-  supervisor_->stop_all([this](const std::string& name) { tell_(name + ": stopped"); });
+  supervisor_->stop_all([this](const std::string& name, int status) {
+    const std::string how = how_it_ended(status);
+    tell_(name + (how.empty() || status == 128 + SIGTERM ? ": stopped" : ": stopped, and ended " + how));
+  });
   ::unlink(layout_.state().c_str());
   let_go();
 }

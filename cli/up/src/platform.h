@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "collector.h"
 #include "files.h"
@@ -13,6 +14,7 @@
 
 namespace stella::cli::up {
 
+// Of several threads at once: what dies is told by the one that starts it again.
 using Tell = std::function<void(std::string_view step)>;
 
 class Platform {
@@ -36,6 +38,7 @@ class Platform {
   Result<void> start_collector();
   Result<void> start_part(process::Service service);
   void note_parts();
+  void tell_restarts(const std::vector<Process>& before);
   void let_go();
 
   Layout layout_;

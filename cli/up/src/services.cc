@@ -24,13 +24,15 @@ constexpr off_t kLogBytes = 64 << 20;
 // One older log is kept; the parts themselves only append.
 void rotate(const std::string& path) {
   struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 && info.st_size > kLogBytes) ::rename(path.c_str(), (path + ".1").c_str());
+  if (::lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_size > kLogBytes) ::rename(path.c_str(), (path + ".1").c_str());
 }
 
 std::string nats_config_path(const Layout& l) { return l.path("secrets/nats-server.conf"); }
 
-// A program of ours. Where the Collector runs it sends its telemetry through it, else where OTEL_* says.
+// A program of ours. It writes its lines itself: standard error has what is said before. Where the Collector runs it sends its telemetry through it, else where OTEL_* says.
 process::Service sending(process::Service s, const Layout& l, const Ports& ports, const config::Settings& settings) {
+  s.options.stdout_path = s.options.stderr_path = l.errors(s.name);
+  rotate(l.errors(s.name));
   for (const auto& variables : {own_environment(l, settings, s.name), otel_environment(ports.otlp_http != 0), sender_environment(l, ports)})
     s.options.environment.insert(s.options.environment.end(), variables.begin(), variables.end());
   return s;
@@ -61,6 +63,15 @@ process::Service service(const Layout& l, const std::string& name, std::vector<s
   out.options.stdout_path = l.log(name);
   out.options.stderr_path = l.log(name);
   rotate(l.log(name));
+  return out;
+}
+
+std::string last_lines(const Layout& l, std::string_view part) {
+  std::string out;
+  if (part != "stellad" && part != "stella-runner") return out;
+  const auto read = [&] { out = tail_of(l.log(part)); };
+  if (const auto& user = part == "stellad" ? l.server : l.runner; user) (void)as_user(*user, read);
+  else read();
   return out;
 }
 

@@ -14,6 +14,8 @@ process::Service service(const Layout& layout, const std::string& name, std::vec
 // Keeps the log of a part that runs from growing without end: over `limit` its bytes go to path.1 in one's place, and it begins anew. The part goes on
 // appending to the same file; what it writes in that very moment may be lost.
 void shorten_log(const std::string& path, off_t limit = 64 << 20);
+// The last lines of stellad or the runner, read with no more rights than theirs; "" for other parts.
+std::string last_lines(const Layout& layout, std::string_view part);
 process::Service postgres_service(const Layout& layout);
 process::Service nats_service(const Layout& layout, const Ports& ports);
 process::Service stellad_service(const Layout& layout, const Ports& ports, const config::Settings& settings, const std::string& url);

@@ -18,9 +18,10 @@ bool for_runner(std::string_view setting);
 // Of these, a file or directory that two programs, who may be two users, cannot share: each is given its own.
 bool of_each_program(std::string_view setting);
 
-// Directories below those that telemetry.dir and telemetry.spool_dir name, each its program's.
+// The directories of the log lines, with the links log/<program>.log to them, and those below telemetry.dir and telemetry.spool_dir: each its program's.
 Result<void> make_telemetry_dirs(const Layout& layout, const config::Settings& settings);
-// The variables of `program` ("stellad", "stella-runner") for what is its own.
+// The variables of `program` ("stellad", "stella-runner") for what is its own. Lines go to Layout::lines(), in files of 64 MiB, where stella.yaml says
+// nothing else; log.path there is stellad's.
 config::Environment own_environment(const Layout& layout, const config::Settings& settings, std::string_view program);
 
 // OTEL_* of this process, for those that are started. They may hold secrets (headers): they go from environment to environment and into no file.

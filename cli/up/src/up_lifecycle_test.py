@@ -79,7 +79,7 @@ def secrets_are_for_one_reader(m):
     # No part's log, and no file that others can read, holds a secret.
     secrets = [p.read_text().strip() for p in (m.data / "secrets/pg").iterdir()] + [p.read_text().strip() for p in (m.data / "secrets/nats").iterdir()]
     secrets += [o["secret"] for o in json.loads((m.data / "secrets/operators.json").read_text())["operators"]]
-    for path in [*(m.data / "log").iterdir(), m.data / "stella.yaml", m.data / "run/state.json", m.data / "run/runner.yaml"]:
+    for path in [*(p for p in (m.data / "log").rglob("*") if p.is_file()), m.data / "stella.yaml", m.data / "run/state.json", m.data / "run/runner.yaml"]:
         text = path.read_text(errors="replace")
         for secret in secrets:
             assert secret not in text, path
@@ -113,6 +113,9 @@ def a_killed_part_comes_back(m):
         os.kill(pid, signal.SIGKILL)
     wait(lambda: m.run("status", expect=None).returncode == 0 and all(p["running"] for p in m.json("status", expect=None)["parts"]), 90)
     the_chain_runs_on_the_samples(m)
+    for name in ("stellad", "stella-runner", "nats", "postgresql"):
+        for said in (f"{name}: ended of signal 9 (SIGKILL) at 20", f"{name}: started again (pid "):
+            wait(lambda text=said: text in (m.data / "log/up.log").read_text(), 30)
 
 
 def a_killed_supervisor_leaves_nothing_behind_and_can_start_again(m):
@@ -155,8 +158,11 @@ def down_stops_everything_and_keeps_the_data(m):
     m.run("down")
     assert not any(alive(pid) for pid in parts)
     assert "does not run" in m.run("down").stdout
+    log = m.data / "log/postgresql.log"
+    before = log.stat().st_size
     m.run("up", "--detach")
     assert len(m.json("sbom", "list")["items"]) == 1
+    assert "ERROR" not in log.read_text(errors="replace")[before:], "what is there already is asked for first"
 
 
 def a_number_in_the_lock_is_nobody_to_stop(m):
@@ -237,6 +243,30 @@ def a_terminal_that_goes_stops_it_too(m):
     assert log.count("database system is shut down") == 1, log
 
 
+def lines_rotate(m):
+    m.run("down")
+    settings = m.data / "stella.yaml"
+    before = settings.read_text()
+    settings.write_text(before + "log.rotate_bytes: 4096\nlog.keep_files: 3\n")
+    m.run("up", "--detach")
+    try:
+        def files(program):
+            return list((m.data / "log" / program).glob(program + ".log.*"))
+
+        def busy():
+            m.run("demo", "--samples", SAMPLES)
+            return len(files("stellad")) == 3 and files("stella-runner")
+
+        wait(busy, 120)
+        for program in ("stellad", "stella-runner"):
+            lines = (m.data / "log" / f"{program}.log").read_text().splitlines()
+            assert all(json.loads(line)["service"] == program for line in lines), lines[-3:]
+            assert (m.data / "log" / f"{program}.err").read_text() == "", "nothing but what has no log yet"
+    finally:
+        m.run("down")
+        settings.write_text(before)
+
+
 def otel_variables_reach_the_parts_and_no_file(m):
     m.run("down")
     said = {"OTEL_RESOURCE_ATTRIBUTES": "team=blue", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20zQ9dNoFileHoldsThis"}
@@ -272,7 +302,7 @@ def main():
     try:
         for test in (first_start_says_where_and_who, secrets_are_for_one_reader, under_root_three_users, second_start_says_so, the_chain_runs_on_the_samples, a_killed_part_comes_back,
                      a_killed_supervisor_leaves_nothing_behind_and_can_start_again, two_at_once_start_one, a_taken_port_is_named_with_its_holder, a_number_in_the_lock_is_nobody_to_stop,
-                     a_lost_secret_is_named_and_not_replaced, ctrl_c_ends_a_start_too, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, otel_variables_reach_the_parts_and_no_file, down_stops_everything_and_keeps_the_data):
+                     a_lost_secret_is_named_and_not_replaced, ctrl_c_ends_a_start_too, ctrl_c_stops_the_newest_first, a_terminal_that_goes_stops_it_too, lines_rotate, otel_variables_reach_the_parts_and_no_file, down_stops_everything_and_keeps_the_data):
             try:
                 test(m)
                 passed += 1

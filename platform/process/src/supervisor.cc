@@ -97,7 +97,7 @@ struct Supervisor::Impl {
   Result<void> start(Service service);
   Error failed(const EntryPtr& entry, std::string cause);
   void stop(const EntryPtr& entry);
-  void stop_all(const std::function<void(const std::string&)>& stopped = {});
+  void stop_all(const std::function<void(const std::string&, int)>& stopped = {});
   void run();
   void tend(Entry& entry, std::vector<std::function<void()>>& calls) STELLA_REQUIRES(mutex);
   void spawn(Entry& entry) STELLA_REQUIRES(mutex);
@@ -230,7 +230,7 @@ void Supervisor::Impl::stop(const EntryPtr& entry) {
   changed.notify_all();
 }
 
-void Supervisor::Impl::stop_all(const std::function<void(const std::string&)>& stopped) {
+void Supervisor::Impl::stop_all(const std::function<void(const std::string&, int)>& stopped) {
   for (;;) {
     EntryPtr newest;
     {
@@ -240,7 +240,12 @@ void Supervisor::Impl::stop_all(const std::function<void(const std::string&)>& s
       newest = entries.back();
     }
     stop(newest);
-    if (stopped) stopped(newest->service.name);
+    int status = 0;
+    {
+      Lock lock(mutex);
+      status = newest->ended.value_or(0);  // nothing: it did not run when it was to be stopped
+    }
+    if (stopped) stopped(newest->service.name, status);
   }
 }
 
@@ -260,7 +265,7 @@ Result<void> Supervisor::stop(const std::string& name) {
   return {};
 }
 
-void Supervisor::stop_all(const std::function<void(const std::string&)>& stopped) { impl_->stop_all(stopped); }
+void Supervisor::stop_all(const std::function<void(const std::string&, int)>& stopped) { impl_->stop_all(stopped); }
 
 std::vector<Supervisor::Status> Supervisor::status() const {
   std::vector<Status> out;

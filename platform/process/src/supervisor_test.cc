@@ -141,8 +141,8 @@ TEST(Supervisor, TellsWhatStoppedNewestFirst) {
   Supervisor supervisor;
   for (const char* name : {"first", "second"}) ASSERT_TRUE(supervisor.start(shell(name, "exec sleep 1000", dir + "/log")));
   std::string order;
-  supervisor.stop_all([&](const std::string& name) { order += name + " "; });
-  EXPECT_EQ(order, "second first ");
+  supervisor.stop_all([&](const std::string& name, int status) { order += name + ":" + std::to_string(status) + " "; });
+  EXPECT_EQ(order, "second:143 first:143 ");
 }
 
 // A collector, started with the help of the server, takes the server's last telemetry.
@@ -157,7 +157,7 @@ TEST(Supervisor, WhatOutlivesAnOlderOneStopsAfterIt) {
   other.outlives = "nobody";
   ASSERT_TRUE(supervisor.start(std::move(other)));
   std::vector<std::string> stopped;
-  supervisor.stop_all([&](const std::string& name) { stopped.push_back(name); });
+  supervisor.stop_all([&](const std::string& name, int) { stopped.push_back(name); });
   EXPECT_EQ(stopped, (std::vector<std::string>{"other", "server", "collector", "db"}));
 }
 

@@ -75,8 +75,9 @@ class Supervisor {
   Result<void> start(Service service);
   // Stops one: its signal, then SIGKILL after its stop_timeout. kNotFound.
   Result<void> stop(const std::string& name);
-  // Newest first, but for Service::outlives; nothing is restarted from here on. `stopped` is told the name of each that ended.
-  void stop_all(const std::function<void(const std::string& name)>& stopped = {});
+  // Newest first, but for Service::outlives; nothing is restarted from here on. `stopped` is told of each that ended its name
+  // and exit status (as Child::try_wait).
+  void stop_all(const std::function<void(const std::string& name, int status)>& stopped = {});
   // name, pid, restarts; backwards this is the order of stop_all
   struct Status {
     std::string name;
