@@ -37,7 +37,9 @@ void provenance(const json::Value& predicate, Facts& facts) {
   const json::Value& definition = child(predicate, "buildDefinition");
   const json::Value& details = child(predicate, "runDetails");
   const json::Value& metadata = child(details, "metadata");
-  facts.add("made by", child(details, "builder").str("id")).add("build type", definition.str("buildType")).add("run", metadata.str("invocationId"));
+  facts.add("made by", child(details, "builder").str("id")).add("build type", definition.str("buildType"));
+  const std::string_view reused = child(definition, "internalParameters").str("reused_from_job");
+  facts.add(reused.empty() ? "run" : "reused, made by the run", metadata.str("invocationId"));
   facts.add("started", long_time(metadata.str("startedOn"))).add("finished", long_time(metadata.str("finishedOn")));
   for (const char* which : {"externalParameters", "internalParameters"})
     if (const json::Value& p = child(definition, which); p.is_object())

@@ -24,6 +24,7 @@ Result<std::string> statement_of(const JobProvenance& job) {
   evidence::Provenance p;
   p.external_parameters = json::Value::object({{"kind", job.kind}, {"params", job.params}, {"subject_id", job.subject_id}});
   p.internal_parameters = json::Value::object({{"engine_version", job.engine_version}, {"scheduler", "stella-orchestrator"}, {"job_id", job.job_id.str()}, {"trace_id", job.trace.hex()}});
+  if (job.reused_from) p.internal_parameters.set("reused_from_job", job.reused_from->str());
   for (const evidence::Subject& input : job.inputs) p.resolved_dependencies.push_back(resource(input));
   p.builder_versions.emplace_back("stella-runner", job.engine_version);
   if (job.runner_image != Sha256()) p.builder_versions.emplace_back("stella-runner-sha256", job.runner_image.hex());

@@ -112,6 +112,20 @@ attest::JobProvenance provenance_of(const jobs::FinishedJob& job, const Report* 
   return p;
 }
 
+// A reused result was made by the run of another job: what is stated names that run, and says that it was reused.
+Result<void> name_the_run(pg::SystemTx<pg::OrchestratorRole>& tx, const JobId& made_by, attest::JobProvenance& p) {
+  p.reused_from = made_by;
+  p.started_at = p.finished_at = Timestamp();
+  const auto runs = STELLA_TRY(tx.query("SELECT run_id, image_sha256, transcript_sha256, started_at, finished_at FROM runs WHERE tenant_id = $1 AND job_id = $2 AND state = 'finished' ORDER BY attempt DESC LIMIT 1", {p.tenant, made_by}));
+  if (runs.empty()) return {};  // its record expired
+  p.run_id = STELLA_TRY(RunId::parse(runs.text(0, 0)));
+  p.runner_image = STELLA_TRY(runs.sha256(0, 1));
+  if (!runs.is_null(0, 2)) p.transcript = STELLA_TRY(runs.sha256(0, 2));
+  p.started_at = runs.timestamp(0, 3);
+  p.finished_at = runs.timestamp(0, 4);
+  return {};
+}
+
 // A user's way from the request to its result: from the first job that was scheduled for the thing to this end. None where a person put one
 // of its jobs back: that time is theirs.
 Result<void> count_journey(Tx& tx, const JobRow& job) {
@@ -189,7 +203,9 @@ Result<void> Orchestrator::Impl::finish(Tx& tx, const JobRow& job, std::vector<j
   jobs::KindHandler* h = handler(job.kind);
   std::vector<evidence::Stated> stated;
   if (h != nullptr) stated = STELLA_TRY(h->statements(tx, done));
-  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer.load(), provenance_of(done, report), std::move(stated)));
+  attest::JobProvenance provenance = provenance_of(done, report);
+  if (job.cached_from) STELLA_TRY_VOID(name_the_run(tx, *job.cached_from, provenance));
+  STELLA_TRY_VOID(attest::attest_job(tx, store, *signer.load(), provenance, std::move(stated)));
   if (h != nullptr) STELLA_TRY_VOID(h->on_finished(tx, done));
   count_end(tx, job, done.cached ? "cached" : "finished");
   STELLA_TRY_VOID(count_journey(tx, job));

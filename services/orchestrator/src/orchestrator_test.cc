@@ -15,6 +15,7 @@
 #include "stella/contracts/errors.h"
 #include "stella/contracts/job_kinds.h"
 #include "stella/crypto/digest.h"
+#include "stella/crypto/dsse.h"
 #include "stella/platform/bus_topology.h"
 #include "stella/telemetry/context.h"
 #include "stella/tenancy/paths.h"
@@ -618,6 +619,19 @@ TEST_F(Orchestration, TheSameInputsReuseTheOutputs) {
   EXPECT_EQ(field(same, "attempt"), "0");
   EXPECT_EQ(field(same, "outputs"), field(job, "outputs"));
   EXPECT_EQ(events("job.started", same), 0);
+  // What is stated about it names the run that made the outputs, and that they were reused.
+  const auto stated = [&](const JobId& of) {
+    const auto text = store_->get(db_.sql("SELECT a.statement_path FROM attestations a JOIN attestation_facts f ON f.attestation_id = a.id WHERE f.job_id = '" + of.str() + "'"), 1 << 20).value();
+    return json::parse(crypto::dsse_parse(json::dump(*json::parse(text)->find("dsseEnvelope")))->payload).value();
+  };
+  const json::Value first = stated(job), second = stated(same);
+  const json::Value& details = *second.find("predicate")->find("runDetails");
+  EXPECT_EQ(json::dump(*details.find("builder")), json::dump(*first.find("predicate")->find("runDetails")->find("builder")));
+  EXPECT_EQ(json::dump(*details.find("byproducts")), json::dump(*first.find("predicate")->find("runDetails")->find("byproducts")));
+  EXPECT_EQ(details.find("metadata")->str("invocationId"), db_.sql("SELECT run_id FROM runs"));
+  EXPECT_EQ(details.find("metadata")->str("finishedOn"), db_.sql("SELECT to_char(finished_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM runs"));
+  EXPECT_EQ(second.find("predicate")->find("buildDefinition")->find("internalParameters")->str("reused_from_job"), job.str());
+  EXPECT_EQ(first.find("predicate")->find("buildDefinition")->find("internalParameters")->find("reused_from_job"), nullptr);
   // Where reuse does not work out the job runs like any other.
   recorder_->refusals = 1;
   const JobId third = schedule();

@@ -22,7 +22,8 @@ namespace stella::attest {
 struct JobProvenance {
   TenantId tenant;
   JobId job_id;
-  std::optional<RunId> run_id;       // absent where outputs of an earlier run were reused
+  std::optional<RunId> run_id;       // the run that made the outputs, of this job or of reused_from; absent where unknown
+  std::optional<JobId> reused_from;  // whose outputs these are: image, transcript and times below are those of its run
   std::string kind;
   std::string engine_version;
   json::Value params;                // the request
@@ -34,7 +35,7 @@ struct JobProvenance {
   std::string scheduled_by;
   TraceId trace;
   std::string traceparent;
-  Timestamp started_at;
+  Timestamp started_at;              // the epoch: unknown, and not stated
   Timestamp finished_at;
 };
 
