@@ -102,12 +102,18 @@ class Program:
     def __init__(self, platform):
         self.platform = platform
 
-    def integrity(self, files):
-        """Outcome and reason of INTEGRITY; where it is no bundle at all "refused" and what was said."""
+    def verify(self, files, *options):
         path = self.platform.path("tmp", "bag.tgz")
         pack(files, path)
-        done = subprocess.run([binary("stella"), "forensic", "verify", "-o", "json", "--trust", self.platform.key_path(), path], capture_output=True, text=True, timeout=120,
+        return subprocess.run([binary("stella"), "forensic", "verify", "-o", "json", *options, "--trust", self.platform.key_path(), path], capture_output=True, text=True, timeout=120,
                               env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
+
+    def passes(self, files):
+        return self.verify(files, "--trust-log", self.platform.path("keys", "log.pub"), "--require", "CUSTODY,INCLUSION,KEY-STATUS").returncode == 0
+
+    def integrity(self, files):
+        """Outcome and reason of INTEGRITY; where it is no bundle at all "refused" and what was said."""
+        done = self.verify(files)
         if done.returncode not in (0, 1, 2):
             return "refused", f"{done.returncode}: {done.stderr}"
         row = next(d for d in json.loads(done.stdout)["dimensions"] if d["name"] == "INTEGRITY")
@@ -184,6 +190,8 @@ def main():
     with Platform(tenants=("acme",)) as platform:
         made = bundles(platform.client("admin"))
         program = Program(platform)
+        for kind, files in made.items():
+            report.check(f"who made what is in a bundle can be asked offline: {kind}", "attest/provenance.sigstore.json" in files and program.passes(files), sorted(n for n in files if n.startswith("attest/")))
         outcome, said = program.integrity(made["eval"])
         report.check("a bundle packed again is whole: what is refused below is refused for its fault", outcome == "PASS", said)
         judged_by_bagit(report, platform.path("tmp", "bags"), made)

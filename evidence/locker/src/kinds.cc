@@ -47,6 +47,12 @@ json::Value findings_table(const std::vector<contracts::Finding>& findings) {
   return json::Value::object({{"title", "Findings"}, {"note", note}, {"columns", json::Value::array({"effect", "component", "advisory", "severity", "VEX", "rule", "reason"})}, {"rows", std::move(rows)}});
 }
 
+// Where it ran, and in what; without a run, outputs of an earlier one were reused, or none was begun.
+json::Value runs_table(json::Array rows) {
+  const std::string note = rows.empty() ? "None: outputs of an earlier job were reused, or it never began." : "All of each is in data/record/runs.ndjson, digests of its environment in data/inputs/config/environment.ndjson.";
+  return json::Value::object({{"title", "Runs"}, {"note", note}, {"columns", json::Value::array({"attempt", "state", "runner", "runner image", "sandbox"})}, {"rows", std::move(rows)}});
+}
+
 struct Column {
   int index;
   std::string_view path;
@@ -149,10 +155,12 @@ Result<void> close_over_job(pg::TenantTx& tx, objects::Store&, std::string_view 
   STELLA_TRY_VOID(closure.add_bytes("data/inputs/job.json", "input", "application/json", call_text));
   for (const jobs::OutputRef& out : STELLA_TRY(jobs::outputs_from_json(rows.text(0, 4)))) closure.add("data/outputs/" + out.name, "output", out.media_type.empty() ? "application/octet-stream" : out.media_type, out.sha256, tx.tenant());
   const auto runs = STELLA_TRY(tx.query("SELECT json_build_object('run_id', run_id, 'attempt', attempt, 'runner_id', runner_id, 'state', state, 'runner_image_sha256', encode(image_sha256, 'hex'), 'sandbox', sandbox, 'usage', usage, "
-                                        "'root_cause', root_cause)::text, coalesce(environment, '{}'::jsonb)::text FROM runs WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt",
+                                        "'root_cause', root_cause)::text, coalesce(environment, '{}'::jsonb)::text, attempt::text, state, runner_id, encode(image_sha256, 'hex'), sandbox::text FROM runs WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt",
                                         {tx.tenant(), id}));
   std::string runs_text, environment_text;
+  json::Array shown;
   for (int i = 0; i < runs.size(); ++i) {
+    shown.push_back(json::Value::array({runs.text(i, 2), runs.text(i, 3), runs.text(i, 4), runs.text(i, 5), runs.text(i, 6)}));
     runs_text.append(runs.text(i, 0)).append("\n");
     environment_text.append(runs.text(i, 1)).append("\n");
   }
@@ -172,7 +180,7 @@ Result<void> close_over_job(pg::TenantTx& tx, objects::Store&, std::string_view 
   closure.report = json::Value::object({{"title", "Job capsule: " + std::string(rows.text(0, 1))}, {"outcome", state}, {"tone", state == "finished" ? "good" : "bad"},
                                         {"summary", state == "finished" ? std::string("The job finished; its outputs are in this bundle, its inputs are named by digest.") : "The job ended as " + state + ": " + std::string(rows.text(0, 8))},
                                         {"facts", json::Value::array({pair("kind", rows.text(0, 1)), pair("engine version", rows.text(0, 5)), pair("runs", std::to_string(runs.size()))})},
-                                        {"tables", json::Value::array()}});
+                                        {"tables", json::Value::array({runs_table(std::move(shown))})}});
   closure.report.set("chain", STELLA_TRY(chain_of(tx, {std::string(id)})));
   return {};
 }

@@ -269,14 +269,13 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       input.items_ndjson = *items;
       input.bundle_key = key;
       input.signers = signers;
-      if (row.kind == "eval") {
-        const auto trusted = STELLA_TRY(evidence_keys(tx));
-        auto enclosed = STELLA_TRY(attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id));
-        input.extra_files = std::move(enclosed.files);
-        for (auto& statement : enclosed.left_out) {
-          left_out.push_back(std::move(statement.file));
-          reasons.push_back(std::move(statement.reason));
-        }
+      const auto trusted = STELLA_TRY(evidence_keys(tx));
+      auto enclosed = STELLA_TRY(row.kind == "eval" ? attest::evaluation_statements(tx, store_, *signer, trusted, row.tenant, row.resource_id)
+                                                    : attest::provenance_statement(tx, store_, *signer, trusted, row.tenant, row.kind, row.resource_id));
+      input.extra_files = std::move(enclosed.files);
+      for (auto& statement : enclosed.left_out) {
+        left_out.push_back(std::move(statement.file));
+        reasons.push_back(std::move(statement.reason));
       }
       const auto attested = STELLA_TRY(attested_in(input.extra_files));
       // Where something was stated since, the seal that was signed names other statements: then it is signed anew.

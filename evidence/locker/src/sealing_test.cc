@@ -104,6 +104,48 @@ TEST_F(Sealing, StatementsOfACompromisedKeyAreLeftOutAndNamed) {
   EXPECT_EQ(db_.sql(told), "1");
 }
 
+// Who made what is inside can be asked offline, of a job and of an export as of an evaluation.
+TEST_F(Sealing, BundlesOfJobsAndExportsEncloseTheirProvenance) {
+  runner_->drain();
+  auto t = tx();
+  const std::string made = exports::request_export(t, {evaluation_, "json", "", TraceId::generate()}).value().str();
+  ASSERT_TRUE(t.commit().has_value());
+  runner_->drain();
+  const std::string deciding = db_.sql("SELECT evaluate_job FROM evaluations"), exporting = db_.sql("SELECT job_id FROM exports");
+  for (const auto& [kind, resource, job, subject] : {std::tuple("job", deciding, deciding, evaluation_.str()), std::tuple("export", made, exporting, made)}) {
+    attest::JobProvenance p;
+    p.tenant = acme_;
+    p.job_id = JobId::parse(job).value();
+    p.kind = db_.sql("SELECT kind FROM jobs WHERE job_id = '" + job + "'");
+    p.engine_version = "1.2.3";
+    p.params = json::Value::object();
+    const auto outputs = jobs::outputs_from_json(db_.sql("SELECT outputs FROM jobs WHERE job_id = '" + job + "'")).value();
+    for (const auto& out : outputs) p.outputs.push_back({out.name, out.sha256});
+    p.subject_id = subject;
+    p.trace = TraceId::generate();
+    auto orchestrator = std::move(pg::SystemTx<pg::OrchestratorRole>::open(pool_).value());
+    ASSERT_TRUE(attest::attest_job(orchestrator, *store_, *key_, p).has_value());
+    ASSERT_TRUE(orchestrator.commit().has_value());
+    const auto bundle = [&, kind = kind, resource = resource](bool again) {
+      const BundleId id = request(kind, resource, "CASE-1", again).value().bundle_id;
+      runner_->drain();
+      EXPECT_EQ(locker_->round().value(), 1);
+      return id;
+    };
+    const BundleId id = bundle(false);
+    const auto provenance = verify_statement(member(id, "attest/provenance.sigstore.json"), {.trust = trust_.keys, .subject = &p.outputs[0].sha256, .predicate_type = kProvenancePredicate});
+    ASSERT_TRUE(provenance.has_value()) << kind << provenance.error().describe();
+    EXPECT_NE(provenance->bytes.find(job), std::string::npos);
+    EXPECT_EQ(exit_code(verdict_of(id)), kExitPass) << kind << verdict_of(id).of(Dimension::kAuthenticity).reason;
+    // Gone from the store: the bundle names what it lacks.
+    std::filesystem::remove(root_ + "/objects/" + db_.sql("SELECT statement_path FROM attestations ORDER BY created_at DESC LIMIT 1"));
+    const BundleId without = bundle(true);
+    EXPECT_EQ(member(without, "attest/provenance.sigstore.json"), "");
+    EXPECT_EQ(attest::files_left_out(member(without, attest::kLeftOutFile)).value(), std::vector<std::string>{"attest/provenance.sigstore.json"});
+    EXPECT_EQ(exit_code(verdict_of(without)), kExitPass) << kind << verdict_of(without).of(Dimension::kAuthenticity).reason;
+  }
+}
+
 // Of before a crash or a pause: what is written now is stamped now, and must not be of a key that ended before.
 TEST_F(Sealing, AFirstSignatureCountsWhileItsKeyIsActive) {
   const BundleId id = sealed();

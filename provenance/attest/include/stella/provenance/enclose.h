@@ -35,6 +35,10 @@ struct Enclosed {
 Result<Enclosed> evaluation_statements(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer, std::span<const crypto::PublicKey> trust,
                                        const TenantId& tenant, std::string_view evaluation_id);
 
+// The provenance of what a job or an export (`kind`) made, attest/provenance.sigstore.json, likewise; nothing where nothing was made.
+Result<Enclosed> provenance_statement(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, const crypto::Signer& signer, std::span<const crypto::PublicKey> trust,
+                                      const TenantId& tenant, std::string_view kind, std::string_view resource_id);
+
 // The files that such a statement names.
 Result<std::vector<std::string>> files_left_out(std::string_view left_out_statement);
 
