@@ -3,6 +3,7 @@
 seals, the key is rotated and called compromised while the platform runs, and `stella forensic verify` and `openssl ts -verify` say what holds."""
 import base64
 import datetime
+import glob
 import hashlib
 import http.server
 import json
@@ -186,6 +187,42 @@ def renewed(report, c, auditor, first, second, before, home):
     report.check("without it the stamp has ended", said[0] == "FAIL" and "nobody renewed it before" in said[1], repr(said))
 
 
+def lies_in(home, folder, key_id):
+    """Whether a *.pub of the folder is that key: its id is the fingerprint that OpenSSH prints."""
+    for file in glob.glob(os.path.join(home, folder, "*.pub")):
+        der = subprocess.run(["openssl", "pkey", "-pubin", "-in", file, "-outform", "DER"], check=True, capture_output=True).stdout
+        blob = b"".join(len(x).to_bytes(4, "big") + x for x in (b"ecdsa-sha2-nistp256", b"nistp256", der[-65:]))
+        if "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") == key_id:
+            return True
+    return False
+
+
+def nothing_signs(report, p, c, evaluation, auditor):
+    """The key that signs is called compromised: people are told that nothing is sealed, where they wait for it, and what to do."""
+    active = next(k["key_id"] for k in c.get("/keys")["items"] if k["purpose"] == "evidence" and k["state"] == "active")
+    done = auditor.attempt("keys", "compromise", active, "--since", "2026-01-01T00:00:00Z")
+    report.check("a compromise of the key that signs says what follows", done.returncode == 0 and "No evidence key signs now" in done.stderr and "stella keys rotate" in done.stderr, done.stdout + done.stderr)
+    waiting = subprocess.Popen([binary("stella"), "forensic", "snapshot", "create", "--case", "CASE-W", "--scope", "eval", "--id", evaluation, "-o", "json"], env=auditor.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = waiting.stderr.readline()
+        report.check("who waits for a bundle is told why", "waits to be sealed: no evidence key signs now: stella keys rotate" in line, line)
+        with open(p.path("log", "stellad.log"), encoding="utf-8") as f:
+            report.check("so is the operator", "none took its place; rotate it: stella keys rotate" in f.read(), "")
+        auditor.run("keys", "rotate")
+        out, err = waiting.communicate(timeout=120)
+        report.check("and with a new key it is sealed", waiting.returncode == 0 and json.loads(out)["state"] == "sealed", out + err)
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def option_that_says_nothing(report, auditor, bundle):
+    """Options of a check that is not made are refused, and so are values that mean nothing."""
+    for options in (["--at", "2031-01-01T00:00:00Z"], ["--at", "yesterday", "--trust-time", "x"], ["--renewals", "nowhere"], ["--consistency", "nowhere"], ["--authorities", "2"], ["--authorities", "0", "--trust-time", "x"]):
+        done = auditor.attempt("forensic", "verify", bundle, *options)
+        report.check("verify " + " ".join(options) + " is refused", done.returncode == 64 and options[0] in done.stderr, f"{done.returncode} {done.stderr}")
+
+
 def main():
     report = Report("keys")
     with tempfile.TemporaryDirectory(prefix="stella-tsa-") as tsa_dir, tempfile.TemporaryDirectory(prefix="stella-tsa-") as lasting_dir, tempfile.TemporaryDirectory(prefix="stella-auditor-") as home:
@@ -222,6 +259,8 @@ def main():
             stranger = {d["name"]: d["outcome"] for d in json.loads(stranger.stdout)["dimensions"]}
             report.check("nor the log: then nothing is said", stranger["KEY-STATUS"] == "NOT-CHECKED" and stranger["AUTHENTICITY"] == "PASS", repr(stranger))
 
+            option_that_says_nothing(report, auditor, before)
+
             # Somebody without our program.
             subprocess.run(["tar", "xzf", before, "-C", tsa_dir, "attest/seal.dsse.json", "time"], check=True)
             with open(tsa.path("attest/seal.dsse.json")) as f:
@@ -238,6 +277,10 @@ def main():
             attested = ("forensic", "attest", "verify", os.path.join(home, "vsa.sigstore.json"), "--subject", os.path.join(home, "sbom.json"))
             statement = auditor.attempt(*attested)
             report.check("a statement of the bundle verifies by itself", statement.returncode == 0, statement.stdout + statement.stderr)
+            other = auditor.attempt(*attested[:-1], before)
+            report.check("about another file it says so", other.returncode == 1 and "the statement is about other files" in other.stderr, other.stderr)
+            absent = auditor.attempt(*attested[:3], os.path.join(home, "absent"), *attested[4:])
+            report.check("and where a file is not there, to check the path", absent.returncode == 2 and "Check the path." in absent.stderr, absent.stderr)
 
             rotated = json.loads(auditor.run("keys", "rotate", "-o", "json"))
             report.check("another key is active", rotated["state"] == "active" and rotated["key_id"] != first_key, repr(rotated))
@@ -278,7 +321,9 @@ def main():
             auditor.run("keys", "compromise", first_key, "--since", rotation)
             auditor.run("forensic", "get", c.all("/evidence?case=CASE-1")[0]["bundle_id"], "--out", os.path.join(home, "still.tgz"), "--recipient", "auditor")
             report.ok("what it signed before it was stolen is still good, for a stamp says when")
-            auditor.login()
+            told = auditor.attempt("login", "-u", "admin")
+            report.check("login says that the key is no longer trusted", told.returncode == 0 and first_key in told.stderr and "compromised and no longer trusted" in told.stderr, told.stdout + told.stderr)
+            report.check("and no pattern of trusted keys finds it", lies_in(home, "trust/compromised", first_key) and not lies_in(home, "trust", first_key), glob.glob(os.path.join(home, "trust", "**"), recursive=True))
             report.check("and the logs say it, too", auditor.verdict(before)[0]["KEY-STATUS"][0] == "PASS", "")
             # Now the second key may be the thief's: it cannot say more, a third begins anew, and the auditor takes it from the operator.
             doubted = auditor.attempt("keys", "compromise", first_key, "--since", "2026-01-01T00:00:00Z")
@@ -297,6 +342,8 @@ def main():
             report.check("login keeps it, and who knows it passes no bundle of that key, asked for or not", auditor.verdict(before, *trust, code=1)[0]["KEY-STATUS"][0] == "FAIL", "")
             statement = auditor.attempt(*attested)
             report.check("nor a statement", statement.returncode != 0 and "was compromised" in statement.stderr, statement.stdout + statement.stderr)
+            nothing_signs(report, p, c, evaluation, auditor)
+            auditor.login()
             history = os.path.join(home, "trust", "keys.jsonl")
             with open(history) as f:
                 lines = f.readlines()

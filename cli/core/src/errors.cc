@@ -182,7 +182,12 @@ std::string render_error(const Error& error, const Palette& palette) {
   for (const ErrorField& field : error.fields())
     if (field.name == "remedy") remedy = field.value;
   // Remedies of the catalogue speak to who got a reply; here nobody was asked.
-  if (remedy.empty() && detail.empty() && error.code() == base_errors::kInvalid) remedy = "Give what is expected.";
+  if (remedy.empty() && detail.empty()) {
+    const bool file = !error.field("path").empty() || !document.empty();
+    if (error.code() == base_errors::kInvalid) remedy = "Give what is expected.";
+    if (error.code() == base_errors::kNotFound && file) remedy = "Check the path.";
+    if (error.code() == base_errors::kMalformed && file && line == 0) remedy = "This file is not what the command reads, or was changed: give another one.";
+  }
   facts.add("to do", std::string(remedy.empty() ? info.remedy : remedy));
   facts.add("decision", std::string(error.field("decision_id")));
   return out + facts.render(palette, 2);

@@ -116,6 +116,14 @@ Result<bool> ProfileStore::trust_key(std::string_view name, std::string_view pem
   return true;
 }
 
+Result<bool> ProfileStore::distrust_key(std::string_view name) const {
+  const std::string path = trust_directory() + "/" + std::string(name);
+  if (::access(path.c_str(), F_OK) != 0) return false;
+  STELLA_TRY_VOID(make_dirs(compromised_directory(), 0700));
+  if (::rename(path.c_str(), (compromised_directory() + "/" + std::string(name)).c_str()) != 0) return io_error("cannot move the key of which the server says that it is compromised", path);
+  return true;
+}
+
 Result<void> ProfileStore::keep_key_history(std::string_view text) const {
   const std::string path = key_history_path();
   const auto before = read_file(path, kHistoryBytes);

@@ -80,6 +80,11 @@ TEST_F(Profiles, AnotherKeyUnderAKnownNameIsRefused) {
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code(), contracts::errors::kUntrusted);
   EXPECT_EQ(*read_file(store_->trust_directory() + "/00112233.pub", 4096), "PEM ONE\n");
+  // Compromised: no pattern of trusted keys finds it any more.
+  EXPECT_TRUE(*store_->distrust_key("00112233.pub"));
+  EXPECT_FALSE(*store_->distrust_key("00112233.pub"));
+  EXPECT_FALSE(read_file(store_->trust_directory() + "/00112233.pub", 4096).has_value());
+  EXPECT_EQ(*read_file(store_->compromised_directory() + "/00112233.pub", 4096), "PEM ONE\n");
 }
 
 TEST(Urls, Normalized) {

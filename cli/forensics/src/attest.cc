@@ -112,6 +112,15 @@ std::optional<Error> unreadable(const std::string& text) {
   return plain ? std::nullopt : std::optional<Error>(plain.error());
 }
 
+// In the words of whoever gave two files: which of them is not what.
+Error refusal(const Error& error, const Sha256& subject, const Args& args) {
+  const std::string_view field = error.field("field");
+  if (field == "subject")
+    return Error(base_errors::kInvalid, "the statement is about other files").with("actual", args.subject + " sha256 " + subject.hex()).with("remedy", "Give --subject the very file that it is about, unchanged: the statement names it by its digest.");
+  if (field == "predicateType") return Error(base_errors::kInvalid, "the statement is of another type").with("field", "--type").with("expected", std::string(error.field("expected")));
+  return Error(error);
+}
+
 Result<int> verify(Session& session, const Args& args) {
   const auto not_checked = [&](const Error& error) -> int {
     session.console().err(render_error(error, session.console().err_palette()));
@@ -137,7 +146,7 @@ Result<int> verify(Session& session, const Args& args) {
   const std::string type = predicate_type(args.type);
   expected.predicate_type = type;
   const auto verified = evidence::verify_statement(*text, expected);
-  if (!verified) return about_document(Error(verified.error()), args.file);
+  if (!verified) return about_document(refusal(verified.error(), subject->sha256, args), args.file);
   if (const auto rules = evidence::check_predicate(verified->statement.predicate_type, verified->statement.predicate); !rules) return about_document(Error(rules.error()), args.file);
   const json::Value statement = STELLA_TRY(json::parse(verified->bytes));
   const auto history = known_history(session.store(), "", trusted.keys);

@@ -1,6 +1,8 @@
 // Reading keys and their history.
 #include "key_trust.h"
 
+#include <unistd.h>
+
 #include <set>
 
 #include "stella/base/file.h"
@@ -24,11 +26,20 @@ Result<TrustedKeys> trusted_keys(const ProfileStore& store, const std::string& t
     }
     return TrustedKeys{std::move(*keys), "--trust " + trust};
   }
-  auto keys = crypto::load_public_keys(store.trust_directory());
-  if (keys) return TrustedKeys{std::move(*keys), "trust directory " + store.trust_directory()};
-  if (keys.error().code() == base_errors::kNotFound) return TrustedKeys{};
-  keys.error().add("document", store.trust_directory());
-  return std::move(keys.error());
+  TrustedKeys out{{}, "trust directory " + store.trust_directory()};
+  // With the history, which says from when on they do not count: what they signed before still has a signer.
+  const bool with_compromised = ::access(store.key_history_path().c_str(), F_OK) == 0;
+  for (const std::string& directory : {store.trust_directory(), store.compromised_directory()}) {
+    if (directory != store.trust_directory() && !with_compromised) continue;
+    auto keys = crypto::load_public_keys(directory);
+    if (!keys && keys.error().code() == base_errors::kNotFound) continue;
+    if (!keys) {
+      keys.error().add("document", directory);
+      return std::move(keys.error());
+    }
+    for (crypto::PublicKey& key : *keys) out.keys.push_back(std::move(key));
+  }
+  return out.keys.empty() ? TrustedKeys{} : out;
 }
 
 Result<std::optional<KnownHistory>> known_history(const ProfileStore& store, const std::string& file, std::span<const crypto::PublicKey> trust) {

@@ -1,4 +1,6 @@
 // stella forensic snapshot: create, list.
+#include <chrono>
+
 #include "register.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
@@ -18,6 +20,43 @@ struct Args {
 
 bool ended(const json::Value& b) { return b.str("state") == "sealed" || b.str("state") == "failed"; }
 
+// What a bundle that is built waits for; "" where it is only being sealed.
+std::string waits_for(Api& api) {
+  const auto keys = api.get("/keys");
+  if (!keys) return "";
+  for (const json::Value& key : keys->items("items"))
+    if (key.str("purpose") == "evidence" && key.str("state") == "active") return "";
+  return "no evidence key signs now: stella keys rotate (platform operators)";
+}
+
+// Says how far it is while somebody waits: the state on a terminal, and wherever stderr leads, once, what it waits for.
+class Waiting {
+ public:
+  Waiting(Session& session, Api& api) : session_(session), api_(api), progress_(session.console(), "snapshot", 0) {}
+  bool operator()(const json::Value& bundle) {
+    if (ended(bundle)) return progress_.clear(), true;
+    const auto now = std::chrono::steady_clock::now();
+    if (bundle.str("state") == "built" && now >= look_) {
+      look_ = now + std::chrono::seconds(10);
+      const std::string why = waits_for(api_);
+      if (!why.empty() && why != why_) {
+        progress_.clear();
+        session_.console().err("bundle " + std::string(bundle.str("bundle_id")) + " waits to be sealed: " + why + "\n");
+      }
+      why_ = why;
+    }
+    progress_.update(0, std::string(bundle.str("state")) + (why_.empty() ? "" : ", " + why_));
+    return false;
+  }
+
+ private:
+  Session& session_;
+  Api& api_;
+  Progress progress_;
+  std::string why_;
+  std::chrono::steady_clock::time_point look_{};
+};
+
 std::string bundle_text(const json::Value& b, bool existed, const Palette& paint) {
   Facts facts;
   facts.add("case", b.str("case_id")).add("about", std::string(b.str("kind")) + " " + std::string(b.str("resource_id"))).add("sha256", b.str("sha256"));
@@ -34,7 +73,10 @@ Result<int> create(Session& session, const Args& args) {
   if (args.again) body.set("again", true);
   if (args.embed) body.set("embed_evaluation", true);
   json::Value bundle = STELLA_TRY(api->post("/evidence/snapshot", body, {{"wait", "20"}}));
-  if (!ended(bundle)) bundle = STELLA_TRY(api->poll("/evidence/" + path_segment(bundle.str("bundle_id")), {}, std::chrono::minutes(30), ended));
+  if (!ended(bundle)) {
+    Waiting waiting(session, *api);
+    bundle = STELLA_TRY(api->poll("/evidence/" + path_segment(bundle.str("bundle_id")), {}, std::chrono::minutes(30), [&](const json::Value& b) { return waiting(b); }));
+  }
   const auto requested = Timestamp::parse(bundle.str("requested_at"));
   // A minute of tolerance between two clocks.
   const bool existed = bundle.boolean("existed") || (requested && *requested + std::chrono::minutes(1) < asked);

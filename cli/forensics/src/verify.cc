@@ -66,14 +66,25 @@ Result<timeline::Proof> read_consistency(const std::string& path) {
   return out;
 }
 
+// What was asked for counts, or it is an error: an option of a check that is not made is not passed over in silence.
+Result<void> check_options(const Args& args) {
+  if (!args.at.empty() && !Timestamp::parse(args.at)) return Error(base_errors::kInvalid, "not a time").with("field", "--at").with("expected", "a time such as 2031-01-01T00:00:00Z");
+  if (args.authorities < 1) return Error(base_errors::kInvalid, "nobody would vouch for the time").with("field", "--authorities").with("expected", "1 or more");
+  const auto needs = [](std::string_view option, std::string_view other, std::string_view value) {
+    return Error(base_errors::kInvalid, "an option of a check that nothing asks for").with("field", std::string(option)).with("remedy", "Give " + std::string(other) + " " + std::string(value) + ", or leave " + std::string(option) + " out.");
+  };
+  if (args.trust_time.empty()) {
+    if (!args.at.empty()) return needs("--at", "--trust-time", "FILE");
+    if (!args.renewals.empty()) return needs("--renewals", "--trust-time", "FILE");
+    if (args.authorities != 1) return needs("--authorities", "--trust-time", "FILE");
+  }
+  if (!args.consistency.empty() && args.checkpoint.empty()) return needs("--consistency", "--checkpoint", "FILE");
+  return {};
+}
+
 // The renewals that lie beside the bundle, and the time that certificates are judged at: now, else --at.
 Result<void> gather_renewals(const Args& args, Extra& extra, evidence::VerifyOptions& options) {
-  options.at = Timestamp::now();
-  if (!args.at.empty()) {
-    const auto at = Timestamp::parse(args.at);
-    if (!at) return Error(base_errors::kInvalid, "not a time").with("field", "--at").with("expected", "a time such as 2031-01-01T00:00:00Z");
-    options.at = *at;
-  }
+  options.at = args.at.empty() ? Timestamp::now() : STELLA_TRY(Timestamp::parse(args.at));
   const std::string path = args.renewals.empty() ? args.file + std::string(kRenewalsSuffix) : args.renewals;
   auto tar = read_file(path, kRenewalsBytes);
   if (!tar && tar.error().code() == base_errors::kNotFound && args.renewals.empty()) return {};
@@ -110,7 +121,7 @@ Result<void> gather(const ProfileStore& store, const Args& args, Extra& extra, e
     options.time_trust = &*extra.time;
     options.time_source = extra.time_source;
     STELLA_TRY_VOID(gather_renewals(args, extra, options));
-    options.time_threshold = static_cast<std::size_t>(std::max<std::int64_t>(1, args.authorities));
+    options.time_threshold = static_cast<std::size_t>(args.authorities);
   }
   if (!args.checkpoint.empty()) {
     extra.kept_source = "--checkpoint " + args.checkpoint;
@@ -249,6 +260,7 @@ Result<int> verify(Session& session, const Args& args) {
   };
   const auto asked = required(args.require);
   if (!asked) return not_checked(asked.error(), kExitUsage);
+  if (const auto sound = check_options(args); !sound) return not_checked(sound.error(), kExitUsage);
   const auto trusted = trusted_keys(session.store(), args.trust);
   if (!trusted) return not_checked(trusted.error(), evidence::kExitNotChecked);
   evidence::VerifyOptions options;

@@ -263,6 +263,8 @@ Result<int> verify(Session& session, const Args& args) {
   if (!args.since.empty()) {
     auto note = read_file(args.since, kSmallFile);
     if (!note) return about_document(std::move(note.error()), args.since);
+    if (note->find("\n\n\u2014 ") == std::string::npos)
+      return about_document(Error(base_errors::kMalformed, "not a signed checkpoint").with("field", "--since").with("remedy", "stella timeline checkpoint --out FILE writes one; a key goes to --trust."), args.since);
     Signed opened = STELLA_TRY(open_note(session, args.trust, *note));
     (opened.checkpoint.origin == head.checkpoint.origin ? kept : kept_deployment) = std::move(opened);
   }

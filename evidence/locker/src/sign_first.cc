@@ -42,7 +42,9 @@ Result<bool> keeps_key_history(Tx& tx) { return !STELLA_TRY(tx.query("SELECT FRO
 
 Result<void> check_signs(Tx& tx, const std::string& key_id) {
   if (!STELLA_TRY(tx.query("SELECT FROM signing_keys WHERE key_id = $1 AND state = 'active'", {key_id})).empty()) return {};
-  return Error(contracts::errors::kConflict, "the key of this process signs no more: it was rotated or called compromised elsewhere; restart the process").with("key", key_id);
+  if (STELLA_TRY(tx.query("SELECT FROM signing_keys WHERE purpose = 'evidence' AND state = 'active'", {})).empty())
+    return Error(contracts::errors::kConflict, "no evidence key signs now: it was called compromised and none took its place; rotate it: stella keys rotate").with("key", key_id);
+  return Error(contracts::errors::kConflict, "the key of this process signs no more, another one was made active elsewhere; restart the process").with("key", key_id);
 }
 
 Result<bool> sign_first(Tx& tx, const ToSign& what, const SealInput& input) {

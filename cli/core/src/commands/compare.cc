@@ -14,6 +14,8 @@ struct Args {
 std::string effect_of(const json::Value* side) { return side == nullptr || side->is_null() ? std::string("-") : std::string(side->str("effect")); }
 
 Result<int> compare(Session& session, const Args& args) {
+  for (const auto& [name, id] : {std::pair("BEFORE", &args.before), std::pair("AFTER", &args.after)})
+    if (!EvaluationId::parse(*id)) return Error(base_errors::kInvalid, "not the id of an evaluation").with("field", name).with("actual", *id).with("expected", "the id that stella evaluate printed");
   Api* api = STELLA_TRY(session.api());
   const json::Value out = STELLA_TRY(api->get("/evaluations/" + path_segment(args.before) + "/comparison?with=" + path_segment(args.after)));
   session.show(out, [&] {

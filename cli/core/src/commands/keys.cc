@@ -48,6 +48,14 @@ Result<int> history(Session& session, const Args& args) {
   return kExitDone;
 }
 
+// Whether an evidence key is there to sign with.
+Result<bool> evidence_key_signs(Api& api) {
+  const json::Value keys = STELLA_TRY(api.get("/keys"));
+  for (const json::Value& key : keys.items("items"))
+    if (key.str("purpose") == "evidence" && key.str("state") == "active") return true;
+  return false;
+}
+
 Result<int> change(Session& session, std::string_view action, const Args& args) {
   Api* api = STELLA_TRY(session.api());
   json::Value body = json::Value::object({{"action", action}});
@@ -56,6 +64,10 @@ Result<int> change(Session& session, std::string_view action, const Args& args) 
   const json::Value done = STELLA_TRY(api->post("/keys", body));
   session.show(done, [&] { return std::string(action == "rotate" ? "new key " : "key ") + std::string(done.str("key_id")) + " " + std::string(done.str("state")) + "\n"; });
   if (action == "rotate") session.console().note("`stella login` keeps the new key and the history; publish its fingerprint over another channel.\n");
+  if (action != "compromise") return kExitDone;
+  if (const auto signs = evidence_key_signs(*api); signs && !*signs)
+    session.console().err("No evidence key signs now: no bundle is sealed until one does.\n  to do  stella keys rotate\n");
+  session.console().note("whoever verifies: `stella login` takes the key away and keeps the history that says since when it does not count\n");
   return kExitDone;
 }
 

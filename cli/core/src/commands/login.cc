@@ -54,29 +54,41 @@ struct Trusted {
   bool fresh = false;
 };
 
-// The public keys that bundles and logs of this server are signed with.
-Result<std::vector<Trusted>> fetch_keys(Api& api, const ProfileStore& store) {
+// What the server says of its keys.
+struct ServerKeys {
+  std::vector<Trusted> trusted;
+  std::vector<Trusted> distrusted;  // compromised, and trusted here until now
+};
+
+// The public keys that bundles and logs of this server are signed with; what is compromised is taken away again.
+Result<ServerKeys> fetch_keys(Api& api, const ProfileStore& store) {
   const json::Value keys = STELLA_TRY(api.get("/keys"));
-  std::vector<Trusted> out;
+  ServerKeys out;
   for (const json::Value& item : keys.items("items")) {
     const bool log = item.str("purpose") == "log";
     if (!log && item.str("purpose") != "evidence") continue;
-    if (item.str("state") == "compromised") continue;  // whoever trusted it before asks the history
-    Trusted trusted;
+    Trusted key;
+    std::string pem;
     if (log) {
-      const auto key = STELLA_TRY(crypto::Ed25519PublicKey::from_pem(item.str("public_pem")));
-      const std::string id = key.id().str();
-      trusted = {"log key", id, "log-" + hex_encode(key.raw().substr(0, 4)) + ".ed25519", false};
-      trusted.fresh = STELLA_TRY(store.trust_key(trusted.file, key.pem()));
+      const auto parsed = STELLA_TRY(crypto::Ed25519PublicKey::from_pem(item.str("public_pem")));
+      key = {"log key", parsed.id().str(), "log-" + hex_encode(parsed.raw().substr(0, 4)) + ".ed25519", false};
+      pem = parsed.pem();
     } else {
-      const auto key = STELLA_TRY(crypto::PublicKey::from_pem(item.str("public_pem")));
-      trusted = {"evidence key", key.id().str(), key.keyid8() + ".pub", false};
-      trusted.fresh = STELLA_TRY(store.trust_key(trusted.file, key.pem()));
+      const auto parsed = STELLA_TRY(crypto::PublicKey::from_pem(item.str("public_pem")));
+      key = {"evidence key", parsed.id().str(), parsed.keyid8() + ".pub", false};
+      pem = parsed.pem();
     }
-    out.push_back(std::move(trusted));
+    const bool compromised = item.str("state") == "compromised";
+    if (!compromised) key.fresh = STELLA_TRY(store.trust_key(key.file, pem));
+    (compromised ? out.distrusted : out.trusted).push_back(std::move(key));
   }
   const http::ClientResponse history = STELLA_TRY(api.send({.path = "/keys/history"}));
   if (!history.body.empty()) STELLA_TRY_VOID(store.keep_key_history(history.body));
+  // Last: what such a key signed before is judged by the history, which must be there then.
+  std::vector<Trusted> taken;
+  for (Trusted& key : out.distrusted)
+    if (STELLA_TRY(store.distrust_key(key.file))) taken.push_back(std::move(key));
+  out.distrusted = std::move(taken);
   return out;
 }
 
@@ -109,16 +121,22 @@ Result<int> login(Session& session, const Args& args) {
   json::Value shown = json::Value::object({{"url", url}, {"username", user}, {"tenant_id", credentials.tenant_id}, {"actor", credentials.actor}, {"expires_at", credentials.expires_at.rfc3339()}});
   if (const json::Value* scopes = token->find("scopes")) shown.set("scopes", *scopes);
   json::Array trusted;
-  for (const Trusted& k : keys) trusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"use", k.what}, {"path", session.store().trust_directory() + "/" + k.file}, {"new", k.fresh}}));
+  for (const Trusted& k : keys.trusted) trusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"use", k.what}, {"path", session.store().trust_directory() + "/" + k.file}, {"new", k.fresh}}));
   shown.set("evidence_keys", std::move(trusted));
+  json::Array distrusted;
+  for (const Trusted& k : keys.distrusted) distrusted.push_back(json::Value::object({{"key_id", k.fingerprint}, {"use", k.what}, {"path", session.store().compromised_directory() + "/" + k.file}}));
+  shown.set("distrusted_keys", std::move(distrusted));
   session.show(shown, [&] {
     const Palette& paint = session.console().out_palette();
     Facts facts;
     facts.add("tenant", credentials.tenant_id).add("valid for", human_duration(token->integer("expires_in") * 1'000'000));
-    for (const Trusted& k : keys) facts.add(k.what, k.fingerprint + (k.fresh ? "  (new)" : "")).add("  kept in", session.store().trust_directory() + "/" + k.file);
+    for (const Trusted& k : keys.trusted) facts.add(k.what, k.fingerprint + (k.fresh ? "  (new)" : "")).add("  kept in", session.store().trust_directory() + "/" + k.file);
     return "logged in as " + paint(Style::kBold, printable(user)) + " at " + url + "\n" + facts.render(paint, 2);
   });
-  for (const Trusted& k : keys)
+  for (const Trusted& k : keys.distrusted)
+    session.console().err("The " + k.what + " " + k.fingerprint + " is compromised and no longer trusted.\n  moved to  " + session.store().compromised_directory() + "/" + k.file +
+                          "\n  to do     give it to nobody who verifies, and verify again what it signed: stella forensic verify knows since when it does not count, verify.sh does not\n");
+  for (const Trusted& k : keys.trusted)
     if (k.fresh) session.console().note("`stella forensic verify` trusts the new key: compare its fingerprint with the operator's, over another channel.\n");
   return kExitDone;
 }
@@ -131,7 +149,7 @@ void register_login(App& app) {
       .option("-u,--username", &args->username, "Who logs in (default: STELLA_USERNAME, then config.json).", {.value = "NAME"})
       .option("--password-file", &args->password_file, "File with the password; - is stdin (default: STELLA_PASSWORD, then a question).", {.value = "FILE"})
       .option("--service", &args->service, "Log in as a service account.")
-      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them\n  trust/keys.jsonl    their lives: what was signed when, and what does not count\n  trust/log-….ed25519  the key of the logs, likewise")
+      .note("Files, in $STELLA_CONFIG_DIR or ~/.config/stella\n  config.json         where the server is\n  credentials.json    the token, readable for you alone\n  trust/<id>.pub      evidence keys; `stella forensic verify` trusts them\n  trust/keys.jsonl    their lives: what was signed when, and what does not count\n  trust/compromised/  keys that do not count from an instant on; no *.pub of trust/ is one\n  trust/log-….ed25519  the key of the logs, likewise")
       .run([args](Session& session) { return login(session, *args); });
 }
 

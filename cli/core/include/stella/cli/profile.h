@@ -52,6 +52,9 @@ class ProfileStore {
 
   // Writes trust/<name>. True where it is new; kUntrusted where another key has that name.
   Result<bool> trust_key(std::string_view name, std::string_view pem) const;
+  // Takes trust/<name> out of reach of tools that know no history of keys, into trust/compromised/. True where it was there.
+  std::string compromised_directory() const { return trust_directory() + "/compromised"; }
+  Result<bool> distrust_key(std::string_view name) const;
   // The life of those keys as the server tells it (crypto/key_log.h), trust/keys.jsonl: it only grows. kUntrusted where it is not the kept one and more.
   std::string key_history_path() const { return trust_directory() + "/keys.jsonl"; }
   Result<void> keep_key_history(std::string_view text) const;
