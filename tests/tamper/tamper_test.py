@@ -304,6 +304,22 @@ def dropped_end_of_the_payloads_job(files, **_):
     return without_events(files, lambda _, event: event["kind"] == "job.finished" and event["details"]["job_kind"] == "evidence.snapshot")
 
 
+def one_event_dropped(files, prefix, number):
+    """Nothing else is wrong with it: the proofs are renumbered, the lists made again."""
+    return mend_lists(dropped_member(files, prefix, number))
+
+
+def exchanged_event(files, other, **_):
+    """Of the same kind, about another evaluation, with a good proof."""
+    kind = lambda line: json.loads(line)["kind"]
+    theirs = other["custody/events.jsonl"].splitlines(True)
+    lines = files["custody/events.jsonl"].splitlines(True)
+    here = next(n for n, line in enumerate(lines) if kind(line) == "policy.evaluated")
+    there = next(n for n, line in enumerate(theirs) if kind(line) == "policy.evaluated" and line not in lines)
+    files[f"custody/{here:06}.tlog-proof"] = other[f"custody/{there:06}.tlog-proof"]
+    return custody_events(files, lambda _: lines[:here] + [theirs[there]] + lines[here + 1:])
+
+
 def swapped_events(files, **_):
     return custody_events(files, lambda lines: lines[:2] + [lines[3], lines[2]] + lines[4:])
 
@@ -557,13 +573,20 @@ TAMPERINGS = {
     withheld_without_its_commitment: "INTEGRITY", swapped_salt: "INTEGRITY", swapped_files: "INTEGRITY", extra_file: "INTEGRITY", extra_file_in_the_lists: "INTEGRITY",
     extra_file_outside_data: "INTEGRITY", truncated_items: "INTEGRITY", items_cut_in_a_line: "INTEGRITY", reordered_items: "INTEGRITY", reordered_and_renumbered_items: "INTEGRITY",
     doubled_item: "INTEGRITY", changed_root: "INTEGRITY", changed_seal: "INTEGRITY", no_signature: "AUTHENTICITY"}
+# Each is among the events that the seal names, so it is refused without any key of a log.
+EVENT_TAMPERINGS = {
+    changed_event: "INCLUSION", swapped_events: "INCLUSION", dropped_event_and_proof: "CUSTODY", dropped_end_of_the_payloads_job: "CUSTODY", exchanged_event: "CUSTODY",
+    no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY", no_event_at_all: "CUSTODY", the_event_of_the_signature_alone: "CUSTODY",
+    events_of_another_bundle: "CUSTODY"}
+# And so is any one of these alone, however well the rest hangs together without it.
+DROPPED_KINDS = (
+    "advisory.ingested", "advisory.linked", "attestation.created", "evidence.snapshot", "export.created", "export.requested", "finding.closed", "finding.opened", "job.finished",
+    "job.scheduled", "job.started", "policy.evaluated", "policy.published", "sbom.computed", "sbom.received", "source.fetched", "vex.ingested", "vex.reconciled")
 LOG_TAMPERINGS = {
-    changed_event: "INCLUSION", dropped_event_and_proof: "CUSTODY", swapped_events: "INCLUSION", doubled_event: "INCLUSION", invented_event: "INCLUSION",
-    proof_of_another_event: "INCLUSION", no_proof: "INCLUSION", no_checkpoint: "INCLUSION", checkpoint_of_another_size: "INCLUSION", checkpoint_of_the_other_log: "INCLUSION",
+    doubled_event: "INCLUSION", invented_event: "INCLUSION", proof_of_another_event: "INCLUSION", no_proof: "INCLUSION", no_checkpoint: "INCLUSION", checkpoint_of_another_size: "INCLUSION", checkpoint_of_the_other_log: "INCLUSION",
     proof_of_the_other_logs_head_in_the_deployment_log: "INCLUSION", head_in_the_deployment_log_at_another_index: "INCLUSION",
     older_checkpoint_of_the_deployment_log: "INCLUSION", forked_deployment_log: "INCLUSION",
-    no_events_of_the_knowledge_base: "CUSTODY", events_of_another_tenant: "CUSTODY", no_event_at_all: "CUSTODY", the_event_of_the_signature_alone: "CUSTODY",
-    dropped_end_of_the_payloads_job: "CUSTODY", events_of_another_bundle: "CUSTODY", a_proof_of_nothing: "INCLUSION"}
+    a_proof_of_nothing: "INCLUSION"}
 
 
 # verify.sh says that it does not check attestations; ours refuse the bundle for what the seal names.
@@ -586,6 +609,8 @@ def table():
     """The rows of docs/guarantees.md."""
     name = lambda f: f.__name__.replace("_", " ")
     rows = [f"| {name(f)} | {d} | refused | refused | refused |" for f, d in TAMPERINGS.items()]
+    rows += [f"| {name(f)} | INTEGRITY, {d} | refused | refused | refused |" for f, d in EVENT_TAMPERINGS.items()]
+    rows += [f"| dropped event {kind} alone, with its proof | INTEGRITY, COMPLETENESS, CUSTODY | refused | refused | refused |" for kind in DROPPED_KINDS]
     rows += [f"| {name(f)} | {d} | not checked there | refused | refused |" for f, d in ATTEST_TAMPERINGS.items()]
     rows += [f"| {name(f)} | {d} | not checked there | in the verdict | with `--require` |" for f, d in {**LOG_TAMPERINGS, **KEY_TAMPERINGS, **COPY_TAMPERINGS}.items()]
     return "\n".join(["| what was done to a bundle | the verdict's dimension | `verify.sh` | API | `stella` |", "| --- | --- | --- | --- | --- |", *rows]) + "\n"
@@ -649,6 +674,48 @@ class Verifiers:
         done = subprocess.run([self.program, "forensic", "verify", "--trust", trust or self.platform.key_path(), self.put(tgz)], capture_output=True, text=True, timeout=120,
                               env={**os.environ, "STELLA_CONFIG_DIR": self.platform.path("tmp"), "HOME": self.platform.path("tmp")})
         return done.returncode, done.stdout + done.stderr
+
+
+def sealed_kinds(files):
+    """(prefix, number, kind) of each event that the seal names."""
+    said = json.loads(files["evidence/seal.json"])["predicate"]["custody"]
+    for part, prefix in (("tenant", "custody/"), ("knowledge_base", "custody/kb-")):
+        for n, line in enumerate(files.get(prefix + "events.jsonl", b"").splitlines()[:said.get(part, {"events": 0})["events"]]):
+            yield prefix, n, json.loads(line)["kind"]
+
+
+def check_events(report, v, platform, tgz, others):
+    """What the seal names of the logs is there, all of it and nothing else, or every verifier refuses."""
+    def refused(name, files, dimensions, by_all=True):
+        bundle = pack(files)
+        failing = v.dimensions(bundle)
+        report.check(f"{name}: {dimensions} say so", set(dimensions) <= set(failing), failing)
+        if by_all:
+            code, text = v.verify_sh(bundle)
+            report.check(f"{name}: verify.sh refuses", code == 1, f"exit {code}: {text}")
+            report.check(f"{name}: API refuses", not v.api(bundle)[0])
+            code, text = v.stella(bundle)
+            report.check(f"{name}: stella refuses", code == 1, f"exit {code}: {text}")
+        return failing
+
+    for tamper, dimension in EVENT_TAMPERINGS.items():
+        before = unpack(tgz)
+        files = tamper(dict(before), platform=platform, other=unpack(others["of another evaluation"]))
+        assert files != before, tamper
+        refused(tamper.__name__.replace("_", " "), files, ("INTEGRITY", dimension))
+    seen = set()
+    for bundle_name, bundle in {"": tgz, **others}.items():
+        if "copy" in bundle_name:
+            continue
+        in_this = set()
+        for prefix, number, kind in sealed_kinds(unpack(bundle)):
+            if bundle_name and kind in in_this:
+                continue
+            in_this.add(kind)
+            failing = refused(f"dropped {kind} ({prefix}{number}) {bundle_name}", one_event_dropped(unpack(bundle), prefix, number), ("INTEGRITY", "COMPLETENESS", "CUSTODY"), by_all=kind not in seen)
+            report.check(f"dropped {kind} ({prefix}{number}) {bundle_name}: is named", kind in failing.get("COMPLETENESS", ""), failing)
+            seen.add(kind)
+    report.check("each kind of event that was dropped is in the table", seen == set(DROPPED_KINDS), sorted(seen))
 
 
 def make_bundle(client):
@@ -764,6 +831,7 @@ def main():
                 passing = v.dimensions_that("PASS", bundle)
                 report.check(f"{name}: the chain is its own", {"INTEGRITY", "AUTHENTICITY", "INCLUSION", "COMPLETENESS", "CUSTODY", "KEY-STATUS"} <= set(passing),
                              (v.dimensions(bundle), v.dimensions_that("NOT-CHECKED", bundle)))
+            check_events(report, v, platform, tgz, others)
             for tamper, dimension in LOG_TAMPERINGS.items():
                 name = tamper.__name__.replace("_", " ")
                 before = unpack(tgz)

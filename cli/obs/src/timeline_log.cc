@@ -91,6 +91,13 @@ Result<int> proof(Session& session, const Args& args) {
   if (args.from < 1 || args.to < args.from) return Error(base_errors::kInvalid, "two sizes of the log are needed").with("field", "--from, --to").with("expected", "whole numbers from 1, the former not above the latter");
   json::Value shown;
   const auto hashes = STELLA_TRY(fetch_proof(*api, args.deployment, static_cast<std::uint64_t>(args.from), static_cast<std::uint64_t>(args.to), &shown));
+  if (!args.out.empty()) {
+    STELLA_TRY_VOID(write_file_durable(args.out, json::dump(shown) + "\n"));
+    if (!session.machine()) {
+      session.console().note(args.out + "  for `stella forensic verify --consistency`\n");
+      return kExitDone;
+    }
+  }
   session.show(shown, [&] {
     std::string out;
     for (const Sha256& hash : hashes) out += hash.hex() + "\n";
@@ -300,6 +307,7 @@ void register_timeline_log(App& app) {
       .option("--from", &args->from, "Size of the older checkpoint.", {.required = true, .value = "SIZE"})
       .option("--to", &args->to, "Size of the newer checkpoint.", {.required = true, .value = "SIZE"})
       .option("--deployment", &args->deployment, "Of the deployment log, up to the checkpoint that covers yours.")
+      .option("--out", &args->out, "Write it there, as --consistency reads it.", {.value = "FILE"})
       .run([args](Session& s) { return proof(s, *args); });
   app.command("timeline verify", "Fetch every entry of your log, hash it again, and compare with the signed checkpoint and with one that you kept.")
       .option("--since", &args->since, "A checkpoint that you kept from before, of your log or of the deployment log.", {.value = "FILE"})

@@ -91,11 +91,12 @@ SealedBundle BundleTest::seal(std::vector<LeafFile> files, const crypto::Signer*
   const Subject subject{.name = "decision.json", .sha256 = crypto::sha256(kDecision)};
   const std::string statement = make_statement(std::span(&subject, 1), kProvenancePredicate, json::Value::object({{"a", 1}})).value();
   SealInput input{.payload_fd = fd.get(), .items_ndjson = lines, .bundle_key = bundle_key_, .signers = signers, .facts = facts(),
-                  .custody_events = "{\"event_id\":\"0193f0a2-7d5c-7000-8000-00000000000c\",\"kind\":\"sbom.received\"}\n",
+                  .custody_events = custody_events_,
                   .extra_files = {{"trust-hints/key.pub", key_.public_key().pem()},
                                   {"attest/provenance.sigstore.json", sign_statement(key_, statement).value()}},
                   .on_progress = {}};
   if (seal_names_attestations_) input.facts.attestations = attested_in(input.extra_files).value();
+  if (!sealed_entries_.empty()) input.facts.custody = SealedCustody{sealed_events(custody_events_, sealed_entries_, sealed_entries_.size()).value(), {}};
   StringSink out;
   auto sealed = seal_bundle(input, out);
   EXPECT_TRUE(sealed.has_value()) << (sealed ? "" : sealed.error().describe());

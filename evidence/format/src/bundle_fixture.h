@@ -47,6 +47,9 @@ class BundleTest : public ::testing::Test {
   ShellResult verify_with_shell(const std::string& tgz_name) const;
 
   bool seal_names_attestations_ = false;
+  // custody/events.jsonl, and where each of its lines that the seal names is in the log; empty: the seal names none.
+  std::string custody_events_ = "{\"event_id\":\"0193f0a2-7d5c-7000-8000-00000000000c\",\"kind\":\"sbom.received\"}\n";
+  std::vector<std::uint64_t> sealed_entries_ = {};
   std::string dir_;
   const crypto::KeyPair key_ = crypto::KeyPair::generate().value();
   const std::vector<crypto::PublicKey> trust_ = {key_.public_key()};

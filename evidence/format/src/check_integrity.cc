@@ -163,6 +163,7 @@ Reason find_problem(const Contents& contents, Verdict& verdict) {
   if (auto r = check_replay_digests(verdict, *seal); !r.empty()) return r;
   if (auto r = check_seal_copies(contents); !r.empty()) return r;
   if (auto r = check_attestations(contents, *seal); !r.empty()) return r;
+  if (auto r = omitted_events(contents, seal->facts); !r.empty()) return r;
   if (auto r = check_redactions(contents, *seal); !r.empty()) return r;
   return check_bag(contents);
 }

@@ -237,7 +237,7 @@ void check_consistency(const VerifyOptions& options, const std::optional<timelin
   const auto& to = older ? opened->checkpoint : kept->checkpoint;
   if (from.size != to.size && from.size != 0 && options.kept->consistency.empty()) {
     out.reason = "no proof leads from size " + std::to_string(from.size) + " to " + std::to_string(to.size) + "; get it: stella timeline proof --from " + std::to_string(from.size) +
-                 " --to " + std::to_string(to.size);
+                 " --to " + std::to_string(to.size) + " --out PROOF.json, and give it: --consistency PROOF.json";
     return;
   }
   if (!timeline::verify_growth(from, to, options.kept->consistency))
@@ -327,6 +327,7 @@ void check_custody(const Contents& contents, const Verdict& verdict, const LogPa
   }
   const Digests digests = digests_of(events);
   if (auto problem = check_ends_here(verdict, events, digests); !problem.empty()) return fail(std::move(problem));
+  if (auto omitted = omitted_events(contents, verdict.seal->facts); !omitted.empty()) return fail(std::move(omitted));
   if (inclusion.outcome != Outcome::kPass) {
     out.reason = chain + "; without proof that the events are in the tenant's log: believe them as you believe the sender";
   } else if (is_unknown(kb)) {
@@ -334,12 +335,32 @@ void check_custody(const Contents& contents, const Verdict& verdict, const LogPa
   } else if (const std::string unmade = first_unmade(verdict, digests); !unmade.empty()) {
     // Entries of a log expire, and what they led to may be sealed afterwards.
     out.reason = chain + "; it begins with the snapshot: the events that made " + unmade + " are not enclosed, they had expired or were left out";
+  } else if (!verdict.seal->facts.custody) {
+    out.reason = chain + "; whether events were left out that break no link cannot be said: this seal names none, as seals of before 2026-12";
   } else {
     out = {.outcome = Outcome::kPass, .reason = chain + expired, .trust_input = inclusion.trust_input};
   }
 }
 
 }  // namespace
+
+std::string omitted_events(const Contents& contents, const SealFacts& facts) {
+  if (!facts.custody) return {};
+  const std::pair<CustodyLog, const SealedEvents*> logs[] = {{CustodyLog::kTenant, &facts.custody->tenant}, {CustodyLog::kKnowledgeBase, &facts.custody->knowledge_base}};
+  for (const auto& [log, sealed] : logs) {
+    if (sealed->count == 0) continue;
+    const std::string path = std::string(custody_prefix(log)) + "events.jsonl";
+    const std::string_view lines = contents.bytes(path);
+    std::vector<std::optional<std::uint64_t>> indexes;
+    for (auto n = std::count(lines.begin(), lines.end(), '\n'); n > 0; --n) {
+      const auto proof = timeline::parse_tlog_proof(contents.bytes(custody_proof_path(log, indexes.size())));
+      indexes.push_back(proof ? std::optional(proof->index) : std::nullopt);
+    }
+    if (const std::string difference = differs_from_sealed(*sealed, lines, indexes); !difference.empty())
+      return "the seal names " + std::to_string(sealed->count) + " events of " + path + ", and they are not all there as they were: " + difference;
+  }
+  return {};
+}
 
 LogEvidence check_log(const Contents& contents, const VerifyOptions& options, Verdict& verdict) {
   LogPart tenant = read_part(contents, options, CustodyLog::kTenant, verdict.seal ? verdict.seal->facts.tenant_id.str() : std::string());

@@ -173,7 +173,9 @@ void check_completeness(const Contents& contents, const VerifyOptions& options, 
   d.authorised = found.most;
   const std::string counts = "disclosed " + std::to_string(d.disclosed) + ", withheld " + std::to_string(d.withheld) + " (authorised " +
                              std::to_string(d.authorised) + "), unaccounted " + std::to_string(d.unaccounted);
-  if (d.unaccounted > 0 || d.authorised < d.withheld) {
+  if (const std::string omitted = omitted_events(contents, verdict.seal->facts); !omitted.empty()) {
+    out = {.outcome = Outcome::kFail, .reason = counts + "; " + omitted, .trust_input = {}};
+  } else if (d.unaccounted > 0 || d.authorised < d.withheld) {
     const bool parts = found.by_any.size() > found.most;
     const std::string_view why = parts ? "; no one statement covers all of it, and they do not add up: make the copy again from its original" : "";
     out = {.outcome = Outcome::kFail, .reason = counts + std::string(why) + found.doubts, .trust_input = {}};

@@ -40,6 +40,8 @@ void check_authenticity(const Contents& contents, const VerifyOptions& options, 
 void check_time(const Contents& contents, const VerifyOptions& options, Verdict& verdict);
 // No later than when this signature was made, where as many trusted authorities as are demanded stamped it.
 std::optional<Timestamp> stamped_at(const Contents& contents, const VerifyOptions& options, const std::string& signature);
+// "" where the bundle encloses every event that the seal names, as it was; else which is gone, with the words around it. Needs no key.
+std::string omitted_events(const Contents& contents, const SealFacts& facts);
 // An event that is proved to be in a log, and where.
 struct LoggedEvent {
   std::uint64_t index = 0;

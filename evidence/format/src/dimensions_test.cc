@@ -46,13 +46,22 @@ class DimensionsTest : public BundleTest {
   void SetUp() override {
     BundleTest::SetUp();
     sealed_ = seal(evaluation_files());
-    good_ = members(testing::slurp(path("bundle.tgz")));
     json::Array payload = {object("items.ndjson", crypto::sha256(items_ndjson(sealed_.items)))};
     entries_ = {"a", "b", event(0, "sbom.received", "", "sbom"), "c", "d", event(1, "sbom.computed", "sbom", "components"), "e",
                 event(2, "policy.evaluated", json::Array{object("components", crypto::sha256("components"))}, files_of(sealed_, {"output"})),
                 event(3, "evidence.snapshot", json::Array{}, files_of(sealed_), "acme", facts().bundle_id.str()), event(4, "job.finished", files_of(sealed_), std::move(payload)), "h"};
+    good_ = naming(entries_);
     enclose(good_, kCustody, entries_, log_key_, kOrigin);
     log_keys_.push_back(timeline::VerifierKey::ed25519(kOrigin, log_key_.public_key()).value());
+  }
+
+  // The same files, in a seal that names those events.
+  Members naming(const std::vector<std::string>& entries, const std::vector<std::size_t>& indices = kCustody) {
+    custody_events_.clear();
+    for (const std::size_t i : indices) custody_events_ += entries[i] + "\n";
+    sealed_entries_.assign(indices.begin(), indices.end());
+    seal(evaluation_files());
+    return members(testing::slurp(path("bundle.tgz")));
   }
 
   static std::string checkpoint_of(const std::vector<std::string>& entries, const crypto::Ed25519Signer& key, std::string_view origin) {
@@ -143,7 +152,7 @@ TEST_F(DimensionsTest, EveryAttackOnTheLogIsNamed) {
 // A chain may be whole, in the log, and that of something else.
 TEST_F(DimensionsTest, AChainIsThatOfItsBundle) {
   const auto custody = [&](const std::vector<std::size_t>& indices, const std::vector<std::string>& entries) {
-    Members m = good_;
+    Members m = naming(entries, indices);
     enclose(m, indices, entries, log_key_, kOrigin);
     const Verdict v = check(m, options());
     EXPECT_EQ(v.of(Dimension::kIntegrity).outcome, Outcome::kPass) << verdict_text(v);
@@ -167,9 +176,30 @@ TEST_F(DimensionsTest, AChainIsThatOfItsBundle) {
   is(custody(kCustody, entries), Outcome::kPass, "none broken");
   is(custody({2, 5, 8, 9}, entries), Outcome::kFail, "no event put out data/outputs/decision.json");
   // Nothing is withheld from a chain of nothing: INCLUSION does not pass for it either.
-  Members none = good_;
+  Members none = naming(entries_, {});
   enclose(none, {}, entries_, log_key_, kOrigin);
   is(check(none, options()).of(Dimension::kInclusion), Outcome::kNotChecked, "no event of the tenant's log is enclosed");
+}
+
+// Whole, in the log, and without an event that breaks no link: the seal that names it says so, and of one that names none nobody can tell.
+TEST_F(DimensionsTest, AnEventThatBreaksNoLinkIsMissed) {
+  const auto without = [&](Members m, const std::vector<std::size_t>& indices) {
+    enclose(m, indices, entries_, log_key_, kOrigin);
+    return check(m, options());
+  };
+  const std::vector<std::size_t> whole = {2, 5, 6, 7, 8, 9}, cut = {2, 5, 7, 8, 9};
+  entries_[6] = event(6, "finding.opened", "components", "");
+  const Verdict good = without(naming(entries_, whole), whole), bad = without(naming(entries_, whole), cut);
+  EXPECT_EQ(good.of(Dimension::kCustody).outcome, Outcome::kPass) << verdict_text(good);
+  for (const Dimension d : {Dimension::kIntegrity, Dimension::kCompleteness, Dimension::kCustody}) {
+    EXPECT_EQ(bad.of(d).outcome, Outcome::kFail) << verdict_text(bad);
+    EXPECT_NE(bad.of(d).reason.find("left out: finding.opened (entry 6 of the log)"), std::string::npos) << verdict_text(bad);
+  }
+  EXPECT_EQ(bad.of(Dimension::kInclusion).outcome, Outcome::kPass) << verdict_text(bad);
+  const Verdict before = without(naming(entries_, {}), cut);
+  EXPECT_EQ(before.of(Dimension::kIntegrity).outcome, Outcome::kPass) << verdict_text(before);
+  EXPECT_EQ(before.of(Dimension::kCustody).outcome, Outcome::kNotChecked) << verdict_text(before);
+  EXPECT_NE(before.of(Dimension::kCustody).reason.find("this seal names none"), std::string::npos) << verdict_text(before);
 }
 
 // The payload of a copy with files withheld cannot be computed: the snapshot names the bundle.
@@ -177,7 +207,7 @@ TEST_F(DimensionsTest, TheChainOfARedactedCopyIsItsOwn) {
   const auto custody = [&](const BundleId& bundle) {
     auto entries = entries_;
     entries[8] = event(3, "evidence.snapshot", json::Array{}, files_of(sealed_), "acme", bundle.str());
-    Members m = good_;
+    Members m = naming(entries);
     enclose(m, kCustody, entries, log_key_, kOrigin);
     write("whole.tgz", pack(m));
     const Fd fd(::open(path("whole.tgz").c_str(), O_RDONLY | O_CLOEXEC));
@@ -336,7 +366,7 @@ TEST_F(DimensionsTest, ListsOfCustodyAreFollowed) {
     const json::Value named = json::Value::object({{"name", "list:" + std::to_string(inputs.as_array().size())}, {"sha256", crypto::sha256(list).hex()}});
     last.set("details", json::Value::object({{"inputs", json::Value::array({named})}, {"outputs", files_of(sealed_, {"output"})}}));
     entries[7] = json::canonical(last).value();
-    Members m = good_;
+    Members m = naming(entries);
     m[custody_list_path(crypto::sha256(list))] = list;
     enclose(m, kCustody, entries, log_key_, kOrigin);
     return std::pair(m, custody_list_path(crypto::sha256(list)));

@@ -84,26 +84,37 @@ void add_chain(std::string& out, const std::vector<ReportStep>& chain) {
   out.append("</ol>\n");
 }
 
-// Every claim of a bundle, beside the command that checks it: what a reader who trusts nobody does next.
+// Every claim of a bundle, beside the command that checks it: what a reader who trusts nobody does next. One that does not hold for each bundle of the
+// kind has no place here: the page is made, and sealed, before anybody knows who stamps the seal, and copies with files withheld have it, too.
 struct Claim {
-  std::string_view claim, command, rests_on;
+  std::string claim, command, rests_on;
 };
-constexpr Claim kClaims[] = {
-    {"No file was changed, removed or added since it was sealed.", "sh verify.sh KEY.pub bundle.tgz", "openssl, sha256sum, tar and awk; none of our software"},
-    {"It was sealed by whoever holds the key.", "stella forensic verify bundle.tgz --trust KEY.pub", "a key that you did not get from this bundle"},
-    {"The decision follows from the inputs.", "stella forensic replay bundle.tgz", "the programs, run again on data/inputs/"},
-    {"Nothing is withheld without saying so.", "stella forensic verify bundle.tgz --require COMPLETENESS", "the commitments in evidence/items.jsonl"},
-    {"What happened is in the log, and each step took what another made.", "stella forensic verify bundle.tgz --trust-log LOG.vkey --require INCLUSION,CUSTODY", "the key of the log"},
-    {"The log was not rewritten.", "stella forensic verify bundle.tgz --checkpoint CHECKPOINT --require CONSISTENCY", "a checkpoint that you kept from before"},
-    {"It was signed no later than it says.", "stella forensic verify bundle.tgz --trust-time ROOTS.pem --require TIME", "time authorities that you trust; without them the time is the installation's clock"},
-    {"The key was good when it signed.", "stella forensic verify bundle.tgz --keys KEYS.jsonl --trust-time ROOTS.pem --require KEY-STATUS", "the record of the keys' lives"}};
+constexpr std::string_view kVerify = "stella forensic verify bundle.tgz --trust KEY.pub";
 
-void add_claims(std::string& out) {
+std::vector<Claim> claims_of(const Report& report) {
+  const auto verify = [](std::string_view options) { return std::string(kVerify).append(options); };
+  std::vector<Claim> out = {
+      {"No sealed file was changed, removed or added since, and none of the events that the seal names.", "sh verify.sh KEY.pub bundle.tgz", "openssl, sha256sum, tar and awk; none of our software"},
+      {"It was sealed by whoever holds the key.", verify(""), "a key that you did not get from this bundle"},
+      {"Nothing is withheld without saying so.", verify(" --require COMPLETENESS"), "the commitments in evidence/items.jsonl, and the events that evidence/seal.json names"},
+      {"What happened is in the log, and each step took what another made.", verify(" --trust-log LOG.pub --require INCLUSION,CUSTODY"), "the key of the installation's logs, which you did not get from this bundle (stella login keeps it: trust/log-….ed25519)"},
+      {"The log was not rewritten.", verify(" --trust-log LOG.pub --checkpoint CHECKPOINT --consistency PROOF.json --require CONSISTENCY"),
+       "a checkpoint that you kept from before, and the proof that leads from its size to that of custody/checkpoint (stella timeline proof --from SIZE --to SIZE --out PROOF.json)"},
+      {"The key was good when it signed.", verify(" --trust-log LOG.pub --require KEY-STATUS"), "the record of the keys' lives in custody/keys.jsonl, which the log proves"}};
+  if (report.replayable) out.push_back({"The decision follows from the inputs.", "stella forensic replay bundle.tgz", "the programs, run again on data/inputs/, as long as no input and no output is withheld"});
+  if (!report.bundles.empty()) out.push_back({"The bundle of the evaluation inside is the one that was sealed.", verify(" --nested"), "the same key, and the root that evidence/seal.json names"});
+  for (const std::string& path : report.bundles)
+    out.push_back({"The decision follows from the inputs in that bundle.", "tar -xzOf bundle.tgz " + path + " >evaluation.tgz && stella forensic replay evaluation.tgz", "the programs, run again on its data/inputs/, as long as no input and no output is withheld"});
+  return out;
+}
+
+void add_claims(std::string& out, const Report& report) {
   out.append("<h2>Do not believe this page: verify</h2>\n<p>This report is one of the sealed files. Each line is a claim of this bundle, the command that checks it, and what the answer rests on.</p>\n"
              "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">claim</th><th scope=\"col\">check</th><th scope=\"col\">rests on</th></tr></thead><tbody>\n");
-  for (const Claim& c : kClaims)
+  for (const Claim& c : claims_of(report))
     out.append("<tr><td>").append(escape_html(c.claim)).append("</td><td><code>").append(escape_html(c.command)).append("</code></td><td class=\"soft\">").append(escape_html(c.rests_on)).append("</td></tr>\n");
-  out.append("</tbody></table></div>\n<p><code>VERIFY.md</code> explains each step, and what a good result does not say.</p>\n</body></html>\n");
+  out.append("</tbody></table></div>\n<p>When it was signed this page does not say. Where <code>time/</code> holds timestamps, <code>").append(kVerify).append(" --trust-time ROOTS.pem --require TIME</code> says no later than when, "
+             "by authorities that you trust; without them the time is the installation's clock.</p>\n<p><code>VERIFY.md</code> explains each step, and what a good result does not say.</p>\n</body></html>\n");
 }
 
 }  // namespace
@@ -144,7 +155,7 @@ std::string build_report(const Report& report) {
   }
   for (const auto& table : report.tables) add_table(out, table);
   add_chain(out, report.chain);
-  add_claims(out);
+  add_claims(out, report);
   return out;
 }
 

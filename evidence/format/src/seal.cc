@@ -37,6 +37,12 @@ json::Value attestations_of(const std::vector<SealFacts::Attested>& attestations
   return json::Value(std::move(out));
 }
 
+json::Value custody_of(const SealedCustody& custody) {
+  json::Value out = json::Value::object({{"tenant", custody.tenant.json()}});
+  if (custody.knowledge_base.count > 0) out.set("knowledge_base", custody.knowledge_base.json());
+  return out;
+}
+
 }  // namespace
 
 Result<std::vector<SealFacts::Attested>> attested_in(const std::vector<std::pair<std::string, std::string>>& files) {
@@ -90,6 +96,7 @@ Result<std::string> make_seal(const SealFacts& f, const TreeHead& head, const st
   }
   if (f.key_events > 0) predicate.set("keys", json::Value::object({{"events", f.key_events}, {"history_sha256", f.key_history_sha256}}));
   if (f.attestations) predicate.set("attestations", attestations_of(*f.attestations));
+  if (f.custody) predicate.set("custody", custody_of(*f.custody));
   const Subject subject{.name = "evidence/root.merkle", .sha256 = crypto::sha256(root_text(head.size, head.root))};
   return make_statement(std::span(&subject, 1), kSealPredicate, std::move(predicate));
 }
@@ -158,6 +165,13 @@ Result<SealFacts> read_facts(const json::Value& p) {
       one.payload_sha256 = STELLA_TRY(hash_member(attested, "payload_sha256"));
       f.attestations->push_back(std::move(one));
     }
+  }
+  if (const json::Value* custody = p.find("custody"); custody != nullptr) {
+    f.custody.emplace();
+    const json::Value *tenant = custody->find("tenant"), *knowledge_base = custody->find("knowledge_base");
+    if (tenant == nullptr) return not_a_seal("custody.tenant");
+    f.custody->tenant = STELLA_TRY(parse_sealed_events(*tenant));
+    if (knowledge_base != nullptr) f.custody->knowledge_base = STELLA_TRY(parse_sealed_events(*knowledge_base));
   }
   for (const auto& parent : p.items("parents")) {
     SealFacts::Parent one;

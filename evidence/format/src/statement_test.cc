@@ -176,5 +176,20 @@ TEST(Report, EscapesEverything) {
   EXPECT_EQ(escape_html("Zoë & Ünal"), "Zoë &amp; Ünal");
 }
 
+// What cannot be done with a bundle of that kind is no claim of it.
+TEST(Report, ClaimsDependOnTheKind) {
+  Report job;
+  EXPECT_EQ(build_report(job).find("forensic replay"), std::string::npos);
+  Report evaluation;
+  evaluation.replayable = true;
+  EXPECT_NE(build_report(evaluation).find("stella forensic replay bundle.tgz"), std::string::npos);
+  Report embedding;
+  embedding.bundles = {"data/bundles/x.tgz"};
+  const std::string page = build_report(embedding);
+  EXPECT_EQ(page.find("replay bundle.tgz"), std::string::npos);
+  EXPECT_NE(page.find("tar -xzOf bundle.tgz data/bundles/x.tgz &gt;evaluation.tgz &amp;&amp; stella forensic replay evaluation.tgz"), std::string::npos);
+  EXPECT_NE(page.find("--nested"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace stella::evidence

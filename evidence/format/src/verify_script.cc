@@ -186,7 +186,23 @@ if [ -z "$verified" ]; then
 fi
 pass "signature: the seal is signed by the key that you gave ($(sha256sum "$verified" | cut -c 1-16), $(cat "$tmp/name.${verified##*.}"))"
 
-printf '%s\n' 'NOT CHECKED  attestations (attest/ beside the seal), redactions, time, tenant log, custody, key status, retention: see `stella forensic verify`'
+# 8. The events that the seal names: the lines that a log's list of events begins with.
+sealed_events() {
+  said=$(printf '%s\n' "$seal" | sed -n 's/.*"'"$1"'":{"entries":"[0-9,-]*","events":\([0-9]*\),"kinds":{[^{}]*},"lines_sha256":"\([0-9a-f]*\)"}.*/\1 \2/p')
+  [ -n "$said" ] || return 0
+  [ -f "$2" ] || fail "the seal names ${said%% *} events, and $2 is missing"
+  [ "$(head -n "${said%% *}" "$2" | sha256sum | cut -c 1-64)" = "${said##* }" ] || fail "$2: events that the seal names were left out, added or changed"
+  pass "events: the ${said%% *} that the seal names are in $2"
+}
+case $seal in
+  *',"custody":{'*)
+    sealed_events tenant custody/events.jsonl
+    sealed_events knowledge_base custody/kb-events.jsonl
+    ;;
+  *) printf '%s\n' 'NOT CHECKED  whether events were left out of custody/: this seal does not name them' ;;
+esac
+
+printf '%s\n' 'NOT CHECKED  attestations (attest/ beside the seal), redactions, time, tenant log, chain of custody, key status, retention: see `stella forensic verify`'
 [ ! -d trust-hints ] || printf '%s\n' 'UNTRUSTED    trust-hints: hints of the sender; no key was taken from there'
 [ "$withheld" -eq 0 ] || printf 'NOTE  %s items are withheld; whether somebody was allowed to is not checked here\n' "$withheld"
 exit 0
@@ -214,7 +230,7 @@ Exit 0: everything it checks holds. 1: something does not, and the last line say
 ## With the command line tool
 
     stella forensic verify bundle.tgz --trust KEY.pub
-    stella forensic replay bundle.tgz
+    stella forensic replay bundle.tgz      (bundles of evaluations)
 
 `verify` states nine dimensions and also says what was not checked. `replay` runs the same pure functions on the inputs in `data/inputs/` and
 compares the digests of the outputs.
@@ -233,12 +249,14 @@ compares the digests of the outputs.
 4. `evidence/seal.json` is an in-toto statement whose subject is `evidence/root.merkle`, and repeats size and root.
 5. `attest/seal.dsse.json` is a DSSE envelope over exactly those bytes: ECDSA P-256 with SHA-256 over
    `DSSEv1 28 application/vnd.in-toto+json <length> <seal.json>`.
+6. `custody` in `evidence/seal.json` names the events that were in the logs when it was signed: `head -n EVENTS custody/events.jsonl | sha256sum` gives
+   `lines_sha256` of `tenant`; `custody/kb-events.jsonl` that of `knowledge_base`, where there is one. Later events follow behind them.
 
 Every file is covered by 2, or is one of: the four bag files, `evidence/`, `attest/`, `time/`, `custody/`, `redaction/`, `trust-hints/`. Anything
-else in the bundle was put there later. Of these, the steps above and `verify.sh` check the bag files, `evidence/` and `attest/seal.dsse.json` alone.
-They say nothing of the other statements in `attest/` (provenance, VSA, SVR, vulns: each is signed on its own, and the seal names all of them in
-`attestations`), of `redaction/` (who allowed that files are withheld), `time/` and `custody/`: `stella forensic verify` checks those. Files in
-`trust-hints/` are of the sender, and nobody checks them.
+else in the bundle was put there later. Of these, the steps above and `verify.sh` check the bag files, `evidence/` and `attest/seal.dsse.json` alone,
+and that no event is gone from `custody/` which the seal names. They say nothing of the other statements in `attest/` (provenance, VSA, SVR, vulns:
+each is signed on its own, and the seal names all of them in `attestations`), of `redaction/` (who allowed that files are withheld), `time/` and what
+`custody/` proves: `stella forensic verify` checks those. Files in `trust-hints/` are of the sender, and nobody checks them.
 
 ## What a good result does not say
 

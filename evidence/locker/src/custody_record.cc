@@ -212,6 +212,31 @@ Result<CustodyRecord> collect_custody(pg::SystemTx<pg::LockerRole>& tx, const Te
   return out;
 }
 
+Result<std::optional<SealedCustody>> CustodyRecord::sealed() const {
+  std::optional<SealedCustody> out;
+  if (tenant_.indexes.empty()) return out;
+  out.emplace();
+  out->tenant = STELLA_TRY(sealed_events(tenant_.events, tenant_.indexes));
+  out->knowledge_base = STELLA_TRY(sealed_events(knowledge_base_.events, knowledge_base_.indexes));
+  return out;
+}
+
+Result<bool> CustodyRecord::begins_with(const std::optional<SealedCustody>& sealed) const {
+  if (!sealed) return true;
+  SealedCustody now;
+  now.tenant = STELLA_TRY(sealed_events(tenant_.events, tenant_.indexes, sealed->tenant.count));
+  now.knowledge_base = STELLA_TRY(sealed_events(knowledge_base_.events, knowledge_base_.indexes, sealed->knowledge_base.count));
+  return now == *sealed;
+}
+
+Result<bool> CustodyRecord::is_told_of(const BundleId& bundle, std::string_view job) const {
+  const auto events = STELLA_TRY(parse(tenant_.events));
+  const auto asked = [&](const CustodyEvent& event) { return event.kind == contracts::events::kEvidenceSnapshot && event.resource_id == bundle.str(); };
+  if (std::none_of(events.begin(), events.end(), asked)) return false;  // it stays for good, so the log is behind
+  const auto missing = missing_transitions(events, bundle.str(), {});
+  return std::none_of(missing.begin(), missing.end(), [&](const MissingTransition& m) { return m.job_id == job && !m.may_have_expired; });
+}
+
 Result<void> CustodyRecord::want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const {
   for (const Part* part : {&tenant_, &knowledge_base_, &keys_})
     if (!part->covered()) STELLA_TRY_VOID(timeline::want_checkpoint(tx, part->tenant, part->indexes.back() + 1));
@@ -220,6 +245,7 @@ Result<void> CustodyRecord::want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) c
 
 Result<void> CustodyRecord::enclose(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, SealInput& input) {
   input.custody_events = tenant_.events;
+  if (input.signed_seal.empty()) input.facts.custody = STELLA_TRY(sealed());
   if (!tenant_.indexes.empty()) {
     input.facts.log_origin = tenant_.head.origin;
     input.facts.log_size = tenant_.head.size;

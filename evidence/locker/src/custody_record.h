@@ -40,6 +40,12 @@ class CustodyRecord {
   Result<void> want_checkpoints(pg::SystemTx<pg::LockerRole>& tx) const;
   // Events, checkpoints with their proofs in the deployment log and a proof for each event; origin and size of the tenant's log into the seal. Needs covered().
   Result<void> enclose(pg::SystemTx<pg::LockerRole>& tx, objects::Store& store, SealInput& input);
+  // What a seal of now names of them. nullopt where there is none.
+  Result<std::optional<SealedCustody>> sealed() const;
+  // Whether what that seal named is what the logs still give: entries may have expired since. True for seals that name nothing.
+  Result<bool> begins_with(const std::optional<SealedCustody>& sealed) const;
+  // Whether the log took in all that was said before the payload of this bundle was made: the end of its job comes behind everything before.
+  Result<bool> is_told_of(const BundleId& bundle, std::string_view job) const;
   // The lists that the enclosed events name by their digests, by those.
   const std::map<Sha256, std::string>& lists() const { return lists_; }
   const std::string& tenant_events() const { return tenant_.events; }  // a line each

@@ -137,7 +137,7 @@ Result<void> close_over_evaluation(pg::TenantTx& tx, objects::Store& store, std:
        {"summary", "Policy " + std::string(rows.text(0, 12)) + " decided " + std::string(rows.text(0, 17)) + ": " + std::string(rows.text(0, 18)) + "\nEvery input lies in this bundle as it was received; the decision can be made again from them, offline."},
        {"facts", json::Value::array({pair("SBOM format", rows.text(0, 24)), pair("policy version", rows.text(0, 12)), pair("as of", rows.text(0, 11)), pair("engine version", rows.text(0, 27)),
                                      pair("findings", std::to_string(findings.size())), pair("advisories considered", std::to_string(std::set<Sha256>(advisories.begin(), advisories.end()).size()))})},
-       {"tables", json::Value::array({findings_table(findings)})}});
+       {"tables", json::Value::array({findings_table(findings)})}, {"replayable", true}});
   closure.report.set("chain", STELLA_TRY(chain_of(tx, job_ids)));
   return {};
 }

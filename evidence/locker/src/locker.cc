@@ -42,6 +42,7 @@ struct Row {
   std::vector<std::string> traces;
   Sha256 payload, items;
   std::int64_t attempts = 0;
+  std::string job;  // that made the payload
 };
 
 std::vector<std::string> split(std::string_view text) {
@@ -71,6 +72,7 @@ Result<Row> read_row(const pg::Rows& rows) {
   r.items = STELLA_TRY(rows.sha256(0, 12));
   r.tracestate = std::string(rows.text(0, 13));
   r.attempts = rows.integer(0, 14);
+  r.job = std::string(rows.text(0, 15));
   return r;
 }
 
@@ -222,7 +224,7 @@ Result<void> Locker::postpone(const TenantId& tenant, const BundleId& bundle) {
 Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
   auto tx = STELLA_TRY(pg::SystemTx<pg::LockerRole>::open(pool_));
   const auto rows = STELLA_TRY(tx.query(
-      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256, tracestate, attempts "
+      "SELECT tenant_id, bundle_id, case_id, kind, resource_id, request, trace_id, traceparent, requested_by, project_id, array_to_string(custody_traces, ','), payload_sha256, items_sha256, tracestate, attempts, coalesce(job_id::text, '') "
       "FROM evidence_snapshots WHERE tenant_id = $1 AND bundle_id = $2 AND state = 'built' FOR UPDATE SKIP LOCKED",
       {tenant, bundle}));
   if (rows.empty()) return false;
@@ -280,6 +282,12 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
       const auto attested = STELLA_TRY(attested_in(input.extra_files));
       // Where something was stated since, the seal that was signed names other statements: then it is signed anew.
       if (before && before->facts.attestations && *before->facts.attestations != attested) before.reset();
+      std::optional<CustodyRecord> custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
+      // Nor does it name events that expired since.
+      if (before && !STELLA_TRY(custody->begins_with(before->facts.custody))) {
+        before.reset();
+        custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, std::nullopt, options_.witness_patience));
+      }
       if (before) {
         input.facts = before->facts;
         input.signed_seal = before->envelope;
@@ -295,6 +303,12 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
         }
         if (STELLA_TRY(keeps_key_history(tx))) {
           // The log takes the signature in first; the bundle that encloses the proof is written in one of the next rounds.
+          if (!STELLA_TRY(custody->is_told_of(row.bundle, row.job))) {  // the seal names what the log has
+            kLog.debug("waiting for the log to take in the end of the payload's job", {f::bundle_id(row.bundle)});
+            STELLA_TRY_VOID(tx.commit());
+            return false;
+          }
+          input.facts.custody = STELLA_TRY(custody->sealed());
           const TraceId trace = STELLA_TRY(TraceId::parse(row.trace));
           const auto signed_now = sign_first(tx, {row.tenant, row.bundle, trace, row.traceparent, row.project}, input);
           if (!signed_now) {
@@ -308,15 +322,14 @@ Result<bool> Locker::seal_one(const TenantId& tenant, const BundleId& bundle) {
           return false;
         }
       }
-      CustodyRecord custody = STELLA_TRY(collect_custody(tx, row.tenant, row.traces, before ? std::optional(before->logged) : std::nullopt, options_.witness_patience));
-      if (!custody.covered()) {
+      if (!custody->covered()) {
         kLog.debug("waiting for checkpoints that cover the custody events", {f::bundle_id(row.bundle)});
         // The proofs need checkpoints that cover the events: they are asked for.
-        STELLA_TRY_VOID(custody.want_checkpoints(tx));
+        STELLA_TRY_VOID(custody->want_checkpoints(tx));
         STELLA_TRY_VOID(tx.commit());
         return false;
       }
-      STELLA_TRY_VOID(custody.enclose(tx, store_, input));
+      STELLA_TRY_VOID(custody->enclose(tx, store_, input));
       const crypto::PublicKey& hint = before ? before->signed_by.front() : signer->public_key();
       input.extra_files.emplace_back("trust-hints/" + hint.keyid8() + ".pub", hint.pem());
       if (options_.stamper) input.stamp = [&](std::span<const std::string_view> signatures) { return stamped(*options_.stamper, signatures, time); };

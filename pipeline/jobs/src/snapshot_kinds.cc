@@ -6,6 +6,7 @@
 //             "tables":[{"title","note","columns":[…],"rows":[[…]…]}…],
 //             "chain":[{"title","detail","inputs":[[name,sha256]…],"outputs":[[name,sha256]…]}…]}}
 #include "kinds.h"
+#include "stella/evidence/format/bundle_verify.h"
 #include "stella/evidence/format/bundle_writer.h"
 #include "stella/evidence/format/report.h"
 
@@ -79,6 +80,7 @@ Result<evidence::Report> report_of(const json::Value& snapshot) {
   report.tone = STELLA_TRY(tone_of(value->str("tone")));
   report.summary = value->str("summary");
   report.facts = STELLA_TRY(pairs(*value, "facts"));
+  report.replayable = value->boolean("replayable");
   for (const auto& table : value->items("tables")) {
     auto parsed = STELLA_TRY(table_of(table));
     report.tables.push_back(std::move(parsed));
@@ -134,9 +136,11 @@ Result<void> evidence_snapshot(const json::Value&, JobIo& io) {
   const auto text = STELLA_TRY(io.bytes("snapshot.json"));
   const auto snapshot = STELLA_TRY(json::parse(text));
   if (snapshot.str("format") != kSnapshotFormat) return invalid("format", std::string(kSnapshotFormat));
-  const auto report = STELLA_TRY(report_of(snapshot));
+  auto report = STELLA_TRY(report_of(snapshot));
   Walker walker;
   auto leaves = STELLA_TRY(leaves_of(snapshot, io, walker));
+  for (const auto& leaf : leaves)
+    if (leaf.role == evidence::kBundleRole) report.bundles.push_back(leaf.path);
   evidence::LeafFile page;
   page.path = "report.html";
   page.media_type = "text/html";

@@ -53,6 +53,16 @@ TEST(Snapshot, PayloadAndItemsAgree) {
   EXPECT_EQ(again->at(1).bytes, outputs->at(1).bytes);
 }
 
+TEST(Snapshot, TheReportClaimsWhatSuchABundleCanShow) {
+  const auto page = [](const std::string& snapshot) {
+    const std::vector<MemoryInput> inputs{{"snapshot.json", snapshot}, {"f0001", "a"}, {"f0002", "b"}};
+    return run_job("evidence.snapshot", "{}", inputs)->at(0).bytes;
+  };
+  EXPECT_EQ(page(std::string(kSnapshot)).find("<code>stella forensic replay bundle.tgz<"), std::string::npos);
+  EXPECT_NE(page(replaced(R"("report":{)", R"("report":{"replayable":true,)")).find("<code>stella forensic replay bundle.tgz<"), std::string::npos);
+  EXPECT_NE(page(replaced(R"("role":"output")", R"("role":"bundle")")).find("forensic replay evaluation.tgz"), std::string::npos);
+}
+
 TEST(Snapshot, RefusesWhatItCannotPack) {
   const auto run = [](const std::string& snapshot) {
     const std::vector<MemoryInput> inputs{{"snapshot.json", snapshot}, {"f0001", "a"}, {"f0002", "b"}};

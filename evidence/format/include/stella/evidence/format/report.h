@@ -33,11 +33,14 @@ struct Report {
   std::vector<std::pair<std::string, std::string>> facts;   // name, value
   std::vector<ReportTable> tables;                           // findings, counts …
   std::vector<ReportStep> chain;                             // from source to decision, in order
+  bool replayable = false;                                   // an evaluation: its outputs can be made again from its inputs
+  std::vector<std::string> bundles;                          // paths of the bundles of evaluations inside of this one
 };
 
 // Escapes &, <, >, " and '; control characters become U+FFFD.
 std::string escape_html(std::string_view text);
 
+// The page ends with the claims of such a bundle, each beside the command that checks it: those that hold for each bundle of its kind.
 std::string build_report(const Report& report);
 
 }  // namespace stella::evidence

@@ -12,6 +12,7 @@
 #include "stella/base/ids.h"
 #include "stella/base/time.h"
 #include "stella/evidence/format/item.h"
+#include "stella/evidence/format/sealed_events.h"
 
 namespace stella::evidence {
 
@@ -58,6 +59,9 @@ struct SealFacts {
   };
   // All of them, by path: none can be dropped, added or exchanged. nullopt: not stated, as in seals of before.
   std::optional<std::vector<Attested>> attestations;
+
+  // The events of the chain of custody that were in the logs when it was signed: none can be left out. nullopt: not stated, as in seals of before.
+  std::optional<SealedCustody> custody;
 };
 
 // The statements among the files (path, bytes) that go beside a seal. kMalformed where one is no attestation.
