@@ -473,6 +473,44 @@ TEST_F(Locking, ListsThatEventsNameAreInTheRecord) {
   EXPECT_TRUE(custody.broken.empty());
 }
 
+// A seal is signed once the log has the end of the job that made the payload; what it names must still be there when the bundle is written.
+TEST_F(Locking, WhatASealNamesOfTheLogIsAllOfIt) {
+  const std::string trace_id = TraceId::generate().hex(), job = JobId::generate().str();
+  const BundleId bundle = BundleId::generate();
+  int index = 0;
+  const auto log = [&](std::string_view kind, std::string_view type, const std::string& id, const std::string& of) {
+    const json::Value details = json::Value::object({{"job_id", of}, {"outputs", json::Value::array({json::Value::object({{"name", "x"}, {"sha256", crypto::sha256(std::to_string(index)).hex()}})})}});
+    const std::string event = EventId::generate().str();
+    const std::string entry = json::canonical(json::Value::object({{"event_id", event}, {"kind", kind}, {"resource_type", type}, {"resource_id", id}, {"tenant_id", "acme"}, {"trace_id", trace_id}, {"details", details}})).value();
+    db_.sql("INSERT INTO timeline_log (tenant_id, log_index, event_id, entry) VALUES ('acme', " + std::to_string(index++) + ", '" + event + "', convert_to('" + entry + "', 'UTF8'))");
+    db_.sql("INSERT INTO timeline_events (event_id, ts, tenant_id, kind, actor, resource_type, resource_id, trace_id, digest, details_jsonb) VALUES ('" + event + "', now(), 'acme', '" + std::string(kind) + "', 'user:x', '" +
+            std::string(type) + "', '" + id + "', '" + trace_id + "', '', '" + json::dump(details) + "')");
+  };
+  const auto record = [&] {
+    auto t = std::move(pg::SystemTx<pg::LockerRole>::open(locker_pool_).value());
+    return collect_custody(t, acme_, {trace_id}, std::nullopt).value();
+  };
+  const auto told = [&] { return record().is_told_of(bundle, job).value(); };
+  EXPECT_FALSE(record().sealed()->has_value());
+  log("sbom.received", "sbom", "s", "");
+  EXPECT_FALSE(told());  // nothing of the snapshot yet
+  log("job.scheduled", "job", job, job);
+  log("evidence.snapshot", "bundle", bundle.str(), job);
+  EXPECT_FALSE(told());
+  log("job.started", "job", job, job);
+  EXPECT_FALSE(told());
+  log("job.finished", "job", job, job);
+  EXPECT_TRUE(told());
+  const auto sealed = record().sealed().value();
+  ASSERT_TRUE(sealed.has_value());
+  EXPECT_EQ(sealed->tenant.entries, "0-4");
+  log("evidence.signed", "bundle", bundle.str(), "");
+  EXPECT_TRUE(record().begins_with(sealed).value());
+  EXPECT_TRUE(record().begins_with(std::nullopt).value());
+  db_.sql("DELETE FROM timeline_log WHERE tenant_id = 'acme' AND log_index = 1");  // expired since
+  EXPECT_FALSE(record().begins_with(sealed).value());
+}
+
 TEST_F(Locking, ACrashAfterStoringKeepsThatBundle) {
   const BundleId id = sealed();
   const std::string digest = column(id, "encode(bundle_sha256, 'hex')");
