@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What our programs say before they serve: of themselves, and of settings that have no effect.
 
-  start_test.py STELLA_RUNNER      ends with "N passed, N failed, 0 skipped"
+  start_test.py STELLA_RUNNER STELLA      ends with "N passed, N failed, 0 skipped"
 """
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import traceback
 
-RUNNER = sys.argv[1]
+RUNNER, STELLA = sys.argv[1:]
 
 
 def lines(**settings):
@@ -36,9 +36,17 @@ def the_first_line_says_who_speaks():
     assert said and all((x["service"], x["env"], x["instance_id"]) == ("stella-runner", "here", "one") and x["version"] != "unknown" for x in said), said
 
 
+def stella_witness_is_found_under_the_name_of_the_others():
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    bare = subprocess.run([STELLA, "witness"], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert bare.returncode == 2 and "usage: stella-witness" in bare.stderr and "settings.md" in bare.stderr, bare
+    missing = subprocess.run([STELLA, "witness", "--init", "--config", "/nonexistent/w.yaml"], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert missing.returncode == 1 and missing.stderr.startswith("stella-witness: ") and "/nonexistent/w.yaml" in missing.stderr, missing
+
+
 def main():
     failed = 0
-    tests = (rotation_without_a_file_is_warned_of, the_first_line_says_who_speaks)
+    tests = (rotation_without_a_file_is_warned_of, the_first_line_says_who_speaks, stella_witness_is_found_under_the_name_of_the_others)
     for test in tests:
         try:
             test()

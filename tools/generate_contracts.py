@@ -102,8 +102,8 @@ def scopes():
     return rows
 
 
-def settings():
-    rows = load("settings")["settings"]
+def settings(whose="settings"):
+    rows = load("settings")[whose]
     unique(rows, "name", "settings.json")
     for row in rows:
         need(row["type"] in SETTING_TYPES, f"settings.json: {row['name']}: type {row['type']}")
@@ -241,11 +241,13 @@ def cpp_scopes():
 
 
 def cpp_settings():
-    rows = settings()
-    body = ["namespace stella::contracts {", f"inline constexpr std::array<SettingRow, {len(rows)}> kSettings{{{{"]
-    body += [f"    {{{q(r['name'])}, {q(r['type'])}, {q(r['default'])}, {q(r['description'])}, {r['min']}, {r['max']}, {b(r['restart'])}, "
-             f"{q(r['example'])}}}," for r in rows]
-    return header("settings.json", ["<array>", "", CATALOGUE], body + ["}};", "}  // namespace stella::contracts"])
+    body = ["namespace stella::contracts {"]
+    for name, rows in (("kSettings", settings()), ("kWitnessSettings", settings("witness"))):  # stella-witness has its own, and of these log and telemetry
+        body += [f"inline constexpr std::array<SettingRow, {len(rows)}> {name}{{{{"]
+        body += [f"    {{{q(r['name'])}, {q(r['type'])}, {q(r['default'])}, {q(r['description'])}, {r['min']}, {r['max']}, {b(r['restart'])}, "
+                 f"{q(r['example'])}}}," for r in rows]
+        body += ["}};"]
+    return header("settings.json", ["<array>", "", CATALOGUE], body + ["}  // namespace stella::contracts"])
 
 
 def string_array(name, values):
@@ -595,10 +597,13 @@ def doc_settings():
         span = f"{r['min']} – {r['max']}" if r["max"] else ""
         env = "STELLA_" + r["name"].upper().replace(".", "_")
         rows.append([code(r["name"]), r["type"], code(r["default"]), span, cell(r["description"]), code(env), "restart" if r["restart"] else "at once"])
+    witness = [[code(r["name"]), r["type"], code(r["default"]), f"{r['min']} – {r['max']}" if r["max"] else "", cell(r["description"])] for r in settings("witness")]
     return page("Settings", "contracts/settings.json",
                 ["Values come from the defaults, then one YAML file, then the environment. An unknown key is an error. Ranges of durations are in",
                  "milliseconds, of sizes in bytes."],
-                table(["setting", "type", "default", "range", "meaning", "environment", "takes effect"], rows))
+                table(["setting", "type", "default", "range", "meaning", "environment", "takes effect"], rows)
+                + ["", "## Of a witness", "", "`stella-witness` (`stella witness`) reads one file and no environment: these, and of the above `env`, `region`, `instance_id`, `log.*` and",
+                   "`telemetry.*`.", ""] + table(["setting", "type", "default", "range", "meaning"], witness))
 
 
 def doc_metrics():

@@ -24,20 +24,9 @@
 namespace stella {
 namespace {
 
-constexpr config::SettingSpec kOwn[] = {
-    {"witness.name", "string", "", "The name that it signs under: a host name and path of yours without scheme.", 0, 0, true, "witness.example/w1"},
-    {"witness.logs", "path", "", "A tlog-policy file; its log lines are the logs that are cosigned.", 0, 0, true, "logs.policy"},
-    {"witness.state_dir", "path", "", "Where the last checkpoint of each log is kept. A witness that forgets is none: keep it on a durable disk.", 0, 0, true, "state"},
-    {"witness.key_file", "path", "", "The Ed25519 key, encrypted PKCS#8.", 0, 0, true, "witness.pem"},
-    {"witness.passphrase_file", "secret_file", "", "Its passphrase.", 0, 0, true, "passphrase"},
-    {"witness.address", "string", "127.0.0.1", "IP address to listen on. TLS is the business of a proxy in front.", 0, 0, true, "0.0.0.0"},
-    {"data_dir", "path", ".", "Reports of crashes and telemetry that waits for its receiver lie below it.", 0, 0, true, "/var/lib/stella-witness"},
-    {"witness.port", "int", "8460", "Port; 0 takes any free one.", 0, 65535, true, "8460"},
-};
-
 // Its own, and those by which every program of ours says what it does.
 std::vector<config::SettingSpec> known_settings() {
-  std::vector<config::SettingSpec> out(std::begin(kOwn), std::end(kOwn));
+  std::vector<config::SettingSpec> out(contracts::kWitnessSettings.begin(), contracts::kWitnessSettings.end());
   constexpr std::string_view kShared[] = {"env", "region", "instance_id"};
   for (const config::SettingSpec& row : contracts::kSettings)
     if (row.name.starts_with("log.") || row.name.starts_with("telemetry.") || std::find(std::begin(kShared), std::end(kShared), row.name) != std::end(kShared)) out.push_back(row);
@@ -51,7 +40,9 @@ struct Arguments {
 };
 
 int usage() {
-  std::fputs("usage: stella-witness [--init] [--ready-file FILE] --config FILE\n", stderr);
+  std::fputs("usage: stella-witness [--init] [--ready-file FILE] --config FILE\n"
+             "  cosigns checkpoints of the logs that it knows; its settings: witness.* in docs/reference/settings.md\n"
+             "  --init  makes its key and the state of every log that has none, prints its verifier key, and ends\n", stderr);
   return 2;
 }
 

@@ -89,7 +89,7 @@ Result<int> choose(const char* variable, int usual, std::vector<int>& taken) {
     return Error(base_errors::kInvalid, "that is no address with a port").with("field", variable).with("expected", "127.0.0.1:" + std::to_string(usual));
   }
   for (int port = usual; port < usual + 100; ++port)
-    if (std::find(taken.begin(), taken.end(), port) == taken.end() && port_free(port)) {
+    if (std::find(taken.begin(), taken.end(), port) == taken.end() && port_free(port) && claim_port(port)) {
       taken.push_back(port);
       return port;
     }

@@ -82,14 +82,14 @@ Result<int> already(Session& session, const Layout& layout, int holder, bool wan
   return kExitDone;
 }
 
-// False where something is wrong that the start would stumble over later.
-bool sound(Session& session, const Layout& layout, int port) {
+// False where something is wrong that the start would stumble over later. Warnings are for the first who looks: `told` where that was another.
+bool sound(Session& session, const Layout& layout, int port, bool told) {
   const auto checks = check_machine(layout, 0, port);
   const Palette& paint = session.console().err_palette();
   const bool good = std::none_of(checks.begin(), checks.end(), [](const Check& c) { return c.verdict == Verdict::kFail; });
   // A port may be taken by another `stella up` that began meanwhile: then that is what there is to say.
   if (!good && holder_of(layout) != 0) return false;
-  if (const std::string text = checks_text(checks, good ? Verdict::kWarn : Verdict::kFail, paint, 0); !text.empty()) session.console().err(text);
+  if (const std::string text = good && told ? "" : checks_text(checks, good ? Verdict::kWarn : Verdict::kFail, paint, 0); !text.empty()) session.console().err(text);
   return good;
 }
 
@@ -199,11 +199,11 @@ Result<int> run(Session& session, const Args& args) {
   if (args.port < 0 || args.port > 65535) return Error(base_errors::kInvalid, "that is no port").with("field", "--port").with("expected", "1 to 65535");
   const Layout layout = STELLA_TRY(locate(args.data_dir));
   if (const int holder = holder_of(layout); holder != 0) return already(session, layout, holder, args.collector);
-  if (!sound(session, layout, static_cast<int>(args.port))) {
+  const bool handed_on = !environment(kDetachedMark).empty();
+  if (!sound(session, layout, static_cast<int>(args.port), handed_on)) {
     const int holder = holder_of(layout);
     return holder != 0 ? already(session, layout, holder, args.collector) : Result<int>(kExitFailed);
   }
-  const bool handed_on = !environment(kDetachedMark).empty();
   CollectorChoice collector = handed_on ? collector_from_environment() : CollectorChoice();
   if (args.collector && !handed_on) {
     auto found = find_or_build_collector(layout);
@@ -234,6 +234,7 @@ void register_up(App& app) {
   up::register_stop(app);
   up::register_look(app);
   up::register_demo(app);
+  up::register_witness(app);
 }
 
 }  // namespace stella::cli

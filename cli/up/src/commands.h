@@ -21,6 +21,7 @@ void register_start(App& app);   // up
 void register_stop(App& app);    // down
 void register_look(App& app);    // status, doctor
 void register_demo(App& app);    // demo
+void register_witness(App& app);  // witness
 
 // The checks as a table with remedies below; only those at `least` or worse.
 std::string checks_text(const std::vector<Check>& checks, Verdict least, const Palette& paint, std::size_t width);

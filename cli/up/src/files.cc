@@ -56,7 +56,7 @@ Result<void> make_operators(const Layout& layout) {
 
 Result<int> choose(std::string_view part, int usual, const Ports& taken) {
   for (int port = usual; port < usual + 100; ++port)
-    if (port != taken.http && port != taken.pg && port != taken.nats && port_free(port)) return port;
+    if (port != taken.http && port != taken.pg && port != taken.nats && port_free(port) && claim_port(port)) return port;
   return Error(base_errors::kLimit, "no free port near the usual one").with("part", std::string(part)).with("port", static_cast<std::uint64_t>(usual));
 }
 
@@ -214,11 +214,12 @@ Result<Ports> make_settings(const Layout& layout, int http_port) {
     ports.http = http_port;
   }
   // Nobody but our own parts knows these two ports: where another program took one in the meantime, we move.
-  if (!port_free(ports.pg)) {
+  (void)claim_port(ports.http);  // where another has it, its part says so
+  if (!port_free(ports.pg) || !claim_port(ports.pg)) {
     ports.pg = STELLA_TRY(choose("postgresql", ports.pg + 1, ports));
     STELLA_TRY_VOID(set_value(layout, "pg.port", std::to_string(ports.pg)));
   }
-  if (!port_free(ports.nats)) {
+  if (!port_free(ports.nats) || !claim_port(ports.nats)) {
     ports.nats = STELLA_TRY(choose("nats", ports.nats + 1, ports));
     STELLA_TRY_VOID(set_value(layout, "nats.url", "nats://127.0.0.1:" + std::to_string(ports.nats)));
   }

@@ -174,7 +174,8 @@ void Platform::stop() {
   (void)write_state(layout_, state_);
   supervisor_->stop_all([this](const std::string& name, int status) {
     const std::string how = how_it_ended(status);
-    tell_(name + (how.empty() || status == 128 + SIGTERM ? ": stopped" : ": stopped, and ended " + how));
+    // nats-server calls a stop that was asked for a failure: only a death is worth telling.
+    tell_(name + (status <= 128 || status == 128 + SIGTERM ? ": stopped" : ": stopped, and ended " + how));
   });
   ::unlink(layout_.state().c_str());
   let_go();

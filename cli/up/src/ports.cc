@@ -5,9 +5,12 @@
 #include <dirent.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -62,6 +65,20 @@ bool port_free(int port) {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   const sockaddr_in address = loopback(port);
   return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+bool claim_port(int port) {
+  // A name in the kernel that goes with the process; of the same network as the ports.
+  static std::map<int, Fd> claimed;
+  if (claimed.contains(port)) return true;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = "stella-up-port-" + std::to_string(port);
+  name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())) != 0) return false;
+  claimed.emplace(port, std::move(fd));
+  return true;
 }
 
 bool port_answers(int port) {

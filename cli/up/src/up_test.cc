@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,6 +99,38 @@ TEST(Ports, LookingTakesNoPort) {
   look();
   other.join();
   EXPECT_EQ(taken, 0);
+}
+
+// Two starts at once: neither listens yet.
+TEST(Ports, OneThatAnotherStartHasChosenIsNotChosen) {
+  int number = 0;
+  {
+    const TakenPort port;
+    number = port.number;
+  }
+  int said[2];
+  ASSERT_EQ(::pipe(said), 0);
+  const int other = ::fork();
+  if (other == 0) {
+    const char claimed = claim_port(number) ? 'y' : 'n';
+    (void)!::write(said[1], &claimed, 1);
+    ::pause();
+  }
+  char claimed = 0;
+  ASSERT_EQ(::read(said[0], &claimed, 1), 1);
+  EXPECT_EQ(claimed, 'y');
+  EXPECT_TRUE(port_free(number)) << "nobody listens";
+  const Home home;
+  ASSERT_TRUE(make_dirs(home.layout.data, 0755));
+  ASSERT_TRUE(write_file_durable(home.layout.config(), "pg.port: " + std::to_string(number) + "\n", 0644));
+  const auto ports = make_settings(home.layout, 0);
+  ASSERT_TRUE(ports);
+  EXPECT_NE(ports->pg, number);
+  ::kill(other, SIGKILL);
+  ::waitpid(other, nullptr, 0);
+  EXPECT_TRUE(claim_port(number)) << "its claim went with it";
+  ::close(said[0]);
+  ::close(said[1]);
 }
 
 TEST(Checks, DiskAtAndBelowTheLimit) {
