@@ -27,6 +27,12 @@ std::string said(const SealedEvents& sealed, const std::vector<std::size_t>& whi
   return differs_from_sealed(sealed, lines_of(which), indexes);
 }
 
+// Nothing was taken from the knowledge base: a locker that took what it wrote for something else would sign for ever.
+TEST(SealedEvents, OfNoEventsASealSaysWhatIsReadFromIt) {
+  EXPECT_EQ(sealed_events("", {}).value(), SealedEvents());
+  EXPECT_EQ(sealed_events(lines_of({0, 1}), kEntries, 0).value(), SealedEvents());
+}
+
 TEST(SealedEvents, EachOmissionIsNamedAndWhatCameLaterIsFree) {
   const SealedEvents sealed = sealed_events(lines_of({0, 1, 2, 3, 4, 5}), kEntries).value();
   EXPECT_EQ(sealed.entries, "2-4,9,11-12");
