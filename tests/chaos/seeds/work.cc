@@ -18,6 +18,7 @@
 #include "stella/evidence/locker/locker.h"
 #include "stella/pipeline/jobs/jobs.h"
 #include "stella/crypto/digest.h"
+#include "stella/services/job_event.h"
 #include "stella/services/jobs.h"
 #include "stella/tenancy/paths.h"
 #include "stella/timeline/checkpointer.h"
@@ -93,6 +94,7 @@ class Platform {
   Result<void> keep() { return forget(keeper_.round()); }
   Result<void> run_jobs();
   Result<bool> run_job();
+  Result<void> tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job);
   Result<std::vector<jobs::OutputRef>> outputs_of(const jobs::FinishedJob& job, const pg::Rows& row);
   template <class T>
   static Result<void> forget(Result<T> done) {
@@ -206,7 +208,8 @@ Result<void> Platform::run_jobs() {
 Result<bool> Platform::run_job() {
   auto tx = STELLA_TRY(pg::SystemTx<pg::OrchestratorRole>::open(orchestrator_));
   const auto rows = STELLA_TRY(tx.query(
-      "SELECT tenant_id, job_id, kind, params, inputs, resource_id, (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from) FROM jobs j WHERE state = 'queued' ORDER BY created_at, job_id LIMIT 1 FOR UPDATE OF j SKIP LOCKED"));
+      "SELECT tenant_id, job_id, kind, params, inputs, resource_id, (SELECT c.outputs FROM jobs c WHERE c.tenant_id = j.tenant_id AND c.job_id = j.cached_from), "
+      "resource_type, trace_id FROM jobs j WHERE state = 'queued' ORDER BY created_at, job_id LIMIT 1 FOR UPDATE OF j SKIP LOCKED"));
   if (rows.empty()) return false;
   jobs::FinishedJob job;
   job.tenant = STELLA_TRY(TenantId::parse(rows.text(0, 0)));
@@ -215,11 +218,24 @@ Result<bool> Platform::run_job() {
   job.params = STELLA_TRY(json::parse(rows.text(0, 3)));
   job.inputs = STELLA_TRY(jobs::inputs_from_json(rows.text(0, 4)));
   job.resource_id = std::string(rows.text(0, 5));
+  job.resource_type = std::string(rows.text(0, 7));
+  job.trace = STELLA_TRY(TraceId::parse(rows.text(0, 8)));
+  job.cached = !rows.is_null(0, 6);
   job.outputs = STELLA_TRY(outputs_of(job, rows));
+  STELLA_TRY_VOID(tell(tx, job));
   STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'finished', attempt = 1, outputs = $3 WHERE tenant_id = $1 AND job_id = $2", {job.tenant, job.job_id, json::dump(jobs::to_json(job.outputs))}));
   STELLA_TRY_VOID(handler_->on_finished(tx, job));
   STELLA_TRY_VOID(tx.commit());
   return true;
+}
+
+// A seal waits for the log to have the end of its payload's job.
+Result<void> Platform::tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job) {
+  json::Value started = json::Value::object({{"job_id", job.job_id.str()}, {"run_id", RunId::generate().str()}, {"job_kind", job.kind}, {"attempt", 1}, {"inputs", jobs::digest_list(job.inputs)}});
+  json::Value finished = json::Value::object({{"job_id", job.job_id.str()}, {"job_kind", job.kind}, {"attempt", 1}, {"cached", job.cached}, {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
+  if (!job.cached) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(events::kJobStarted, job, std::move(started))));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(events::kJobFinished, job, std::move(finished))));
+  return {};
 }
 
 Result<std::vector<jobs::OutputRef>> Platform::outputs_of(const jobs::FinishedJob& job, const pg::Rows& row) {
