@@ -348,16 +348,16 @@ std::string omitted_events(const Contents& contents, const SealFacts& facts) {
   if (!facts.custody) return {};
   const std::pair<CustodyLog, const SealedEvents*> logs[] = {{CustodyLog::kTenant, &facts.custody->tenant}, {CustodyLog::kKnowledgeBase, &facts.custody->knowledge_base}};
   for (const auto& [log, sealed] : logs) {
-    if (sealed->count == 0) continue;
     const std::string path = std::string(custody_prefix(log)) + "events.jsonl";
     const std::string_view lines = contents.bytes(path);
+    if (begins_with(lines, *sealed)) continue;
+    // The proofs are read only to name what is gone.
     std::vector<std::optional<std::uint64_t>> indexes;
     for (auto n = std::count(lines.begin(), lines.end(), '\n'); n > 0; --n) {
       const auto proof = timeline::parse_tlog_proof(contents.bytes(custody_proof_path(log, indexes.size())));
       indexes.push_back(proof ? std::optional(proof->index) : std::nullopt);
     }
-    if (const std::string difference = differs_from_sealed(*sealed, lines, indexes); !difference.empty())
-      return "the seal names " + std::to_string(sealed->count) + " events of " + path + ", and they are not all there as they were: " + difference;
+    return "the seal names " + std::to_string(sealed->count) + " events of " + path + ", and they are not all there as they were: " + differs_from_sealed(*sealed, lines, indexes);
   }
   return {};
 }

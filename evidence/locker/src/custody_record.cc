@@ -221,12 +221,8 @@ Result<std::optional<SealedCustody>> CustodyRecord::sealed() const {
   return out;
 }
 
-Result<bool> CustodyRecord::begins_with(const std::optional<SealedCustody>& sealed) const {
-  if (!sealed) return true;
-  SealedCustody now;
-  now.tenant = STELLA_TRY(sealed_events(tenant_.events, tenant_.indexes, sealed->tenant.count));
-  now.knowledge_base = STELLA_TRY(sealed_events(knowledge_base_.events, knowledge_base_.indexes, sealed->knowledge_base.count));
-  return now == *sealed;
+bool CustodyRecord::begins_with(const std::optional<SealedCustody>& sealed) const {
+  return !sealed || (evidence::begins_with(tenant_.events, sealed->tenant) && evidence::begins_with(knowledge_base_.events, sealed->knowledge_base));
 }
 
 Result<bool> CustodyRecord::is_told_of(const BundleId& bundle, std::string_view job) const {

@@ -43,7 +43,7 @@ class CustodyRecord {
   // What a seal of now names of them. nullopt where there is none.
   Result<std::optional<SealedCustody>> sealed() const;
   // Whether what that seal named is what the logs still give: entries may have expired since. True for seals that name nothing.
-  Result<bool> begins_with(const std::optional<SealedCustody>& sealed) const;
+  bool begins_with(const std::optional<SealedCustody>& sealed) const;
   // Whether the log took in all that was said before the payload of this bundle was made: the end of its job comes behind everything before.
   Result<bool> is_told_of(const BundleId& bundle, std::string_view job) const;
   // The lists that the enclosed events name by their digests, by those.

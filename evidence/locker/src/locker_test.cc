@@ -505,10 +505,10 @@ TEST_F(Locking, WhatASealNamesOfTheLogIsAllOfIt) {
   ASSERT_TRUE(sealed.has_value());
   EXPECT_EQ(sealed->tenant.entries, "0-4");
   log("evidence.signed", "bundle", bundle.str(), "");
-  EXPECT_TRUE(record().begins_with(sealed).value());
-  EXPECT_TRUE(record().begins_with(std::nullopt).value());
+  EXPECT_TRUE(record().begins_with(sealed));
+  EXPECT_TRUE(record().begins_with(std::nullopt));
   db_.sql("DELETE FROM timeline_log WHERE tenant_id = 'acme' AND log_index = 1");  // expired since
-  EXPECT_FALSE(record().begins_with(sealed).value());
+  EXPECT_FALSE(record().begins_with(sealed));
 }
 
 TEST_F(Locking, ACrashAfterStoringKeepsThatBundle) {

@@ -38,7 +38,9 @@ Result<SealedEvents> sealed_events(std::string_view lines, std::span<const std::
 // The member of a seal. kMalformed.
 Result<SealedEvents> parse_sealed_events(const json::Value& member);
 
-// "" where a log's events.jsonl begins with what was sealed; else what is missing or too many: "policy.evaluated (entry 17 of the log)". `indexes`: where
+// Whether a log's events.jsonl begins with what was sealed.
+bool begins_with(std::string_view lines, const SealedEvents& sealed);
+// "" where it does; else what is missing or too many: "policy.evaluated (entry 17 of the log)". `indexes`: where
 // the proofs claim each line is; nullopt where one says nothing.
 std::string differs_from_sealed(const SealedEvents& sealed, std::string_view lines, std::span<const std::optional<std::uint64_t>> indexes);
 
