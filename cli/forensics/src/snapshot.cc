@@ -4,6 +4,7 @@
 #include "register.h"
 #include "stella/cli/errors.h"
 #include "stella/cli/format.h"
+#include "stella/cli/keys.h"
 #include "stella/cli/table.h"
 
 namespace stella::cli {
@@ -22,11 +23,8 @@ bool ended(const json::Value& b) { return b.str("state") == "sealed" || b.str("s
 
 // What a bundle that is built waits for; "" where it is only being sealed.
 std::string waits_for(Api& api) {
-  const auto keys = api.get("/keys");
-  if (!keys) return "";
-  for (const json::Value& key : keys->items("items"))
-    if (key.str("purpose") == "evidence" && key.str("state") == "active") return "";
-  return "no evidence key signs now: stella keys rotate (platform operators)";
+  const auto signs = evidence_key_signs(api);
+  return !signs || *signs ? "" : "no evidence key signs now: stella keys rotate (platform operators)";
 }
 
 // Says how far it is while somebody waits: the state on a terminal, and wherever stderr leads, once, what it waits for.

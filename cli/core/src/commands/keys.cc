@@ -1,9 +1,19 @@
 // stella keys: the keys that a server signs with, and their lives.
+#include "stella/cli/keys.h"
+
 #include "common.h"
 #include "stella/base/file.h"
 #include "stella/crypto/key_log.h"
 
 namespace stella::cli {
+
+Result<bool> evidence_key_signs(Api& api) {
+  const json::Value keys = STELLA_TRY(api.get("/keys"));
+  for (const json::Value& key : keys.items("items"))
+    if (key.str("purpose") == "evidence" && key.str("state") == "active") return true;
+  return false;
+}
+
 namespace {
 
 struct Args {
@@ -46,14 +56,6 @@ Result<int> history(Session& session, const Args& args) {
   }
   session.show(json::Value::object({{"items", std::move(rows)}}), [&] { return table.render(session.console().out_palette(), session.console().width()); });
   return kExitDone;
-}
-
-// Whether an evidence key is there to sign with.
-Result<bool> evidence_key_signs(Api& api) {
-  const json::Value keys = STELLA_TRY(api.get("/keys"));
-  for (const json::Value& key : keys.items("items"))
-    if (key.str("purpose") == "evidence" && key.str("state") == "active") return true;
-  return false;
 }
 
 Result<int> change(Session& session, std::string_view action, const Args& args) {
