@@ -135,12 +135,9 @@ def bundles(client):
 
 
 def judged_by_bagit(report, directory, made):
-    place, trouble = otlp_python.cache()
-    python = None
-    if place is not None:
-        python, trouble = otlp_python.venv(place, pathlib.Path(HERE, "requirements-bagit.txt"), "bagit")
+    python, trouble = otlp_python.interpreter(pathlib.Path(HERE, "requirements-bagit.txt"), "bagit")
     if python is None:
-        return report.skip("bagit", f"no Python packages (python3-venv and PyPI are needed): {trouble}")
+        return report.skip("bagit", trouble)
 
     def valid(name, files):
         place = os.path.join(directory, name)

@@ -81,12 +81,9 @@ def judge_with_cosign(count, directory):
 
 
 def judge_with_python(count, directory):
-    place, trouble = otlp_python.cache()
-    python = None
-    if place is not None:
-        python, trouble = otlp_python.venv(place, HERE / "requirements.txt", "attest")
+    python, trouble = otlp_python.interpreter(HERE / "requirements.txt", "attest")
     if python is None:
-        return count.skip("in-toto-attestation, securesystemslib, sigstore", f"no Python packages (python3-venv and PyPI are needed): {trouble}")
+        return count.skip("in-toto-attestation, securesystemslib, sigstore", trouble)
     done = subprocess.run([python, HERE / "python_judge.py", directory], capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith(("ok    ", "FAIL  "))]
     for line in lines:

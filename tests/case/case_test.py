@@ -18,12 +18,9 @@ from timeline_tamper_test import Log  # noqa: E402
 
 
 def judge(report, file):
-    place, trouble = otlp_python.cache()
-    python = None
-    if place is not None:
-        python, trouble = otlp_python.venv(place, pathlib.Path(HERE, "requirements.txt"), "case")
+    python, trouble = otlp_python.interpreter(pathlib.Path(HERE, "requirements.txt"), "case")
     if python is None:
-        return report.skip("case_validate", f"no Python packages (python3-venv and PyPI are needed): {trouble}")
+        return report.skip("case_validate", trouble)
     validate = [os.path.join(os.path.dirname(python), "case_validate"), "--built-version", "case-1.4.0"]
     done = subprocess.run([*validate, file], capture_output=True, text=True, check=False)
     report.check("case_validate calls the graph conformant", done.returncode == 0 and "Conforms: True" in done.stdout, (done.stdout + done.stderr)[:1500])

@@ -24,12 +24,9 @@ def main():
     sys.stderr.write(built.stderr)
     if built.returncode != 0:
         skip("no Collector: " + " ".join(built.stderr.split())[-300:])
-    place, trouble = otlp_python.cache()
-    python = None
-    if place is not None:
-        python, trouble = otlp_python.venv(place, HERE / "requirements.txt", "tests")
+    python, trouble = otlp_python.interpreter(HERE / "requirements.txt", "tests")
     if python is None:
-        skip(f"no Python packages (python3-venv and PyPI are needed): {trouble}")
+        skip(trouble)
     os.environ["STELLA_COLLECTOR"] = built.stdout.strip()
     os.environ["PYTHONPATH"] = str(HERE)
     os.execv(python, [str(python), str(HERE / sys.argv[1]), *sys.argv[2:]])

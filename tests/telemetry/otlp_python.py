@@ -36,15 +36,21 @@ def venv(place, requirements, name):
     return made / "bin/python", ""
 
 
-def enter(name):
-    if "STELLA_OTLP_ORACLE" in os.environ:
-        return
+def interpreter(requirements, name):
+    """The same in the cache of tools/toolchain, with what to say where there is none."""
     place, trouble = cache()
     python = None
     if place is not None:
-        python, trouble = venv(place, HERE / "requirements.txt", "otlp")
+        python, trouble = venv(place, requirements, name)
+    return python, "" if python else f"no Python packages (python3-venv and PyPI are needed): {trouble}"
+
+
+def enter(name):
+    if "STELLA_OTLP_ORACLE" in os.environ:
+        return
+    python, trouble = interpreter(HERE / "requirements.txt", "otlp")
     if python is None:
-        print(f"skip  {name}: no Python packages (python3-venv and PyPI are needed): {trouble}\n0 passed, 0 failed, 1 skipped")
+        print(f"skip  {name}: {trouble}\n0 passed, 0 failed, 1 skipped")
         sys.exit(0)
     os.environ["STELLA_OTLP_ORACLE"] = "1"
     os.execv(python, [str(python), *sys.argv])

@@ -118,11 +118,15 @@ TEST(Child, DISABLED_RecoversUntilItsExporterKills) {
   _exit(0);
 }
 
-TEST(Recovery, ADeathWhileItExportsDoublesNoLine) {
-  const TempDir dir;
+void leave_full_rings(const TempDir& dir) {
   Child left("Child.DISABLED_LeavesFullRings", dir.path());
   left.acknowledged();
   left.wait();
+}
+
+TEST(Recovery, ADeathWhileItExportsDoublesNoLine) {
+  const TempDir dir;
+  leave_full_rings(dir);
   int deaths = 0;
   for (; deaths < 20; ++deaths) {
     Child child("Child.DISABLED_RecoversUntilItsExporterKills", dir.path());
@@ -153,9 +157,7 @@ TEST(Child, DISABLED_RecoversUntilTheLogMayNotGrow) {
 }
 
 void die_in_the_middle_of_writes(const TempDir& dir) {
-  Child left("Child.DISABLED_LeavesFullRings", dir.path());
-  left.acknowledged();
-  left.wait();
+  leave_full_rings(dir);
   int deaths = 0;
   for (; deaths < 20; ++deaths) {
     Child child("Child.DISABLED_RecoversUntilTheLogMayNotGrow", dir.path());
@@ -247,9 +249,7 @@ TEST(Recovery, ADeathInTheMiddleOfItsOwnWriteDoublesNoLine) {
 
 TEST(Recovery, WhatCouldNotBeWrittenIsCountedByWhoeverWritesIt) {
   const TempDir dir;
-  Child left("Child.DISABLED_LeavesFullRings", dir.path());
-  left.acknowledged();
-  left.wait();
+  leave_full_rings(dir);
   {
     auto o = options(dir.path());
     o.log_path = "/dev/full";
@@ -293,9 +293,7 @@ BackendOptions renamed(const std::string& dir, std::chrono::seconds grace) {
 
 TEST(Orphans, AnotherServiceOfThePlatformTakesThemInTheEnd) {
   const TempDir dir;
-  Child left("Child.DISABLED_LeavesFullRings", dir.path());
-  left.acknowledged();
-  left.wait();
+  leave_full_rings(dir);
   {
     auto backend = *Backend::install(renamed(dir.path(), std::chrono::hours(1)));  // its own may still come
     ASSERT_TRUE(backend->flush(soon()));

@@ -18,9 +18,9 @@
 #include "stella/evidence/locker/locker.h"
 #include "stella/pipeline/jobs/jobs.h"
 #include "stella/crypto/digest.h"
-#include "stella/services/job_event.h"
 #include "stella/services/jobs.h"
 #include "stella/tenancy/paths.h"
+#include "stella/testing/job_runner.h"
 #include "stella/timeline/checkpointer.h"
 #include "stella/timeline/emit.h"
 #include "stella/timeline/indexer.h"
@@ -94,7 +94,6 @@ class Platform {
   Result<void> keep() { return forget(keeper_.round()); }
   Result<void> run_jobs();
   Result<bool> run_job();
-  Result<void> tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job);
   Result<std::vector<jobs::OutputRef>> outputs_of(const jobs::FinishedJob& job, const pg::Rows& row);
   template <class T>
   static Result<void> forget(Result<T> done) {
@@ -222,20 +221,14 @@ Result<bool> Platform::run_job() {
   job.trace = STELLA_TRY(TraceId::parse(rows.text(0, 8)));
   job.cached = !rows.is_null(0, 6);
   job.outputs = STELLA_TRY(outputs_of(job, rows));
-  STELLA_TRY_VOID(tell(tx, job));
+  job.attempt = 1;
+  // A seal waits for the log to have the end of its payload's job.
+  if (!job.cached) STELLA_TRY_VOID(testing::tell_of_job(tx, job, events::kJobStarted, json::Value::object({{"run_id", RunId::generate().str()}})));
+  STELLA_TRY_VOID(testing::tell_of_job(tx, job, events::kJobFinished, json::Value::object({{"cached", job.cached}, {"outputs", jobs::digest_list(job.outputs)}})));
   STELLA_TRY_VOID(tx.query("UPDATE jobs SET state = 'finished', attempt = 1, outputs = $3 WHERE tenant_id = $1 AND job_id = $2", {job.tenant, job.job_id, json::dump(jobs::to_json(job.outputs))}));
   STELLA_TRY_VOID(handler_->on_finished(tx, job));
   STELLA_TRY_VOID(tx.commit());
   return true;
-}
-
-// A seal waits for the log to have the end of its payload's job.
-Result<void> Platform::tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job) {
-  json::Value started = json::Value::object({{"job_id", job.job_id.str()}, {"run_id", RunId::generate().str()}, {"job_kind", job.kind}, {"attempt", 1}, {"inputs", jobs::digest_list(job.inputs)}});
-  json::Value finished = json::Value::object({{"job_id", job.job_id.str()}, {"job_kind", job.kind}, {"attempt", 1}, {"cached", job.cached}, {"inputs", jobs::digest_list(job.inputs)}, {"outputs", jobs::digest_list(job.outputs)}});
-  if (!job.cached) STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(events::kJobStarted, job, std::move(started))));
-  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(events::kJobFinished, job, std::move(finished))));
-  return {};
 }
 
 Result<std::vector<jobs::OutputRef>> Platform::outputs_of(const jobs::FinishedJob& job, const pg::Rows& row) {

@@ -23,6 +23,16 @@
 
 namespace stella::testing {
 
+// job.started or job.finished as the orchestrator emits them; `details`: what is not the same in both.
+inline Result<void> tell_of_job(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job, std::string_view kind, json::Value details) {
+  details.set("job_id", job.job_id.str());
+  details.set("job_kind", job.kind);
+  details.set("attempt", job.attempt);
+  details.set("inputs", jobs::digest_list(job.inputs));
+  STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(kind, job, std::move(details))));
+  return {};
+}
+
 class JobRunner {
  public:
   using Handlers = std::vector<std::pair<std::string, std::shared_ptr<jobs::KindHandler>>>;
@@ -79,13 +89,7 @@ class JobRunner {
   }
 
   Result<void> tell(pg::SystemTx<pg::OrchestratorRole>& tx, const jobs::FinishedJob& job, std::string_view kind, json::Value details) {
-    if (!tells_of_jobs) return {};
-    details.set("job_id", job.job_id.str());
-    details.set("job_kind", job.kind);
-    details.set("attempt", job.attempt);
-    details.set("inputs", jobs::digest_list(job.inputs));
-    STELLA_TRY_VOID(timeline::emit(tx, job.tenant, jobs::job_event(kind, job, std::move(details))));
-    return {};
+    return tells_of_jobs ? tell_of_job(tx, job, kind, std::move(details)) : Result<void>();
   }
 
   Result<void> run(pg::SystemTx<pg::OrchestratorRole>& tx, jobs::FinishedJob& job) {
