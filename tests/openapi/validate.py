@@ -412,12 +412,13 @@ def check_jobs(api, p, c, done, sbom, rejected):
     refused = api.call("not failed", "retry_job", c, 409, job_id=done["jobs"]["link"])
     rows = p.sql(f"SELECT decision_effect FROM decisions WHERE tenant_id = 'acme' AND trace_id = '{refused.trace}'")
     api.report.check("the decision outlives the handler's rollback, once", [r["decision_effect"] for r in rows] == ["allow"], repr(rows))
-    # Without a runner work waits, and what is not ready can be seen.
+    # Without a runner work waits, and what is not ready can be seen; but what an earlier run made is taken from it, so that the export is one of its own.
+    other = api.call("for an export of its own", "create_evaluation", c, 200, {"sbom_id": sbom["sbom_id"], "as_of": "2026-03-04T05:06:07Z"}, "wait=60")
     p.kill("runner")
     waiting = api.call("not ended", "create_evaluation", c, 202, {"sbom_id": sbom["sbom_id"], "as_of": "2026-02-03T04:05:06Z"})
     api.call("of what has not ended", "create_export", c, 409, {"evaluation_id": waiting["evaluation_id"]})
     api.call("of what has not ended", "create_snapshot", c, 409, {"kind": "eval", "resource_id": waiting["evaluation_id"], "case_id": "CASE-9"})
-    export = api.call("not ended", "create_export", c, 202, {"evaluation_id": done["evaluation_id"]})
+    export = api.call("not ended", "create_export", c, 202, {"evaluation_id": other["evaluation_id"]})
     api.call("no file yet", "get_export_file", c, 404, export_id=export["export_id"])
     bundle = api.call("not sealed", "create_snapshot", c, 202, {"kind": "eval", "resource_id": done["evaluation_id"], "case_id": "CASE-2"})
     api.call("not sealed", "get_evidence", c, 200, bundle_id=bundle["bundle_id"])
