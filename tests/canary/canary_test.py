@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform")]
 sys.path.insert(0, os.path.join(HERE, "..", "rls"))
 from api_matrix import routes  # noqa: E402
-from client import Client, Unreachable, tar_of  # noqa: E402
+from client import Unreachable, tar_of  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import SAMPLES, Platform, binary  # noqa: E402
 

@@ -17,7 +17,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "platform"), os.path.join(HERE, "..", "
 from disk_full_test import document, ended  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, _die_with_parent, free_port  # noqa: E402
-from tamper_test import make_bundle  # noqa: E402
+from bundle_files import make_bundle  # noqa: E402
 
 KEY, SECRET, REGION, BUCKET = "stella", "a-secret-of-the-test", "us-east-1", "evidence"
 

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), HERE]
 from report import Report  # noqa: E402
 from stella_platform import SAMPLES, Platform, binary  # noqa: E402
-from tamper_test import make_bundle, other_bundles, unpack  # noqa: E402
+from bundle_files import make_bundle, other_bundles, unpack  # noqa: E402
 
 ROW = re.compile(r"<tr><td>(.*?)</td><td><code>(.*?)</code></td><td class=\"soft\">(.*?)</td></tr>")
 PROOF = re.compile(r"stella timeline proof --from (\d+|SIZE) --to (\d+|SIZE) --out PROOF\.json")

@@ -15,7 +15,7 @@ import line_schema  # noqa: E402
 from client import Unreachable  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
-from tamper_test import make_bundle  # noqa: E402
+from bundle_files import make_bundle  # noqa: E402
 from timeline_tamper_test import Log  # noqa: E402
 
 

@@ -30,7 +30,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces  
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform")]
-from client import Client, Unreachable  # noqa: E402
+from client import Client  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform  # noqa: E402
 
