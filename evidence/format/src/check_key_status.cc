@@ -165,7 +165,7 @@ void judge(const KeyHistories& histories, const VerifyOptions& options, const Wh
     if (counting == crypto::Counting::kCounts) ++good;
     else problem.append(problem.empty() ? "" : "; ").append(signer).append(": ").append(crypto::name_of(counting));
   }
-  if (good >= options.threshold) out = {.outcome = Outcome::kPass, .reason = std::to_string(good) + " signing keys were active " + when.text, .trust_input = source};
+  if (good >= options.threshold) out = {.outcome = Outcome::kPass, .reason = std::to_string(good) + (good == 1 ? " signing key was active " : " signing keys were active ") + when.text, .trust_input = source};
   else out = {.outcome = Outcome::kFail, .reason = when.text + " the signature does not count: " + problem, .trust_input = source};
   if (out.reason.ends_with(",")) out.reason.pop_back();
 }

@@ -104,7 +104,7 @@ std::string check_deployment(const Contents& contents, const VerifyOptions& opti
   if (options.witnesses != nullptr) {
     const auto accepted = timeline::verify_tlog_proof(*proof, leaf, *options.witnesses, keys);
     if (!accepted) return path + " does not lead to a checkpoint that the policy's witnesses cosigned: " + std::string(accepted.error().message());
-    found = "leaf " + std::to_string(proof->index) + " of the deployment log " + origin + ", cosigned by " + std::to_string(accepted->cosigners.size()) + " witnesses";
+    found = "leaf " + std::to_string(proof->index) + " of the deployment log " + origin + ", cosigned by " + std::to_string(accepted->cosigners.size()) + (accepted->cosigners.size() == 1 ? " witness" : " witnesses");
     return {};
   }
   if (!has_key_of(keys, origin)) {

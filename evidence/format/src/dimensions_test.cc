@@ -313,7 +313,7 @@ TEST_F(DeploymentDimensionTest, TheCheckpointIsALeafAndWitnessesStandForIt) {
     const auto v = inclusion(proof(*fork, 1), with_policy);
     EXPECT_EQ(v.outcome, Outcome::kPass) << v.reason;
     EXPECT_NE(v.reason.find("leaf 1 of the deployment log log.example/deployment"), std::string::npos) << v.reason;
-    EXPECT_EQ(v.reason.find("cosigned by 1 witnesses") != std::string::npos, with_policy) << v.reason;
+    EXPECT_EQ(v.reason.find("cosigned by 1 witness") != std::string::npos, with_policy) << v.reason;
   }
   // A bundle of before there was a deployment log; and one where the key of the tenant's log alone is known.
   EXPECT_EQ(inclusion(std::nullopt, false).outcome, Outcome::kPass);
