@@ -248,8 +248,8 @@ class Platform:
         deadline = time.monotonic() + seconds
         last = ""
         while time.monotonic() < deadline:
-            if self.procs.get("postgresql") is not None and not self.running("postgresql"):
-                self._wait_postgresql()
+            if "postgresql" in self.procs:
+                self._wait_postgresql()  # asked itself: what /readyz says may be a second old
             for part in ("nats", "stellad", "runner"):
                 if part in self.procs and not self.running(part):
                     raise StartError(f"{part} ended with {self.procs[part].returncode}: " + self.log_tail(part))

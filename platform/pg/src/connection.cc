@@ -94,10 +94,11 @@ bool Connection::reusable() const {
 
 bool Connection::alive() {
   if (lost()) return false;
-  pollfd p{PQsocket(conn_), POLLIN, 0};
-  if (::poll(&p, 1, 0) == 0) return true;
-  // Something came while idle: a notice, a parameter change, or the end.
-  return PQconsumeInput(conn_) == 1 && !lost();
+  // Something may have come while idle: a notice, a parameter change, or a last message and, behind it, the end.
+  for (pollfd p{PQsocket(conn_), POLLIN, 0}; ::poll(&p, 1, 0) != 0;) {
+    if (PQconsumeInput(conn_) != 1 || lost()) return false;
+  }
+  return true;
 }
 
 Error Connection::lost_error() { return broken(away("the connection to the database was lost")); }
