@@ -6,7 +6,8 @@
 
 A page's blocks run in order in one bash (`set -e`), in an empty directory with `samples/`, as a user who has just run `make up`: STELLA_URL,
 STELLA_USERNAME and STELLA_PASSWORD are set, `stella login` has been run, and the sample chain has gone through once. `<!-- run fails N -->`:
-the block must end with exit code N. A following ```text block under `<!-- shows -->` holds lines that the output must contain, `…` standing
+the block must end with exit code N. `<!-- run until shown -->`: a block that only reads, run again for as long as what it shows is on its way to the
+timeline. A following ```text block under `<!-- shows -->` holds lines that the output must contain, `…` standing
 for anything.
 """
 import glob
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -78,15 +80,15 @@ def check_page(report, page, text):
 
 
 def examples(text):
-    """[(line, command, exit code, [lines that its output shows])]"""
+    """[(line, command, exit code, seconds to try, [lines that its output shows])]"""
     out = []
     for comment, language, line, body in blocks(text):
-        if language == "sh" and (comment == "run" or comment.startswith("run fails ")):
-            out.append((line, body, int(comment.split()[-1]) if "fails" in comment else 0, []))
+        if language == "sh" and (comment in ("run", "run until shown") or comment.startswith("run fails ")):
+            out.append((line, body, int(comment.split()[-1]) if "fails" in comment else 0, 30 if "until" in comment else 0, []))
         elif comment == "shows" and out:
-            out[-1][3].extend(l for l in body.splitlines() if l.strip())
+            out[-1][4].extend(l for l in body.splitlines() if l.strip())
         elif comment in ("run", "shows") or comment.startswith("run "):
-            out.append((line, "", -1, []))
+            out.append((line, "", -1, 0, []))
     return out
 
 
@@ -103,19 +105,24 @@ def run_page(report, page, text, environment):
     with tempfile.TemporaryDirectory(prefix="stella-docs-") as directory:
         os.symlink(SAMPLES, os.path.join(directory, "samples"))
         state = os.path.join(directory, ".state")
-        for line, command, expected, wanted in todo:
+        for line, command, expected, seconds, wanted in todo:
             # Each block in a bash of its own, with the variables of the one before: so that the exit code of each is known.
             script = f"[ -f {state} ] && . {state}\nset -eo pipefail\ntrap 'code=$?; declare -p | grep -v -- \"^declare -[a-zA-Z]*[rxaA]\" > {state}; exit $code' EXIT\n{command}\n"
-            try:
-                done = subprocess.run(["bash", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
-            except subprocess.TimeoutExpired:
-                report.fail(f"{name}:{line}", "does not end")
-                return
+            deadline = time.monotonic() + seconds
+            while True:
+                try:
+                    done = subprocess.run(["bash", "-c", script], cwd=directory, env=environment, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
+                except subprocess.TimeoutExpired:
+                    report.fail(f"{name}:{line}", "does not end")
+                    return
+                output = "\n".join(" ".join(l.split()) for l in (done.stdout + done.stderr).splitlines())
+                missing = [w for w in wanted if not shown(w, output)]
+                if done.returncode != expected or not missing or time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)
             if done.returncode != expected:
                 report.fail(f"{name}:{line}", f"exit code {done.returncode}, expected {expected}: {command!r}: {done.stdout[-600:]} {done.stderr[-900:]}")
                 return
-            output = "\n".join(" ".join(l.split()) for l in (done.stdout + done.stderr).splitlines())
-            missing = [w for w in wanted if not shown(w, output)]
             report.check(f"{name}:{line}", not missing, f"the output does not show {missing}: {output[:1500]}")
 
 
