@@ -64,6 +64,7 @@ void Wakeup::wait(std::chrono::milliseconds most) noexcept {
 }
 
 std::array<std::atomic<RingOutlet*>, 256> RingOutlet::all_{};
+std::atomic<RingOutlet*> RingOutlet::newest_{nullptr};
 
 RingOutlet::RingOutlet(Instance instance, OutletOptions options)
     : instance_(std::move(instance)), options_(options), spill_(instance_.spill_path(), options.spill_bytes) {

@@ -107,6 +107,9 @@ class RingOutlet final : public Outlet {
   std::size_t shared_ STELLA_GUARDED_BY(shared_mutex_) = kRings;
 
   static std::array<std::atomic<RingOutlet*>, 256> all_;
+  // None is ever freed, since a thread may be about to push; this keeps each (and the backend in `write_`) within reach, as no leak would be.
+  static std::atomic<RingOutlet*> newest_;
+  RingOutlet* const before_ = newest_.exchange(this);
 };
 
 }  // namespace stella::telemetry

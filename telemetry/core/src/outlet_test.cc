@@ -308,12 +308,12 @@ TEST(Outlet, TheTenantsRateIsKeptErrorsPassAndTheLogSaysSo) {
   EXPECT_EQ(counts["error"].size(), 20u);
   EXPECT_EQ(dropped("logs", "tenant_rate") - before, 45);
   backend.reset();  // says what it cost at the latest now
-  bool said = false;
+  std::int64_t said = 0;  // in one line, or in several where the machine was slow
   for (const std::string& line : lines_of(dir / "log")) {
     const json::Value value = checked_line(line);
-    said = said || (value.str("message") == "log lines over the tenant's rate were dropped" && value.integer("count") == 45 && value.str("tenant_id") == "acme");
+    if (value.str("message") == "log lines over the tenant's rate were dropped" && value.str("tenant_id") == "acme") said += value.integer("count");
   }
-  EXPECT_TRUE(said);
+  EXPECT_EQ(said, 45);
 }
 
 TEST(Outlet, UndecidedSpansGoToRowsOnlyWhenTheirTraceIsKept) {
