@@ -259,7 +259,7 @@ TEST(Indexer, AShardThatCannotGoOnStopsNoOther) {
   EXPECT_TRUE(eventually([&] { return t.sql("SELECT count(*) FROM timeline_log") == "20"; }));
   EXPECT_TRUE(eventually([&] { return running.indexer.trouble().has_value(); }));
   EXPECT_EQ(t.sql("SELECT count(*) FROM timeline_outbox WHERE shard = " + shard), "20");
-  t.sql("DROP FUNCTION refuse CASCADE");
+  t.sql("DROP TRIGGER refuse ON timeline_log");  // one lock: it cannot be the victim of a deadlock
   EXPECT_TRUE(eventually([&] { return t.drained(); }));
   EXPECT_EQ(t.check_log(stuck).size(), 20u);
   EXPECT_EQ(t.check_log(free).size(), 20u);
