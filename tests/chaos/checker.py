@@ -7,6 +7,7 @@ entries, every object is what its name says.
 import hashlib
 import os
 import re
+import time
 from collections import Counter, defaultdict
 
 from decisions_checker import check_decisions
@@ -15,7 +16,19 @@ from log_checker import check_deployment, check_logs
 ENDED = ("finished", "failed", "cancelled", "dead")
 
 
+def lasting(look, seconds=10):
+    """The problems that look() still sees in the end: an event of the platform (a part is back) may come between two of its queries."""
+    deadline = time.monotonic() + seconds
+    while (problems := look()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return problems
+
+
 def check(p, acknowledged, heads, old=None):
+    return lasting(lambda: check_once(p, acknowledged, heads, old))
+
+
+def check_once(p, acknowledged, heads, old):
     problems = []
     say = problems.append
     sql = p.sql

@@ -28,6 +28,14 @@ def ended(platform, seconds=90):
     return False
 
 
+def problems_of(p):
+    problems = []
+    entries = checker.check_logs(p.sql, [], problems.append)
+    checker.check_jobs(p.sql, entries, problems.append)
+    checker.check_resources(p.sql, entries, problems.append)
+    return [x for x in problems if "published" not in x]
+
+
 def cases(report, root):
     with Platform(settings={"objects.root": root, "jobs.backoff": "200ms"}, tenants=("acme",)) as p:
         c = p.client("admin")
@@ -52,11 +60,7 @@ def cases(report, root):
         reply = c.post("/sboms?wait=60", document(2, 200))
         report.check("room again: the same request is computed", reply.status == 201 and reply["state"] == "computed", reply)
         report.check("every job ended", ended(p))
-        problems = []
-        entries = checker.check_logs(p.sql, [], problems.append)
-        checker.check_jobs(p.sql, entries, problems.append)
-        checker.check_resources(p.sql, entries, problems.append)
-        problems = [x for x in problems if "published" not in x]
+        problems = checker.lasting(lambda: problems_of(p))
         report.check("logs, jobs and resources are whole", not problems, problems[:5])
         left = [os.path.join(d, n) for d, _, names in os.walk(root) for n in names if "tmp" in n or n.startswith(".")]
         report.check("no half-written object is left", not left, left[:5])
