@@ -40,7 +40,7 @@ constexpr std::string_view kLeft =
     " (SELECT count(*) FROM dispositions WHERE state IN ('planned', 'deleting')) + (SELECT count(*) FROM timeline_dispositions WHERE state = 'planned'),"
     " (SELECT count(*) FROM timeline_heads h LEFT JOIN timeline_logs l USING (tenant_id) WHERE h.size > coalesce(l.size, 0) OR h.confirmed < h.size),"
     " (SELECT count(*) FROM deployment_log WHERE placed <> size) + (SELECT count(*) FROM timeline_checkpoints WHERE deployment_index IS NULL),"
-    " (SELECT count(*) FROM evidence_retention WHERE applied < wanted) + (SELECT count(*) FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND r.bundle_id IS NULL),"
+    " (SELECT count(*) FROM evidence_retention WHERE applied < wanted AND done_at IS NULL) + (SELECT count(*) FROM evidence_snapshots s LEFT JOIN evidence_retention r USING (tenant_id, bundle_id) WHERE s.state = 'sealed' AND r.bundle_id IS NULL),"
     // What nothing keeps any more.
     " (SELECT count(*) FROM evidence_snapshots s LEFT JOIN evidence_cases c USING (tenant_id, case_id) WHERE s.state = 'sealed' AND c.retain_until IS NULL AND NOT EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = s.tenant_id AND h.case_id = s.case_id AND h.released_at IS NULL)),"
     " (SELECT count(*) FROM timeline_events e WHERE e.kind = 'service.degraded' AND e.ts < now() - interval '200 days' AND NOT EXISTS (SELECT FROM evidence_holds h WHERE h.tenant_id = e.tenant_id AND h.released_at IS NULL))";
