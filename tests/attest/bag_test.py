@@ -12,19 +12,15 @@ import sys
 import tarfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", part) for part in ("platform", "keys", "telemetry")]
+sys.path[:0] = [os.path.join(HERE, "..", part) for part in ("platform", "keys", "tamper", "telemetry")]
 
 import otlp_python  # noqa: E402
+from bundle_files import unpack  # noqa: E402
 from keys_test import decided  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, binary, shared  # noqa: E402
 
 MANIFEST, TAGS = "manifest-sha256.txt", "tagmanifest-sha256.txt"
-
-
-def unpack(tgz):
-    with tarfile.open(fileobj=io.BytesIO(tgz)) as tar:
-        return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}
 
 
 def pack(files, path):

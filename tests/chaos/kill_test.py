@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "platform"), HERE]
 import checker  # noqa: E402
 import log_checker  # noqa: E402
-from client import tar_of  # noqa: E402
+from client import tar_of, uuid7  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import SAMPLES, Platform, binary  # noqa: E402
 from workload import OLD_CASE, PATIENCE, Told, Worker  # noqa: E402
@@ -58,11 +58,6 @@ class OldPlatform(Platform):
         entry = {"event_id": uuid7(), "ts": ts, "tenant_id": tenant, "project_id": None, "kind": "disposition.frozen" if i % KEPT == KEPT - 1 else "service.degraded", "actor": "system:test",
                  "resource_type": "service", "resource_id": "scanner", "trace_id": uuid.uuid4().hex, "details": {"service": "scanner", "part": "queue", "reason": uuid.uuid4().hex}}
         return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
-
-
-def uuid7():
-    n = int(time.time() * 1000) << 80 | 7 << 76 | uuid.uuid4().int & ((1 << 76) - 1)
-    return str(uuid.UUID(int=n & ~(3 << 62) | 2 << 62))
 
 
 def delete_nats_store(platform):
@@ -107,12 +102,6 @@ def plan_of(seed):
     if seed % 3 == 0:
         blows.append((rng.randrange(2, 500), "nats store while running", 0, 0))
     return sorted(blows)
-
-
-def ready(platform):
-    """/readyz may still speak of a PostgreSQL that was killed a moment ago."""
-    platform._wait_postgresql()
-    platform.wait_ready()
 
 
 def settle(platform):
@@ -201,7 +190,7 @@ def expire(platform, told, rng):
         part = rng.choice(["stellad", "stellad", "stellad", "postgresql"])
         if time.monotonic() < deadline - PATIENCE * 0.7:
             platform.restart(part)
-            ready(platform)
+            platform.wait_ready()
     told.problems.append("the old entries did not expire: " + json.dumps(platform.sql("SELECT tenant_id, state, reason FROM timeline_dispositions")))
 
 
@@ -231,7 +220,7 @@ def one_run(seed, chains, keep):
             w.join(PATIENCE * 4)
             if w.is_alive():
                 told.problems.append("a client did not come to its end")
-        ready(platform)
+        platform.wait_ready()
         settle(platform)
         rng = random.Random(f"{seed}/after")
         expire(platform, told, rng)

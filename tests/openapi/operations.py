@@ -3,11 +3,9 @@ import json
 import os
 import re
 import socket
-import time
-import uuid
 
 import yaml_subset
-from client import Reply
+from client import Reply, uuid7
 from schema import Schemas
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -112,11 +110,6 @@ class Api:
                     self.report.skip(f"{name} {status}", reason)
                 else:
                     self.report.fail(f"{name} {status}", "documented, but no case provokes it")
-
-
-def uuid7():
-    bits = (int(time.time() * 1000) << 80) | (7 << 76) | (uuid.uuid4().int & ((1 << 76) - 1))
-    return str(uuid.UUID(int=(bits & ~(3 << 62)) | (2 << 62)))
 
 
 def head_only(url, method, path, token, length, content_type):

@@ -4,6 +4,7 @@ import json as jsonlib
 import os
 import time
 import urllib.parse
+import uuid
 
 
 class Unreachable(Exception):
@@ -112,6 +113,11 @@ class Client:
             if until is None or until([e["kind"] for e in items]) or time.monotonic() > deadline:
                 return items
             time.sleep(0.05)
+
+
+def uuid7():
+    n = int(time.time() * 1000) << 80 | 7 << 76 | uuid.uuid4().int & ((1 << 76) - 1)
+    return str(uuid.UUID(int=n & ~(3 << 62) | 2 << 62))
 
 
 def tar_of(directory_or_files):

@@ -12,7 +12,8 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "platform")]
 
 from report import Report  # noqa: E402
 from stella_platform import Platform  # noqa: E402
-from timeline_tamper_test import TABLES, Log, uuid7  # noqa: E402
+from client import uuid7  # noqa: E402
+from timeline_tamper_test import TABLES, Log  # noqa: E402
 
 import timeline_tamper_test  # noqa: E402
 

@@ -19,23 +19,26 @@ def changed_file_and_lists(files, **_):
     return mend_lists(changed_file(files))
 
 
-def changed_file_and_item(files, **_):
-    changed_file(files)
+def items_that_follow(files):
+    """The items, the target's with the digest and the size of what is there now."""
     items = items_of(files)
     for item in items:
         if item["item"]["path"] == TARGET:
             item["item"].update(sha256=hashlib.sha256(files[TARGET]).hexdigest(), size=len(files[TARGET]))
+    return items
+
+
+def changed_file_and_item(files, **_):
+    items = items_that_follow(changed_file(files))
+    for item in items:
+        if item["item"]["path"] == TARGET:
             item["commit"] = commit_of(item)
     set_items(files, items)
     return mend_lists(files)
 
 
 def changed_file_up_to_the_seal(files, **_):
-    changed_file(files)
-    items = items_of(files)
-    for item in items:
-        if item["item"]["path"] == TARGET:
-            item["item"].update(sha256=hashlib.sha256(files[TARGET]).hexdigest(), size=len(files[TARGET]))
+    items = items_that_follow(changed_file(files))
     return mend_lists(reseal(files, items))
 
 

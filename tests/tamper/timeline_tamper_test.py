@@ -13,6 +13,7 @@ import uuid
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "platform"))
 
+from client import uuid7  # noqa: E402
 from report import Report  # noqa: E402
 from stella_platform import Platform, binary  # noqa: E402
 
@@ -21,11 +22,6 @@ DEPLOYMENT = ("deployment_log", "deployment_checkpoints")  # what belongs to the
 FOUND, UNSEEN = 1, 0
 SHIFT = 1_000_000  # indexes move through here, so that none is there twice on the way
 ENTRY = "UPDATE timeline_log SET entry = convert_to(replace(convert_from(entry, 'UTF8'), 'queue', 'quite'), 'UTF8') WHERE tenant_id = 'acme' AND log_index = {}"
-
-
-def uuid7():
-    n = int(time.time() * 1000) << 80 | 7 << 76 | uuid.uuid4().int & ((1 << 76) - 1)
-    return str(uuid.UUID(int=n & ~(3 << 62) | 2 << 62))
 
 
 def renumber(first, by):
